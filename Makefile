@@ -1,0 +1,46 @@
+# `make demo` shows the whole system on this machine, `make test` tests it, `make ci` is what CI runs.
+# Every target uses the one release profile, so that dependencies (RocksDB above all) are built once.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: all build demo test bench ci fmt fmt-check clippy docs deny prerequisites tools clean-data
+
+all: build
+
+build: prerequisites
+	$(CARGO) build --release --workspace --locked
+
+demo: build
+	tests/demo/run $(TARGET)/release
+
+test: build tools
+	$(CARGO) nextest run --release --workspace --locked $(if $(CI),--profile ci)
+	$(CARGO) test --release --workspace --locked --doc -q
+
+bench: build
+	$(CARGO) bench --profile release -p tests --locked
+
+ci: fmt-check build clippy test docs deny
+
+fmt:
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+clippy: prerequisites
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+
+docs: prerequisites
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items --locked
+
+deny: tools
+	$(CARGO) deny --all-features --offline check bans licenses sources
+
+prerequisites:
+	@tests/setup/prerequisites
+
+tools: prerequisites
+	@tests/setup/tools

@@ -1,0 +1,17 @@
+//! Blobs and trees, as a library: what stores blobs, what carries trees of files to a store and back.
+//!
+//! - [`BlobStore`] is the seam; `remote` speaks to a server, `memory` keeps blobs in RAM, `layers` add one
+//!   behaviour each.
+//! - `isolated` is the manifest that names the files of a work item; `tree` turns directories into manifests and
+//!   blobs, and manifests into directories; `disk` is the local cache that both directions share.
+//!
+//! Nothing here prints: progress goes to a [`Monitor`].
+
+mod error;
+mod monitor;
+pub mod status;
+mod store;
+
+pub use error::{Error, Result};
+pub use monitor::{Monitor, Progress, Silent};
+pub use store::{BlobStore, BlobStoreExt, ByteStream, Range};

@@ -1,0 +1,19 @@
+//! Compiles our `.proto` files with protox, so that no `protoc` is needed.
+
+use prost::Message as _;
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=protos");
+    let descriptors = protox::compile(
+        ["isoswarm/v1/swarm.proto", "isoswarm/v1/bots.proto", "isoswarm/journal/v1/journal.proto"],
+        ["protos"],
+    )?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".isoswarm.v1.HeldAttempt")
+        .bytes(".isoswarm.v1.ReadOutputResponse")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,373 @@
+//! The name of a blob: digest function, hash, size.
+//!
+//! The text form is `FUNCTION:HEX/SIZE`, for instance `blake3:af13…/0`. The size is part of the name, as in the Remote
+//! Execution API, and so is the function: SHA-256 and BLAKE3 hashes have the same length.
+
+use sha2::Digest as _;
+use std::{fmt, hash::Hash, str::FromStr};
+
+/// A hash function that names blobs. The numbers are those of the Remote Execution API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DigestFunction {
+    /// SHA-256.
+    Sha256 = 1,
+    /// SHA-1, for the original `.isolated` files.
+    Sha1 = 2,
+    /// SHA-512, for the original `.isolated` files.
+    Sha512 = 6,
+    /// BLAKE3, the default.
+    Blake3 = 9,
+}
+
+impl DigestFunction {
+    /// Every function, the default first.
+    pub const ALL: [DigestFunction; 4] = [Self::Blake3, Self::Sha256, Self::Sha1, Self::Sha512];
+
+    /// The name in text, as in the `algo` of an `.isolated` file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha-256",
+            Self::Sha1 => "sha-1",
+            Self::Sha512 => "sha-512",
+            Self::Blake3 => "blake3",
+        }
+    }
+
+    /// Bytes in a hash.
+    pub fn hash_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 | Self::Blake3 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The function's number in the Remote Execution API.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The function with this number of the Remote Execution API, if it is one of ours.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| i32::from(f.number()) == number)
+    }
+
+    /// A hasher that has seen nothing yet.
+    pub fn hasher(self) -> Hasher {
+        let state = match self {
+            Self::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Self::Sha1 => State::Sha1(sha1::Sha1::new()),
+            Self::Sha512 => State::Sha512(sha2::Sha512::new()),
+            Self::Blake3 => State::Blake3(Box::new(blake3::Hasher::new())),
+        };
+        Hasher { function: self, state, size: 0 }
+    }
+
+    /// The digest of these bytes.
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+}
+
+impl fmt::Display for DigestFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DigestFunction {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        Self::ALL
+            .into_iter()
+            .find(|f| f.name() == text || f.name().replace('-', "") == text)
+            .ok_or_else(|| DigestError::Function { given: text.to_owned() })
+    }
+}
+
+/// Digests bytes as they come.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    function: DigestFunction,
+    state: State,
+    size: u64,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha1(sha1::Sha1),
+    Sha512(sha2::Sha512),
+    Blake3(Box<blake3::Hasher>),
+}
+
+impl Hasher {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        match &mut self.state {
+            State::Sha256(h) => h.update(bytes),
+            State::Sha1(h) => h.update(bytes),
+            State::Sha512(h) => h.update(bytes),
+            State::Blake3(h) => {
+                h.update(bytes);
+            }
+        }
+    }
+
+    /// Bytes taken in so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> Digest {
+        let mut hash = [0; Digest::MAX_HASH_LEN];
+        let len = self.function.hash_len();
+        match self.state {
+            State::Sha256(h) => hash[..len].copy_from_slice(&h.finalize()),
+            State::Sha1(h) => hash[..len].copy_from_slice(&h.finalize()),
+            State::Sha512(h) => hash[..len].copy_from_slice(&h.finalize()),
+            State::Blake3(h) => hash[..len].copy_from_slice(h.finalize().as_bytes()),
+        }
+        Digest { function: self.function, hash, size: self.size }
+    }
+}
+
+/// The name of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest {
+    function: DigestFunction,
+    /// Zero beyond the function's length.
+    hash: [u8; Digest::MAX_HASH_LEN],
+    size: u64,
+}
+
+impl Digest {
+    const MAX_HASH_LEN: usize = 64;
+
+    /// From the hash's raw bytes. Fails when their number is not the function's.
+    pub fn new(function: DigestFunction, hash: &[u8], size: u64) -> Result<Self, DigestError> {
+        if hash.len() != function.hash_len() {
+            return Err(DigestError::Length {
+                function,
+                expected: function.hash_len() * 2,
+                given: hash.len() * 2,
+            });
+        }
+        let mut padded = [0; Self::MAX_HASH_LEN];
+        padded[..hash.len()].copy_from_slice(hash);
+        Ok(Digest { function, hash: padded, size })
+    }
+
+    /// From the hash in lower-case hex. Fails on another length, other characters, or a size of zero that goes with
+    /// a hash that is not the empty blob's (and the other way round).
+    pub fn from_hex(function: DigestFunction, hash: &str, size: u64) -> Result<Self, DigestError> {
+        if hash.len() != function.hash_len() * 2 {
+            return Err(DigestError::Length {
+                function,
+                expected: function.hash_len() * 2,
+                given: hash.len(),
+            });
+        }
+        if !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(DigestError::Hex { given: hash.to_owned() });
+        }
+        let raw = hex::decode(hash).map_err(|_| DigestError::Hex { given: hash.to_owned() })?;
+        let digest = Self::new(function, &raw, size)?;
+        let empty = Self::empty(function);
+        if (size == 0) != (digest.hash == empty.hash) {
+            return Err(DigestError::EmptyMismatch { given: digest.to_string() });
+        }
+        Ok(digest)
+    }
+
+    /// The name of the blob without bytes, which every store has.
+    pub fn empty(function: DigestFunction) -> Self {
+        function.hasher().finish()
+    }
+
+    /// The function that made the hash.
+    pub fn function(&self) -> DigestFunction {
+        self.function
+    }
+
+    /// The hash's raw bytes.
+    pub fn hash(&self) -> &[u8] {
+        &self.hash[..self.function.hash_len()]
+    }
+
+    /// The hash in lower-case hex.
+    pub fn hex(&self) -> String {
+        hex::encode(self.hash())
+    }
+
+    /// The blob's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether this names the blob without bytes.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.function, self.hex(), self.size)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let syntax = || DigestError::Syntax { given: text.to_owned() };
+        let (function, rest) = text.split_once(':').ok_or_else(syntax)?;
+        let (hash, size) = rest.split_once('/').ok_or_else(syntax)?;
+        let size = size.parse().map_err(|_| syntax())?;
+        Self::from_hex(function.parse()?, hash, size)
+    }
+}
+
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl From<Digest> for crate::v1::Digest {
+    fn from(digest: Digest) -> Self {
+        Self {
+            function: i32::from(digest.function.number()),
+            hash: digest.hex(),
+            size_bytes: digest.size.cast_signed(),
+        }
+    }
+}
+
+impl TryFrom<&crate::v1::Digest> for Digest {
+    type Error = DigestError;
+
+    fn try_from(wire: &crate::v1::Digest) -> Result<Self, DigestError> {
+        let function = DigestFunction::from_number(wire.function)
+            .ok_or_else(|| DigestError::Function { given: wire.function.to_string() })?;
+        let size =
+            u64::try_from(wire.size_bytes).map_err(|_| DigestError::Size { given: wire.size_bytes })?;
+        Self::from_hex(function, &wire.hash, size)
+    }
+}
+
+/// Why something is not a digest.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum DigestError {
+    /// Not of the form `FUNCTION:HEX/SIZE`.
+    #[error(
+        "`{given}` is not a digest: write FUNCTION:HEX/SIZE, for instance blake3:<64 hex digits>/<bytes>"
+    )]
+    Syntax {
+        /// What was given.
+        given: String,
+    },
+    /// A digest function that we do not have.
+    #[error("unknown digest function `{given}`: use blake3, sha-256, sha-1 or sha-512")]
+    Function {
+        /// What was given.
+        given: String,
+    },
+    /// A hash of the wrong length.
+    #[error("a {function} hash has {expected} hex digits, not {given}")]
+    Length {
+        /// The function.
+        function: DigestFunction,
+        /// Hex digits that it has.
+        expected: usize,
+        /// Hex digits that were given.
+        given: usize,
+    },
+    /// A hash that is not lower-case hex.
+    #[error("`{given}` is not a hash: write it in lower-case hex")]
+    Hex {
+        /// What was given.
+        given: String,
+    },
+    /// A negative size.
+    #[error("{given} is not a size")]
+    Size {
+        /// What was given.
+        given: i64,
+    },
+    /// Size zero with the hash of something, or the hash of nothing with a size.
+    #[error("`{given}` names no blob: size 0 goes with the hash of the empty blob and with no other")]
+    EmptyMismatch {
+        /// What was given.
+        given: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn well_known_hashes() {
+        let hex = |f: DigestFunction, b: &[u8]| f.digest(b).hex();
+        assert_eq!(hex(DigestFunction::Sha1, b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(
+            hex(DigestFunction::Sha256, b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(
+            hex(DigestFunction::Blake3, b"abc"),
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+        );
+        assert!(hex(DigestFunction::Sha512, b"abc").starts_with("ddaf35a193617abacc417349ae204131"));
+    }
+
+    #[test]
+    fn malformed_digests_name_the_remedy() {
+        let parse = |text: &str| text.parse::<Digest>().unwrap_err();
+        assert!(matches!(parse("af13"), DigestError::Syntax { .. }));
+        assert!(matches!(parse("crc32:af13/4"), DigestError::Function { .. }));
+        assert_eq!(
+            parse("blake3:af13/4"),
+            DigestError::Length { function: DigestFunction::Blake3, expected: 64, given: 4 }
+        );
+        assert!(matches!(parse(&format!("blake3:{}/4", "A".repeat(64))), DigestError::Hex { .. }));
+        assert!(matches!(parse(&format!("blake3:{}/0", "a".repeat(64))), DigestError::EmptyMismatch { .. }));
+        assert!(matches!(parse(&format!("blake3:{}/-1", "a".repeat(64))), DigestError::Syntax { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_wire_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..200), f in 0..4usize) {
+            let digest = DigestFunction::ALL[f].digest(&bytes);
+            prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+            prop_assert_eq!(Digest::try_from(&crate::v1::Digest::from(digest)).unwrap(), digest);
+            prop_assert_eq!(digest.size(), bytes.len() as u64);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,100}") {
+            let _ = text.parse::<Digest>();
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The contract: wire messages and the validated names inside them. No I/O.
+//!
+//! Wire messages ([`v1`], [`journal`], [`reapi`], [`bytestream`]) stop in `service/` folders and in
+//! `cas::remote`; everything else speaks [`Digest`], [`RelPath`], [`ShardId`], [`Dimensions`], which are always valid.
+
+mod digest;
+mod dimensions;
+mod ids;
+pub mod limits;
+mod path;
+mod time;
+
+pub use digest::{Digest, DigestError, DigestFunction, Hasher};
+pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
+pub use ids::{BotId, IdError, RequestId, RunId, SessionId, ShardId};
+pub use path::{PathError, RelPath};
+pub use time::Timestamp;
+
+/// Messages and services of `isoswarm.v1`: the scheduler's interface to its clients and bots.
+#[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("isoswarm.v1");
+}
+
+/// What the scheduler's journal keeps.
+pub mod journal {
+    /// Messages of `isoswarm.journal.v1`.
+    #[expect(missing_docs, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("isoswarm.journal.v1");
+    }
+}
+
+pub use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+pub use bazel_remote_apis::build::bazel::semver;
+pub use bazel_remote_apis::google::{bytestream, rpc};
+
+/// The encoded `FileDescriptorSet` of our own protocols, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,32 @@
+//! Bounds that both ends of a protocol rely on.
+
+/// Largest sum of blob sizes in one `BatchUpdateBlobs` or `BatchReadBlobs`: what gRPC lets through by default
+/// (4 MiB), less room for digests and framing.
+pub const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024 - 256 * 1024;
+
+/// Most blobs in one batch call. Keeps the digests of many empty-ish blobs within the room left above.
+pub const MAX_BATCH_BLOBS: usize = 2000;
+
+/// Most digests in one `FindMissingBlobs` call that we send. At about 80 bytes each this fills 4 MiB less headroom.
+pub const MAX_FIND_MISSING: usize = 40_000;
+
+/// What our servers accept in one gRPC message.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes in one message of a blob stream. Clients accept 4 MiB by default.
+pub const STREAM_CHUNK: usize = 1024 * 1024;
+
+/// Largest `.isolated` manifest that is parsed.
+pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Most shards in one run.
+pub const MAX_SHARDS_PER_RUN: u32 = 100_000;
+
+/// Most steps in one run.
+pub const MAX_STEPS_PER_RUN: usize = 1000;
+
+/// Output that the scheduler keeps of one attempt; the rest is dropped and marked so.
+pub const MAX_OUTPUT_PER_ATTEMPT: u64 = 100 * 1024 * 1024;
+
+/// Output that a bot sends in one `Synchronize`, over all attempts.
+pub const MAX_OUTPUT_PER_SYNC: usize = 1024 * 1024;

@@ -1,0 +1,214 @@
+//! gRPC and HTTP on one port, with or without TLS, until shutdown.
+
+use crate::Shutdown;
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Connections get this long to finish what they accepted when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A client gets this long for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Longest pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}{}", remedy(source))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Plain text would leave the machine.
+    #[error(
+        "{address} can be reached from other machines: give --tls-cert and --tls-key, or --insecure to serve anybody in plain text"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// One of certificate and key without the other.
+    #[error("--tls-cert and --tls-key go together")]
+    HalfTls,
+    /// Certificate or key cannot be used.
+    #[error("cannot use {} for TLS: {reason}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn remedy(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ": the port is in use, choose another one or port 0".into(),
+        _ => format!(": {source}"),
+    }
+}
+
+/// A bound port and how to speak on it.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptorDebug>,
+}
+
+struct TlsAcceptorDebug(TlsAcceptor);
+
+impl std::fmt::Debug for TlsAcceptorDebug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsAcceptor")
+    }
+}
+
+/// Where and how to listen.
+#[derive(Debug, Clone)]
+pub struct Listen<'a> {
+    /// Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// PEM file of the certificate chain.
+    pub tls_cert: Option<&'a Path>,
+    /// PEM file of the private key.
+    pub tls_key: Option<&'a Path>,
+    /// Allow plain text beyond loopback.
+    pub insecure: bool,
+}
+
+impl Server {
+    /// Binds. Refuses to serve other machines in plain text unless that is asked for.
+    pub async fn bind(listen: Listen<'_>) -> Result<Self, ServeError> {
+        let tls = match (listen.tls_cert, listen.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsAcceptorDebug(acceptor(cert, key)?)),
+            (None, None) => None,
+            _ => return Err(ServeError::HalfTls),
+        };
+        let address = listen.address;
+        if tls.is_none() && !address.ip().is_loopback() && !listen.insecure {
+            return Err(ServeError::Exposed { address });
+        }
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bound.await.map_err(|source| ServeError::Bind { address, source })?;
+        Ok(Self { listener, address, tls })
+    }
+
+    /// Where it listens, with the port that it got.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, as clients write it.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Serves `router` until shutdown, then lets what was accepted finish for up to ten seconds.
+    pub async fn run(self, router: Router, shutdown: Shutdown) {
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        loop {
+            let stream = tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        // Out of file descriptors, most likely: wait for a connection to end, or a moment.
+                        let _ = tokio::time::timeout(ACCEPT_PAUSE, connections.join_next()).await;
+                        continue;
+                    }
+                },
+                Some(_) = connections.join_next() => continue,
+                () = shutdown.requested() => break,
+            };
+            // Best effort: without it the connection is only slower.
+            let _ = stream.set_nodelay(true);
+            let router = router.clone();
+            let watcher = graceful.watcher();
+            match &self.tls {
+                None => drop(connections.spawn(connection(stream, router, watcher))),
+                Some(TlsAcceptorDebug(acceptor)) => {
+                    let handshake = acceptor.accept(stream);
+                    connections.spawn(async move {
+                        match tokio::time::timeout(HANDSHAKE, handshake).await {
+                            Ok(Ok(stream)) => connection(stream, router, watcher).await,
+                            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                            Err(_) => tracing::debug!("TLS handshake timed out"),
+                        }
+                    });
+                }
+            }
+        }
+        drop(self.listener);
+        if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections were cut at shutdown: they did not finish in time");
+        }
+        connections.shutdown().await;
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .max_concurrent_streams(1024);
+    let service = TowerToHyperService::new(router);
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(served).await {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
+    let refuse = |path: &Path, reason: String| ServeError::Tls { path: path.to_owned(), reason };
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refuse(cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(refuse(cert, "it contains no certificate".into()));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| refuse(key, error.to_string()))?;
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+            .map_err(|error| refuse(cert, error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,36 @@
+//! Logs on stderr, metrics over HTTP.
+
+use axum::{Router, http::header, response::IntoResponse, routing::get};
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable that sets what is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+pub const LOG_VARIABLE: &str = "ISOSWARM_LOG";
+
+/// Sends `tracing` events to stderr, one line each. Call once, from `main`.
+pub fn init(default_filter: &str) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // An error means that a subscriber is set already, as in tests.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .try_init();
+}
+
+/// `GET /healthz` answers `ok`; `GET /metrics` answers the registry in the OpenMetrics text format.
+pub fn routes(registry: Arc<Registry>) -> Router {
+    let metrics = move || async move {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => {
+                let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                ([(header::CONTENT_TYPE, content_type)], text).into_response()
+            }
+            Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok\n"))
+}

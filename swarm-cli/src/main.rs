@@ -1,0 +1,3 @@
+//! Grows in the next commits.
+
+fn main() {}
