@@ -1,0 +1,93 @@
+//! What a scheduler is told when it starts.
+
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The commented sample file, with every default in it.
+pub const SAMPLE: &str = include_str!("../scheduler.toml");
+
+/// The configuration. The sample file says what each key means.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where clients and bots connect.
+    pub listen: SocketAddr,
+    /// The journal's directory.
+    pub data: PathBuf,
+    /// PEM file of the certificate chain.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub tls_key: Option<PathBuf>,
+    /// Plain text beyond loopback.
+    pub insecure: bool,
+    /// How long a bot may be silent before it loses its leases.
+    #[serde(with = "humantime_serde")]
+    pub lease_ttl: Duration,
+    /// How long the shards of a step may stay pending that does not say.
+    #[serde(with = "humantime_serde")]
+    pub expiration: Duration,
+    /// How long a command may take that does not say.
+    #[serde(with = "humantime_serde")]
+    pub hard_timeout: Duration,
+    /// Time between TERM and KILL for a step that does not say.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Attempts of a shard whose bots are lost, for a step that does not say.
+    pub max_attempts: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8990)),
+            data: "scheduler-data".into(),
+            tls_cert: None,
+            tls_key: None,
+            insecure: false,
+            lease_ttl: Duration::from_secs(30),
+            expiration: Duration::from_secs(3600),
+            hard_timeout: Duration::from_secs(3600),
+            grace: Duration::from_secs(30),
+            max_attempts: 3,
+        }
+    }
+}
+
+impl Config {
+    /// A sentence on the first value that makes no sense.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.lease_ttl < Duration::from_millis(100) {
+            return Err("lease_ttl is shorter than 100ms: no bot can hold a lease that short");
+        }
+        if self.expiration.is_zero() || self.hard_timeout.is_zero() {
+            return Err("expiration and hard_timeout must be longer than zero");
+        }
+        if self.max_attempts == 0 {
+            return Err("max_attempts must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_file_has_the_defaults() {
+        assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = toml::from_str::<Config>("leas_ttl = \"3s\"").unwrap_err().to_string();
+        assert!(error.contains("leas_ttl") && error.contains("lease_ttl"), "{error}");
+    }
+
+    #[test]
+    fn senseless_values_are_refused() {
+        assert_eq!(Config::default().check(), Ok(()));
+        assert!(Config { lease_ttl: Duration::ZERO, ..Config::default() }.check().is_err());
+        assert!(Config { max_attempts: 0, ..Config::default() }.check().is_err());
+    }
+}

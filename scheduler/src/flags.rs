@@ -1,0 +1,120 @@
+//! The command line of `scheduler`.
+
+use clap::{Args, Parser};
+use runtime::{Exit, config::ConfigError};
+use scheduler::StartError;
+use serde::Serialize;
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Gives the shards of runs to whatever bots ask for work.
+#[derive(Parser, Debug)]
+#[command(version, after_help = runtime::exit::HELP)]
+pub(crate) struct Flags {
+    /// Read the configuration from this TOML file; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print a commented configuration file with all defaults, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+}
+
+/// The keys of the configuration, as flags.
+#[derive(Args, Debug, Serialize)]
+pub(crate) struct Keys {
+    /// Where clients and bots connect [default: 127.0.0.1:8990]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Where the journal lives [default: scheduler-data].
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    /// PEM file of the certificate chain.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    /// Serve other machines in plain text.
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insecure: Option<bool>,
+    /// How long a bot may be silent before its shards go to other bots [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    lease_ttl: Option<Duration>,
+    /// How long shards stay pending when their step does not say [default: 1h].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    expiration: Option<Duration>,
+    /// How long a command may take when its step does not say [default: 1h].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    hard_timeout: Option<Duration>,
+    /// Time between TERM and KILL when a step does not say [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    grace: Option<Duration>,
+    /// Attempts of a shard whose bots are lost, when its step does not say [default: 3].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+}
+
+fn duration(text: &str) -> Result<Duration, humantime_serde::re::humantime::DurationError> {
+    humantime_serde::re::humantime::parse_duration(text)
+}
+
+/// One line on stdout. Whoever closed it does not want to know.
+pub(crate) fn say(line: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// What the shell is told of an error that ended the program.
+pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
+    if error.is::<ConfigError>() {
+        return Exit::Usage;
+    }
+    error.downcast_ref::<StartError>().map_or(Exit::Internal, StartError::exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_a_flag() {
+        let flags = Flags::parse_from([
+            "scheduler",
+            "--listen=127.0.0.1:0",
+            "--data=d",
+            "--tls-cert=c",
+            "--tls-key=k",
+            "--insecure",
+            "--lease-ttl=2s",
+            "--expiration=3s",
+            "--hard-timeout=4s",
+            "--grace=5s",
+            "--max-attempts=6",
+        ]);
+        let loaded: scheduler::Config = runtime::config::load(None, &flags.keys).unwrap();
+        let expected = scheduler::Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data: "d".into(),
+            tls_cert: Some("c".into()),
+            tls_key: Some("k".into()),
+            insecure: true,
+            lease_ttl: Duration::from_secs(2),
+            expiration: Duration::from_secs(3),
+            hard_timeout: Duration::from_secs(4),
+            grace: Duration::from_secs(5),
+            max_attempts: 6,
+        };
+        assert_eq!(loaded, expected);
+    }
+}
