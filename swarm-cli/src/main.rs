@@ -1,3 +1,10 @@
-//! Grows in the next commits.
+//! `swarm`: the scheduler's client for people and CI.
 
-fn main() {}
+use clap::Parser as _;
+use runtime::Exit;
+
+fn main() -> Exit {
+    let cli = swarm_cli::Cli::parse();
+    runtime::telemetry::init("warn");
+    swarm_cli::run(cli)
+}

@@ -1,0 +1,99 @@
+//! The command line.
+
+use crate::{
+    commands::{bots, cancel, collect, explain, logs, run, runs, show, trigger},
+    failure::Usage,
+    remote::Scheduler,
+};
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Trigger test runs on a swarm of bots, follow them and collect what they report.
+#[derive(Debug, Parser)]
+#[command(name = "swarm", version = runtime::VERSION, after_help = runtime::exit::HELP, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Trigger(trigger::TriggerArgs),
+    Collect(collect::CollectArgs),
+    Run(run::RunArgs),
+    Cancel(cancel::CancelArgs),
+    Runs(runs::RunsArgs),
+    Show(show::ShowArgs),
+    Bots(bots::BotsArgs),
+    Explain(explain::ExplainArgs),
+    Logs(logs::LogsArgs),
+}
+
+/// Where the scheduler is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SchedulerArgs {
+    /// The scheduler
+    #[arg(long, value_name = "URL", env = "ISOSWARM_SCHEDULER", default_value = "http://127.0.0.1:8990")]
+    pub(crate) scheduler: String,
+    /// PEM file of the certificates to trust, for servers that speak TLS
+    #[arg(long, value_name = "FILE", env = "ISOSWARM_CA_CERT")]
+    pub(crate) ca_cert: Option<PathBuf>,
+}
+
+impl SchedulerArgs {
+    pub(crate) fn connect(&self, context: &crate::commands::Context) -> anyhow::Result<Scheduler> {
+        let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+        Ok(Scheduler::new(&self.scheduler, self.ca_cert.as_deref(), clock, entropy)?)
+    }
+}
+
+/// Where the CAS is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CasArgs {
+    /// The CAS that has the outputs
+    #[arg(long, value_name = "URL", env = "ISOSWARM_CAS", default_value = "http://127.0.0.1:8980")]
+    pub(crate) cas: String,
+}
+
+/// A duration such as `90s`, `15m` or `2h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, Usage> {
+    let refuse = |reason: &str| Usage(format!("{reason}: write for instance 90s, 15m or `2h 30m`"));
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err(refuse("it must be longer than nothing")),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(refuse(&error.to_string())),
+    }
+}
+
+/// A run or one of its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunOrShard {
+    Run(proto::RunId),
+    Shard(proto::ShardId),
+}
+
+impl RunOrShard {
+    pub(crate) fn run(self) -> proto::RunId {
+        match self {
+            Self::Run(run) => run,
+            Self::Shard(shard) => shard.run,
+        }
+    }
+}
+
+impl std::fmt::Display for RunOrShard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Run(run) => run.fmt(f),
+            Self::Shard(shard) => shard.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for RunOrShard {
+    type Err = proto::IdError;
+
+    fn from_str(text: &str) -> Result<Self, proto::IdError> {
+        if text.contains('/') { text.parse().map(Self::Shard) } else { text.parse().map(Self::Run) }
+    }
+}

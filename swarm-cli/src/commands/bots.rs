@@ -1,0 +1,104 @@
+//! `swarm bots`: who works.
+
+use super::Context;
+use crate::{
+    cli::SchedulerArgs,
+    display::{Cell, Column, Table, ago},
+    json::BotJson,
+    model::{Bot, BotHealth},
+};
+use clap::Args;
+use proto::{Requirement, Requirements, Timestamp};
+use runtime::Exit;
+
+/// List the bots that the scheduler knows
+#[derive(Debug, Args)]
+pub(crate) struct BotsArgs {
+    /// Only bots that fit (repeat: all must hold)
+    #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]
+    dimensions: Vec<Requirement>,
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+pub(crate) async fn bots(context: &Context, args: BotsArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    let mut requirements = Requirements::default();
+    for requirement in args.dimensions {
+        requirements.insert(requirement)?;
+    }
+    let bots = scheduler.bots(&requirements).await?;
+    let console = &context.console;
+    if args.json {
+        let bots: Vec<_> = bots.iter().map(BotJson::from).collect();
+        console.print(serde_json::to_string_pretty(&bots)? + "\n");
+    } else if bots.is_empty() {
+        console.note("no bots: start one with `bot --scheduler URL --cas URL`");
+    } else {
+        console.print(table(&bots, context.clock.now()).render(console.paint()));
+    }
+    Ok(Exit::Success)
+}
+
+fn table(bots: &[Bot], now: Timestamp) -> Table {
+    let mut table = Table::new([
+        Column::text("bot"),
+        Column::text("state"),
+        Column::number("busy"),
+        Column::text("last seen"),
+        Column::text("dimensions"),
+    ]);
+    for bot in bots {
+        let dimensions = bot.dimensions.iter().filter(|(key, _)| *key != "id").map(|(key, values)| {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            format!("{key}={}", values.join("|"))
+        });
+        table.row(vec![
+            bot.id.as_str().into(),
+            match bot.health {
+                BotHealth::Alive => Cell::green("alive"),
+                BotHealth::Draining => Cell::yellow("draining"),
+                BotHealth::Dead => Cell::red("dead"),
+            },
+            format!("{}/{}", bot.running.len(), bot.slots).into(),
+            bot.last_seen.map(|seen| ago(seen, now)).unwrap_or_default().into(),
+            dimensions.collect::<Vec<_>>().join(" ").into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::display::Paint;
+
+    #[test]
+    fn bots_are_listed_with_what_they_are() {
+        let mut dimensions = proto::Dimensions::default();
+        for (key, value) in [("id", "a"), ("os", "Debian"), ("os", "Linux"), ("pool", "ci")] {
+            dimensions.insert(key, value).unwrap();
+        }
+        let now = Timestamp::from_micros(1_000_000_000);
+        let bot = |id: &str, health, last_seen| Bot {
+            id: id.into(),
+            dimensions: dimensions.clone(),
+            version: "1".into(),
+            slots: 2,
+            running: vec!["0000000000000/0/0".parse().unwrap()],
+            first_seen: None,
+            last_seen: Some(last_seen),
+            health,
+        };
+        let old = Timestamp::from_micros(700_000_000);
+        let table = table(&[bot("a", BotHealth::Alive, now), bot("long-name", BotHealth::Dead, old)], now);
+        insta::assert_snapshot!(table.render(Paint::Plain), @r"
+        bot        state  busy  last seen  dimensions
+        a          alive   1/2  just now   os=Debian|Linux pool=ci
+        long-name  dead    1/2  5m ago     os=Debian|Linux pool=ci
+        ");
+    }
+}

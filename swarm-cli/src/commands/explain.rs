@@ -1,0 +1,107 @@
+//! `swarm explain`: why pending shards have no bot.
+
+use super::Context;
+use crate::{
+    cli::{RunOrShard, SchedulerArgs},
+    display::{Paint, count, utc},
+    json::ExplanationJson,
+    model::Explanation,
+};
+use clap::Args;
+use runtime::Exit;
+
+/// Say why pending shards have no bot
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A run, or a shard (RUN/STEP/INDEX)
+    #[arg(value_name = "RUN|SHARD")]
+    id: RunOrShard,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+pub(crate) async fn explain(context: &Context, args: ExplainArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    let steps = scheduler.explain(&args.id.to_string()).await?;
+    let console = &context.console;
+    if args.json {
+        let steps: Vec<_> = steps.iter().map(ExplanationJson::from).collect();
+        console.print(serde_json::to_string_pretty(&steps)? + "\n");
+        return Ok(Exit::Success);
+    }
+    let mut pending = steps.iter().filter(|step| !step.pending_shards.is_empty()).peekable();
+    if pending.peek().is_none() {
+        console.print("no shard is pending\n");
+    }
+    for step in pending {
+        console.print(render(step, console.paint()));
+    }
+    Ok(Exit::Success)
+}
+
+fn render(step: &Explanation, paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.bold(&step.summary));
+    let shards = count(step.pending_shards.len() as u64, "pending shard");
+    let mut line = |line: String| text.push_str(&format!("  {line}\n"));
+    line(format!("step {}: {shards} ({})", step.step, list(&step.pending_shards)));
+    if step.ahead > 0 {
+        line(format!("{} of this and other runs go first", count(step.ahead, "shard")));
+    }
+    for (what, bots) in [("fit and are busy", &step.busy_bots), ("fit and have a free slot", &step.free_bots)]
+    {
+        if !bots.is_empty() {
+            line(format!("{} {what}: {}", count(bots.len() as u64, "bot"), list(bots)));
+        }
+    }
+    for (criterion, bots) in &step.obstacles {
+        line(format!(
+            "{} kept away by {}: {}",
+            count(bots.len() as u64, "bot"),
+            paint.yellow(criterion),
+            list(bots)
+        ));
+    }
+    if let Some(expires) = step.expires {
+        line(format!("expires at {}", utc(expires)));
+    }
+    text
+}
+
+/// The first few, and how many more.
+fn list(items: &[impl ToString]) -> String {
+    const SHOWN: usize = 12;
+    let mut texts: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    if items.len() > SHOWN {
+        texts.push(format!("and {} more", items.len() - SHOWN));
+    }
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_reads_from_the_summary_down() {
+        let step = Explanation {
+            step: 0,
+            pending_shards: (0..15).collect(),
+            ahead: 1,
+            busy_bots: vec!["a".into()],
+            free_bots: vec![],
+            obstacles: vec![("os=windows".into(), vec!["b".into(), "c".into()])],
+            expires: None,
+            summary: "waits for bot a to have a free slot".into(),
+        };
+        insta::assert_snapshot!(render(&step, Paint::Plain), @r"
+        waits for bot a to have a free slot
+          step 0: 15 pending shards (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 3 more)
+          1 shard of this and other runs go first
+          1 bot fit and are busy: a
+          2 bots kept away by os=windows: b, c
+        ");
+    }
+}

@@ -1,0 +1,176 @@
+//! `swarm logs`: what shards print.
+
+use super::Context;
+use crate::{
+    cli::{RunOrShard, SchedulerArgs},
+    console::Console,
+    failure::NotFound,
+    model::Run,
+    output,
+    remote::{CallError, OutputEnd, OutputStart, Scheduler},
+};
+use clap::Args;
+use futures::{StreamExt as _, TryStreamExt as _};
+use proto::ShardId;
+use runtime::Exit;
+use std::ops::ControlFlow;
+
+/// At most so many shards of a run are followed at once.
+const MAX_FOLLOWED: usize = 64;
+
+/// Longest line that is held back until it is whole.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Print what a shard printed, or all shards of a run
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// A run, or a shard (RUN/STEP/INDEX)
+    #[arg(value_name = "RUN|SHARD")]
+    id: RunOrShard,
+    /// Go on until it ends; the shards of a run side by side, each line with its shard's name
+    #[arg(short, long)]
+    follow: bool,
+    /// This attempt instead of the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    let until = if args.follow { OutputEnd::Attempt } else { OutputEnd::Present };
+    let from = OutputStart { attempt: args.attempt, offset: 0, until };
+    let console = &*context.console;
+    match args.id {
+        RunOrShard::Shard(shard) => whole(&scheduler, shard, from, console).await?,
+        RunOrShard::Run(run) => {
+            let run = scheduler.get(run).await?;
+            match until {
+                OutputEnd::Present => one_by_one(&scheduler, &run, from, console).await?,
+                OutputEnd::Attempt => side_by_side(&scheduler, &run, from, console).await?,
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// The bytes as they are.
+async fn whole(
+    scheduler: &Scheduler,
+    shard: ShardId,
+    from: OutputStart,
+    console: &Console,
+) -> Result<(), CallError> {
+    output::read(scheduler, shard, from, |chunk| {
+        console.print_bytes(&chunk.data);
+        flow(console)
+    })
+    .await
+}
+
+fn flow(console: &Console) -> ControlFlow<()> {
+    if console.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Each shard under a title.
+async fn one_by_one(
+    scheduler: &Scheduler,
+    run: &Run,
+    from: OutputStart,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let has_attempt = |wanted: Option<u32>, attempts: usize| wanted.is_none_or(|n| n as usize <= attempts);
+    let mut shown = 0;
+    for shard in &run.shards {
+        if shard.attempts.is_empty() || !has_attempt(from.attempt, shard.attempts.len()) {
+            continue;
+        }
+        shown += 1;
+        console.print(format!("{}\n", console.paint().bold(&format!("==> {} <==", shard.id))));
+        whole(scheduler, shard.id, from, console).await?;
+        if console.is_closed() {
+            break;
+        }
+    }
+    if shown == 0 {
+        return Err(NotFound(format!("no shard of run {} has such an attempt yet", run.id)).into());
+    }
+    Ok(())
+}
+
+/// All shards at once, line by line.
+async fn side_by_side(
+    scheduler: &Scheduler,
+    run: &Run,
+    from: OutputStart,
+    console: &Console,
+) -> Result<(), CallError> {
+    let width = run.shards.iter().map(|shard| run.label(shard.id).chars().count()).max().unwrap_or(0);
+    let each = futures::stream::iter(&run.shards).map(|shard| async move {
+        let prefix = console.paint().dim(&format!("{:>width$} | ", run.label(shard.id)));
+        let mut lines = Lines::default();
+        output::read(scheduler, shard.id, from, |chunk| {
+            lines.push(&chunk.data, |line| print_line(console, &prefix, line));
+            flow(console)
+        })
+        .await?;
+        lines.finish(|line| print_line(console, &prefix, line));
+        Ok(())
+    });
+    each.buffer_unordered(MAX_FOLLOWED).try_collect().await
+}
+
+fn print_line(console: &Console, prefix: &str, line: &[u8]) {
+    let mut text = Vec::with_capacity(prefix.len() + line.len() + 1);
+    text.extend_from_slice(prefix.as_bytes());
+    text.extend_from_slice(line);
+    text.push(b'\n');
+    console.print_bytes(&text);
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.begun.extend_from_slice(piece);
+            if self.begun.ends_with(b"\n") {
+                self.begun.pop();
+                take(&self.begun);
+                self.begun.clear();
+            } else if self.begun.len() >= MAX_LINE {
+                take(&self.begun);
+                self.begun.clear();
+            }
+        }
+    }
+
+    fn finish(self, mut take: impl FnMut(&[u8])) {
+        if !self.begun.is_empty() {
+            take(&self.begun);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_wherever_the_stream_is_cut() {
+        for at in 0..9 {
+            let (a, b) = b"one\n\ntwo!".split_at(at);
+            let mut seen = Vec::new();
+            let mut lines = Lines::default();
+            lines.push(a, |line| seen.push(line.to_vec()));
+            lines.push(b, |line| seen.push(line.to_vec()));
+            lines.finish(|line| seen.push(line.to_vec()));
+            assert_eq!(seen, [&b"one"[..], b"", b"two!"], "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! One file for each verb: what it takes, and what it does.
+
+pub(crate) mod bots;
+pub(crate) mod cancel;
+pub(crate) mod collect;
+pub(crate) mod explain;
+pub(crate) mod logs;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod show;
+pub(crate) mod trigger;
+
+use crate::{
+    cli::{Cli, Command},
+    console::Console,
+    failure,
+};
+use anyhow::Context as _;
+use runtime::{Clock, Entropy, Exit, SystemClock, SystemEntropy};
+use std::sync::Arc;
+
+/// What every verb needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) console: Arc<Console>,
+}
+
+/// Does what the command line says, and tells the shell how it went.
+pub fn run(cli: Cli) -> Exit {
+    let console = Arc::new(Console::detect());
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")
+        .and_then(|runtime| {
+            let context = Context {
+                clock: SystemClock::shared(),
+                entropy: SystemEntropy::shared(),
+                console: Arc::clone(&console),
+            };
+            runtime.block_on(dispatch(context, cli.command))
+        });
+    done.unwrap_or_else(|error| {
+        console.complain(&error);
+        failure::exit_code(&error)
+    })
+}
+
+async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Trigger(args) => trigger::trigger(&context, args).await,
+        Command::Collect(args) => collect::collect(&context, args).await,
+        Command::Run(args) => run::run(&context, args).await,
+        Command::Cancel(args) => cancel::cancel(&context, args).await,
+        Command::Runs(args) => runs::runs(&context, args).await,
+        Command::Show(args) => show::show(&context, args).await,
+        Command::Bots(args) => bots::bots(&context, args).await,
+        Command::Explain(args) => explain::explain(&context, args).await,
+        Command::Logs(args) => logs::logs(&context, args).await,
+    }
+}

@@ -1,0 +1,116 @@
+//! `swarm show`: one run, or one shard, in full.
+
+use super::Context;
+use crate::{
+    cli::{RunOrShard, SchedulerArgs},
+    display::{Cell, Column, Paint, Table, bytes, duration, run_line, shard_table, state_text, utc},
+    failure::NotFound,
+    json::{RunJson, ShardJson},
+    model::{Attempt, Run, Shard},
+};
+use clap::Args;
+use runtime::Exit;
+use std::collections::BTreeMap;
+
+/// Show a run or one of its shards
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A run, or a shard (RUN/STEP/INDEX)
+    #[arg(value_name = "RUN|SHARD")]
+    id: RunOrShard,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+pub(crate) async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    let run = scheduler.get(args.id.run()).await?;
+    let console = &context.console;
+    let text = match args.id {
+        RunOrShard::Run(_) if args.json => serde_json::to_string_pretty(&RunJson::from(&run))? + "\n",
+        RunOrShard::Run(_) => render_run(&run, console.paint()),
+        RunOrShard::Shard(id) => {
+            let shard = run.shard(id).ok_or_else(|| NotFound(format!("run {} has no shard {id}", run.id)))?;
+            if args.json {
+                serde_json::to_string_pretty(&ShardJson::from(shard))? + "\n"
+            } else {
+                render_shard(shard, console.paint())
+            }
+        }
+    };
+    console.print(text);
+    Ok(Exit::Success)
+}
+
+fn render_run(run: &Run, paint: Paint) -> String {
+    let mut text = run_line(run, paint) + "\n";
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {} {value}\n", paint.dim(&format!("{name:<10}"))));
+        }
+    };
+    fact("user", run.spec.user.clone());
+    fact("tags", run.spec.tags.join(" "));
+    fact("priority", run.spec.priority.to_string());
+    fact("triggered", utc(run.created));
+    if let Some(ended) = run.ended {
+        fact("took", duration(ended.since(run.created)));
+    }
+    for step in &run.spec.steps {
+        fact("input", step.input.to_string());
+        fact("command", step.command.join(" "));
+        fact("arguments", step.extra_args.join(" "));
+        fact("asks for", step.requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    }
+    text.push('\n');
+    text + &shard_table(run, &BTreeMap::new(), paint)
+}
+
+fn render_shard(shard: &Shard, paint: Paint) -> String {
+    let mut text = format!("{}: {}\n", paint.bold(&shard.id.to_string()), state_text(shard));
+    if !shard.reason().is_empty() {
+        text.push_str(&format!("  {}\n", shard.reason()));
+    }
+    let mut table = Table::new([
+        Column::number("attempt"),
+        Column::text("state"),
+        Column::number("exit"),
+        Column::text("bot"),
+        Column::text("started"),
+        Column::number("took"),
+        Column::number("output"),
+        Column::text("outputs"),
+        Column::text("why"),
+    ]);
+    for attempt in &shard.attempts {
+        table.row(attempt_row(attempt));
+    }
+    if !table.is_empty() {
+        text.push('\n');
+        text.push_str(&table.render(paint));
+    }
+    text
+}
+
+fn attempt_row(attempt: &Attempt) -> Vec<Cell> {
+    let result = attempt.result.as_ref();
+    let took = attempt.started.zip(attempt.ended).map(|(started, ended)| ended.since(started));
+    vec![
+        attempt.number.to_string().into(),
+        match result {
+            Some(result) => result.state.name().into(),
+            None if attempt.ended.is_some() => Cell::red("lost"),
+            None => Cell::yellow("running"),
+        },
+        result.and_then(|result| result.exit_code).map(|code| code.to_string()).unwrap_or_default().into(),
+        attempt.bot.as_str().into(),
+        attempt.started.map(utc).unwrap_or_default().into(),
+        took.map(duration).unwrap_or_default().into(),
+        bytes(attempt.output_size).into(),
+        result.and_then(|result| result.outputs).map(|digest| digest.to_string()).unwrap_or_default().into(),
+        result.map_or(attempt.lost.as_str(), |result| result.message.as_str()).into(),
+    ]
+}

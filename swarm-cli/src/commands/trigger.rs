@@ -1,0 +1,162 @@
+//! `swarm trigger`: makes a run and tells its name.
+
+use super::Context;
+use crate::{
+    cli::{SchedulerArgs, duration},
+    failure::Usage,
+    model::{RunSpec, StepSpec},
+    remote::{Novelty, Triggered},
+};
+use clap::Args;
+use proto::{Digest, RelPath, RequestId, Requirement, Requirements};
+use runtime::Exit;
+use std::time::Duration;
+
+/// Trigger a run and print its id
+#[derive(Debug, Args)]
+pub(crate) struct TriggerArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// The isolated input, as `isolate archive` prints it
+    #[arg(value_name = "DIGEST")]
+    input: Digest,
+    /// A name for people; it also names the tests' suite in reports [default: `run`]
+    #[arg(long)]
+    name: Option<String>,
+    /// Cut the suite into this many shards
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
+    shards: u32,
+    /// Ask this of a bot (repeat: all must hold; `|` between values: any of them will do)
+    #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]
+    dimensions: Vec<Requirement>,
+    /// 0 to 255, lower is sooner
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    priority: u8,
+    /// Mark the run, to find it again (repeatable)
+    #[arg(long = "tag", value_name = "KEY:VALUE", value_parser = tag)]
+    tags: Vec<String>,
+    /// Who asks for it
+    #[arg(long, env = "USER", hide_env_values = true, default_value = "")]
+    user: String,
+    /// Set a variable of the command's environment; without a value, unset it (repeatable)
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    environment: Vec<(String, String)>,
+    /// Keep this file or directory of the work directory, beside all that is in ${ISOLATED_OUTDIR} (repeatable)
+    #[arg(long = "output", value_name = "PATH")]
+    outputs: Vec<RelPath>,
+    /// Stop a shard that runs for longer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    hard_timeout: Option<Duration>,
+    /// Stop a shard that prints nothing for longer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    io_timeout: Option<Duration>,
+    /// Time between TERM and KILL when a shard is stopped
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    grace: Option<Duration>,
+    /// Give up on a shard that no bot takes for longer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    expiration: Option<Duration>,
+    /// Try a shard this often when bots are lost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    max_attempts: Option<u32>,
+    /// Makes a repeated trigger answer with the run that it made first [default: a random one]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<RequestId>,
+    /// The words after `--` replace the manifest's command instead of being appended to it
+    #[arg(long, requires = "words")]
+    command: bool,
+    /// Words to append to the command
+    #[arg(last = true, value_name = "WORDS")]
+    words: Vec<String>,
+}
+
+fn tag(text: &str) -> Result<String, Usage> {
+    match text.split_once(':') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok(text.to_owned()),
+        _ => Err(Usage("write KEY:VALUE".into())),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), Usage> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Usage("write NAME=VALUE, or NAME= to unset it".into())),
+    }
+}
+
+impl SpecArgs {
+    fn spec(&self) -> Result<RunSpec, Usage> {
+        let mut requirements = Requirements::default();
+        for requirement in &self.dimensions {
+            requirements.insert(requirement.clone()).map_err(|error| Usage(error.to_string()))?;
+        }
+        let name = self.name.clone().unwrap_or_else(|| "run".into());
+        let (command, extra_args) =
+            if self.command { (self.words.clone(), Vec::new()) } else { (Vec::new(), self.words.clone()) };
+        let step = StepSpec {
+            name: name.clone(),
+            input: self.input,
+            command,
+            extra_args,
+            requirements,
+            environment: self.environment.clone(),
+            outputs: self.outputs.clone(),
+            hard_timeout: self.hard_timeout,
+            io_timeout: self.io_timeout,
+            grace: self.grace,
+            expiration: self.expiration,
+            shards: self.shards,
+            max_attempts: self.max_attempts,
+        };
+        let (user, tags) = (self.user.clone(), self.tags.clone());
+        Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step] })
+    }
+
+    /// Makes the run. A cut connection makes no second one.
+    pub(crate) async fn trigger(
+        &self,
+        context: &Context,
+        scheduler: &crate::remote::Scheduler,
+    ) -> anyhow::Result<Triggered> {
+        let request = match &self.request_id {
+            Some(request) => request.clone(),
+            None => RequestId::new(&context.entropy.name())?,
+        };
+        Ok(scheduler.trigger(&request, &self.spec()?).await?)
+    }
+}
+
+/// What `--json` prints.
+#[derive(Debug, serde::Serialize)]
+struct TriggeredJson {
+    run: String,
+    shards: u32,
+    created: bool,
+}
+
+pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    let triggered = args.spec.trigger(context, &scheduler).await?;
+    let created = triggered.novelty == Novelty::Created;
+    if args.json {
+        let run = triggered.run.to_string();
+        let answer = TriggeredJson { run, shards: triggered.shards, created };
+        context.console.print(serde_json::to_string(&answer)? + "\n");
+    } else {
+        if !created {
+            context.console.note("this request id has made the run before");
+        }
+        context.console.print(format!("{}\n", triggered.run));
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,100 @@
+//! Where text goes: results to stdout, progress and complaints to stderr. The only place that writes to either.
+
+use crate::display::Paint;
+use std::{
+    io::{self, IsTerminal, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// What is known of the terminal, or of what stands in its place.
+#[derive(Debug)]
+pub struct Console {
+    out: Paint,
+    err: Paint,
+    live: Liveness,
+    /// The reader of stdout has left.
+    closed: AtomicBool,
+}
+
+/// Whether lines on stderr may be redrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is a terminal.
+    Redrawn,
+    /// It is a pipe or a file: what is written stays.
+    Appended,
+}
+
+impl Console {
+    /// Looks at stdout, stderr and the environment (`NO_COLOR`, `TERM`).
+    pub fn detect() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let plain = dumb || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let paint = |terminal: bool| if terminal && !plain { Paint::Colored } else { Paint::Plain };
+        let live = if io::stderr().is_terminal() && !dumb { Liveness::Redrawn } else { Liveness::Appended };
+        Self {
+            out: paint(io::stdout().is_terminal()),
+            err: paint(io::stderr().is_terminal()),
+            live,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// How to paint what goes to stdout.
+    pub fn paint(&self) -> Paint {
+        self.out
+    }
+
+    /// How to paint what goes to stderr.
+    pub fn note_paint(&self) -> Paint {
+        self.err
+    }
+
+    /// Whether lines on stderr may be redrawn.
+    pub fn liveness(&self) -> Liveness {
+        self.live
+    }
+
+    /// Writes a result.
+    pub fn print(&self, text: impl AsRef<str>) {
+        self.print_bytes(text.as_ref().as_bytes());
+    }
+
+    /// Writes a result that need not be text. When nobody reads it any more the rest is dropped: the exit code still
+    /// tells how it went.
+    pub fn print_bytes(&self, bytes: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody reads stdout any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Writes a line of progress or a complaint.
+    pub fn note(&self, line: impl AsRef<str>) {
+        let mut stderr = io::stderr().lock();
+        // Nobody is left to tell when stderr is gone.
+        let _ = stderr.write_all(line.as_ref().as_bytes()).and_then(|()| stderr.write_all(b"\n"));
+    }
+
+    /// Writes an error with its causes.
+    pub fn complain(&self, error: &anyhow::Error) {
+        let label = self.err.red("error");
+        // An outer message often ends with its cause already.
+        let mut text = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            if !text.contains(&cause) {
+                text.push_str(if text.is_empty() { "" } else { ": " });
+                text.push_str(&cause);
+            }
+        }
+        self.note(format!("{label}: {text}"));
+    }
+}

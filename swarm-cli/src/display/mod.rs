@@ -1,0 +1,11 @@
+//! How things look: colours, numbers, tables, live lines. Text in, text out; the console writes it.
+
+mod human;
+mod paint;
+mod summary;
+mod table;
+
+pub use human::{ago, bytes, count, duration, utc};
+pub use paint::Paint;
+pub use summary::{TestCounts, counts, run_line, shard_table, state_text};
+pub use table::{Cell, Column, Table};

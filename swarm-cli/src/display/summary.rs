@@ -1,0 +1,127 @@
+//! Runs and shards as lines and tables.
+
+use super::{Cell, Column, Paint, Table, bytes, count, duration};
+use crate::model::{AttemptStats, Counts, Run, RunState, Shard, ShardState};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What the reports of one shard say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestCounts {
+    /// Tests that ran.
+    pub ran: u64,
+    /// Of them, those that did not pass.
+    pub failed: u64,
+}
+
+/// A run in one line: its id, name, state and how many shards stand where.
+pub fn run_line(run: &Run, paint: Paint) -> String {
+    let name = if run.spec.name.is_empty() { String::new() } else { format!(" {}", run.spec.name) };
+    format!(
+        "{}{name}: {} · {}",
+        paint.bold(&run.id.to_string()),
+        run_state(run.state, paint),
+        counts(run.counts)
+    )
+}
+
+fn run_state(state: RunState, paint: Paint) -> String {
+    match state {
+        RunState::Pending => paint.dim(state.name()),
+        RunState::Running => paint.cyan(state.name()),
+        RunState::Succeeded => paint.green(state.name()),
+        RunState::Failed | RunState::Incomplete => paint.red(state.name()),
+        RunState::Canceled => paint.yellow(state.name()),
+    }
+}
+
+/// `6 shards: 1 pending, 2 running, 3 passed`.
+pub fn counts(counts: Counts) -> String {
+    let parts = [
+        (counts.pending, "pending"),
+        (counts.running, "running"),
+        (counts.succeeded, "passed"),
+        (counts.failed, "not passed"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    format!("{}: {}", count(counts.total(), "shard"), parts.join(", "))
+}
+
+/// The state of a shard in words, with the exit code or signal that says more.
+pub fn state_text(shard: &Shard) -> String {
+    match shard.state {
+        _ if shard.killing && !shard.state.is_final() => "stopping".into(),
+        _ if shard.passed() => "passed".into(),
+        ShardState::Completed => "failed".into(),
+        state => state.name().into(),
+    }
+}
+
+fn state_cell(shard: &Shard) -> Cell {
+    let text = state_text(shard);
+    match shard.state {
+        _ if shard.passed() => Cell::green(text),
+        ShardState::Pending => text.into(),
+        ShardState::Running | ShardState::Canceled | ShardState::Killed => Cell::yellow(text),
+        _ => Cell::red(text),
+    }
+}
+
+/// `1`, or `139 (signal 11)`.
+fn exit_text(shard: &Shard) -> String {
+    match shard.result().map(|result| (result.exit_code, result.signal)) {
+        Some((Some(code), Some(signal))) => format!("{code} (signal {signal})"),
+        Some((Some(code), None)) => code.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// One row for each shard: how it ended, where, how long each part took, its tests, and what it fetched.
+pub fn shard_table(run: &Run, tests: &BTreeMap<proto::ShardId, TestCounts>, paint: Paint) -> String {
+    let mut table = Table::new([
+        Column::text("shard"),
+        Column::text("state"),
+        Column::number("exit"),
+        Column::text("bot"),
+        Column::number("attempts"),
+        Column::number("queue"),
+        Column::number("fetch"),
+        Column::number("run"),
+        Column::number("upload"),
+        Column::number("tests"),
+        Column::number("failed"),
+        Column::number("cold"),
+        Column::number("hot"),
+    ]);
+    for shard in &run.shards {
+        table.row(shard_row(run, shard, tests.get(&shard.id).copied()));
+    }
+    table.render(paint)
+}
+
+fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
+    let stats = shard.result().map(|result| result.stats);
+    let time =
+        |part: fn(&AttemptStats) -> Duration| stats.as_ref().map(part).map(duration).unwrap_or_default();
+    let size = |part: fn(&AttemptStats) -> u64| stats.as_ref().map(part).map(bytes).unwrap_or_default();
+    let queue = shard.attempts.first().and_then(|attempt| attempt.started).map(|t| t.since(run.created));
+    vec![
+        run.label(shard.id).into(),
+        state_cell(shard),
+        exit_text(shard).into(),
+        shard.attempt().map(|attempt| attempt.bot.clone()).unwrap_or_default().into(),
+        shard.attempts.len().to_string().into(),
+        queue.map(duration).unwrap_or_default().into(),
+        time(|stats| stats.fetch).into(),
+        time(|stats| stats.run).into(),
+        time(|stats| stats.upload).into(),
+        tests.map(|tests| tests.ran.to_string()).unwrap_or_default().into(),
+        match tests {
+            Some(TestCounts { failed: 0, .. }) => "0".into(),
+            Some(tests) => Cell::red(tests.failed.to_string()),
+            None => "".into(),
+        },
+        size(|stats| stats.cold_bytes).into(),
+        size(|stats| stats.hot_bytes).into(),
+    ]
+}

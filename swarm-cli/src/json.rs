@@ -1,0 +1,272 @@
+//! What `--json` prints: the scheduler's nouns as documents with stable keys. Times are RFC 3339 in UTC, durations are
+//! seconds, digests are `FUNCTION:HEX/SIZE`.
+//!
+//! Keys may be added; a key that changes its meaning or goes away raises [`crate::json::SCHEMA_VERSION`].
+
+use crate::{
+    display::utc,
+    model::{Attempt, AttemptStats, Bot, BotHealth, Counts, Explanation, Run, RunState, Shard, ShardState},
+};
+use proto::Digest;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of all documents in this module and of the merged report.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A run; without shards in lists.
+#[derive(Debug, Serialize)]
+pub struct RunJson<'a> {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: &'a str,
+    /// Who asked for it.
+    pub user: &'a str,
+    /// `key:value`.
+    pub tags: &'a [String],
+    /// Lower is sooner.
+    pub priority: u8,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was triggered.
+    pub created: String,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// How many shards stand where.
+    pub counts: Counts,
+    /// What was asked for.
+    pub steps: Vec<StepJson<'a>>,
+    /// By step, then by index.
+    pub shards: Vec<ShardJson<'a>>,
+}
+
+/// A step.
+#[derive(Debug, Serialize)]
+pub struct StepJson<'a> {
+    /// Its name for people.
+    pub name: &'a str,
+    /// The `.isolated` manifest.
+    pub input: Digest,
+    /// Replaces the manifest's command when not empty.
+    pub command: &'a [String],
+    /// Appended to the command.
+    pub extra_args: &'a [String],
+    /// `key=value|value`.
+    pub requirements: Vec<String>,
+    /// Into how many shards it is cut.
+    pub shards: u32,
+}
+
+/// A shard.
+#[derive(Debug, Serialize)]
+pub struct ShardJson<'a> {
+    /// `RUN/STEP/INDEX`.
+    pub id: String,
+    /// Where it stands.
+    pub state: ShardState,
+    /// Whether its command exited with 0.
+    pub passed: bool,
+    /// Of the newest attempt's command.
+    pub exit_code: Option<i32>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// Why it ended as it did; empty when there is nothing to say.
+    pub reason: &'a str,
+    /// In order.
+    pub attempts: Vec<AttemptJson<'a>>,
+}
+
+/// An attempt.
+#[derive(Debug, Serialize)]
+pub struct AttemptJson<'a> {
+    /// 1 for the first.
+    pub number: u32,
+    /// Who ran it.
+    pub bot: &'a str,
+    /// When a bot took it.
+    pub started: Option<String>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// How it ended; absent while it runs and when its bot was lost.
+    pub state: Option<ShardState>,
+    /// Why it ended without a result; empty otherwise.
+    pub lost: &'a str,
+    /// Of the command.
+    pub exit_code: Option<i32>,
+    /// That ended the command.
+    pub signal: Option<i32>,
+    /// Of the manifest of the outputs.
+    pub outputs: Option<Digest>,
+    /// Bytes of output that the scheduler holds.
+    pub output_size: u64,
+    /// Where the time went and what was moved.
+    pub stats: Option<StatsJson>,
+}
+
+/// Where an attempt's time went and what it moved.
+#[derive(Debug, Serialize)]
+pub struct StatsJson {
+    /// Seconds of fetching the input.
+    pub fetch: f64,
+    /// Seconds of the command.
+    pub run: f64,
+    /// Seconds of uploading the outputs.
+    pub upload: f64,
+    /// Input files fetched from the CAS.
+    pub cold_items: u64,
+    /// Input bytes fetched from the CAS.
+    pub cold_bytes: u64,
+    /// Input files that the bot's cache had.
+    pub hot_items: u64,
+    /// Input bytes that the bot's cache had.
+    pub hot_bytes: u64,
+    /// Output bytes that the CAS did not have.
+    pub uploaded_bytes: u64,
+}
+
+/// A bot.
+#[derive(Debug, Serialize)]
+pub struct BotJson<'a> {
+    /// Its name.
+    pub id: &'a str,
+    /// Whether it takes work.
+    pub health: BotHealth,
+    /// What it says of itself.
+    pub dimensions: BTreeMap<&'a str, &'a BTreeSet<String>>,
+    /// Of its program.
+    pub version: &'a str,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// Shards under lease.
+    pub running: Vec<String>,
+    /// When it called for the first time.
+    pub first_seen: Option<String>,
+    /// When it called last.
+    pub last_seen: Option<String>,
+}
+
+/// Why the pending shards of a step have no bot.
+#[derive(Debug, Serialize)]
+pub struct ExplanationJson<'a> {
+    /// Of the run.
+    pub step: u32,
+    /// One sentence.
+    pub summary: &'a str,
+    /// Indices.
+    pub pending_shards: &'a [u32],
+    /// Shards of any run that go first.
+    pub ahead: u32,
+    /// Fit, and are busy.
+    pub busy_bots: &'a [String],
+    /// Fit, and have a free slot.
+    pub free_bots: &'a [String],
+    /// Criterion, and the bots that it keeps away.
+    pub obstacles: BTreeMap<&'a str, &'a [String]>,
+    /// When the shards give up.
+    pub expires: Option<String>,
+}
+
+impl<'a> From<&'a Run> for RunJson<'a> {
+    fn from(run: &'a Run) -> Self {
+        let step = |step: &'a crate::model::StepSpec| StepJson {
+            name: &step.name,
+            input: step.input,
+            command: &step.command,
+            extra_args: &step.extra_args,
+            requirements: step.requirements.iter().map(ToString::to_string).collect(),
+            shards: step.shards,
+        };
+        Self {
+            id: run.id.to_string(),
+            name: &run.spec.name,
+            user: &run.spec.user,
+            tags: &run.spec.tags,
+            priority: run.spec.priority,
+            state: run.state,
+            created: utc(run.created),
+            ended: run.ended.map(utc),
+            counts: run.counts,
+            steps: run.spec.steps.iter().map(step).collect(),
+            shards: run.shards.iter().map(ShardJson::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Shard> for ShardJson<'a> {
+    fn from(shard: &'a Shard) -> Self {
+        Self {
+            id: shard.id.to_string(),
+            state: shard.state,
+            passed: shard.passed(),
+            exit_code: shard.exit_code(),
+            ended: shard.ended.map(utc),
+            reason: shard.reason(),
+            attempts: shard.attempts.iter().map(AttemptJson::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Attempt> for AttemptJson<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
+        let result = attempt.result.as_ref();
+        Self {
+            number: attempt.number,
+            bot: &attempt.bot,
+            started: attempt.started.map(utc),
+            ended: attempt.ended.map(utc),
+            state: result.map(|result| result.state),
+            lost: &attempt.lost,
+            exit_code: result.and_then(|result| result.exit_code),
+            signal: result.and_then(|result| result.signal),
+            outputs: result.and_then(|result| result.outputs),
+            output_size: attempt.output_size,
+            stats: result.map(|result| StatsJson::from(&result.stats)),
+        }
+    }
+}
+
+impl From<&AttemptStats> for StatsJson {
+    fn from(stats: &AttemptStats) -> Self {
+        Self {
+            fetch: stats.fetch.as_secs_f64(),
+            run: stats.run.as_secs_f64(),
+            upload: stats.upload.as_secs_f64(),
+            cold_items: stats.cold_items,
+            cold_bytes: stats.cold_bytes,
+            hot_items: stats.hot_items,
+            hot_bytes: stats.hot_bytes,
+            uploaded_bytes: stats.uploaded_bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a Bot> for BotJson<'a> {
+    fn from(bot: &'a Bot) -> Self {
+        Self {
+            id: &bot.id,
+            health: bot.health,
+            dimensions: bot.dimensions.iter().collect(),
+            version: &bot.version,
+            slots: bot.slots,
+            running: bot.running.iter().map(ToString::to_string).collect(),
+            first_seen: bot.first_seen.map(utc),
+            last_seen: bot.last_seen.map(utc),
+        }
+    }
+}
+
+impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
+    fn from(step: &'a Explanation) -> Self {
+        Self {
+            step: step.step,
+            summary: &step.summary,
+            pending_shards: &step.pending_shards,
+            ahead: step.ahead,
+            busy_bots: &step.busy_bots,
+            free_bots: &step.free_bots,
+            obstacles: step.obstacles.iter().map(|(what, bots)| (what.as_str(), &bots[..])).collect(),
+            expires: step.expires.map(utc),
+        }
+    }
+}

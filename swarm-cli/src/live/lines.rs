@@ -1,0 +1,68 @@
+//! One line for each transition, for logs that are read later.
+
+use super::Live;
+use crate::{
+    console::Console,
+    display::{duration, state_text},
+    model::{Run, Shard, ShardState},
+};
+use proto::{ShardId, Timestamp};
+use std::{collections::HashMap, sync::Arc};
+
+/// Remembers what it said last of every shard.
+pub(super) struct Lines {
+    console: Arc<Console>,
+    said: HashMap<ShardId, (ShardState, usize)>,
+}
+
+impl Lines {
+    pub(super) fn new(console: Arc<Console>) -> Self {
+        Self { console, said: HashMap::new() }
+    }
+}
+
+impl Live for Lines {
+    fn update(&mut self, run: &Run, _: Timestamp) {
+        for shard in &run.shards {
+            let stands = (shard.state, shard.attempts.len());
+            let before = self.said.insert(shard.id, stands);
+            // That all are pending at first is no news.
+            if before != Some(stands) && (before.is_some() || shard.state != ShardState::Pending) {
+                self.console.note(transition(run, shard));
+            }
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        self.console.note(line);
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// `[3/6] shard 2 passed on bot-1 in 3.2s`.
+pub(super) fn transition(run: &Run, shard: &Shard) -> String {
+    let ended = run.counts.succeeded + run.counts.failed;
+    let mut line =
+        format!("[{ended}/{}] shard {} {}", run.counts.total(), run.label(shard.id), state_text(shard));
+    if let Some(attempt) = shard.attempt() {
+        match shard.state {
+            ShardState::Pending => line.push_str(&format!(" again: lost on {}", attempt.bot)),
+            _ => line.push_str(&format!(" on {}", attempt.bot)),
+        }
+        if let (Some(started), Some(ended)) = (attempt.started, attempt.ended) {
+            line.push_str(&format!(" in {}", duration(ended.since(started))));
+        }
+        if attempt.number > 1 {
+            line.push_str(&format!(", attempt {}", attempt.number));
+        }
+    }
+    if let Some(code) = shard.exit_code().filter(|&code| code != 0) {
+        line.push_str(&format!(", exit code {code}"));
+    }
+    match shard.reason() {
+        "" => {}
+        reason => line.push_str(&format!(": {}", reason.replace('\n', " "))),
+    }
+    line
+}

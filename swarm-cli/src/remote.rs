@@ -1,0 +1,244 @@
+//! The scheduler behind a channel: one method for each call, with deadlines and bounded retries.
+//!
+//! The only module (with its two children) that knows wire messages.
+
+mod decode;
+mod encode;
+mod error;
+mod output;
+
+pub use error::CallError;
+pub use output::{OutputChunk, OutputEnd, OutputStart};
+
+use crate::model::{Bot, Changes, Explanation, Run, RunSpec, RunState};
+use futures::{Stream, StreamExt as _};
+use proto::{RequestId, Requirements, RunId, ShardId, v1, v1::swarm_client::SwarmClient};
+use runtime::{Clock, Entropy};
+use std::{path::Path, sync::Arc, time::Duration};
+use tonic::{Response, Status, transport::Channel};
+
+/// The scheduler answers any unary call within this time, or the call is made again.
+const CALL_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A scheduler that cannot be reached is tried for this long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most time between two tries.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// A run with a hundred thousand shards fits.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+/// What trigger answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Triggered {
+    /// The run.
+    pub run: RunId,
+    /// How many shards it has.
+    pub shards: u32,
+    /// Whether this request made the run, or an earlier one of the same id.
+    pub novelty: Novelty,
+}
+
+/// Whether a request made a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    /// It did.
+    Created,
+    /// An earlier request of the same id did.
+    Existing,
+}
+
+/// What a cancellation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelScope {
+    /// Shards that no bot has taken.
+    Pending,
+    /// Also those that are running.
+    PendingAndRunning,
+}
+
+/// What a cancellation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Canceled {
+    /// Pending shards that ended.
+    pub canceled: u32,
+    /// Running shards that are being stopped.
+    pub killing: u32,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Empty: every state.
+    pub states: Vec<RunState>,
+    /// Empty: every user.
+    pub user: String,
+    /// All must be on the run.
+    pub tags: Vec<String>,
+}
+
+/// One message of a watch.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// The run as it is.
+    Whole(Box<Run>),
+    /// What changed since.
+    Changes(Changes),
+}
+
+/// A scheduler.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    client: SwarmClient<Channel>,
+    address: Arc<str>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Scheduler {
+    /// The scheduler at `address`, connected to when it is first called.
+    pub fn new(
+        address: &str,
+        ca_cert: Option<&Path>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, runtime::connect::ConnectError> {
+        let channel = runtime::connect::channel(address, ca_cert)?;
+        let client = SwarmClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Ok(Self { client, address: address.into(), clock, entropy })
+    }
+
+    /// As the user wrote it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Creates a run, once for each request id.
+    pub async fn trigger(&self, request: &RequestId, spec: &RunSpec) -> Result<Triggered, CallError> {
+        let request =
+            v1::TriggerRequest { request_id: request.to_string(), run: Some(encode::run_spec(spec)) };
+        let answer = self.call(async |mut client| client.trigger(request.clone()).await).await?;
+        decode::triggered(&answer).map_err(CallError::from)
+    }
+
+    /// One run with its shards.
+    pub async fn get(&self, run: RunId) -> Result<Run, CallError> {
+        let request = v1::GetRequest { run_id: run.to_string() };
+        let answer = self.call(async |mut client| client.get(request.clone()).await).await?;
+        decode::run(answer.run.as_ref()).map_err(CallError::from)
+    }
+
+    /// Runs, newest first, without their shards, and where the next page starts.
+    pub async fn list(
+        &self,
+        filter: &RunFilter,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<(Vec<Run>, Option<String>), CallError> {
+        let request = encode::list(filter, page_size, page_token);
+        let answer = self.call(async |mut client| client.list(request.clone()).await).await?;
+        let runs = answer.runs.iter().map(|run| decode::run(Some(run))).collect::<Result<_, _>>()?;
+        Ok((runs, Some(answer.next_page_token).filter(|token| !token.is_empty())))
+    }
+
+    /// Ends what is pending, and what is running when that is in scope.
+    pub async fn cancel(&self, run: RunId, scope: CancelScope) -> Result<Canceled, CallError> {
+        let kill_running = scope == CancelScope::PendingAndRunning;
+        let request = v1::CancelRequest { run_id: run.to_string(), kill_running };
+        let answer = self.call(async |mut client| client.cancel(request.clone()).await).await?;
+        Ok(Canceled { canceled: answer.canceled, killing: answer.killing })
+    }
+
+    /// Why pending shards of a run, or one shard, have no bot.
+    pub async fn explain(&self, id: &str) -> Result<Vec<Explanation>, CallError> {
+        let request = v1::ExplainRequest { id: id.to_owned() };
+        let answer = self.call(async |mut client| client.explain(request.clone()).await).await?;
+        Ok(answer.steps.into_iter().map(decode::explanation).collect())
+    }
+
+    /// The bots that meet all of these requirements.
+    pub async fn bots(&self, requirements: &Requirements) -> Result<Vec<Bot>, CallError> {
+        let request = v1::ListBotsRequest { requirements: requirements.into() };
+        let answer = self.call(async |mut client| client.list_bots(request.clone()).await).await?;
+        Ok(answer.bots.iter().map(decode::bot).collect::<Result<_, _>>()?)
+    }
+
+    /// The run as it is, then what changes. One try: whoever follows knows how long to go on.
+    pub async fn watch(
+        &self,
+        run: RunId,
+    ) -> Result<impl Stream<Item = Result<Update, CallError>> + use<>, CallError> {
+        let mut client = self.client.clone();
+        let address = self.address.clone();
+        let request = v1::WatchRequest { run_id: run.to_string() };
+        let opened = self.within_deadline(client.watch(request)).await?;
+        Ok(opened.into_inner().map(move |message| match message {
+            Ok(message) => decode::update(message).map_err(CallError::from),
+            Err(status) => Err(CallError::from_status(&status, &address)),
+        }))
+    }
+
+    /// The output of an attempt from `offset` on. One try: whoever reads knows where to go on.
+    pub async fn read_output(
+        &self,
+        shard: ShardId,
+        from: OutputStart,
+    ) -> Result<impl Stream<Item = Result<OutputChunk, CallError>> + use<>, CallError> {
+        let mut client = self.client.clone();
+        let address = self.address.clone();
+        let opened = self.within_deadline(client.read_output(encode::read_output(shard, from))).await?;
+        Ok(opened.into_inner().map(move |message| match message {
+            Ok(message) => {
+                Ok(OutputChunk { attempt: message.attempt, offset: message.offset, data: message.data })
+            }
+            Err(status) => Err(CallError::from_status(&status, &address)),
+        }))
+    }
+
+    /// Waits between two tries, longer with each.
+    pub async fn back_off(&self, tries: u32) {
+        let most = BACK_OFF.min(Duration::from_millis(50) * 2u32.saturating_pow(tries.min(10)));
+        self.clock.sleep(most / 2 + self.entropy.jitter(most / 2)).await;
+    }
+
+    /// The clock that deadlines are measured on.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Makes an idempotent call until it is answered, for as long as patience lasts.
+    async fn call<T>(
+        &self,
+        attempt: impl AsyncFn(SwarmClient<Channel>) -> Result<Response<T>, Status>,
+    ) -> Result<T, CallError> {
+        let start = self.clock.elapsed();
+        let mut tries = 0;
+        loop {
+            let error = match self.within_deadline(attempt(self.client.clone())).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(error) => error,
+            };
+            let waited = self.clock.elapsed().saturating_sub(start);
+            if !error.is_transient() || waited >= PATIENCE {
+                return Err(error);
+            }
+            tracing::debug!(%error, tries, "calling the scheduler again");
+            self.back_off(tries).await;
+            tries += 1;
+        }
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(CALL_DEADLINE, answer).await {
+            Ok(answer) => answer.map_err(|status| CallError::from_status(&status, &self.address)),
+            Err(_) => Err(CallError::Unavailable {
+                address: self.address.to_string(),
+                reason: format!("no answer within {} s", CALL_DEADLINE.as_secs()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Answers of the scheduler, checked.
+
+use super::{Novelty, Triggered, Update};
+use crate::model::{
+    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Run, RunSpec,
+    RunState, Shard, ShardState, StepSpec,
+};
+use proto::{Digest, RelPath, Timestamp, v1};
+use std::{fmt, time::Duration};
+
+/// What in an answer makes no sense.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    what: &'static str,
+    detail: String,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its {} makes no sense: {}", self.what, self.detail)
+    }
+}
+
+fn malformed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Malformed {
+    move |error| Malformed { what, detail: error.to_string() }
+}
+
+fn present<'a, T>(what: &'static str, value: Option<&'a T>) -> Result<&'a T, Malformed> {
+    value.ok_or_else(|| Malformed { what, detail: "it is missing".into() })
+}
+
+pub(super) fn triggered(wire: &v1::TriggerResponse) -> Result<Triggered, Malformed> {
+    let novelty = if wire.created { Novelty::Created } else { Novelty::Existing };
+    let run = wire.run_id.parse().map_err(malformed("run id"))?;
+    Ok(Triggered { run, shards: wire.shards, novelty })
+}
+
+pub(super) fn update(wire: v1::WatchResponse) -> Result<Update, Malformed> {
+    match wire.update {
+        Some(v1::watch_response::Update::Run(whole)) => Ok(Update::Whole(Box::new(run(Some(&whole))?))),
+        Some(v1::watch_response::Update::Changes(changes)) => Ok(Update::Changes(Changes {
+            state: run_state(changes.state())?,
+            ended: changes.ended.as_ref().map(Timestamp::from),
+            shards: changes.shards.iter().map(shard).collect::<Result<_, _>>()?,
+        })),
+        None => Err(Malformed { what: "update", detail: "it is empty".into() }),
+    }
+}
+
+pub(super) fn run(wire: Option<&v1::Run>) -> Result<Run, Malformed> {
+    let wire = present("run", wire)?;
+    let mut shards = wire.shards.iter().map(shard).collect::<Result<Vec<_>, _>>()?;
+    shards.sort_by_key(|shard| shard.id);
+    let counts = match (&wire.counts, shards.is_empty()) {
+        (Some(counts), true) => Counts {
+            pending: counts.pending,
+            running: counts.running,
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+        },
+        _ => Counts::of(&shards),
+    };
+    Ok(Run {
+        id: wire.id.parse().map_err(malformed("run id"))?,
+        spec: run_spec(present("run", wire.spec.as_ref())?)?,
+        state: run_state(wire.state())?,
+        created: wire.created.as_ref().map(Timestamp::from).unwrap_or_default(),
+        ended: wire.ended.as_ref().map(Timestamp::from),
+        shards,
+        counts,
+    })
+}
+
+fn run_spec(wire: &v1::RunSpec) -> Result<RunSpec, Malformed> {
+    Ok(RunSpec {
+        name: wire.name.clone(),
+        user: wire.user.clone(),
+        tags: wire.tags.clone(),
+        priority: u8::try_from(wire.priority).map_err(malformed("priority"))?,
+        steps: wire.steps.iter().map(step_spec).collect::<Result<_, _>>()?,
+    })
+}
+
+fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
+    let timeouts = wire.timeouts.unwrap_or_default();
+    let shards = match wire.fan_out.and_then(|fan_out| fan_out.policy) {
+        Some(v1::fan_out::Policy::Shards(shards)) => shards.count,
+        None => 1,
+    };
+    let outputs = wire.outputs.iter().map(|path| RelPath::new(path));
+    Ok(StepSpec {
+        name: wire.name.clone(),
+        input: Digest::try_from(present("input", wire.input.as_ref())?).map_err(malformed("input"))?,
+        command: wire.command.clone(),
+        extra_args: wire.extra_args.clone(),
+        requirements: wire.requirements[..].try_into().map_err(malformed("requirements"))?,
+        environment: wire.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
+        outputs: outputs.collect::<Result<_, _>>().map_err(malformed("outputs"))?,
+        hard_timeout: timeouts.hard.and_then(duration),
+        io_timeout: timeouts.io.and_then(duration),
+        grace: timeouts.grace.and_then(duration),
+        expiration: wire.expiration.and_then(duration),
+        shards,
+        max_attempts: Some(wire.max_attempts).filter(|&n| n > 0),
+    })
+}
+
+/// Negative durations do not occur; they would mean nothing.
+fn duration(wire: impl TryInto<Duration>) -> Option<Duration> {
+    wire.try_into().ok().filter(|duration| !duration.is_zero())
+}
+
+fn run_state(wire: v1::RunState) -> Result<RunState, Malformed> {
+    Ok(match wire {
+        v1::RunState::Pending => RunState::Pending,
+        v1::RunState::Running => RunState::Running,
+        v1::RunState::Succeeded => RunState::Succeeded,
+        v1::RunState::Failed => RunState::Failed,
+        v1::RunState::Canceled => RunState::Canceled,
+        v1::RunState::Incomplete => RunState::Incomplete,
+        v1::RunState::Unspecified => return Err(unknown_state()),
+    })
+}
+
+fn shard_state(wire: v1::ShardState) -> Result<ShardState, Malformed> {
+    Ok(match wire {
+        v1::ShardState::Pending => ShardState::Pending,
+        v1::ShardState::Running => ShardState::Running,
+        v1::ShardState::Completed => ShardState::Completed,
+        v1::ShardState::Expired => ShardState::Expired,
+        v1::ShardState::TimedOut => ShardState::TimedOut,
+        v1::ShardState::Canceled => ShardState::Canceled,
+        v1::ShardState::Killed => ShardState::Killed,
+        v1::ShardState::BotDied => ShardState::BotDied,
+        v1::ShardState::ClientError => ShardState::ClientError,
+        v1::ShardState::InternalError => ShardState::InternalError,
+        v1::ShardState::Unspecified => return Err(unknown_state()),
+    })
+}
+
+fn unknown_state() -> Malformed {
+    Malformed {
+        what: "state",
+        detail: "this program does not know it; it may be older than the scheduler".into(),
+    }
+}
+
+fn shard(wire: &v1::Shard) -> Result<Shard, Malformed> {
+    Ok(Shard {
+        id: wire.id.parse().map_err(malformed("shard id"))?,
+        state: shard_state(wire.state())?,
+        attempts: wire.attempts.iter().map(attempt).collect::<Result<_, _>>()?,
+        ended: wire.ended.as_ref().map(Timestamp::from),
+        message: wire.message.clone(),
+        killing: wire.killing,
+    })
+}
+
+fn attempt(wire: &v1::Attempt) -> Result<Attempt, Malformed> {
+    Ok(Attempt {
+        number: wire.number,
+        bot: wire.bot_id.clone(),
+        started: wire.started.as_ref().map(Timestamp::from),
+        ended: wire.ended.as_ref().map(Timestamp::from),
+        result: wire.result.as_ref().map(attempt_result).transpose()?,
+        lost: wire.lost.clone(),
+        output_size: wire.output_size,
+    })
+}
+
+fn attempt_result(wire: &v1::AttemptResult) -> Result<AttemptResult, Malformed> {
+    Ok(AttemptResult {
+        state: shard_state(wire.state())?,
+        exit_code: wire.exit_code,
+        signal: wire.signal,
+        message: wire.message.clone(),
+        outputs: wire.outputs.as_ref().map(Digest::try_from).transpose().map_err(malformed("outputs"))?,
+        stats: wire.stats.as_ref().map(attempt_stats).unwrap_or_default(),
+    })
+}
+
+fn attempt_stats(wire: &v1::AttemptStats) -> AttemptStats {
+    AttemptStats {
+        fetch: wire.fetch.and_then(duration).unwrap_or_default(),
+        run: wire.run.and_then(duration).unwrap_or_default(),
+        upload: wire.upload.and_then(duration).unwrap_or_default(),
+        cold_items: wire.cold_items,
+        cold_bytes: wire.cold_bytes,
+        hot_items: wire.hot_items,
+        hot_bytes: wire.hot_bytes,
+        uploaded_bytes: wire.uploaded_bytes,
+    }
+}
+
+pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
+    Explanation {
+        step: wire.step,
+        pending_shards: wire.pending_shards,
+        ahead: wire.ahead,
+        busy_bots: wire.busy_bots,
+        free_bots: wire.free_bots,
+        obstacles: wire.obstacles.into_iter().map(|one| (one.criterion, one.bots)).collect(),
+        expires: wire.expires.as_ref().map(Timestamp::from),
+        summary: wire.summary,
+    }
+}
+
+pub(super) fn bot(wire: &v1::Bot) -> Result<Bot, Malformed> {
+    let running = wire.running.iter().map(|id| id.parse());
+    Ok(Bot {
+        id: wire.id.clone(),
+        dimensions: wire.dimensions[..].try_into().map_err(malformed("dimensions"))?,
+        version: wire.version.clone(),
+        slots: wire.slots,
+        running: running.collect::<Result<_, _>>().map_err(malformed("shard id"))?,
+        first_seen: wire.first_seen.as_ref().map(Timestamp::from),
+        last_seen: wire.last_seen.as_ref().map(Timestamp::from),
+        health: match (wire.dead, wire.draining) {
+            (true, _) => BotHealth::Dead,
+            (false, true) => BotHealth::Draining,
+            (false, false) => BotHealth::Alive,
+        },
+    })
+}

@@ -1,0 +1,73 @@
+//! Requests as wire messages.
+
+use super::{OutputEnd, OutputStart, RunFilter};
+use crate::model::{RunSpec, RunState, StepSpec};
+use proto::{ShardId, v1};
+use std::time::Duration;
+
+pub(super) fn run_spec(spec: &RunSpec) -> v1::RunSpec {
+    v1::RunSpec {
+        name: spec.name.clone(),
+        user: spec.user.clone(),
+        tags: spec.tags.clone(),
+        priority: u32::from(spec.priority),
+        steps: spec.steps.iter().map(step_spec).collect(),
+    }
+}
+
+fn step_spec(step: &StepSpec) -> v1::StepSpec {
+    let variable = |(name, value): &(String, String)| v1::EnvironmentVariable {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: step.shards });
+    // A duration beyond the wire's range (half the age of the universe) is as good as the default.
+    let duration = |duration: Option<Duration>| duration.and_then(|duration| duration.try_into().ok());
+    v1::StepSpec {
+        name: step.name.clone(),
+        input: Some(step.input.into()),
+        command: step.command.clone(),
+        extra_args: step.extra_args.clone(),
+        requirements: (&step.requirements).into(),
+        environment: step.environment.iter().map(variable).collect(),
+        outputs: step.outputs.iter().map(ToString::to_string).collect(),
+        timeouts: Some(v1::Timeouts {
+            hard: duration(step.hard_timeout),
+            io: duration(step.io_timeout),
+            grace: duration(step.grace),
+        }),
+        expiration: duration(step.expiration),
+        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        max_attempts: step.max_attempts.unwrap_or(0),
+    }
+}
+
+pub(super) fn list(filter: &RunFilter, page_size: u32, page_token: &str) -> v1::ListRequest {
+    v1::ListRequest {
+        page_size,
+        page_token: page_token.to_owned(),
+        states: filter.states.iter().map(|&state| run_state(state).into()).collect(),
+        user: filter.user.clone(),
+        tags: filter.tags.clone(),
+    }
+}
+
+fn run_state(state: RunState) -> v1::RunState {
+    match state {
+        RunState::Pending => v1::RunState::Pending,
+        RunState::Running => v1::RunState::Running,
+        RunState::Succeeded => v1::RunState::Succeeded,
+        RunState::Failed => v1::RunState::Failed,
+        RunState::Canceled => v1::RunState::Canceled,
+        RunState::Incomplete => v1::RunState::Incomplete,
+    }
+}
+
+pub(super) fn read_output(shard: ShardId, from: OutputStart) -> v1::ReadOutputRequest {
+    v1::ReadOutputRequest {
+        shard_id: shard.to_string(),
+        attempt: from.attempt.unwrap_or(0),
+        offset: from.offset,
+        follow: from.until == OutputEnd::Attempt,
+    }
+}
