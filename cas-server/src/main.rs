@@ -1,3 +1,42 @@
-//! Grows in the next commits.
+//! The program `cas-server`.
 
-fn main() {}
+use cas_server::{Config, Flags, SAMPLE, start};
+use clap::Parser;
+use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, exit, telemetry};
+use std::path::PathBuf;
+
+mod report;
+
+/// Content-addressable store: the Remote Execution API over gRPC, and plain HTTP, on one port.
+#[derive(Parser)]
+#[command(version = runtime::VERSION, after_help = exit::HELP)]
+struct Arguments {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Prints a commented configuration file with all defaults, and ends.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[tokio::main]
+async fn main() -> Exit {
+    let arguments = Arguments::parse();
+    if arguments.print_config {
+        return report::print(SAMPLE);
+    }
+    telemetry::init("info");
+    let config: Config = match runtime::config::load(arguments.config.as_deref(), &arguments.flags) {
+        Ok(config) => config,
+        Err(error) => return report::failed(error, Exit::Usage),
+    };
+    match start(config, SystemClock::shared(), SystemEntropy::shared()).await {
+        Ok(running) => report::serve(running, Shutdown::on_signals()).await,
+        Err(error) => {
+            let exit = error.exit();
+            report::failed(error, exit)
+        }
+    }
+}

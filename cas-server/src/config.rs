@@ -1,0 +1,141 @@
+//! What `cas-server` can be told, in a file or by flags.
+
+use crate::engine::EngineOptions;
+use bytesize::ByteSize;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The commented sample file that `--print-config` prints.
+pub const SAMPLE: &str = include_str!("cas-server.toml");
+
+/// The configuration of a server.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The directory that holds the store.
+    pub data: PathBuf,
+    /// Bytes on disk to stay below.
+    pub max_size: ByteSize,
+    /// Bytes to leave free on the file system.
+    pub min_free: ByteSize,
+    /// How long blobs are safe from eviction after their last use.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// Bytes of uploads and downloads in memory at a time.
+    pub max_memory: ByteSize,
+    /// PEM file of the certificate chain.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub tls_key: Option<PathBuf>,
+    /// Serve other machines in plain text.
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let engine = EngineOptions::default();
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8980)),
+            data: PathBuf::from("cas-data"),
+            max_size: ByteSize(engine.max_bytes),
+            min_free: ByteSize(engine.min_free),
+            lease: engine.lease,
+            max_memory: ByteSize(engine.max_memory),
+            tls_cert: None,
+            tls_key: None,
+            insecure: false,
+        }
+    }
+}
+
+impl Config {
+    /// What of it concerns the engine.
+    pub(crate) fn engine_options(&self) -> EngineOptions {
+        EngineOptions {
+            max_bytes: self.max_size.as_u64(),
+            min_free: self.min_free.as_u64(),
+            lease: self.lease,
+            max_memory: self.max_memory.as_u64(),
+            ..EngineOptions::default()
+        }
+    }
+}
+
+/// Flags that lie over the configuration file.
+#[derive(Clone, Debug, Default, Args, Serialize)]
+pub struct Flags {
+    /// Where to listen [default: 127.0.0.1:8980]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    /// Directory that holds the store [default: cas-data].
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    /// Bytes on disk to stay below, for instance 100GiB [default: 20GiB].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_size: Option<String>,
+    /// Bytes to leave free on the file system [default: 128MiB].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_free: Option<String>,
+    /// How long blobs are safe from eviction after their last use [default: 10m].
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    /// Bytes of uploads and downloads in memory at a time [default: 256MiB].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_memory: Option<String>,
+    /// Serve TLS with this certificate chain (PEM).
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    /// Serve other machines in plain text: anybody who reaches the port can read and write.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insecure: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_file_says_the_defaults() {
+        assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
+        let uncommented = SAMPLE.replace("#tls", "tls");
+        let all: toml::Table = toml::from_str(&uncommented).unwrap();
+        assert_eq!(all.len(), 9, "every key is in the sample file");
+        toml::from_str::<Config>(&uncommented).unwrap();
+    }
+
+    #[test]
+    fn flags_are_keys() {
+        let flags = Flags {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            max_size: Some("1GiB".into()),
+            lease: Some("1h 5m".into()),
+            insecure: Some(true),
+            ..Flags::default()
+        };
+        let config: Config = runtime::config::load(None, &flags).unwrap();
+        assert_eq!((config.max_size, config.lease), (ByteSize::gib(1), Duration::from_secs(3900)));
+        assert!(config.insecure);
+        let wrong = Flags { max_size: Some("much".into()), ..Flags::default() };
+        let error = runtime::config::load::<Config>(None, &wrong).unwrap_err().to_string();
+        assert!(error.contains("max_size"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Keys and values of the index. Each begins with a format byte, so that a later format can live beside this one.
+
+use proto::{Digest, DigestFunction, Timestamp};
+
+/// The format of everything in the data directory.
+pub(crate) const FORMAT: u8 = 1;
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In the record at this position.
+    Packed(Position),
+    /// In a file of its own, whose name has the position of its record, so that no two uploads share a name.
+    File(Position),
+}
+
+/// What the index knows about a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) location: Location,
+    pub(crate) touched: Timestamp,
+}
+
+/// What the index knows about a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SegmentAccount {
+    /// Bytes in the file.
+    pub(crate) len: u64,
+    /// Bytes of it in records that the index points to.
+    pub(crate) live: u64,
+}
+
+/// What the index knows about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// The log up to here is in the index.
+    pub(crate) position: Position,
+    /// Entries.
+    pub(crate) blobs: u64,
+    /// Bytes on disk of blobs with a file of their own.
+    pub(crate) file_bytes: u64,
+}
+
+/// `format, function, hash`: what all keys of a hash begin with.
+pub(crate) fn key_prefix(function: DigestFunction, hash: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(74);
+    key.extend([FORMAT, function.number()]);
+    key.extend(hash);
+    key
+}
+
+pub(crate) fn encode_key(digest: &Digest) -> Vec<u8> {
+    let mut key = key_prefix(digest.function(), digest.hash());
+    key.extend(digest.size().to_be_bytes());
+    key
+}
+
+pub(crate) fn decode_key(key: &[u8]) -> Option<Digest> {
+    let (&[format, function], rest) = key.split_first_chunk()?;
+    let function = DigestFunction::from_number(i32::from(function))?;
+    let (hash, size) = rest.split_last_chunk()?;
+    if format != FORMAT {
+        return None;
+    }
+    Digest::new(function, hash, u64::from_be_bytes(*size)).ok()
+}
+
+/// `last touch, key`: sorts by age.
+pub(crate) fn encode_age(touched: Timestamp, key: &[u8]) -> Vec<u8> {
+    let mut age = touched.as_micros().to_be_bytes().to_vec();
+    age.extend(key);
+    age
+}
+
+pub(crate) fn decode_age(age: &[u8]) -> Option<(Timestamp, Digest)> {
+    let (touched, key) = age.split_first_chunk()?;
+    Some((Timestamp::from_micros(u64::from_be_bytes(*touched)), decode_key(key)?))
+}
+
+pub(crate) fn encode_entry(entry: &Entry) -> [u8; 18] {
+    let (kind, position) = match entry.location {
+        Location::Packed(position) => (1, position),
+        Location::File(position) => (2, position),
+    };
+    let mut value = [0; 18];
+    value[0] = FORMAT;
+    value[1] = kind;
+    value[2..10].copy_from_slice(&encode_position(position));
+    value[10..].copy_from_slice(&entry.touched.as_micros().to_be_bytes());
+    value
+}
+
+pub(crate) fn decode_entry(value: &[u8]) -> Option<Entry> {
+    let value: &[u8; 18] = value.try_into().ok()?;
+    let position = decode_position(value[2..10].try_into().ok()?);
+    let location = match (value[0], value[1]) {
+        (FORMAT, 1) => Location::Packed(position),
+        (FORMAT, 2) => Location::File(position),
+        _ => return None,
+    };
+    let touched = Timestamp::from_micros(u64::from_be_bytes(value[10..].try_into().ok()?));
+    Some(Entry { location, touched })
+}
+
+pub(crate) fn encode_segment(account: SegmentAccount) -> [u8; 17] {
+    let mut value = [FORMAT; 17];
+    value[1..9].copy_from_slice(&account.len.to_be_bytes());
+    value[9..].copy_from_slice(&account.live.to_be_bytes());
+    value
+}
+
+pub(crate) fn decode_segment(value: &[u8]) -> Option<SegmentAccount> {
+    let value: &[u8; 17] = value.try_into().ok()?;
+    let number = |at: usize| Some(u64::from_be_bytes(value[at..at + 8].try_into().ok()?));
+    (value[0] == FORMAT).then_some(())?;
+    Some(SegmentAccount { len: number(1)?, live: number(9)? })
+}
+
+pub(crate) fn encode_totals(totals: &Totals) -> [u8; 25] {
+    let mut value = [FORMAT; 25];
+    value[1..9].copy_from_slice(&encode_position(totals.position));
+    value[9..17].copy_from_slice(&totals.blobs.to_be_bytes());
+    value[17..].copy_from_slice(&totals.file_bytes.to_be_bytes());
+    value
+}
+
+pub(crate) fn decode_totals(value: &[u8]) -> Option<Totals> {
+    let value: &[u8; 25] = value.try_into().ok()?;
+    let number = |at: usize| Some(u64::from_be_bytes(value[at..at + 8].try_into().ok()?));
+    (value[0] == FORMAT).then_some(())?;
+    let position = decode_position(value[1..9].try_into().ok()?);
+    Some(Totals { position, blobs: number(9)?, file_bytes: number(17)? })
+}
+
+fn encode_position(position: Position) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&position.segment.to_be_bytes());
+    bytes[4..].copy_from_slice(&position.offset.to_be_bytes());
+    bytes
+}
+
+fn decode_position(bytes: [u8; 8]) -> Position {
+    let both = u64::from_be_bytes(bytes);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u64")]
+    let (segment, offset) = ((both >> 32) as u32, both as u32);
+    Position { segment, offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn position() -> impl Strategy<Value = Position> {
+        (any::<u32>(), any::<u32>()).prop_map(|(segment, offset)| Position { segment, offset })
+    }
+
+    fn digest() -> impl Strategy<Value = Digest> {
+        (any::<[u8; 64]>(), 0..4usize, any::<u64>()).prop_map(|(hash, f, size)| {
+            let function = DigestFunction::ALL[f];
+            Digest::new(function, &hash[..function.hash_len()], size).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_and_values_round_trip(
+            digest in digest(), position in position(), packed: bool, touched: u64, len: u64, live: u64,
+        ) {
+            let touched = Timestamp::from_micros(touched);
+            let key = encode_key(&digest);
+            prop_assert_eq!(decode_key(&key), Some(digest));
+            prop_assert_eq!(decode_age(&encode_age(touched, &key)), Some((touched, digest)));
+            let location = if packed { Location::Packed(position) } else { Location::File(position) };
+            let entry = Entry { location, touched };
+            prop_assert_eq!(decode_entry(&encode_entry(&entry)), Some(entry));
+            let account = SegmentAccount { len, live };
+            prop_assert_eq!(decode_segment(&encode_segment(account)), Some(account));
+            let totals = Totals { position, blobs: len, file_bytes: live };
+            prop_assert_eq!(decode_totals(&encode_totals(&totals)), Some(totals));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = (decode_key(&bytes), decode_age(&bytes), decode_entry(&bytes));
+            let _ = (decode_segment(&bytes), decode_totals(&bytes));
+        }
+    }
+
+    #[test]
+    fn the_first_released_format_stays_readable() {
+        let digest = DigestFunction::Sha1.digest(b"abc");
+        assert_eq!(hex(&encode_key(&digest)), "0102a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003");
+        let location = Location::File(Position { segment: 1, offset: 2 });
+        let entry = Entry { location, touched: Timestamp::from_micros(3) };
+        assert_eq!(hex(&encode_entry(&entry)), "010200000001000000020000000000000003");
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Making room: forgets what was used least recently, then gets the space back.
+//!
+//! Large files are unlinked. Packed blobs only leave dead bytes behind; a segment in which a quarter is dead is
+//! reclaimed: what lives in it is copied forward, and its file is deleted. As long as no segment is that far, more is
+//! evicted: so at most three bytes are copied for one that is won.
+
+use super::{
+    codec::{Location, Position, SegmentAccount},
+    files::Files,
+    index::Durability,
+    metrics::gauge,
+    record::{Kind, packed_len},
+    segments::{ReadError, Walk},
+    shared::Shared,
+    writer::{Item, Request},
+};
+use cas::{Error, Result};
+use proto::Digest;
+use std::sync::PoisonError;
+use tokio::sync::{mpsc, oneshot};
+
+/// Entries that are forgotten under one lock.
+const STRIDE: usize = 512;
+
+/// Bytes of records that are copied forward in one request.
+const COPY_BYTES: usize = 4 << 20;
+
+/// Makes room in the background. Its calls block.
+#[derive(Clone, Debug)]
+pub(crate) struct Evictor {
+    pub(crate) shared: std::sync::Arc<Shared>,
+    pub(crate) writer: mpsc::Sender<Request>,
+}
+
+impl Evictor {
+    /// One round: writes uses down, and makes room if the high mark is passed.
+    pub(crate) fn round(&self) {
+        if let Err(error) = self.make_room() {
+            tracing::warn!(%error, "cannot make room");
+        }
+        self.shared.recount();
+        self.shared.room.end_round();
+    }
+
+    fn make_room(&self) -> Result<()> {
+        let shared = &self.shared;
+        shared.touches.flush(&shared.index)?;
+        shared.recount();
+        if shared.room.goal() == 0 {
+            return Ok(());
+        }
+        loop {
+            let rest = shared.room.rest();
+            if rest == 0 {
+                return Ok(());
+            }
+            let worth = self.most_dead().filter(|(_, account)| account.len - account.live >= account.len / 4);
+            if let Some((id, _)) = worth {
+                self.reclaim(id)?;
+            } else if self.forget(rest)? == 0 {
+                return self.last_resort();
+            }
+            shared.recount();
+        }
+    }
+
+    /// Nothing may be evicted any more: what is dead goes, whatever it costs to copy the rest.
+    fn last_resort(&self) -> Result<()> {
+        while self.shared.room.rest() > 0 {
+            let Some((id, _)) =
+                self.most_dead().filter(|(_, account)| account.len - account.live >= account.len / 16)
+            else {
+                tracing::warn!("the store is full of blobs in use: uploads are refused until leases end");
+                return Ok(());
+            };
+            self.reclaim(id)?;
+            self.shared.recount();
+        }
+        Ok(())
+    }
+
+    /// The segment that gives back most for what it costs. Not the one that grows.
+    fn most_dead(&self) -> Option<(u32, SegmentAccount)> {
+        let sums = self.shared.index.sums();
+        let growing = sums.totals.position.segment;
+        let sealed = sums.segments.into_iter().filter(|(id, account)| *id < growing && account.len > 0);
+        sealed.max_by_key(|(_, account)| account.len.saturating_sub(account.live) * 1000 / account.len)
+    }
+
+    /// Evicts at least `goal` bytes, if so many are old enough, or a stride of entries. Gives the bytes.
+    fn forget(&self, goal: u64) -> Result<u64> {
+        let shared = &self.shared;
+        let (removed, bytes, age) = {
+            let _alone = shared.presence.write().unwrap_or_else(PoisonError::into_inner);
+            shared.touches.flush(&shared.index)?;
+            let now = shared.clock.now();
+            let (mut count, mut bytes) = (0, 0);
+            let victims = shared.index.oldest(now - shared.options.protection(), |digest, entry| {
+                count += 1;
+                bytes += disk_len(digest, entry.location);
+                bytes >= goal || count >= STRIDE
+            })?;
+            let victims: Vec<_> = victims.iter().map(|(digest, entry)| (*digest, entry.location)).collect();
+            let removed = shared.index.remove(&victims, Durability::Synced)?;
+            let age = removed.last().map(|(_, entry)| now.since(entry.touched));
+            (removed, bytes, age)
+        };
+        shared.delete_files(&removed)?;
+        shared.metrics.evicted_blobs.inc_by(removed.len() as u64);
+        shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(digest, _)| digest.size()).sum());
+        if let Some(age) = age {
+            shared.metrics.evicted_age.set(gauge(age.as_secs()));
+        }
+        Ok(if removed.is_empty() { 0 } else { bytes })
+    }
+
+    /// Copies what lives in a segment forward, then deletes it.
+    fn reclaim(&self, id: u32) -> Result<()> {
+        let shared = &self.shared;
+        let io = |error| Error::io(shared.segments.path(id), error);
+        match shared.segments.file(id).and_then(|file| Walk::new(file, 0)) {
+            Ok(walk) => self.copy_forward(id, walk)?,
+            // All that was in it reads as not found already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(error)),
+        }
+        // Where the records went must be durable before they go from here.
+        shared.index.sync()?;
+        shared.index.remove_segment(id)?;
+        shared.segments.remove(id).map_err(io)?;
+        shared.metrics.reclaimed_segments.inc();
+        Ok(())
+    }
+
+    fn copy_forward(&self, id: u32, mut walk: Walk) -> Result<()> {
+        let io = |error| Error::io(self.shared.segments.path(id), error);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        loop {
+            match walk.next().map_err(io)? {
+                Some((offset, header)) if header.kind == Kind::Packed => {
+                    let at = Position { segment: id, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
+                    if let Some((item, len)) = self.living(header.digest, at)? {
+                        items.push(item);
+                        bytes += len;
+                    }
+                }
+                Some(_) => {}
+                None if walk.resume().map_err(io)? => {}
+                None => return self.copy(items),
+            }
+            if bytes >= COPY_BYTES {
+                self.copy(std::mem::take(&mut items))?;
+                bytes = 0;
+            }
+        }
+    }
+
+    /// The record at `at`, if the index means this one and it is whole.
+    fn living(&self, digest: Digest, at: Position) -> Result<Option<(Item, usize)>> {
+        let from = Location::Packed(at);
+        let entry = self.shared.index.get(&[digest])?.pop().flatten();
+        if entry.is_none_or(|entry| entry.location != from) {
+            return Ok(None);
+        }
+        match self.shared.segments.read(at, &digest) {
+            Ok(bytes) => {
+                let len = bytes.len();
+                Ok(Some((Item::Moved { digest, bytes, from }, len)))
+            }
+            Err(ReadError::Io(error)) => Err(Error::io(self.shared.segments.path(at.segment), error)),
+            Err(ReadError::Gone | ReadError::Damaged) => {
+                self.shared.drop_damaged(digest, from).map(|()| None)
+            }
+        }
+    }
+
+    fn copy(&self, items: Vec<Item>) -> Result<()> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let closing = || Error::Unavailable { reason: "the store is closing".into() };
+        let (answer, done) = oneshot::channel();
+        self.writer.blocking_send(Request { items, answer }).map_err(|_| closing())?;
+        done.blocking_recv().map_err(|_| closing())?
+    }
+}
+
+fn disk_len(digest: &Digest, location: Location) -> u64 {
+    match location {
+        Location::Packed(_) => packed_len(digest),
+        Location::File(_) => Files::disk_len(digest),
+    }
+}

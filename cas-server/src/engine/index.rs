@@ -1,0 +1,419 @@
+//! The index in RocksDB: the one truth about what is stored and where.
+//!
+//! Column families: `blobs` (digest -> location, last touch), `ages` (last touch, digest), `segments` (bytes and live
+//! bytes of each), `doomed` (names of files whose entries are gone; they are deleted when the entry's end is durable).
+//! All changes go through one lock and one batch each, so that the accounts always agree with the entries. Calls block.
+
+use super::{
+    codec::{
+        Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
+        decode_segment, decode_totals, encode_age, encode_entry, encode_key, encode_segment, encode_totals,
+        key_prefix,
+    },
+    files::Files,
+    record,
+};
+use cas::{Error, Result};
+use proto::{Digest, DigestFunction, Timestamp};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+const FAMILIES: [&str; 4] = ["blobs", "ages", "segments", "doomed"];
+const TOTALS: &[u8] = b"totals";
+
+/// Whether a change must be on the disk when the call returns. What is not is there after the death of the process,
+/// and after that of the machine the log brings it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Synced,
+    Unsynced,
+}
+
+/// A blob that the log has and the index is to learn of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// The index has no entry for it.
+    New { digest: Digest, location: Location },
+    /// It was copied; if the index still has it at `from`, it is at `to` now.
+    Moved { digest: Digest, from: Location, to: Location },
+}
+
+/// Sums over the index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    pub(crate) totals: Totals,
+    pub(crate) segments: BTreeMap<u32, SegmentAccount>,
+    /// Sum of their lengths.
+    pub(crate) segment_bytes: u64,
+}
+
+/// The open index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    db: DB,
+    accounts: Mutex<Accounts>,
+}
+
+impl Index {
+    /// Opens it, making it if need be. The error is what RocksDB says.
+    pub(crate) fn open(dir: &Path) -> Result<Self, String> {
+        let cache = Cache::new_lru_cache(64 << 20);
+        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+        let db = DB::open_cf_descriptors(&db_options(), dir, families).map_err(|error| error.to_string())?;
+        let index = Self { db, accounts: Mutex::default() };
+        let accounts = index.load().map_err(|error| error.to_string())?;
+        *index.accounts() = accounts;
+        Ok(index)
+    }
+
+    fn load(&self) -> Result<Accounts> {
+        let totals = self.db.get(TOTALS).map_err(failed)?;
+        let totals = match totals {
+            Some(value) => decode_totals(&value).ok_or_else(|| unreadable("totals"))?,
+            None => Totals::default(),
+        };
+        let mut segments = BTreeMap::new();
+        for item in self.db.iterator_cf(self.family("segments"), IteratorMode::Start) {
+            let (key, value) = item.map_err(failed)?;
+            let id = key.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| unreadable("a segment"))?;
+            segments.insert(id, decode_segment(&value).ok_or_else(|| unreadable("a segment"))?);
+        }
+        let segment_bytes = segments.values().map(|segment: &SegmentAccount| segment.len).sum();
+        Ok(Accounts { totals, segments, segment_bytes })
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("opened with every family")
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sums as they are now.
+    pub(crate) fn sums(&self) -> Accounts {
+        self.accounts().clone()
+    }
+
+    /// Entries and bytes on disk.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        let accounts = self.accounts();
+        let (blobs, bytes) = (accounts.totals.blobs, accounts.totals.file_bytes + accounts.segment_bytes);
+        drop(accounts);
+        let own = |name| self.db.property_int_value_cf(self.family(name), "rocksdb.total-sst-files-size");
+        (blobs, bytes + FAMILIES.into_iter().filter_map(|name| own(name).ok().flatten()).sum::<u64>())
+    }
+
+    /// What is known about these, in the order given.
+    pub(crate) fn get(&self, digests: &[Digest]) -> Result<Vec<Option<Entry>>> {
+        let keys: Vec<_> = digests.iter().map(encode_key).collect();
+        let values = self.db.batched_multi_get_cf(self.family("blobs"), &keys, false);
+        values
+            .into_iter()
+            .map(|value| Ok(value.map_err(failed)?.and_then(|value| decode_entry(&value))))
+            .collect()
+    }
+
+    fn get_one(&self, key: &[u8]) -> Result<Option<Entry>> {
+        let value = self.db.get_pinned_cf(self.family("blobs"), key).map_err(failed)?;
+        Ok(value.and_then(|value| decode_entry(&value)))
+    }
+
+    /// The blob of this hash, whatever its size.
+    pub(crate) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Result<Option<Digest>> {
+        let prefix = key_prefix(function, hash);
+        let from = IteratorMode::From(&prefix, Direction::Forward);
+        let Some(item) = self.db.iterator_cf(self.family("blobs"), from).next() else { return Ok(None) };
+        let (key, _) = item.map_err(failed)?;
+        Ok(key.starts_with(&prefix).then(|| decode_key(&key)).flatten())
+    }
+
+    /// Takes in what the log has up to `end`. `lens` are the lengths of the segments that grew.
+    pub(crate) fn commit(
+        &self,
+        changes: &[Change],
+        lens: &BTreeMap<u32, u64>,
+        end: Position,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut batch = Batch::begin(self);
+        for change in changes {
+            match *change {
+                Change::New { digest, location } => batch.put(digest, Entry { location, touched: now }),
+                Change::Moved { digest, from, to } => {
+                    let entry = self.get_one(&encode_key(&digest))?;
+                    if let Some(entry) = entry.filter(|entry| entry.location == from) {
+                        batch.relocate(digest, entry, to);
+                    }
+                }
+            }
+        }
+        for (&segment, &len) in lens {
+            batch.set_len(segment, len);
+        }
+        batch.accounts.totals.position = end;
+        batch.write(Durability::Unsynced)
+    }
+
+    /// Writes down that these were used.
+    pub(crate) fn touch(&self, touches: impl IntoIterator<Item = (Digest, Timestamp)>) -> Result<()> {
+        let mut batch = Batch::begin(self);
+        for (digest, touched) in touches {
+            if let Some(entry) = self.get_one(&encode_key(&digest))?.filter(|entry| entry.touched < touched) {
+                batch.touch(digest, entry, touched);
+            }
+        }
+        batch.write(Durability::Unsynced)
+    }
+
+    /// Those that were used least recently and before `before`, the oldest first, until `enough` says so.
+    pub(crate) fn oldest(
+        &self,
+        before: Timestamp,
+        mut enough: impl FnMut(&Digest, &Entry) -> bool,
+    ) -> Result<Vec<(Digest, Entry)>> {
+        let mut found = Vec::new();
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(before.as_micros().to_be_bytes());
+        for item in self.db.iterator_cf_opt(self.family("ages"), options, IteratorMode::Start) {
+            let (age, _) = item.map_err(failed)?;
+            let (_, digest) = decode_age(&age).ok_or_else(|| unreadable("an age"))?;
+            let entry =
+                self.get_one(&encode_key(&digest))?.ok_or_else(|| unreadable("an age without an entry"))?;
+            let last = enough(&digest, &entry);
+            found.push((digest, entry));
+            if last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets blobs, if they still are where they are said to be. Gives those that it forgot; their files are doomed.
+    pub(crate) fn remove(
+        &self,
+        blobs: &[(Digest, Location)],
+        durability: Durability,
+    ) -> Result<Vec<(Digest, Entry)>> {
+        let mut batch = Batch::begin(self);
+        let mut removed = Vec::new();
+        for &(digest, location) in blobs {
+            if let Some(entry) =
+                self.get_one(&encode_key(&digest))?.filter(|entry| entry.location == location)
+            {
+                batch.remove(digest, entry);
+                removed.push((digest, entry));
+            }
+        }
+        batch.write(durability)?;
+        Ok(removed)
+    }
+
+    /// Forgets a segment, durably: its file may go now.
+    pub(crate) fn remove_segment(&self, id: u32) -> Result<()> {
+        let mut batch = Batch::begin(self);
+        batch.drop_segment(id);
+        batch.write(Durability::Synced)
+    }
+
+    /// Corrects the length of a segment.
+    pub(crate) fn set_len(&self, id: u32, len: u64) -> Result<()> {
+        let mut batch = Batch::begin(self);
+        batch.set_len(id, len);
+        batch.write(Durability::Unsynced)
+    }
+
+    /// Names of the files to delete.
+    pub(crate) fn doomed(&self) -> Result<Vec<String>> {
+        let names = self.db.iterator_cf(self.family("doomed"), IteratorMode::Start);
+        names.map(|item| Ok(String::from_utf8_lossy(&item.map_err(failed)?.0).into_owned())).collect()
+    }
+
+    /// Forgets the names of files that were deleted.
+    pub(crate) fn pardon(&self, names: &[String]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        names.iter().for_each(|name| batch.delete_cf(self.family("doomed"), name));
+        self.db.write(batch).map_err(failed)
+    }
+
+    /// Makes everything that was written durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.db.flush_wal(true).map_err(failed)
+    }
+}
+
+/// One change of the index together with its accounts. What is not written is undone.
+struct Batch<'a> {
+    index: &'a Index,
+    batch: WriteBatch,
+    accounts: MutexGuard<'a, Accounts>,
+    undo: Option<Undo>,
+}
+
+/// The accounts before a change, as far as it changes them.
+struct Undo {
+    totals: Totals,
+    segment_bytes: u64,
+    segments: BTreeMap<u32, Option<SegmentAccount>>,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let Some(undo) = self.undo.take() else { return };
+        self.accounts.totals = undo.totals;
+        self.accounts.segment_bytes = undo.segment_bytes;
+        for (id, account) in undo.segments {
+            match account {
+                Some(account) => self.accounts.segments.insert(id, account),
+                None => self.accounts.segments.remove(&id),
+            };
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    fn begin(index: &'a Index) -> Self {
+        let accounts = index.accounts();
+        let undo = Undo {
+            totals: accounts.totals,
+            segment_bytes: accounts.segment_bytes,
+            segments: BTreeMap::new(),
+        };
+        Self { index, batch: WriteBatch::default(), accounts, undo: Some(undo) }
+    }
+
+    fn remember_segment(&mut self, id: u32) {
+        if let Some(undo) = &mut self.undo {
+            undo.segments.entry(id).or_insert_with(|| self.accounts.segments.get(&id).copied());
+        }
+    }
+
+    fn segment(&mut self, id: u32) -> &mut SegmentAccount {
+        self.remember_segment(id);
+        self.accounts.segments.entry(id).or_default()
+    }
+
+    fn set_len(&mut self, id: u32, len: u64) {
+        let before = std::mem::replace(&mut self.segment(id).len, len);
+        self.accounts.segment_bytes = self.accounts.segment_bytes + len - before;
+    }
+
+    fn drop_segment(&mut self, id: u32) {
+        self.set_len(id, 0);
+        self.accounts.segments.remove(&id);
+    }
+
+    fn put(&mut self, digest: Digest, entry: Entry) {
+        self.write_entry(digest, entry);
+        self.accounts.totals.blobs += 1;
+        self.add(digest, entry.location);
+    }
+
+    fn relocate(&mut self, digest: Digest, entry: Entry, to: Location) {
+        self.write_entry(digest, Entry { location: to, ..entry });
+        self.subtract(digest, entry.location);
+        self.add(digest, to);
+    }
+
+    fn touch(&mut self, digest: Digest, entry: Entry, touched: Timestamp) {
+        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &encode_key(&digest)));
+        self.write_entry(digest, Entry { touched, ..entry });
+    }
+
+    fn remove(&mut self, digest: Digest, entry: Entry) {
+        let key = encode_key(&digest);
+        self.batch.delete_cf(self.index.family("blobs"), &key);
+        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &key));
+        if let Location::File(position) = entry.location {
+            self.batch.put_cf(self.index.family("doomed"), Files::name(&digest, position), []);
+        }
+        self.accounts.totals.blobs = self.accounts.totals.blobs.saturating_sub(1);
+        self.subtract(digest, entry.location);
+    }
+
+    fn write_entry(&mut self, digest: Digest, entry: Entry) {
+        let key = encode_key(&digest);
+        self.batch.put_cf(self.index.family("ages"), encode_age(entry.touched, &key), []);
+        self.batch.put_cf(self.index.family("blobs"), key, encode_entry(&entry));
+    }
+
+    fn add(&mut self, digest: Digest, location: Location) {
+        match location {
+            Location::Packed(position) => self.segment(position.segment).live += record::packed_len(&digest),
+            Location::File(_) => self.accounts.totals.file_bytes += Files::disk_len(&digest),
+        }
+    }
+
+    fn subtract(&mut self, digest: Digest, location: Location) {
+        let (sum, by) = match location {
+            Location::Packed(position) => {
+                (&mut self.segment(position.segment).live, record::packed_len(&digest))
+            }
+            Location::File(_) => (&mut self.accounts.totals.file_bytes, Files::disk_len(&digest)),
+        };
+        *sum = sum.saturating_sub(by);
+    }
+
+    fn write(mut self, durability: Durability) -> Result<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let segments = self.index.family("segments");
+        for id in self.undo.iter().flat_map(|undo| undo.segments.keys()) {
+            match self.accounts.segments.get(id) {
+                Some(account) => batch.put_cf(segments, id.to_be_bytes(), encode_segment(*account)),
+                None => batch.delete_cf(segments, id.to_be_bytes()),
+            }
+        }
+        batch.put(TOTALS, encode_totals(&self.accounts.totals));
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.index.db.write_opt(batch, &options).map_err(failed)?;
+        self.undo = None;
+        Ok(())
+    }
+}
+
+fn db_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.increase_parallelism(2);
+    options.set_max_open_files(256);
+    options.set_max_total_wal_size(64 << 20);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+fn family_options(cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(16 << 20);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options
+}
+
+/// RocksDB tells causes in words only.
+fn failed(error: rocksdb::Error) -> Error {
+    let reason = format!("index: {error}");
+    match reason.contains("No space left") {
+        true => Error::Exhausted { reason },
+        false => Error::Internal { reason },
+    }
+}
+
+fn unreadable(what: &str) -> Error {
+    Error::Internal { reason: format!("index: {what} makes no sense") }
+}

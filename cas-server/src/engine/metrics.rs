@@ -1,0 +1,68 @@
+//! What an engine counts.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+/// Which call looked for a blob, and whether it was there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lookup {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+/// Handles on the engine's metrics. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) blobs: Gauge,
+    pub(crate) bytes: Gauge,
+    pub(crate) limit: Gauge,
+    pub(crate) written_blobs: Counter,
+    pub(crate) written_bytes: Counter,
+    pub(crate) evicted_blobs: Counter,
+    pub(crate) evicted_bytes: Counter,
+    pub(crate) reclaimed_segments: Counter,
+    /// Time from last use to eviction of what was evicted last.
+    pub(crate) evicted_age: Gauge,
+    pub(crate) corrupt: Counter,
+    pub(crate) commits: Counter,
+    lookups: Family<Lookup, Counter>,
+}
+
+impl Metrics {
+    /// Counts the outcome of looking for blobs.
+    pub(crate) fn looked_up(&self, operation: &'static str, hits: usize, misses: usize) {
+        let count = |outcome, n: usize| {
+            self.lookups.get_or_create(&Lookup { operation, outcome }).inc_by(n as u64);
+        };
+        count("hit", hits);
+        count("miss", misses);
+    }
+
+    /// Hands the metrics to whoever exports them.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("blobs", "Blobs in the store", self.blobs.clone());
+        let bytes = "Bytes on disk, dead ones and the index included";
+        registry.register_with_unit("used", bytes, Unit::Bytes, self.bytes.clone());
+        let limit = "Bytes that budget and disk allow to be used";
+        registry.register_with_unit("limit", limit, Unit::Bytes, self.limit.clone());
+        registry.register("written_blobs", "Blobs written", self.written_blobs.clone());
+        registry.register("written_bytes", "Bytes of the blobs written", self.written_bytes.clone());
+        registry.register("evicted_blobs", "Blobs evicted", self.evicted_blobs.clone());
+        registry.register("evicted_bytes", "Bytes of the blobs evicted", self.evicted_bytes.clone());
+        let reclaimed = "Segments whose live records were copied forward";
+        registry.register("reclaimed_segments", reclaimed, self.reclaimed_segments.clone());
+        let age = "Time from last use to eviction of what was evicted last: the retention";
+        registry.register_with_unit("last_evicted_age", age, Unit::Seconds, self.evicted_age.clone());
+        registry.register("corrupt_blobs", "Blobs found damaged and dropped", self.corrupt.clone());
+        registry.register("commits", "Groups of uploads that shared one sync", self.commits.clone());
+        registry.register("lookups", "Blobs looked for", self.lookups.clone());
+    }
+}
+
+/// For a gauge.
+pub(crate) fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,100 @@
+//! What an engine can be told, and why it does not open.
+
+use std::{io, path::PathBuf, time::Duration};
+
+/// How an [`Engine`](super::Engine) keeps its blobs.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Bytes on disk that it keeps below, by evicting what was used least recently.
+    pub max_bytes: u64,
+    /// Bytes that it leaves free on the file system for others and for its own bookkeeping.
+    pub min_free: u64,
+    /// What was used or acknowledged this recently is not evicted: writes are refused instead.
+    pub lease: Duration,
+    /// A use is written to the index if the last one written is at least this old.
+    pub touch_interval: Duration,
+    /// Bytes of uploads and downloads that are held in memory at a time.
+    pub max_memory: u64,
+    /// Blobs of this size and above have a file each.
+    pub pack_below: u64,
+    /// Where a segment ends. Small budgets get smaller ones, so that space comes back in small pieces.
+    pub segment_bytes: u32,
+    /// How long a caller waits for memory, for space or for the disk before it is told to come back later.
+    pub patience: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 << 30,
+            min_free: 128 << 20,
+            lease: Duration::from_secs(600),
+            touch_interval: Duration::from_secs(120),
+            max_memory: 256 << 20,
+            pack_below: 1 << 20,
+            segment_bytes: 256 << 20,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl EngineOptions {
+    /// The size of a segment under this budget: at most a 64th of it, at least 1 MiB.
+    pub(crate) fn segment_limit(&self) -> u32 {
+        let fair = u32::try_from(self.max_bytes / 64).unwrap_or(u32::MAX);
+        self.segment_bytes.min(fair.max(1 << 20))
+    }
+
+    /// How long after the last use that the index knows of a blob is safe: it may have been used once more, one
+    /// interval later, without the index being told.
+    pub(crate) fn protection(&self) -> Duration {
+        self.lease + self.touch_interval
+    }
+}
+
+/// Why an engine does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another engine of this one, has it open.
+    #[error("{} is in use: is another cas-server running on this directory?", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The directory or a file in it cannot be read or written.
+    #[error("cannot access {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The index does not open.
+    #[error("cannot open the index in {}: {reason}", path.display())]
+    Index {
+        /// Its directory.
+        path: PathBuf,
+        /// What RocksDB says.
+        reason: String,
+    },
+    /// The data was written by a version that this one does not know.
+    #[error("{} has format {found}, this program reads up to {known}: use a newer cas-server", path.display())]
+    Format {
+        /// The data directory.
+        path: PathBuf,
+        /// Its format.
+        found: u8,
+        /// The newest that is known.
+        known: u8,
+    },
+    /// The log since the index's last word cannot be replayed.
+    #[error("cannot replay the log in {}", path.display())]
+    Replay {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: cas::Error,
+    },
+}

@@ -1,0 +1,135 @@
+//! Reading blobs, verified.
+
+use super::{
+    codec::{Entry, Location},
+    files::{LargeFile, PIECE},
+    segments::ReadError,
+    shared::Shared,
+};
+use bytes::Bytes;
+use cas::{ByteStream, Error, Range, Result};
+use futures::{StreamExt as _, stream};
+use proto::{Digest, limits};
+use std::sync::Arc;
+
+/// Bytes that are read from a large blob at a time; whole pieces.
+const STEP: u64 = 4 * PIECE;
+const _: () = assert!(STEP == limits::STREAM_CHUNK as u64);
+
+/// Steps that are read ahead of a client.
+const AHEAD: usize = 2;
+
+/// A blob ready to be read.
+enum Opened {
+    Packed(Bytes),
+    Large(LargeFile, Location),
+}
+
+impl Shared {
+    /// Whole blobs, each with its own outcome. Blocks.
+    pub(crate) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
+        let entries = self.look_up(digests)?;
+        let read = |(digest, entry): (&Digest, Option<Entry>)| match self.open(*digest, entry)? {
+            Opened::Packed(bytes) => Ok(bytes),
+            Opened::Large(file, location) => {
+                file.read(0, digest.size()).map_err(|error| self.read_failed(*digest, location, error))
+            }
+        };
+        let outcomes: Vec<_> = digests.iter().zip(entries).map(read).collect();
+        let hits = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        self.metrics.looked_up("read", hits, outcomes.len() - hits);
+        Ok(outcomes)
+    }
+
+    fn open(&self, digest: Digest, mut entry: Option<Entry>) -> Result<Opened> {
+        if digest.is_empty() {
+            return Ok(Opened::Packed(Bytes::new()));
+        }
+        // It may move while it is looked for; it does not do so again and again.
+        for attempt in 0..3 {
+            let Some(Entry { location, .. }) = entry else { return Err(Error::NotFound { digest }) };
+            let opened = match location {
+                Location::Packed(position) => self.segments.read(position, &digest).map(Opened::Packed),
+                Location::File(position) => {
+                    self.files.read(&digest, position).map(|file| Opened::Large(file, location))
+                }
+            };
+            match opened {
+                Ok(opened) => return Ok(opened),
+                Err(error) => {
+                    entry = self.index.get(&[digest])?.pop().flatten();
+                    let stays = entry.is_some_and(|entry| entry.location == location);
+                    if stays || attempt == 2 {
+                        return Err(self.read_failed(digest, location, error));
+                    }
+                }
+            }
+        }
+        Err(Error::NotFound { digest })
+    }
+
+    /// What a failed read means to the caller. Damage is dropped.
+    fn read_failed(&self, digest: Digest, location: Location, error: ReadError) -> Error {
+        match error {
+            ReadError::Gone | ReadError::Damaged => {
+                self.drop_damaged(digest, location).err().unwrap_or(Error::NotFound { digest })
+            }
+            ReadError::Io(error) => Error::Unavailable { reason: format!("cannot read {digest}: {error}") },
+        }
+    }
+}
+
+/// One blob, or a part of it, as a stream.
+pub(crate) async fn stream(shared: &Arc<Shared>, digest: Digest, range: Range) -> Result<ByteStream> {
+    let size = digest.size();
+    if range.offset > size {
+        let reason = format!("offset {} lies beyond the end of {digest}", range.offset);
+        return Err(Error::Invalid { reason });
+    }
+    let (start, end) =
+        (range.offset, range.limit.map_or(size, |limit| size.min(range.offset.saturating_add(limit))));
+    let open = {
+        let shared = Arc::clone(shared);
+        move || {
+            let entry = shared.look_up(&[digest])?.pop().flatten();
+            let opened = shared.open(digest, entry);
+            shared.metrics.looked_up("read", usize::from(opened.is_ok()), usize::from(opened.is_err()));
+            opened
+        }
+    };
+    Ok(match shared.bounds.run(open).await? {
+        Opened::Packed(bytes) => {
+            let part = bytes.slice(to_usize(start)..to_usize(end));
+            stream::iter((!part.is_empty()).then_some(Ok(part))).boxed()
+        }
+        Opened::Large(file, location) => {
+            steps(Arc::clone(shared), digest, Arc::new(file), location, start..end)
+        }
+    })
+}
+
+fn steps(
+    shared: Arc<Shared>,
+    digest: Digest,
+    file: Arc<LargeFile>,
+    location: Location,
+    bytes: std::ops::Range<u64>,
+) -> ByteStream {
+    let first = bytes.start / STEP;
+    let last = if bytes.is_empty() { first } else { bytes.end.div_ceil(STEP) };
+    let step = move |step: u64| {
+        let (from, to) = (bytes.start.max(step * STEP), bytes.end.min((step + 1) * STEP));
+        let (shared, file) = (Arc::clone(&shared), Arc::clone(&file));
+        async move {
+            let reader = Arc::clone(&shared);
+            let read =
+                move || file.read(from, to).map_err(|error| reader.read_failed(digest, location, error));
+            shared.bounds.run(read).await
+        }
+    };
+    stream::iter(first..last).map(step).buffered(AHEAD).boxed()
+}
+
+fn to_usize(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,112 @@
+//! Opening: brings the index up to the end of the log, and the directory in line with the index.
+
+use super::{
+    codec::{Location, Position},
+    index::Change,
+    record::{Header, Kind},
+    segments::Walk,
+    shared::Shared,
+};
+use cas::{Error, Result};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::OpenOptions,
+};
+
+/// Records that are looked at before the index is told.
+const STRIDE: usize = 4096;
+
+/// Replays what the index does not know yet of the segments `ids`, deletes what it does not need any more. Gives the
+/// end of the log, if it can be appended to, and the number of the next segment.
+pub(crate) fn recover(shared: &Shared, ids: &[u32]) -> Result<(Option<Position>, u32)> {
+    let known = shared.index.sums();
+    let from = known.totals.position;
+    for &id in ids {
+        let unwanted = id < from.segment && !known.segments.contains_key(&id);
+        if unwanted {
+            shared.segments.remove(id).map_err(|error| Error::io(shared.segments.path(id), error))?;
+        }
+    }
+    let mut end = None;
+    for &id in ids.iter().filter(|&&id| id >= from.segment) {
+        let offset = if id == from.segment { from.offset } else { 0 };
+        let last = ids.last() == Some(&id);
+        end = Some(replay(shared, Position { segment: id, offset }, last)?);
+    }
+    shared.delete_named(shared.index.doomed()?)?;
+    let next = ids.last().map_or(0, |id| id + 1).max(from.segment + u32::from(from != Position::default()));
+    // A segment that is full enough is continued all the same: the writer sees its length.
+    Ok((end, next))
+}
+
+/// Takes in one segment from `from` on. The last one is cut off where the last whole record ends.
+fn replay(shared: &Shared, from: Position, last: bool) -> Result<Position> {
+    let path = shared.segments.path(from.segment);
+    let io = |error| Error::io(path.clone(), error);
+    let mut walk =
+        Walk::new(shared.segments.file(from.segment).map_err(io)?, u64::from(from.offset)).map_err(io)?;
+    let mut found = Vec::new();
+    let mut replayed = 0;
+    let mut end = walk.offset();
+    while let Some((offset, header)) = walk.next().map_err(io)? {
+        let at = Position { segment: from.segment, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
+        if !is_whole(shared, at, &header)? {
+            break;
+        }
+        end = walk.offset();
+        found.push((header, at));
+        if found.len() == STRIDE {
+            replayed += take_in(shared, &mut found, from.segment, end)?;
+        }
+    }
+    if last {
+        let file = OpenOptions::new().write(true).open(&path).map_err(io)?;
+        file.set_len(end).and_then(|()| file.sync_data()).map_err(io)?;
+    }
+    replayed += take_in(shared, &mut found, from.segment, end)?;
+    if replayed > 0 {
+        tracing::info!(segment = from.segment, records = replayed, "replayed the end of the log");
+    }
+    Ok(Position { segment: from.segment, offset: u32::try_from(end).unwrap_or(u32::MAX) })
+}
+
+/// Whether the record and what it stands for are there, verified.
+fn is_whole(shared: &Shared, at: Position, header: &Header) -> Result<bool> {
+    use super::segments::ReadError;
+    let read = match header.kind {
+        Kind::Packed => shared.segments.read(at, &header.digest).map(drop),
+        // The file has its name only after the record was durable: without it the upload was not acknowledged.
+        Kind::File => return Ok(true),
+    };
+    match read {
+        Ok(()) => Ok(true),
+        Err(ReadError::Gone | ReadError::Damaged) => Ok(false),
+        Err(ReadError::Io(error)) => Err(Error::io(shared.segments.path(at.segment), error)),
+    }
+}
+
+/// Tells the index of those that it does not know.
+fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, end: u64) -> Result<usize> {
+    let digests: Vec<_> = found.iter().map(|(header, _)| header.digest).collect();
+    let entries = shared.index.get(&digests)?;
+    let mut seen = HashSet::new();
+    let mut changes = Vec::new();
+    for ((header, at), entry) in found.drain(..).zip(entries) {
+        let digest = header.digest;
+        let location = match header.kind {
+            Kind::Packed => Location::Packed(at),
+            Kind::File => Location::File(at),
+        };
+        let there = header.kind == Kind::Packed || shared.files.read(&digest, at).is_ok();
+        if entry.is_none() && there && seen.insert(digest) {
+            changes.push(Change::New { digest, location });
+        }
+    }
+    let end_offset = u32::try_from(end).unwrap_or(u32::MAX);
+    let on_disk = shared.segments.file(segment).and_then(|file| file.metadata());
+    let len = on_disk.map_err(|error| Error::io(shared.segments.path(segment), error))?.len();
+    let lens = BTreeMap::from([(segment, len)]);
+    let position = Position { segment, offset: end_offset };
+    shared.index.commit(&changes, &lens, position, shared.clock.now())?;
+    Ok(changes.len())
+}

@@ -1,0 +1,136 @@
+//! How much may be written: the byte budget, and what the file system has left.
+
+use super::options::EngineOptions;
+use cas::{Error, Result};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tokio::sync::{Notify, watch};
+
+/// Eviction begins above this part of the limit, in percent …
+const HIGH: u64 = 95;
+/// … and ends below this one.
+const LOW: u64 = 90;
+
+/// Bytes that are there, on their way and allowed.
+#[derive(Debug)]
+pub(crate) struct Room {
+    data: PathBuf,
+    max_bytes: u64,
+    min_free: u64,
+    /// Bytes on disk.
+    used: AtomicU64,
+    /// Bytes of uploads that have begun and are not on disk yet, or not counted yet.
+    reserved: AtomicU64,
+    /// Wakes whoever makes room.
+    wanted: Notify,
+    /// Rounds of making room that have ended.
+    rounds: watch::Sender<u64>,
+}
+
+/// Bytes that an upload may still write. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.room.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Room {
+    pub(crate) fn new(data: &Path, options: &EngineOptions) -> Self {
+        Self {
+            data: data.to_owned(),
+            max_bytes: options.max_bytes,
+            min_free: options.min_free,
+            used: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            wanted: Notify::new(),
+            rounds: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes note of the bytes on disk, and asks for room if they are too many.
+    pub(crate) fn set_used(&self, used: u64) {
+        self.used.store(used, Ordering::Relaxed);
+        if self.excess(HIGH) > 0 {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// What the budget and the file system allow to be used.
+    pub(crate) fn limit(&self) -> u64 {
+        // A file system that does not tell is taken to have room: the write itself will show.
+        let free = rustix::fs::statvfs(&self.data)
+            .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        self.max_bytes.min(self.used().saturating_add(free.saturating_sub(self.min_free)))
+    }
+
+    /// Bytes above this part of the limit.
+    fn excess(&self, percent: u64) -> u64 {
+        let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
+        taken.saturating_sub(self.limit() / 100 * percent)
+    }
+
+    /// Bytes that must go, once the high mark is passed.
+    pub(crate) fn goal(&self) -> u64 {
+        if self.excess(HIGH) > 0 { self.excess(LOW) } else { 0 }
+    }
+
+    /// Bytes that must go still.
+    pub(crate) fn rest(&self) -> u64 {
+        self.excess(LOW)
+    }
+
+    /// Ends when room is wanted.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Tells those who wait that a round of making room has ended.
+    pub(crate) fn end_round(&self) {
+        self.rounds.send_modify(|rounds| *rounds += 1);
+    }
+
+    /// Reserves room for an upload. When there is none, waits until some was made, then refuses.
+    pub(crate) async fn reserve(&self, bytes: u64, patience: Duration) -> Result<Reservation<'_>> {
+        if bytes > self.max_bytes {
+            let reason = format!("a blob of {bytes} bytes is larger than the whole store (--max-size)");
+            return Err(Error::Exhausted { reason });
+        }
+        let mut rounds = self.rounds.subscribe();
+        // Two rounds: the first may have been about to end when it was asked for.
+        for _ in 0..2 {
+            if let Some(reservation) = self.try_reserve(bytes) {
+                return Ok(reservation);
+            }
+            self.wanted.notify_one();
+            let _ = tokio::time::timeout(patience, rounds.changed()).await;
+        }
+        if let Some(reservation) = self.try_reserve(bytes) {
+            return Ok(reservation);
+        }
+        Err(Error::Exhausted {
+            reason: "the store is full of blobs in use, or the disk is full: raise --max-size, free disk space, or wait"
+                .into(),
+        })
+    }
+
+    fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let reservation = Reservation { room: self, bytes };
+        let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
+        (taken <= self.limit()).then_some(reservation)
+    }
+}

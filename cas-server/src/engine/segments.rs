@@ -1,0 +1,175 @@
+//! Segment files: `segments/0000002a`. Only the writer appends; anybody reads.
+
+use super::{
+    codec::Position,
+    record::{Header, Kind, MAX_HEADER, next_magic},
+};
+use bytes::Bytes;
+use proto::Digest;
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Files that are kept open for reading.
+const MAX_OPEN: usize = 256;
+
+/// The directory of segments.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    dir: PathBuf,
+    open: Mutex<HashMap<u32, Arc<File>>>,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// Its segment or file does not exist. It may have moved.
+    Gone,
+    /// It is there, but not as it was written.
+    Damaged,
+    /// The disk fails.
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            // A sector that the disk cannot give back any more.
+            _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Self::Damaged,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Segments {
+    /// Opens the directory, making it if need be, and lists what is in it in order.
+    pub(crate) fn open(dir: PathBuf) -> io::Result<(Self, Vec<u32>)> {
+        fs::create_dir_all(&dir)?;
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&dir)? {
+            let name = entry?.file_name();
+            ids.extend(name.to_str().and_then(|name| u32::from_str_radix(name, 16).ok()));
+        }
+        ids.sort_unstable();
+        Ok((Self { dir, open: Mutex::default() }, ids))
+    }
+
+    /// The file of a segment.
+    pub(crate) fn path(&self, id: u32) -> PathBuf {
+        self.dir.join(format!("{id:08x}"))
+    }
+
+    /// The segment, opened for reading and writing.
+    pub(crate) fn file(&self, id: u32) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&id) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(id))?);
+        if open.len() >= MAX_OPEN {
+            open.clear();
+        }
+        open.insert(id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// A new, empty segment whose name is durable.
+    pub(crate) fn create(&self, id: u32) -> io::Result<Arc<File>> {
+        OpenOptions::new().write(true).create_new(true).open(self.path(id))?;
+        sync_dir(&self.dir)?;
+        self.file(id)
+    }
+
+    /// Deletes a segment. Readers that have it open go on reading.
+    pub(crate) fn remove(&self, id: u32) -> io::Result<()> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The packed blob at `position`, verified.
+    pub(crate) fn read(&self, position: Position, digest: &Digest) -> Result<Bytes, ReadError> {
+        let file = self.file(position.segment)?;
+        let expected = Header { kind: Kind::Packed, digest: *digest };
+        let header_len = expected.len();
+        let len = usize::try_from(expected.record_len()).map_err(|_| ReadError::Damaged)?;
+        let mut record = vec![0; len];
+        file.read_exact_at(&mut record, u64::from(position.offset))?;
+        if Header::parse(&record) != Some(expected) {
+            return Err(ReadError::Damaged);
+        }
+        let payload =
+            Bytes::from(record).split_off(usize::try_from(header_len).map_err(|_| ReadError::Damaged)?);
+        if digest.function().digest(&payload) == *digest { Ok(payload) } else { Err(ReadError::Damaged) }
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Reads headers one after the other.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    file: Arc<File>,
+    offset: u64,
+    end: u64,
+}
+
+impl Walk {
+    /// Begins at `offset`, where a record begins.
+    pub(crate) fn new(file: Arc<File>, offset: u64) -> io::Result<Self> {
+        let end = file.metadata()?.len();
+        Ok(Self { file, offset, end })
+    }
+
+    /// The next header with its offset. `None`: the end, or something that is no header.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Header)>> {
+        let bytes = self.peek(MAX_HEADER)?;
+        let Some(header) = Header::parse(&bytes) else { return Ok(None) };
+        let at = self.offset;
+        if at.saturating_add(header.record_len()) > self.end {
+            return Ok(None);
+        }
+        self.offset = at + header.record_len();
+        Ok(Some((at, header)))
+    }
+
+    /// After damage: goes on at the next place that looks like a header. `false`: there is none.
+    pub(crate) fn resume(&mut self) -> io::Result<bool> {
+        const STEP: usize = 64 * 1024;
+        self.offset += 1;
+        while self.offset < self.end {
+            let bytes = self.peek(STEP)?;
+            if let Some(found) = next_magic(&bytes) {
+                self.offset += found as u64;
+                return Ok(true);
+            }
+            // A magic number may lie across the border.
+            self.offset += bytes.len().saturating_sub(3).max(1) as u64;
+        }
+        Ok(false)
+    }
+
+    /// Where the next header is expected.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn peek(&self, most: usize) -> io::Result<Vec<u8>> {
+        let len = self.end.saturating_sub(self.offset).min(most as u64);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(bytes)
+    }
+}

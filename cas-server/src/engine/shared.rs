@@ -1,0 +1,64 @@
+//! What all parts of an engine share.
+
+use super::{
+    blocking::Bounds,
+    codec::Entry,
+    files::Files,
+    index::Index,
+    metrics::{Metrics, gauge},
+    options::EngineOptions,
+    room::Room,
+    segments::Segments,
+    touches::Touches,
+};
+use proto::Digest;
+use runtime::Clock;
+use std::{
+    fs::File,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+/// The engine's parts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: EngineOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: Index,
+    pub(crate) segments: Segments,
+    pub(crate) files: Files,
+    pub(crate) touches: Touches,
+    pub(crate) room: Room,
+    pub(crate) bounds: Bounds,
+    pub(crate) metrics: Metrics,
+    /// Held shared from looking an entry up until its use is noted, and alone while eviction chooses and forgets: so
+    /// that nothing is evicted after a client was told that it is there. Taken before the index's lock.
+    pub(crate) presence: RwLock<()>,
+    /// The directory is ours for as long as this file is open.
+    pub(crate) _lock: File,
+}
+
+impl Shared {
+    /// Looks entries up, which is a use of them. Blocks.
+    pub(crate) fn look_up(&self, digests: &[Digest]) -> cas::Result<Vec<Option<Entry>>> {
+        let presence = self.presence.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.index.get(digests)?;
+        let now = self.clock.now();
+        let stale = |entry: &Entry| now.since(entry.touched) >= self.options.touch_interval;
+        let used = digests.iter().zip(&entries).filter(|(_, entry)| entry.as_ref().is_some_and(stale));
+        self.touches.note(used.map(|(digest, _)| *digest), now);
+        drop(presence);
+        if self.touches.are_many() {
+            self.touches.flush(&self.index)?;
+        }
+        Ok(entries)
+    }
+
+    /// Brings counts of bytes and their metrics up to date.
+    pub(crate) fn recount(&self) {
+        let (blobs, used) = self.index.used();
+        self.room.set_used(used);
+        self.metrics.blobs.set(gauge(blobs));
+        self.metrics.bytes.set(gauge(used));
+        self.metrics.limit.set(gauge(self.room.limit()));
+    }
+}

@@ -1,0 +1,41 @@
+//! Uses that the index has not been told of yet.
+
+use super::index::Index;
+use proto::{Digest, Timestamp};
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// More than this many are written down at once, without waiting for the next round.
+const MAX_PENDING: usize = 50_000;
+
+/// Collects uses until they are written down together.
+#[derive(Debug, Default)]
+pub(crate) struct Touches(Mutex<HashMap<Digest, Timestamp>>);
+
+impl Touches {
+    fn pending(&self) -> MutexGuard<'_, HashMap<Digest, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that these were used. The first note of a blob counts: it is less than an interval old.
+    pub(crate) fn note(&self, digests: impl IntoIterator<Item = Digest>, now: Timestamp) {
+        let mut pending = self.pending();
+        for digest in digests {
+            pending.entry(digest).or_insert(now);
+        }
+    }
+
+    /// Whether they should not wait any longer.
+    pub(crate) fn are_many(&self) -> bool {
+        self.pending().len() >= MAX_PENDING
+    }
+
+    /// Writes them down.
+    pub(crate) fn flush(&self, index: &Index) -> cas::Result<()> {
+        let pending = mem::take(&mut *self.pending());
+        if pending.is_empty() { Ok(()) } else { index.touch(pending) }
+    }
+}

@@ -1,0 +1,280 @@
+//! The one writer: appends what many callers hand in, syncs once for all of them, and only then answers.
+//!
+//! The order for a group is: append the records, sync the segment; rename the files of large blobs, sync their
+//! directories; tell the index; acknowledge. A death between any two of these loses nothing that was acknowledged and
+//! leaves no file that nobody knows: the log has the record before the file has its name.
+
+use super::{
+    codec::{Location, Position},
+    files::{Files, Staged},
+    index::Change,
+    record::{Header, Kind},
+    shared::Shared,
+};
+use bytes::Bytes;
+use cas::{Error, Result};
+use proto::Digest;
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::Arc,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that wait for the writer at a time.
+pub(crate) const QUEUE: usize = 1024;
+
+/// A group ends when it has this many bytes …
+const GROUP_BYTES: usize = 8 << 20;
+/// … or items.
+const GROUP_ITEMS: usize = 8192;
+
+/// A verified blob.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// To be packed.
+    Packed { digest: Digest, bytes: Bytes },
+    /// Staged in a file.
+    File(Staged),
+    /// A packed blob that is to be copied out of its segment.
+    Moved { digest: Digest, bytes: Bytes, from: Location },
+}
+
+/// Blobs of one caller, and where to answer.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) items: Vec<Item>,
+    pub(crate) answer: oneshot::Sender<Result<()>>,
+}
+
+/// The segment that grows.
+#[derive(Debug)]
+struct Active {
+    id: u32,
+    file: Arc<File>,
+    len: u64,
+}
+
+/// Owns the end of the log.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    active: Option<Active>,
+    next_id: u32,
+    limit: u64,
+}
+
+/// What a group has come to so far.
+#[derive(Default)]
+struct Group {
+    changes: Vec<Change>,
+    files: Vec<(Staged, Position)>,
+    seen: HashSet<Digest>,
+    /// Records that are not in the segment yet.
+    buffer: Vec<u8>,
+    lens: BTreeMap<u32, u64>,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Continues the log at `end`, if that segment exists.
+    pub(crate) fn new(shared: Arc<Shared>, end: Option<Position>, next_id: u32) -> io::Result<Self> {
+        let limit = u64::from(shared.options.segment_limit());
+        let active = end.map(|end| {
+            let file = shared.segments.file(end.segment)?;
+            io::Result::Ok(Active { id: end.segment, file, len: u64::from(end.offset) })
+        });
+        Ok(Self { shared, active: active.transpose()?, next_id, limit })
+    }
+
+    /// Serves requests until nobody can make any more.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let (mut group, mut bytes, mut items) = (Vec::new(), 0, 0);
+            let mut next = Some(first);
+            while let Some(request) = next {
+                bytes += request.items.iter().map(Item::memory).sum::<usize>();
+                items += request.items.len();
+                group.push(request);
+                next =
+                    if bytes < GROUP_BYTES && items < GROUP_ITEMS { requests.try_recv().ok() } else { None };
+            }
+            self.serve(group);
+        }
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        let (items, answers): (Vec<_>, Vec<_>) =
+            requests.into_iter().map(|request| (request.items, request.answer)).unzip();
+        let outcome = self.commit(items.into_iter().flatten());
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "a group of uploads failed");
+        }
+        self.shared.metrics.commits.inc();
+        self.shared.recount();
+        for answer in answers {
+            // Whoever asked may be gone.
+            let _ = answer.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(())));
+        }
+    }
+
+    fn commit(&mut self, items: impl Iterator<Item = Item>) -> Result<()> {
+        let mut group = Group::default();
+        for item in items {
+            self.add(&mut group, item)?;
+        }
+        self.flush(&mut group)?;
+        if group.changes.is_empty() {
+            return Ok(());
+        }
+        let names = group.files.iter().map(|(staged, at)| Files::name(&staged.digest, *at)).collect();
+        let end = self.active.as_ref().map_or_else(Position::default, Active::end);
+        let shared = &self.shared;
+        let published = self.publish(std::mem::take(&mut group.files));
+        let told = published
+            .and_then(|()| shared.index.commit(&group.changes, &group.lens, end, shared.clock.now()));
+        if let Err(error) = told {
+            // The index will not know of them. What cannot be deleted now is found by nobody, but was not acknowledged.
+            let _ = shared.delete_named(names);
+            return Err(error);
+        }
+        let new = group.changes.iter().filter(|change| matches!(change, Change::New { .. })).count();
+        shared.metrics.written_blobs.inc_by(new as u64);
+        shared.metrics.written_bytes.inc_by(group.bytes);
+        Ok(())
+    }
+
+    fn add(&mut self, group: &mut Group, item: Item) -> Result<()> {
+        match item {
+            Item::Packed { digest, bytes } => {
+                if self.is_new(group, digest)? {
+                    let at = self.append(group, Header { kind: Kind::Packed, digest }, &bytes)?;
+                    group.changes.push(Change::New { digest, location: Location::Packed(at) });
+                    group.bytes += digest.size();
+                }
+            }
+            Item::File(staged) => {
+                let digest = staged.digest;
+                if self.is_new(group, digest)? {
+                    let at = self.append(group, Header { kind: Kind::File, digest }, &[])?;
+                    group.changes.push(Change::New { digest, location: Location::File(at) });
+                    group.files.push((staged, at));
+                    group.bytes += digest.size();
+                }
+            }
+            Item::Moved { digest, bytes, from } => {
+                let at = self.append(group, Header { kind: Kind::Packed, digest }, &bytes)?;
+                group.changes.push(Change::Moved { digest, from, to: Location::Packed(at) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether neither the index nor the group has it. Only this thread adds entries, so that it stays so.
+    fn is_new(&self, group: &mut Group, digest: Digest) -> Result<bool> {
+        Ok(group.seen.insert(digest) && self.shared.look_up(&[digest])?.iter().all(Option::is_none))
+    }
+
+    fn append(&mut self, group: &mut Group, header: Header, payload: &[u8]) -> Result<Position> {
+        let active = match self.active.take() {
+            Some(active) if active.len + group.buffer.len() as u64 + header.record_len() <= self.limit => {
+                active
+            }
+            Some(full) => {
+                self.active = Some(full);
+                self.flush(group)?;
+                self.create()?
+            }
+            None => self.create()?,
+        };
+        let at = active.position(group.buffer.len());
+        header.write(&mut group.buffer);
+        group.buffer.extend_from_slice(payload);
+        self.active = Some(active);
+        Ok(at)
+    }
+
+    fn create(&mut self) -> Result<Active> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let file = self.shared.segments.create(id);
+        let file = file.map_err(|error| Error::io(self.shared.segments.path(id), error))?;
+        Ok(Active { id, file, len: 0 })
+    }
+
+    /// Brings the buffer to the disk.
+    fn flush(&mut self, group: &mut Group) -> Result<()> {
+        let buffer = std::mem::take(&mut group.buffer);
+        let Some(active) = self.active.as_mut().filter(|_| !buffer.is_empty()) else { return Ok(()) };
+        let written = active.file.write_all_at(&buffer, active.len).and_then(|()| active.file.sync_data());
+        if let Err(error) = written {
+            let path = self.shared.segments.path(active.id);
+            self.abandon();
+            return Err(Error::io(path, error));
+        }
+        active.len += buffer.len() as u64;
+        group.lens.insert(active.id, active.len);
+        Ok(())
+    }
+
+    /// Nothing is appended behind a failed write: replay ends there. The next group begins a segment.
+    fn abandon(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        // Best effort: gives back the space of a write that the disk was too full for.
+        let cut = active.file.set_len(active.len).and_then(|()| active.file.sync_data());
+        let len = if cut.is_ok() {
+            active.len
+        } else {
+            active.file.metadata().map_or(active.len, |data| data.len())
+        };
+        if let Err(error) = self.shared.index.set_len(active.id, len) {
+            tracing::warn!(%error, segment = active.id, "cannot account for an abandoned segment");
+        }
+    }
+
+    fn publish(&self, files: Vec<(Staged, Position)>) -> Result<()> {
+        let published: Vec<_> = files.iter().map(|(staged, _)| staged.digest).collect();
+        for (staged, at) in files {
+            let path = self.shared.files.path(&staged.digest, at);
+            self.shared.files.publish(staged, at).map_err(|error| Error::io(path, error))?;
+        }
+        let mut buckets = HashSet::new();
+        for digest in published.iter().filter(|digest| buckets.insert(digest.hash()[0])) {
+            self.shared
+                .files
+                .sync(digest)
+                .map_err(|error| Error::io(format!("large/{:.2}", digest.hex()), error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Active {
+    fn position(&self, beyond: usize) -> Position {
+        let offset = self.len + beyond as u64;
+        Position { segment: self.id, offset: u32::try_from(offset).expect("segments are shorter than 4 GiB") }
+    }
+
+    fn end(&self) -> Position {
+        self.position(0)
+    }
+}
+
+impl Item {
+    fn memory(&self) -> usize {
+        match self {
+            Self::Packed { bytes, .. } | Self::Moved { bytes, .. } => bytes.len(),
+            Self::File(_) => 0,
+        }
+    }
+}
+
+/// The same failure once more, for everybody in the group.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::Exhausted { reason } => Error::Exhausted { reason: reason.clone() },
+        other => Error::Internal { reason: format!("cannot write: {other}") },
+    }
+}

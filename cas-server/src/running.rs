@@ -1,0 +1,97 @@
+//! A server from its configuration to its end.
+
+use crate::{
+    Config,
+    engine::{Engine, OpenError},
+    metrics::{Latencies, measure},
+    service,
+};
+use axum::{Router, middleware};
+use prometheus_client::registry::Registry;
+use runtime::{
+    Clock, Entropy, Exit, Shutdown,
+    serve::{Listen, ServeError, Server},
+    telemetry,
+};
+use std::{io, net::SocketAddr, sync::Arc};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store does not open.
+    #[error("cannot open the store")]
+    Open(#[from] OpenError),
+    /// The port cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl StartError {
+    /// What the program says to the shell.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Serve(_) | Self::Open(OpenError::InUse { .. } | OpenError::Format { .. }) => Exit::Usage,
+            Self::Open(OpenError::Io { source, .. }) => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoSpace,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => Exit::Usage,
+                _ => Exit::Internal,
+            },
+            Self::Open(OpenError::Replay { source: cas::Error::Exhausted { .. }, .. }) => Exit::NoSpace,
+            Self::Open(OpenError::Index { .. } | OpenError::Replay { .. }) => Exit::Internal,
+        }
+    }
+}
+
+/// A server that is bound and has not served yet.
+#[derive(Debug)]
+pub struct Running {
+    server: Server,
+    router: Router,
+    engine: Arc<Engine>,
+}
+
+/// Opens the store and binds the port.
+pub async fn start(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    _entropy: Arc<dyn Entropy>,
+) -> Result<Running, StartError> {
+    let listen = Listen {
+        address: config.listen,
+        tls_cert: config.tls_cert.as_deref(),
+        tls_key: config.tls_key.as_deref(),
+        insecure: config.insecure,
+    };
+    let server = Server::bind(listen).await?;
+    let engine = Arc::new(Engine::open(&config.data, config.engine_options(), Arc::clone(&clock))?);
+    let mut registry = Registry::with_prefix("cas");
+    engine.register(&mut registry);
+    let latencies = Latencies::new(clock, &mut registry);
+    let router = service::router(Arc::clone(&engine))
+        .await
+        .merge(telemetry::routes(Arc::new(registry)))
+        .layer(middleware::from_fn_with_state(latencies, measure));
+    Ok(Running { server, router, engine })
+}
+
+impl Running {
+    /// Where it listens, with the port that it got.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Its URL, as clients write it.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Serves until shutdown, then closes the store.
+    pub async fn run_until(self, shutdown: Shutdown) {
+        let Self { server, router, engine } = self;
+        server.run(router, shutdown).await;
+        // Connections are gone by now, and with them all other references; if one is left, dropping does nearly as well.
+        if let Some(engine) = Arc::into_inner(engine) {
+            engine.close().await;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The protocols, one file each. Wire types stop here: what goes on to the engine is parsed and valid.
+
+mod bytestream;
+mod capabilities;
+mod cas;
+mod digest;
+mod http;
+mod resource;
+
+use crate::engine::Engine;
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use proto::{
+    bytestream::byte_stream_server::ByteStreamServer,
+    limits::MAX_MESSAGE_BYTES,
+    reapi::{
+        capabilities_server::CapabilitiesServer,
+        content_addressable_storage_server::ContentAddressableStorageServer,
+    },
+};
+use std::sync::Arc;
+use tonic::{Status, service::Routes};
+
+/// Everything that the server speaks.
+pub(crate) async fn router(engine: Arc<Engine>) -> Router {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let cas = ContentAddressableStorageServer::new(cas::CasService::new(Arc::clone(&engine)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let bytestream = ByteStreamServer::new(bytestream::ByteStreamService::new(Arc::clone(&engine)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService);
+    health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
+    health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
+    let grpc = Routes::new(cas).add_service(bytestream).add_service(capabilities).add_service(health_service);
+    grpc.into_axum_router().merge(http::routes(engine)).fallback(unknown)
+}
+
+/// What is not ours.
+async fn unknown(request: Request) -> Response {
+    let grpc = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let path = request.uri().path();
+    if grpc {
+        let status = Status::unimplemented(format!("this server does not have {path}"));
+        return status.into_http::<axum::body::Body>();
+    }
+    (StatusCode::NOT_FOUND, "not found: blobs are at /cas/HASH, see also /healthz and /metrics\n")
+        .into_response()
+}
