@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    commands::{bots, cancel, collect, explain, logs, run, runs, show, trigger},
+    commands::{bots, cancel, collect, explain, logs, run, runs, show, trigger, up},
     failure::Usage,
     remote::Scheduler,
 };
@@ -27,16 +27,23 @@ pub(crate) enum Command {
     Bots(bots::BotsArgs),
     Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
+    Up(up::UpArgs),
 }
 
 /// Where the scheduler is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SchedulerArgs {
     /// The scheduler
-    #[arg(long, value_name = "URL", env = "ISOSWARM_SCHEDULER", default_value = "http://127.0.0.1:8990")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ISOSWARM_SCHEDULER",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8990"
+    )]
     pub(crate) scheduler: String,
     /// PEM file of the certificates to trust, for servers that speak TLS
-    #[arg(long, value_name = "FILE", env = "ISOSWARM_CA_CERT")]
+    #[arg(long, value_name = "FILE", env = "ISOSWARM_CA_CERT", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,
 }
 
@@ -51,7 +58,13 @@ impl SchedulerArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CasArgs {
     /// The CAS that has the outputs
-    #[arg(long, value_name = "URL", env = "ISOSWARM_CAS", default_value = "http://127.0.0.1:8980")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ISOSWARM_CAS",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8980"
+    )]
     pub(crate) cas: String,
 }
 

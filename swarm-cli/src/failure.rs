@@ -1,6 +1,6 @@
 //! Which exit code an error means. The message says what to do; the code lets scripts tell cases apart.
 
-use crate::remote::CallError;
+use crate::{remote::CallError, up::EndedEarly};
 use runtime::{Exit, connect::ConnectError};
 use std::io;
 
@@ -48,6 +48,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | ConnectError::Tls { .. } => Exit::Usage,
         });
     }
+    if let Some(ended) = cause.downcast_ref::<EndedEarly>() {
+        return Some(of_program(ended));
+    }
     cause.downcast_ref::<io::Error>().map(of_io)
 }
 
@@ -70,6 +73,12 @@ fn of_store(error: &cas::Error) -> Exit {
         cas::Error::Mismatch { .. } | cas::Error::Internal { .. } => Exit::Internal,
         cas::Error::Io { source, .. } => of_io(source),
     }
+}
+
+/// A program of ours says by its exit code that it could not start as it was told, or that a disk is full.
+fn of_program(ended: &EndedEarly) -> Exit {
+    let same = |exit: &Exit| ended.status.code() == Some(i32::from(exit.code()));
+    [Exit::Usage, Exit::NoSpace].into_iter().find(same).unwrap_or(Exit::Internal)
 }
 
 fn of_io(error: &io::Error) -> Exit {

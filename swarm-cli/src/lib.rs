@@ -14,11 +14,16 @@ pub mod console;
 pub mod display;
 pub mod failure;
 pub mod follow;
+pub mod interrupts;
 pub mod json;
 pub mod live;
 pub mod model;
 pub mod output;
 pub mod remote;
+pub mod report;
+#[cfg(test)]
+mod testing;
+mod up;
 pub mod verdict;
 
 pub use cli::Cli;

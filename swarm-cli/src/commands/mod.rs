@@ -9,6 +9,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
 pub(crate) mod trigger;
+pub(crate) mod up;
 
 use crate::{
     cli::{Cli, Command},
@@ -59,5 +60,6 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Bots(args) => bots::bots(&context, args).await,
         Command::Explain(args) => explain::explain(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
+        Command::Up(args) => up::up(&context, args).await,
     }
 }

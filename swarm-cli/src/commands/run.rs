@@ -9,6 +9,7 @@ use crate::{
     cli::SchedulerArgs,
     display::count,
     follow::{Followed, follow},
+    interrupts::Interrupts,
     live::{self, Live},
     remote::{CancelScope, Scheduler},
 };
@@ -17,7 +18,6 @@ use clap::Args;
 use proto::RunId;
 use runtime::Exit;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// After Ctrl-C the run gets this long to end.
 const AFTER_INTERRUPT: Duration = Duration::from_secs(20);
@@ -73,23 +73,4 @@ async fn stop(scheduler: &Scheduler, id: RunId, live: &mut dyn Live, interrupts:
         () = interrupts.next() => "it may go on".to_owned(),
     };
     format!("left run {id}: {left}; see `swarm show {id}`, `swarm cancel --kill {id}`")
-}
-
-/// Ctrl-C and SIGTERM, as often as they come.
-struct Interrupts {
-    int: Signal,
-    term: Signal,
-}
-
-impl Interrupts {
-    fn install() -> std::io::Result<Self> {
-        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.int.recv() => {}
-            _ = self.term.recv() => {}
-        }
-    }
 }

@@ -1,0 +1,100 @@
+//! The merged report as JSON, for programs.
+
+use super::{Problem, Report, Status, Suite, TestCase, Totals};
+use crate::{
+    json::{RunJson, SCHEMA_VERSION},
+    model::Run,
+    verdict::{Outcome, Verdict},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `--json FILE` writes.
+#[derive(Debug, Serialize)]
+pub struct ReportJson<'a> {
+    /// [`SCHEMA_VERSION`]; keys may be added without a new one.
+    pub schema_version: u32,
+    /// Whether the suite passed.
+    pub outcome: Outcome,
+    /// Of the program that wrote this.
+    pub exit_code: u8,
+    /// Why the outcome is not `passed`.
+    pub reasons: &'a [String],
+    /// What is odd about the reports.
+    pub notes: &'a [String],
+    /// How many tests went how.
+    pub totals: Totals,
+    /// The run with its shards.
+    pub run: RunJson<'a>,
+    /// Every test once.
+    pub tests: Vec<TestJson<'a>>,
+}
+
+/// One test and how it went.
+#[derive(Debug, Serialize)]
+pub struct TestJson<'a> {
+    /// Its step's name.
+    pub step: &'a str,
+    /// What it belongs to.
+    #[serde(rename = "class")]
+    pub class_name: &'a str,
+    /// Its name within it.
+    pub name: &'a str,
+    /// How it went.
+    pub status: Status,
+    /// Seconds.
+    pub time: Option<f64>,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub file: &'a str,
+    /// And on which line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The shard that it ran in.
+    pub shard: String,
+    /// Why it was skipped.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub skip_message: &'a str,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: &'a [Problem],
+    /// What it recorded.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> ReportJson<'a> {
+    /// Puts the document together.
+    pub fn new(run: &'a Run, report: &'a Report, verdict: &'a Verdict) -> Self {
+        let tests =
+            report.suites.iter().flat_map(|suite| suite.cases.iter().map(|case| TestJson::of(suite, case)));
+        Self {
+            schema_version: SCHEMA_VERSION,
+            outcome: verdict.outcome,
+            exit_code: verdict.exit().code(),
+            reasons: &verdict.reasons,
+            notes: &report.notes,
+            totals: report.totals,
+            run: RunJson::from(run),
+            tests: tests.collect(),
+        }
+    }
+}
+
+impl<'a> TestJson<'a> {
+    fn of(suite: &'a Suite, case: &'a TestCase) -> Self {
+        Self {
+            step: &suite.step,
+            class_name: &case.class_name,
+            name: &case.name,
+            status: case.status,
+            time: case.time.map(|time| time.as_secs_f64()),
+            file: &case.file,
+            line: case.line,
+            shard: suite.shard.to_string(),
+            skip_message: &case.skip_message,
+            problems: &case.problems,
+            properties: case.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Test reports: parsed from what shards leave, merged into one, written as JUnit and JSON. Pure.
+//!
+//! Every test has one result in the merged report, and every shard that owes results and has none is an error in it: a
+//! report is green only when nothing is missing.
+
+mod case;
+mod json;
+mod junit;
+mod merge;
+mod parse;
+
+pub use case::{Problem, ProblemKind, Status, TestCase};
+pub use json::{ReportJson, TestJson};
+pub use junit::junit;
+pub use merge::{Report, ReportFile, ShardReports, Suite, Totals, merge};
+pub use parse::{Parsed, parse};
