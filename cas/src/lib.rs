@@ -7,11 +7,22 @@
 //!
 //! Nothing here prints: progress goes to a [`Monitor`].
 
+mod batches;
+mod blocking;
+mod connect;
+pub mod disk;
 mod error;
+pub mod isolated;
+pub mod layers;
+pub mod memory;
 mod monitor;
+pub mod remote;
 pub mod status;
 mod store;
+pub mod testing;
+pub mod tree;
 
+pub use connect::connect;
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Progress, Silent};
 pub use store::{BlobStore, BlobStoreExt, ByteStream, Range};

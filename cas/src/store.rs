@@ -22,6 +22,23 @@ pub struct Range {
 impl Range {
     /// The whole blob.
     pub const ALL: Self = Self { offset: 0, limit: None };
+
+    /// Where the range begins and ends in a blob of `size` bytes.
+    pub fn bounds(&self, size: u64) -> Result<std::ops::Range<u64>> {
+        if self.offset > size {
+            let reason = format!("offset {} is beyond the end at {size}", self.offset);
+            return Err(Error::Invalid { reason });
+        }
+        let end = self.limit.map_or(size, |limit| size.min(self.offset.saturating_add(limit)));
+        Ok(self.offset..end)
+    }
+
+    /// The part of a blob that is in memory as a whole.
+    pub fn of(&self, blob: &Bytes) -> Result<Bytes> {
+        let bounds = self.bounds(blob.len() as u64)?;
+        // Both ends lie within the blob, whose length is a usize.
+        Ok(blob.slice(bounds.start as usize..bounds.end as usize))
+    }
 }
 
 /// Keeps blobs by digest. Every implementation passes `cas::testing::conformance`:

@@ -1,0 +1,74 @@
+//! Where one open cache stages its files, and how those of dead processes are told and removed.
+
+use super::layout::Layout;
+use crate::{Error, Result};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A staging directory that is locked as long as this lives, and removed afterwards.
+#[derive(Debug)]
+pub(super) struct Session {
+    dir: tempfile::TempDir,
+    /// Holds the lock on the directory.
+    _lock: File,
+}
+
+impl Session {
+    /// A new one. The caller holds the cache's lock, so that nobody takes the directory for a dead one before it is
+    /// locked.
+    pub(super) fn create(layout: &Layout) -> Result<Self> {
+        let staging = layout.staging();
+        let create = || {
+            let dir = tempfile::Builder::new().prefix("session-").tempdir_in(&staging)?;
+            let lock = File::open(dir.path())?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(Self { dir, _lock: lock })
+        };
+        create().map_err(|error| Error::io(&staging, error))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Removes what dead processes left, and tells whether there was anything. The caller holds the cache's lock.
+pub(super) fn remove_dead(layout: &Layout) -> Result<Leftovers> {
+    let staging = layout.staging();
+    let mut found = Leftovers::None;
+    for entry in fs::read_dir(&staging).map_err(|error| Error::io(&staging, error))? {
+        let path = entry.map_err(|error| Error::io(&staging, error))?.path();
+        if is_dead(&path) {
+            found = Leftovers::Removed;
+            // A file that cannot be removed now is tried again by whoever opens the cache next.
+            if let Err(error) = remove(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove what a dead process left");
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What [`remove_dead`] met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// Everybody closed the cache properly.
+    None,
+    /// Somebody did not, and may not have counted what was published.
+    Removed,
+}
+
+fn is_dead(path: &PathBuf) -> bool {
+    match File::open(path) {
+        Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}

@@ -1,0 +1,69 @@
+//! A blob on its way into the cache.
+
+use super::{cache::DiskCache, layout::footprint};
+use crate::{Error, Result};
+use proto::{Digest, Hasher};
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use tempfile::NamedTempFile;
+
+/// Bytes that are hashed as they are written, invisible until [`Staged::finish`], removed when dropped before. Blocks.
+#[derive(Debug)]
+pub struct Staged {
+    cache: DiskCache,
+    file: NamedTempFile,
+    hasher: Hasher,
+    digest: Digest,
+}
+
+impl Staged {
+    pub(super) fn create(cache: DiskCache, digest: Digest) -> Result<Self> {
+        let dir = cache.session_dir();
+        let file = NamedTempFile::new_in(dir).map_err(|error| Error::io(dir, error))?;
+        Ok(Self { cache, file, hasher: digest.function().hasher(), digest })
+    }
+
+    /// Adds the next bytes. More than the digest's size is refused as it comes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        if self.hasher.size() > self.digest.size() {
+            return Err(Error::Mismatch { expected: self.digest, actual: self.hasher.clone().finish() });
+        }
+        self.file.write_all(bytes).map_err(|error| full(self.file.path().to_owned(), error))
+    }
+
+    /// Publishes the blob under its name, if its bytes are those that the name says.
+    pub fn finish(self) -> Result<()> {
+        let Self { cache, mut file, hasher, digest } = self;
+        let actual = hasher.finish();
+        if actual != digest {
+            return Err(Error::Mismatch { expected: digest, actual });
+        }
+        let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
+        let publish = || {
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+            match fs::rename(file.path(), &target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    fs::create_dir_all(&shard)?;
+                    fs::rename(file.path(), &target)
+                }
+                renamed => renamed,
+            }
+        };
+        publish().map_err(|error| full(target.clone(), error))?;
+        // Nothing has its old name any more.
+        file.disable_cleanup(true);
+        cache.published(footprint(digest.size()));
+        Ok(())
+    }
+}
+
+fn full(path: PathBuf, error: std::io::Error) -> Error {
+    match Error::io(path, error) {
+        Error::Exhausted { reason } => Error::Exhausted {
+            reason: format!(
+                "the local cache's disk is full, free space or make the cache smaller ({reason})"
+            ),
+        },
+        other => other,
+    }
+}

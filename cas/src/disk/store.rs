@@ -1,0 +1,97 @@
+//! The cache as a [`BlobStore`].
+
+use super::DiskCache;
+use crate::{
+    BlobStore, ByteStream, Error, Range, Result,
+    blocking::{blocking, file_stream},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use proto::Digest;
+use std::{
+    fs::File,
+    io::{Seek as _, SeekFrom},
+};
+
+/// A store that keeps as much as its byte budget allows, and forgets what was not used for longest.
+#[derive(Clone, Debug)]
+pub struct DiskStore {
+    cache: DiskCache,
+}
+
+impl DiskStore {
+    /// Over a cache, which others may use at the same time.
+    pub fn new(cache: DiskCache) -> Self {
+        Self { cache }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(DiskCache) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let cache = self.cache.clone();
+        blocking(move || work(cache)).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BlobStore for DiskStore {
+    async fn find_missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
+        let digests = digests.to_vec();
+        self.blocking(move |cache| cache.missing(&digests)).await
+    }
+
+    async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
+        let digests = digests.to_vec();
+        let read = move |cache: DiskCache| {
+            let blob = |digest: Digest| cache.read(digest)?.ok_or(Error::NotFound { digest });
+            Ok(digests.into_iter().map(blob).collect())
+        };
+        self.blocking(read).await
+    }
+
+    async fn write_batch(&self, blobs: Vec<(Digest, Bytes)>) -> Result<Vec<Result<()>>> {
+        let write = move |cache: DiskCache| {
+            Ok(blobs.into_iter().map(|(digest, bytes)| cache.insert(digest, &bytes)).collect())
+        };
+        self.blocking(write).await
+    }
+
+    async fn read(&self, digest: Digest, range: Range) -> Result<ByteStream> {
+        let open = move |cache: DiskCache| {
+            let bounds = range.bounds(digest.size())?;
+            if digest.is_empty() {
+                return Ok(stream::empty().boxed());
+            }
+            if !cache.missing(&[digest])?.is_empty() {
+                return Err(Error::NotFound { digest });
+            }
+            let path = cache.path(digest);
+            let opened = File::open(&path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(bounds.start))?;
+                Ok(file)
+            });
+            let file = opened.map_err(|error| Error::io(&path, error))?;
+            Ok(file_stream(path, file, bounds.end - bounds.start))
+        };
+        self.blocking(open).await
+    }
+
+    async fn write(&self, digest: Digest, mut source: ByteStream) -> Result<()> {
+        if self.find_missing(&[digest]).await?.is_empty() {
+            return Ok(());
+        }
+        let mut staged = self.blocking(move |cache| cache.stage(digest)).await?;
+        while let Some(chunk) = source.next().await {
+            let chunk = chunk?;
+            let write = move || {
+                staged.write(&chunk)?;
+                Ok::<_, Error>(staged)
+            };
+            staged = blocking(write).await?;
+        }
+        blocking(move || staged.finish()).await
+    }
+}

@@ -1,0 +1,80 @@
+//! What goes when the cache is full. The only code that looks at every file.
+
+use super::{
+    accounting::Target,
+    layout::{Layout, footprint, parse_file_name},
+    pins::PinTable,
+};
+use crate::{Error, Result};
+use proto::Digest;
+use std::{fs, io, os::unix::fs::MetadataExt as _};
+
+/// What was used within this many seconds may be in use by another process.
+const GRACE: i64 = 10 * 60;
+
+/// One blob of the cache.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    pub(super) digest: Digest,
+    pub(super) footprint: u64,
+    /// Seconds and nanoseconds.
+    pub(super) used: (i64, i64),
+}
+
+/// Everything that is there. Files that are none of ours, and damaged ones, are removed on the way.
+pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    let blobs = layout.blobs();
+    for shard in fs::read_dir(&blobs).map_err(|error| Error::io(&blobs, error))? {
+        let shard = shard.map_err(|error| Error::io(&blobs, error))?.path();
+        for file in fs::read_dir(&shard).map_err(|error| Error::io(&shard, error))? {
+            let file = file.map_err(|error| Error::io(&shard, error))?;
+            let metadata = match file.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata.map_err(|error| Error::io(file.path(), error))?,
+            };
+            let digest = file.file_name().to_str().and_then(parse_file_name);
+            match digest.filter(|digest| metadata.is_file() && metadata.len() == digest.size()) {
+                Some(digest) => items.push(Item {
+                    digest,
+                    footprint: footprint(metadata.len()),
+                    used: (metadata.mtime(), metadata.mtime_nsec()),
+                }),
+                None => {
+                    tracing::warn!(path = %file.path().display(), "removed a foreign or damaged file from the local cache");
+                    let _ = fs::remove_file(file.path());
+                }
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// Removes the least recently used blobs and tells how many bytes are left. Blobs that were used a moment ago go last, and
+/// only as far as they must.
+pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<u64> {
+    let mut items = scan(layout)?;
+    items.sort_unstable_by_key(|item| item.used);
+    let mut left: u64 = items.iter().map(|item| item.footprint).sum();
+    let before = left;
+    let mut removed = 0;
+    for item in items {
+        let young = item.used.0 > now - GRACE;
+        if left <= if young { target.most } else { target.wanted } {
+            break;
+        }
+        let path = layout.blob(item.digest);
+        match pins.unless_pinned(item.digest, || fs::remove_file(&path)) {
+            None => {}
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(path, error));
+            }
+            Some(_) => {
+                left -= item.footprint;
+                removed += 1;
+            }
+        }
+    }
+    tracing::debug!(before, left, removed, "trimmed the local cache");
+    Ok(left)
+}

@@ -1,0 +1,203 @@
+//! Bytes to [`Document`], strictly: unknown and doubled keys, wrong types and contradictions are refused by name.
+
+use super::{Document, Entry, Include, IsolatedError, ReadOnly};
+use proto::{Digest, DigestFunction, RelPath};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+/// What is written, and the newest minor version of its major version that is read.
+pub(super) const VERSION: Version = Version { major: 1, minor: 6 };
+
+/// The version without `read_only`.
+const VERSION_2: Version = Version { major: 2, minor: 0 };
+
+/// Newest version that may have the key `os`.
+const LAST_WITH_OS: Version = Version { major: 1, minor: 3 };
+
+/// Permission bits.
+const MODE_MASK: u32 = 0o7777;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    algo: Option<String>,
+    version: Option<String>,
+    command: Option<Vec<String>>,
+    #[serde(borrow)]
+    files: Option<Files<'a>>,
+    includes: Option<Vec<String>>,
+    read_only: Option<u64>,
+    relative_cwd: Option<String>,
+    os: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Props<'a> {
+    #[serde(borrow)]
+    h: Option<Cow<'a, str>>,
+    s: Option<u64>,
+    m: Option<u32>,
+    l: Option<String>,
+    #[serde(borrow)]
+    t: Option<Cow<'a, str>>,
+}
+
+/// The value of `files`, in the order of the file, no path twice.
+struct Files<'a>(BTreeMap<Cow<'a, str>, Props<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Files<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FilesVisitor;
+        impl<'de> Visitor<'de> for FilesVisitor {
+            type Value = Files<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of paths and their properties")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut files = BTreeMap::new();
+                while let Some(Text(path)) = map.next_key()? {
+                    let props: Props<'de> = map
+                        .next_value()
+                        .map_err(|error| M::Error::custom(format!("in `files`, `{path}`: {error}")))?;
+                    if files.contains_key(&path) {
+                        return Err(M::Error::custom(format!("in `files`, `{path}` appears twice")));
+                    }
+                    files.insert(path, props);
+                }
+                Ok(Files(files))
+            }
+        }
+        deserializer.deserialize_map(FilesVisitor)
+    }
+}
+
+/// A string that borrows from the input when it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// `major.minor`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version {
+    major: u32,
+    minor: u32,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+fn refuse<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, IsolatedError> {
+    Err(IsolatedError::Key { key: key.into(), reason: reason.into() })
+}
+
+pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
+    let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(IsolatedError::Syntax)?;
+    let version = version(wire.version.as_deref())?;
+    if wire.os.is_some() && version > LAST_WITH_OS {
+        return refuse("os", format!("version {version} does not have it"));
+    }
+    if wire.read_only.is_some() && version >= VERSION_2 {
+        return refuse("read_only", format!("version {version} does not have it"));
+    }
+    let function = algo(wire.algo.as_deref())?;
+    if wire.command.as_ref().is_some_and(Vec::is_empty) {
+        return refuse("command", "it is empty: leave the key out instead");
+    }
+    if wire.command.iter().flatten().any(|argument| argument.contains('\0')) {
+        return refuse("command", "an argument contains a NUL");
+    }
+    if wire.includes.as_ref().is_some_and(Vec::is_empty) {
+        return refuse("includes", "it is empty: leave the key out instead");
+    }
+    let read_only = wire.read_only.map(|number| match ReadOnly::from_number(number) {
+        Some(read_only) => Ok(read_only),
+        None => refuse("read_only", format!("{number} is not 0, 1 or 2")),
+    });
+    let files = wire.files.map_or_else(BTreeMap::new, |files| files.0);
+    let files = files.into_iter().map(|(path, props)| file(&path, props, function));
+    let includes = wire.includes.unwrap_or_default();
+    let includes = includes.iter().map(|text| Include::parse(text, function));
+    Ok(Document {
+        function,
+        command: wire.command,
+        files: files.collect::<Result<_, _>>()?,
+        relative_cwd: wire.relative_cwd.as_deref().map(relative_cwd).transpose()?,
+        read_only: read_only.transpose()?,
+        includes: includes.collect::<Result<_, _>>()?,
+    })
+}
+
+fn version(text: Option<&str>) -> Result<Version, IsolatedError> {
+    let Some(text) = text else { return Ok(Version { major: 1, minor: 0 }) };
+    let number = |part: &str| part.parse().ok().filter(|n: &u32| n.to_string() == part);
+    let parsed = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    let Some((major, minor)) = parsed else {
+        return refuse("version", format!("`{text}` is not of the form MAJOR.MINOR"));
+    };
+    let version = Version { major, minor };
+    let newest = if major == VERSION_2.major { VERSION_2 } else { VERSION };
+    if major != newest.major || version > newest {
+        return refuse("version", format!("{version} is unknown: 1.0 to {VERSION} and {VERSION_2} are read"));
+    }
+    Ok(version)
+}
+
+/// The original had nothing but SHA-1 when it had no `algo`.
+fn algo(text: Option<&str>) -> Result<DigestFunction, IsolatedError> {
+    let Some(text) = text else { return Ok(DigestFunction::Sha1) };
+    match DigestFunction::ALL.into_iter().find(|function| function.name() == text) {
+        Some(function) => Ok(function),
+        None => refuse("algo", format!("`{text}` is unknown: use blake3, sha-256, sha-1 or sha-512")),
+    }
+}
+
+fn relative_cwd(text: &str) -> Result<Option<RelPath>, IsolatedError> {
+    match text {
+        "." | "" => Ok(None),
+        text => Ok(Some(RelPath::new(text)?)),
+    }
+}
+
+fn file(path: &str, props: Props<'_>, function: DigestFunction) -> Result<(RelPath, Entry), IsolatedError> {
+    let path = RelPath::new(path)?;
+    match props.t.as_deref() {
+        None | Some("basic") => {}
+        Some(archive @ ("tar" | "ar")) => {
+            return Err(IsolatedError::Unsupported {
+                what: format!("`{path}` of type `{archive}`"),
+                remedy: "archive the files one by one, small ones are batched on the wire",
+            });
+        }
+        Some(other) => return refuse(format!("{path}: t"), format!("`{other}` is not a type of file")),
+    }
+    let entry = match (props.h, props.l) {
+        (Some(_), Some(_)) => return refuse(&*path.to_string(), "it has both `h` and `l`"),
+        (None, None) => return refuse(&*path.to_string(), "it has neither `h` nor `l`"),
+        (None, Some(target)) => {
+            if props.s.is_some() || props.m.is_some() {
+                return refuse(&*path.to_string(), "a symlink has no `s` and no `m`");
+            }
+            Entry::Symlink { target }
+        }
+        (Some(hash), None) => {
+            let Some(size) = props.s else {
+                return refuse(&*path.to_string(), "it has `h` without `s`");
+            };
+            if let Some(mode) = props.m.filter(|mode| mode & !MODE_MASK != 0) {
+                return refuse(format!("{path}: m"), format!("{mode} has bits beyond permissions"));
+            }
+            let digest = Digest::from_hex(function, &hash, size)
+                .map_err(|source| IsolatedError::Hash { place: path.to_string(), source })?;
+            Entry::File { digest, mode: props.m }
+        }
+    };
+    Ok((path, entry))
+}

@@ -1,0 +1,7 @@
+//! Stores around stores, each adding one behaviour.
+
+mod retrying;
+mod verified;
+
+pub use retrying::{Patience, Retrying};
+pub use verified::Verified;

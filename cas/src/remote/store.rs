@@ -1,0 +1,234 @@
+//! [`RemoteStore`]: the calls.
+
+use super::{batch, resource, stream};
+use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Result, batches, status};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
+use proto::{
+    Digest, DigestFunction,
+    bytestream::{ReadRequest, byte_stream_client::ByteStreamClient},
+    limits,
+    reapi::{
+        BatchReadBlobsRequest, BatchUpdateBlobsRequest, FindMissingBlobsRequest,
+        batch_update_blobs_request::Request as Update, compressor,
+        content_addressable_storage_client::ContentAddressableStorageClient,
+    },
+};
+use runtime::{Entropy, SystemEntropy};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tonic::{Request, Response, Status, transport::Channel};
+
+/// How long a call with one answer may take.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How many calls one method keeps in flight when it has to split.
+const IN_FLIGHT: usize = 4;
+
+/// A server, reached over a channel that connects by itself. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct RemoteStore {
+    blobs: ContentAddressableStorageClient<Channel>,
+    streams: ByteStreamClient<Channel>,
+    instance: Arc<str>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl RemoteStore {
+    /// Speaks to `instance`, mostly the empty name, of the server behind `channel`.
+    pub fn new(channel: Channel, instance: &str) -> Self {
+        Self::with_entropy(channel, instance, SystemEntropy::shared())
+    }
+
+    /// Takes the names of uploads from `entropy`.
+    pub fn with_entropy(channel: Channel, instance: &str, entropy: Arc<dyn Entropy>) -> Self {
+        let most = limits::MAX_MESSAGE_BYTES;
+        let blobs = ContentAddressableStorageClient::new(channel.clone());
+        let streams = ByteStreamClient::new(channel);
+        Self {
+            blobs: blobs.max_decoding_message_size(most).max_encoding_message_size(most),
+            streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),
+            instance: instance.into(),
+            entropy,
+        }
+    }
+
+    async fn find_part(&self, function: DigestFunction, digests: Vec<Digest>) -> Result<Vec<Digest>> {
+        let request = FindMissingBlobsRequest {
+            instance_name: self.instance.to_string(),
+            blob_digests: digests.into_iter().map(batch::to_wire).collect(),
+            digest_function: i32::from(function.number()),
+        };
+        let answer = answer(self.blobs.clone().find_missing_blobs(deadline(request)).await)?;
+        answer.missing_blob_digests.iter().map(|wire| batch::from_wire(function, Some(wire))).collect()
+    }
+
+    async fn read_part(
+        &self,
+        function: DigestFunction,
+        digests: Vec<Digest>,
+    ) -> Result<Vec<(Digest, Result<Bytes>)>> {
+        let request = BatchReadBlobsRequest {
+            instance_name: self.instance.to_string(),
+            digests: digests.into_iter().map(batch::to_wire).collect(),
+            digest_function: i32::from(function.number()),
+            ..Default::default()
+        };
+        let answer = answer(self.blobs.clone().batch_read_blobs(deadline(request)).await)?;
+        let blob = |response: proto::reapi::batch_read_blobs_response::Response| {
+            let digest = batch::from_wire(function, response.digest.as_ref())?;
+            let verified = batch::outcome(response.status, digest).and_then(|()| {
+                if response.compressor != compressor::Value::Identity as i32 {
+                    return Err(Error::Internal {
+                        reason: "compressed answer that was not asked for".into(),
+                    });
+                }
+                let actual = function.digest(&response.data);
+                if actual != digest {
+                    return Err(Error::Mismatch { expected: digest, actual });
+                }
+                Ok(Bytes::from(response.data))
+            });
+            Ok((digest, verified))
+        };
+        answer.responses.into_iter().map(blob).collect()
+    }
+
+    async fn write_part(
+        &self,
+        function: DigestFunction,
+        blobs: Vec<(Digest, Bytes)>,
+    ) -> Result<Vec<(Digest, Result<()>)>> {
+        let update = |(digest, data): (Digest, Bytes)| Update {
+            digest: Some(batch::to_wire(digest)),
+            data: data.into(),
+            ..Default::default()
+        };
+        let request = BatchUpdateBlobsRequest {
+            instance_name: self.instance.to_string(),
+            requests: blobs.into_iter().map(update).collect(),
+            digest_function: i32::from(function.number()),
+        };
+        let answer = answer(self.blobs.clone().batch_update_blobs(deadline(request)).await)?;
+        let outcome = |response: proto::reapi::batch_update_blobs_response::Response| {
+            let digest = batch::from_wire(function, response.digest.as_ref())?;
+            Ok((digest, batch::outcome(response.status, digest)))
+        };
+        answer.responses.into_iter().map(outcome).collect()
+    }
+}
+
+fn deadline<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_DEADLINE);
+    request
+}
+
+fn answer<T>(answered: Result<Response<T>, Status>) -> Result<T> {
+    answered.map(Response::into_inner).map_err(|status| status::from_status(&status, None))
+}
+
+/// What a server said about each blob, in whatever order it did. Equal digests are answered in the order given.
+struct Answers<T>(HashMap<Digest, VecDeque<Result<T>>>);
+
+impl<T> Default for Answers<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Answers<T> {
+    fn extend(&mut self, answers: impl IntoIterator<Item = (Digest, Result<T>)>) {
+        for (digest, answer) in answers {
+            self.0.entry(digest).or_default().push_back(answer);
+        }
+    }
+
+    fn take(&mut self, digest: Digest) -> Result<T> {
+        let none = || Error::Internal { reason: format!("the server did not answer about {digest}") };
+        self.0.get_mut(&digest).and_then(VecDeque::pop_front).ok_or_else(none)?
+    }
+}
+
+impl Answers<Bytes> {
+    /// Leaves the answer for whoever asks for the same blob again.
+    fn share(&mut self, digest: Digest) -> Result<Bytes> {
+        let answer = self.take(digest);
+        match &answer {
+            Ok(bytes) => self.extend([(digest, Ok(bytes.clone()))]),
+            Err(Error::NotFound { digest }) => {
+                self.extend([(*digest, Err(Error::NotFound { digest: *digest }))]);
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BlobStore for RemoteStore {
+    async fn find_missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
+        let parts = batch::by_function(digests, limits::MAX_FIND_MISSING);
+        let calls = streams::iter(parts).map(|(function, part)| self.find_part(function, part));
+        let missing: Vec<Vec<Digest>> = calls.buffered(IN_FLIGHT).try_collect().await?;
+        let missing: HashSet<Digest> = missing.into_iter().flatten().collect();
+        Ok(digests.iter().filter(|digest| missing.contains(digest)).copied().collect())
+    }
+
+    async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
+        let wanted: HashSet<Digest> = digests.iter().filter(|digest| !digest.is_empty()).copied().collect();
+        let split = batches::split(wanted.into_iter().collect(), |digest| *digest);
+        let calls = streams::iter(split.batches).map(|(function, part)| self.read_part(function, part));
+        let found: Vec<_> = calls.buffered(IN_FLIGHT).try_collect().await?;
+        let mut answers = Answers::default();
+        answers.extend(found.into_iter().flatten());
+        for digest in split.large {
+            answers.extend([(digest, self.get(digest).await)]);
+        }
+        let blob = |digest: &Digest| match digest.is_empty() {
+            true => Ok(Bytes::new()),
+            false => answers.share(*digest),
+        };
+        Ok(digests.iter().map(blob).collect())
+    }
+
+    async fn write_batch(&self, blobs: Vec<(Digest, Bytes)>) -> Result<Vec<Result<()>>> {
+        let order: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+        let split = batches::split(blobs, |(digest, _)| *digest);
+        let calls = streams::iter(split.batches).map(|(function, part)| self.write_part(function, part));
+        let written: Vec<_> = calls.buffered(IN_FLIGHT).try_collect().await?;
+        let mut answers = Answers::default();
+        answers.extend(written.into_iter().flatten());
+        for (digest, bytes) in split.large {
+            answers.extend([(digest, self.write(digest, streams::once(async { Ok(bytes) }).boxed()).await)]);
+        }
+        Ok(order.into_iter().map(|digest| answers.take(digest)).collect())
+    }
+
+    async fn read(&self, digest: Digest, range: Range) -> Result<ByteStream> {
+        let bounds = range.bounds(digest.size())?;
+        if bounds.is_empty() {
+            // Zero would mean no limit on the wire.
+            return Ok(streams::empty().boxed());
+        }
+        let request = ReadRequest {
+            resource_name: resource::read(&self.instance, digest),
+            read_offset: bounds.start.cast_signed(),
+            read_limit: range.limit.map_or(0, |_| (bounds.end - bounds.start).cast_signed()),
+        };
+        stream::read(self.streams.clone(), request, digest, bounds.end - bounds.start).await
+    }
+
+    async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
+        let [high, low] = [self.entropy.next(), self.entropy.next()];
+        let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        let upload = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let name = resource::write(&self.instance, upload, digest);
+        stream::write(self.streams.clone(), name, digest, source).await
+    }
+}

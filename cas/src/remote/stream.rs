@@ -1,0 +1,163 @@
+//! Blobs as streams of messages, with a deadline for making progress instead of one for the whole.
+
+use crate::{ByteStream, Error, Result, status};
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use proto::{
+    Digest,
+    bytestream::{ReadRequest, ReadResponse, WriteRequest, byte_stream_client::ByteStreamClient},
+    limits,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::timeout;
+use tonic::{Streaming, transport::Channel};
+
+/// How long a stream may stand still.
+const STALL: Duration = Duration::from_secs(60);
+
+fn stalled(digest: Digest) -> Error {
+    let seconds = STALL.as_secs();
+    Error::Unavailable { reason: format!("the transfer of {digest} made no progress for {seconds} s") }
+}
+
+/// Reads `expected` bytes of a blob.
+pub(super) async fn read(
+    mut client: ByteStreamClient<Channel>,
+    request: ReadRequest,
+    digest: Digest,
+    expected: u64,
+) -> Result<ByteStream> {
+    let answer = timeout(STALL, client.read(request)).await.map_err(|_| stalled(digest))?;
+    let messages = answer.map_err(|status| status::from_status(&status, Some(digest)))?.into_inner();
+    let state = Reading { messages, digest, expected };
+    Ok(stream::try_unfold(state, Reading::next).boxed())
+}
+
+struct Reading {
+    messages: Streaming<ReadResponse>,
+    digest: Digest,
+    expected: u64,
+}
+
+impl Reading {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+        let digest = self.digest;
+        let message = timeout(STALL, self.messages.message()).await.map_err(|_| stalled(digest))?;
+        let message = message.map_err(|status| status::from_status(&status, Some(digest)))?;
+        let Some(ReadResponse { data }) = message else {
+            return match self.expected {
+                0 => Ok(None),
+                // The server closed the stream in good order, yet early: asking for the rest may give it.
+                rest => Err(Error::Unavailable { reason: format!("{rest} bytes of {digest} did not come") }),
+            };
+        };
+        self.expected = self.expected.checked_sub(data.len() as u64).ok_or_else(|| Error::Internal {
+            reason: format!("more bytes than asked for came of {digest}"),
+        })?;
+        Ok(Some((data.into(), self)))
+    }
+}
+
+/// Writes a whole blob. An answer that comes before the end means that the server has the blob already.
+pub(super) async fn write(
+    mut client: ByteStreamClient<Channel>,
+    resource_name: String,
+    digest: Digest,
+    source: ByteStream,
+) -> Result<()> {
+    let sent = Arc::new(AtomicU64::new(0));
+    let failed = Arc::new(Mutex::new(None));
+    let writing = Writing {
+        resource_name,
+        source,
+        size: digest.size(),
+        pending: VecDeque::new(),
+        offset: 0,
+        finished: false,
+        sent: sent.clone(),
+        failed: failed.clone(),
+    };
+    let call = client.write(stream::unfold(writing, Writing::next));
+    tokio::pin!(call);
+    let mut seen = 0;
+    let answer = loop {
+        if let Ok(answer) = timeout(STALL, &mut call).await {
+            break answer;
+        }
+        match sent.load(Ordering::Relaxed) {
+            same if same == seen => return Err(stalled(digest)),
+            more => seen = more,
+        }
+    };
+    // What went wrong at the source is the cause; the server only saw the end of it.
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    let committed = answer.map_err(|status| status::from_status(&status, Some(digest)))?;
+    match u64::try_from(committed.into_inner().committed_size) {
+        Ok(size) if size == digest.size() => Ok(()),
+        _ => Err(Error::Unavailable { reason: format!("the server committed a part of {digest} only") }),
+    }
+}
+
+struct Writing {
+    resource_name: String,
+    source: ByteStream,
+    size: u64,
+    /// Chunks of the source, cut to what a message takes.
+    pending: VecDeque<Bytes>,
+    offset: u64,
+    finished: bool,
+    sent: Arc<AtomicU64>,
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+impl Writing {
+    /// The next message. The last one of a whole source finishes the write; a failed source just ends the stream.
+    async fn next(mut self) -> Option<(WriteRequest, Self)> {
+        if self.finished {
+            return None;
+        }
+        let mut data = Bytes::new();
+        while data.is_empty() {
+            if let Some(chunk) = self.pending.pop_front() {
+                data = chunk;
+                continue;
+            }
+            match self.source.next().await {
+                Some(Ok(chunk)) => self.cut(chunk),
+                Some(Err(error)) => {
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return None;
+                }
+                None => break,
+            }
+        }
+        let write_offset = self.offset.cast_signed();
+        self.offset += data.len() as u64;
+        // The end of the source shows in an empty chunk, or ahead of it in the size having come.
+        self.finished = data.is_empty() || (self.offset == self.size && self.pending.is_empty());
+        self.sent.store(self.offset, Ordering::Relaxed);
+        let message = WriteRequest {
+            resource_name: std::mem::take(&mut self.resource_name),
+            write_offset,
+            finish_write: self.finished,
+            data: data.into(),
+        };
+        Some((message, self))
+    }
+
+    fn cut(&mut self, mut chunk: Bytes) {
+        while chunk.len() > limits::STREAM_CHUNK {
+            self.pending.push_back(chunk.split_to(limits::STREAM_CHUNK));
+        }
+        self.pending.push_back(chunk);
+    }
+}

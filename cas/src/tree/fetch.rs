@@ -1,0 +1,178 @@
+//! What a manifest names comes into the local cache.
+
+use super::{
+    Error,
+    error::NAMED,
+    includes::{self, Loaded},
+};
+use crate::{
+    BlobStore, Monitor, Progress, Range,
+    batches::{self, Split},
+    blocking::blocking,
+    disk::{DiskCache, Pins},
+    isolated::{Entry, Isolated},
+};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use proto::Digest;
+use std::{collections::BTreeSet, sync::Mutex};
+
+/// Batches, and streams, in flight.
+const IN_FLIGHT: usize = 4;
+
+/// Everything that a manifest names is in the cache, and stays there while this lives.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The manifest, its includes merged into it.
+    pub isolated: Isolated,
+    /// Blobs that came from the store, manifests included.
+    pub cold_items: u64,
+    /// Their bytes.
+    pub cold_bytes: u64,
+    /// Blobs that the cache had, manifests included.
+    pub hot_items: u64,
+    /// Their bytes.
+    pub hot_bytes: u64,
+    _pins: Vec<Pins>,
+}
+
+/// Brings the manifest and its files into the cache. No call is made to the store for what is there already; those who
+/// fetch the same manifest through the same cache at the same time share one transfer.
+pub async fn fetch(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    manifest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<Fetched, Error> {
+    let _alone = cache.flight(manifest).await;
+    let Loaded { isolated, mut pins, mut cold, mut hot } =
+        includes::load(store, cache, manifest, monitor).await?;
+    let wanted: BTreeSet<Digest> = isolated.files.values().filter_map(Entry::digest).collect();
+    let wanted: Vec<Digest> = wanted.into_iter().filter(|digest| !digest.is_empty()).collect();
+    pins.push(cache.pin(wanted.clone()));
+    let (missing, present) = look_up(cache, wanted).await?;
+    monitor.progress(Progress::Planned { files: missing.len() as u64, bytes: sum(&missing) });
+    monitor.progress(Progress::Cached { files: present.len() as u64, bytes: sum(&present) });
+    if !missing.is_empty() {
+        let fetching = Fetching { store, cache, monitor, absent: Mutex::default() };
+        fetching.all(&missing).await?;
+    }
+    cold.extend(missing);
+    hot.extend(present);
+    Ok(Fetched {
+        isolated,
+        cold_items: cold.len() as u64,
+        cold_bytes: sum(&cold),
+        hot_items: hot.len() as u64,
+        hot_bytes: sum(&hot),
+        _pins: pins,
+    })
+}
+
+fn sum(digests: &[Digest]) -> u64 {
+    digests.iter().map(Digest::size).sum()
+}
+
+/// Those that the cache does not have, and those that it has.
+async fn look_up(cache: &DiskCache, wanted: Vec<Digest>) -> Result<(Vec<Digest>, Vec<Digest>), Error> {
+    let cache = cache.clone();
+    let look = move || {
+        let most = cache.max_bytes();
+        let bytes = sum(&wanted);
+        if bytes > most {
+            let reason = format!(
+                "inputs of {bytes} bytes do not fit into the local cache of {most} bytes: give it more"
+            );
+            return Err(crate::Error::Exhausted { reason });
+        }
+        let missing = cache.missing(&wanted)?;
+        let absent: BTreeSet<Digest> = missing.iter().copied().collect();
+        if !missing.is_empty() {
+            cache.make_room(sum(&missing))?;
+        }
+        let present = wanted.into_iter().filter(|digest| !absent.contains(digest)).collect();
+        Ok((missing, present))
+    };
+    Ok(blocking(look).await?)
+}
+
+struct Fetching<'a> {
+    store: &'a dyn BlobStore,
+    cache: &'a DiskCache,
+    monitor: &'a dyn Monitor,
+    /// What the store does not have: all of it is found out before the fetch fails.
+    absent: Mutex<Vec<Digest>>,
+}
+
+impl Fetching<'_> {
+    async fn all(&self, missing: &[Digest]) -> Result<(), Error> {
+        let Split { batches, large } = batches::split(missing.to_vec(), |digest| *digest);
+        let batches = stream::iter(batches).map(|(_, batch)| self.batch(batch));
+        batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        let large = stream::iter(large).map(|digest| self.large(digest));
+        large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        let mut absent =
+            std::mem::take(&mut *self.absent.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if absent.is_empty() {
+            return Ok(());
+        }
+        absent.sort_unstable();
+        let count = absent.len();
+        absent.truncate(NAMED);
+        Err(Error::Missing { digests: absent, count })
+    }
+
+    async fn batch(&self, digests: Vec<Digest>) -> Result<(), Error> {
+        let outcomes = self.store.read_batch(&digests).await?;
+        let mut blobs: Vec<(Digest, Bytes)> = Vec::with_capacity(digests.len());
+        for (digest, outcome) in digests.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(bytes) => blobs.push((digest, bytes)),
+                Err(error) => self.note(error)?,
+            }
+        }
+        let cache = self.cache.clone();
+        let insert = move || {
+            blobs.iter().try_for_each(|(digest, bytes)| cache.insert(*digest, bytes))?;
+            Ok::<_, crate::Error>(blobs)
+        };
+        for (digest, _) in blocking(insert).await? {
+            self.monitor.progress(Progress::Fetched { files: 1, bytes: digest.size() });
+        }
+        Ok(())
+    }
+
+    async fn large(&self, digest: Digest) -> Result<(), Error> {
+        let mut source = match self.store.read(digest, Range::ALL).await {
+            Ok(source) => source,
+            Err(error) => return self.note(error),
+        };
+        let cache = self.cache.clone();
+        let mut staged = blocking(move || cache.stage(digest)).await?;
+        while let Some(chunk) = source.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return self.note(error),
+            };
+            let write = move || {
+                staged.write(&chunk)?;
+                Ok::<_, crate::Error>(staged)
+            };
+            staged = blocking(write).await?;
+        }
+        blocking(move || staged.finish()).await?;
+        self.monitor.progress(Progress::Fetched { files: 1, bytes: digest.size() });
+        Ok(())
+    }
+
+    /// Notes a blob that is absent; any other error ends the fetch.
+    fn note(&self, error: crate::Error) -> Result<(), Error> {
+        match error {
+            crate::Error::NotFound { digest } => {
+                self.absent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(digest);
+                Ok(())
+            }
+            error => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A manifest and everything it includes, as one.
+
+use super::Error;
+use crate::{
+    BlobStore, BlobStoreExt as _, Monitor, Progress,
+    blocking::blocking,
+    disk::{DiskCache, Pins},
+    isolated::{Document, Include, Isolated, IsolatedError, check_layout},
+};
+use bytes::Bytes;
+use proto::{Digest, limits};
+use std::collections::HashSet;
+
+/// Most manifests that one may include, directly or not.
+const MAX_INCLUDES: usize = 1000;
+
+/// A manifest with its includes merged into it.
+pub(super) struct Loaded {
+    pub(super) isolated: Isolated,
+    /// Keeps the manifests in the cache.
+    pub(super) pins: Vec<Pins>,
+    pub(super) cold: Vec<Digest>,
+    pub(super) hot: Vec<Digest>,
+}
+
+/// Loads manifests through the cache, depth first and left to right: what is defined first stays.
+pub(super) async fn load(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    manifest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<Loaded, Error> {
+    let mut loading = Loading { store, cache, monitor, pins: Vec::new(), cold: Vec::new(), hot: Vec::new() };
+    let mut merged = loading.document(manifest).await?;
+    let mut seen = HashSet::from([manifest]);
+    let mut pending: Vec<Include> = merged.includes.drain(..).rev().collect();
+    while let Some(include) = pending.pop() {
+        let refuse = |source| Error::Manifest { digest: manifest, source };
+        let digest = include.digest().map_err(refuse)?;
+        if !seen.insert(digest) {
+            return Err(refuse(IsolatedError::Recursion { hash: digest.hex() }));
+        }
+        if seen.len() > MAX_INCLUDES {
+            let reason = format!("there are more than {MAX_INCLUDES}");
+            return Err(refuse(IsolatedError::Key { key: "includes".into(), reason }));
+        }
+        let mut later = loading.document(digest).await?;
+        pending.extend(later.includes.drain(..).rev());
+        merged.merge(later);
+    }
+    check_layout(&merged.files).map_err(|source| Error::Manifest { digest: manifest, source })?;
+    let Loading { pins, cold, hot, .. } = loading;
+    Ok(Loaded { isolated: merged.into(), pins, cold, hot })
+}
+
+struct Loading<'a> {
+    store: &'a dyn BlobStore,
+    cache: &'a DiskCache,
+    monitor: &'a dyn Monitor,
+    pins: Vec<Pins>,
+    cold: Vec<Digest>,
+    hot: Vec<Digest>,
+}
+
+impl Loading<'_> {
+    async fn document(&mut self, digest: Digest) -> Result<Document, Error> {
+        let bytes = self.bytes(digest).await?;
+        let parse = move || Document::parse(&bytes).map_err(|source| Error::Manifest { digest, source });
+        blocking(parse).await
+    }
+
+    async fn bytes(&mut self, digest: Digest) -> Result<Bytes, Error> {
+        if digest.size() > limits::MAX_MANIFEST_BYTES {
+            let source = IsolatedError::TooLarge { size: digest.size(), limit: limits::MAX_MANIFEST_BYTES };
+            return Err(Error::Manifest { digest, source });
+        }
+        self.pins.push(self.cache.pin(vec![digest]));
+        let cache = self.cache.clone();
+        if let Some(bytes) = blocking(move || cache.read(digest)).await? {
+            self.monitor.progress(Progress::Cached { files: 1, bytes: digest.size() });
+            self.hot.push(digest);
+            return Ok(bytes);
+        }
+        let bytes = self.store.get(digest).await.map_err(|error| match error {
+            crate::Error::NotFound { digest } => Error::Missing { digests: vec![digest], count: 1 },
+            error => error.into(),
+        })?;
+        let (cache, copy) = (self.cache.clone(), bytes.clone());
+        blocking(move || cache.insert(digest, &copy)).await?;
+        self.monitor.progress(Progress::Fetched { files: 1, bytes: digest.size() });
+        self.cold.push(digest);
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,27 @@
+//! Trees of files to a store and back, the same two verbs for those who archive and those who run:
+//!
+//! - [`snapshot`] lists and hashes, [`upload`] asks once what is missing and sends that;
+//! - [`fetch`] brings what a manifest names into the local cache, [`materialize`] lays it out in an empty directory.
+//!
+//! `snapshot` and `materialize` block and use all cores; call them on a thread where that is fine. `upload` and `fetch`
+//! are asynchronous.
+
+mod error;
+mod fetch;
+mod hashes;
+mod includes;
+mod materialize;
+mod snapshot;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod walk;
+
+pub use error::Error;
+pub use fetch::{Fetched, fetch};
+pub use hashes::HashCache;
+pub use materialize::materialize;
+pub use snapshot::{Broken, Exclude, Input, Snapshot, SnapshotOptions, Symlinks, snapshot};
+pub use sources::{Source, Sources};
+pub use upload::{Uploaded, upload};

@@ -1,0 +1,69 @@
+//! Where the bytes of blobs are that may have to be uploaded.
+
+use bytes::Bytes;
+use proto::{Digest, DigestFunction};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Where the bytes of one blob are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a file, from its first byte to its last.
+    File(PathBuf),
+    /// Here.
+    Bytes(Bytes),
+}
+
+/// Blobs, each once, in the order of their digests, and where to read them.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    blobs: BTreeMap<Digest, Source>,
+}
+
+impl Sources {
+    /// Without any blob.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a blob that is in memory, for instance a manifest, and tells its name.
+    pub fn add_bytes(&mut self, function: DigestFunction, bytes: Bytes) -> Digest {
+        let digest = function.digest(&bytes);
+        self.blobs.insert(digest, Source::Bytes(bytes));
+        digest
+    }
+
+    /// Adds a blob that is in a file.
+    pub fn add_file(&mut self, digest: Digest, path: PathBuf) {
+        self.blobs.entry(digest).or_insert(Source::File(path));
+    }
+
+    /// Adds all of another set.
+    pub fn extend(&mut self, others: Sources) {
+        self.blobs.extend(others.blobs);
+    }
+
+    /// Where a blob is.
+    pub fn get(&self, digest: Digest) -> Option<&Source> {
+        self.blobs.get(&digest)
+    }
+
+    /// The blobs.
+    pub fn digests(&self) -> impl ExactSizeIterator<Item = Digest> {
+        self.blobs.keys().copied()
+    }
+
+    /// How many blobs there are.
+    pub fn len(&self) -> usize {
+        self.blobs.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
+    /// Sum of their sizes.
+    pub fn bytes(&self) -> u64 {
+        self.digests().map(|digest| digest.size()).sum()
+    }
+}

@@ -1,0 +1,179 @@
+//! What is missing goes up: one question, then only what the answer names.
+
+use super::{Error, Source, Sources};
+use crate::{
+    BlobStore, ByteStream, Monitor, Progress,
+    batches::{self, Split},
+    blocking::{blocking, file_stream},
+};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use proto::{Digest, limits};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+/// Batches, and streams, in flight. Bounds the memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
+const IN_FLIGHT: usize = 4;
+
+/// How often one large file is sent before the upload fails.
+const STREAM_TRIES: u32 = 10;
+
+/// What an upload came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Blobs that were sent.
+    pub uploaded_blobs: u64,
+    /// Their bytes.
+    pub uploaded_bytes: u64,
+    /// Blobs that the store had.
+    pub present_blobs: u64,
+    /// Their bytes.
+    pub present_bytes: u64,
+}
+
+/// Sends what the store does not have. Exactly one `find_missing` when nothing is missing and nothing fails.
+pub async fn upload(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    monitor: &dyn Monitor,
+) -> Result<Uploaded, Error> {
+    let digests: Vec<Digest> = sources.digests().collect();
+    let missing = store.find_missing(&digests).await?;
+    let sum = |digests: &[Digest]| digests.iter().map(Digest::size).sum::<u64>();
+    let mut uploaded = Uploaded { uploaded_blobs: missing.len() as u64, ..Uploaded::default() };
+    uploaded.uploaded_bytes = sum(&missing);
+    uploaded.present_blobs = digests.len() as u64 - uploaded.uploaded_blobs;
+    uploaded.present_bytes = sum(&digests) - uploaded.uploaded_bytes;
+    monitor.progress(Progress::Present { files: uploaded.present_blobs, bytes: uploaded.present_bytes });
+    let Split { batches, large } = batches::split(missing, |digest| *digest);
+    let batches = stream::iter(batches).map(|(_, batch)| write_batch(store, sources, batch, monitor));
+    batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+    let large = stream::iter(large).map(|digest| write_large(store, sources, digest, monitor));
+    large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+    Ok(uploaded)
+}
+
+fn source(sources: &Sources, digest: Digest) -> Result<&Source, Error> {
+    let unknown =
+        || crate::Error::Internal { reason: format!("the store asks for {digest}, which is not ours") };
+    Ok(sources.get(digest).ok_or_else(unknown)?)
+}
+
+async fn write_batch(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    digests: Vec<Digest>,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    let found = digests.iter().map(|digest| Ok((*digest, source(sources, *digest)?.clone())));
+    let found: Vec<(Digest, Source)> = found.collect::<Result<_, Error>>()?;
+    let load = move || {
+        let blobs = found.into_iter().map(|(digest, source)| Ok((digest, load(digest, source)?)));
+        blobs.collect::<Result<Vec<(Digest, Bytes)>, Error>>()
+    };
+    let blobs = blocking(load).await?;
+    let outcomes = store.write_batch(blobs).await?;
+    for (digest, outcome) in digests.iter().zip(outcomes) {
+        if let Err(error) = outcome {
+            return Err(refused(sources, *digest, error).await);
+        }
+        monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+    }
+    Ok(())
+}
+
+/// A whole small file. One that is longer or shorter than it was is not read to its end.
+fn load(digest: Digest, source: Source) -> Result<Bytes, Error> {
+    let path = match source {
+        Source::Bytes(bytes) => return Ok(bytes),
+        Source::File(path) => path,
+    };
+    let file = open(&path, digest)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or(0));
+    file.take(digest.size()).read_to_end(&mut bytes).map_err(|error| Error::io(&path, error))?;
+    if bytes.len() as u64 != digest.size() {
+        return Err(Error::Changed { path });
+    }
+    Ok(bytes.into())
+}
+
+fn open(path: &Path, digest: Digest) -> Result<File, Error> {
+    let changed = || Error::Changed { path: path.to_owned() };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(changed()),
+        opened => opened.map_err(|error| Error::io(path, error))?,
+    };
+    let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
+    if metadata.len() == digest.size() && metadata.is_file() { Ok(file) } else { Err(changed()) }
+}
+
+/// A large blob, which is sent again from its beginning when the connection breaks. In between the store is asked
+/// whether the blob arrived after all: a store that retries waits there until the other side is back.
+async fn write_large(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    digest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    let source = source(sources, digest)?;
+    let mut tries = 1;
+    loop {
+        let bytes = match source {
+            Source::Bytes(bytes) => stream::iter([Ok(bytes.clone())]).boxed(),
+            Source::File(path) => stream_file(path.clone(), digest).await?,
+        };
+        match store.write(digest, bytes).await {
+            Ok(()) => break,
+            Err(error) if error.is_transient() && tries < STREAM_TRIES => {
+                tracing::debug!(%digest, %error, tries, "upload broke off");
+                tries += 1;
+                if store.find_missing(&[digest]).await?.is_empty() {
+                    break;
+                }
+            }
+            Err(error) => return Err(refused(sources, digest, error).await),
+        }
+    }
+    monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+    Ok(())
+}
+
+async fn stream_file(path: PathBuf, digest: Digest) -> Result<ByteStream, Error> {
+    let opened = path.clone();
+    let file = blocking(move || open(&opened, digest)).await?;
+    Ok(file_stream(path, file, digest.size()))
+}
+
+/// When the store refuses a blob, its file may have changed since it was hashed: the error should name it.
+async fn refused(sources: &Sources, digest: Digest, error: crate::Error) -> Error {
+    let suspicious = match &error {
+        crate::Error::Mismatch { .. } | crate::Error::Invalid { .. } => true,
+        crate::Error::Io { source, .. } => source.kind() == std::io::ErrorKind::UnexpectedEof,
+        _ => false,
+    };
+    let Some(Source::File(path)) = sources.get(digest).filter(|_| suspicious) else { return error.into() };
+    let path = path.clone();
+    let is_same = {
+        let path = path.clone();
+        blocking(move || Ok::<_, crate::Error>(is_same(&path, digest).unwrap_or(false))).await
+    };
+    match is_same {
+        Ok(false) => Error::Changed { path },
+        _ => error.into(),
+    }
+}
+
+fn is_same(path: &Path, digest: Digest) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut hasher = digest.function().hasher();
+    let mut buffer = vec![0; limits::STREAM_CHUNK];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish() == digest),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What is below a root: files and symlinks by relative path. Looks at names, types and links only.
+//!
+//! A symlink that stays inside of the root is recorded as such, and what it points to is recorded too. One that leads out
+//! is followed as if the file or directory were there, and everything below it likewise.
+
+use super::{
+    Error,
+    snapshot::{Broken, Input, SnapshotOptions, Symlinks},
+};
+use proto::RelPath;
+use rustix::io::Errno;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, FileType},
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+/// As many links as Linux follows in one path; also bounds how deep followed directories may nest.
+const MAX_HOPS: usize = 40;
+
+/// Most directories that are listed through symlinks, which may multiply what is there.
+const MAX_FOLLOWED: usize = 100_000;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub(super) files: BTreeSet<RelPath>,
+    pub(super) symlinks: BTreeMap<RelPath, String>,
+    /// What was passed over, because that was asked for.
+    pub(super) skipped: Vec<PathBuf>,
+}
+
+/// Lists all inputs.
+pub(super) fn walk(root: &Path, inputs: &[Input], options: &SnapshotOptions) -> Result<Walked, Error> {
+    let canonical = fs::canonicalize(root).map_err(|error| missing(root, error))?;
+    let mut walk = Walk {
+        root,
+        canonical,
+        options,
+        found: Walked::default(),
+        done: BTreeSet::new(),
+        chain: Vec::new(),
+        followed: 0,
+    };
+    for input in inputs {
+        match input {
+            Input::Everything => walk.directory(&[], Links::Record, 0)?,
+            Input::Path(path) => {
+                let components = path.components().map(str::to_owned).collect();
+                walk.path(Vec::new(), components, 0)?;
+            }
+        }
+    }
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    canonical: PathBuf,
+    options: &'a SnapshotOptions,
+    found: Walked,
+    /// Directories that were listed, not to list them again.
+    done: BTreeSet<String>,
+    /// Directories that are being listed through symlinks, where they really are.
+    chain: Vec<PathBuf>,
+    /// How many were listed so.
+    followed: usize,
+}
+
+/// What to do with symlinks at a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// Record those that stay inside.
+    Record,
+    /// Follow all: relative ones mean something else where they really are.
+    Follow,
+}
+
+fn missing(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::NoSuchInput { path: path.to_owned() }
+        }
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Error::Unusable { path: path.to_owned(), reason: "the symlink leads back to itself" }
+        }
+        _ => Error::io(path, error),
+    }
+}
+
+impl Walk<'_> {
+    /// Goes down `rest` (first component first) from the real directory `place`, recording the symlinks on the way, and takes
+    /// in what is at its end.
+    fn path(&mut self, mut place: Vec<String>, rest: Vec<String>, hops: usize) -> Result<(), Error> {
+        let mut rest: Vec<String> = rest.into_iter().rev().collect();
+        while let Some(component) = rest.pop() {
+            if component == ".." {
+                place.pop();
+                continue;
+            }
+            place.push(component);
+            let physical = self.physical(&place);
+            let file_type = match fs::symlink_metadata(&physical) {
+                Ok(metadata) => metadata.file_type(),
+                Err(error) => return self.broken(missing(&physical, error)),
+            };
+            if file_type.is_symlink() && self.options.symlinks == Symlinks::Keep {
+                rest.reverse();
+                return self.symlink(place, rest, hops);
+            }
+            if rest.is_empty() {
+                return self.entry(&place, file_type, Links::Record, hops);
+            }
+        }
+        self.directory(&place, Links::Record, hops)
+    }
+
+    /// A symlink at `place`, below whose target `rest` is wanted.
+    fn symlink(&mut self, mut place: Vec<String>, rest: Vec<String>, hops: usize) -> Result<(), Error> {
+        let physical = self.physical(&place);
+        if hops >= MAX_HOPS {
+            let reason = "the symlink leads back to itself";
+            return self.broken(Error::Unusable { path: physical, reason });
+        }
+        let Some(link) = self.name(&place)? else { return Ok(()) };
+        let target = fs::read_link(&physical).map_err(|error| Error::io(&physical, error))?;
+        match self.inside(&place[..place.len() - 1], &target) {
+            Some((text, mut target)) => {
+                if let Err(error) = fs::metadata(&physical) {
+                    return self.broken(missing(&physical, error));
+                }
+                self.found.symlinks.insert(link, text);
+                target.extend(rest);
+                place.pop();
+                // A target inside of the root is walked from the top: `..` may lead above the link's directory.
+                self.path(Vec::new(), target, hops + 1)
+            }
+            None => {
+                place.extend(rest);
+                let physical = self.physical(&place);
+                match fs::metadata(&physical) {
+                    Ok(metadata) => self.entry(&place, metadata.file_type(), Links::Follow, hops + 1),
+                    Err(error) => self.broken(missing(&physical, error)),
+                }
+            }
+        }
+    }
+
+    /// Where a link in the real directory `parent` points, if that is inside of the root: the relative target to record,
+    /// and the components from the root, with `..` only where a symlink may come before it.
+    fn inside(&self, parent: &[String], target: &Path) -> Option<(String, Vec<String>)> {
+        let text = target.to_str()?;
+        let (below, relative) = if target.is_absolute() {
+            let below =
+                target.strip_prefix(&self.canonical).or_else(|_| target.strip_prefix(self.root)).ok()?;
+            let up = parent.iter().map(|_| "..".to_owned());
+            let down = below.iter().map(|part| part.to_string_lossy().into_owned());
+            let relative: Vec<String> = up.chain(down).collect();
+            (below, if relative.is_empty() { ".".to_owned() } else { relative.join("/") })
+        } else {
+            (target, text.to_owned())
+        };
+        let mut components: Vec<String> = if target.is_absolute() { Vec::new() } else { parent.to_vec() };
+        let mut depth = components.len();
+        for component in below.components() {
+            match component {
+                Component::Normal(name) => {
+                    components.push(name.to_str()?.to_owned());
+                    depth += 1;
+                }
+                Component::ParentDir => {
+                    depth = depth.checked_sub(1)?;
+                    components.push("..".to_owned());
+                }
+                Component::CurDir => {}
+                Component::RootDir | Component::Prefix(_) => return None,
+            }
+        }
+        // Symlinks on the way may still lead out: the file system has the last word.
+        let real = fs::canonicalize(self.physical(parent).join(target)).ok();
+        real.is_none_or(|real| real.starts_with(&self.canonical)).then_some((relative, components))
+    }
+
+    fn entry(&mut self, place: &[String], kind: FileType, links: Links, hops: usize) -> Result<(), Error> {
+        if kind.is_dir() {
+            return self.directory(place, links, hops);
+        }
+        if !kind.is_file() {
+            let reason = "it is a device, socket or pipe";
+            return self.broken(Error::Unusable { path: self.physical(place), reason });
+        }
+        if let Some(name) = self.name(place)? {
+            self.found.files.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Everything below a directory that is not excluded.
+    fn directory(&mut self, place: &[String], links: Links, hops: usize) -> Result<(), Error> {
+        let physical = self.physical(place);
+        if links == Links::Record {
+            if self.done.insert(place.join("/")) {
+                self.listing(place, &physical, links, hops)?;
+            }
+            return Ok(());
+        }
+        let real = fs::canonicalize(&physical).map_err(|error| missing(&physical, error))?;
+        self.followed += 1;
+        if self.chain.contains(&real) || hops > MAX_HOPS || self.followed > MAX_FOLLOWED {
+            let reason = "its symlinks lead back to itself or to too many directories";
+            return self.broken(Error::Unusable { path: physical, reason });
+        }
+        self.chain.push(real);
+        let listed = self.listing(place, &physical, links, hops);
+        self.chain.pop();
+        listed
+    }
+
+    fn listing(&mut self, place: &[String], physical: &Path, links: Links, hops: usize) -> Result<(), Error> {
+        let listing = match fs::read_dir(physical) {
+            Ok(listing) => listing,
+            Err(error) => return self.broken(missing(physical, error)),
+        };
+        for entry in listing {
+            let entry = entry.map_err(|error| Error::io(physical, error))?;
+            let mut below = place.to_vec();
+            let Ok(name) = entry.file_name().into_string() else {
+                let reason = "its name is not UTF-8";
+                self.broken(Error::Unusable { path: entry.path(), reason })?;
+                continue;
+            };
+            below.push(name);
+            let Some(path) = self.name(&below)? else { continue };
+            if self.options.excludes(&path) {
+                continue;
+            }
+            let kind = entry.file_type().map_err(|error| Error::io(entry.path(), error))?;
+            if !kind.is_symlink() {
+                self.entry(&below, kind, links, hops)?;
+            } else if links == Links::Record && self.options.symlinks == Symlinks::Keep {
+                self.symlink(below, Vec::new(), hops)?;
+            } else {
+                match fs::metadata(entry.path()) {
+                    Ok(metadata) => self.entry(&below, metadata.file_type(), Links::Follow, hops + 1)?,
+                    Err(error) => self.broken(missing(&entry.path(), error))?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn physical(&self, place: &[String]) -> PathBuf {
+        let mut path = self.root.to_owned();
+        path.extend(place);
+        path
+    }
+
+    /// The path as a manifest writes it. `None` when it cannot and that is to be passed over.
+    fn name(&mut self, place: &[String]) -> Result<Option<RelPath>, Error> {
+        match RelPath::new(&place.join("/")) {
+            Ok(path) => Ok(Some(path)),
+            Err(source) => {
+                self.broken(Error::Name { path: self.physical(place), source })?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Fails, or notes what is passed over.
+    fn broken(&mut self, error: Error) -> Result<(), Error> {
+        match (self.options.broken, error) {
+            (
+                Broken::Skip,
+                Error::NoSuchInput { path } | Error::Unusable { path, .. } | Error::Name { path, .. },
+            ) => {
+                self.found.skipped.push(path);
+                Ok(())
+            }
+            (_, error) => Err(error),
+        }
+    }
+}
