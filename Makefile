@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench ci fmt fmt-check clippy docs deny prerequisites tools clean-data
+.PHONY: all build demo test bench ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -15,7 +15,8 @@ build: prerequisites
 demo: build
 	tests/demo/run $(TARGET)/release
 
-test: build tools
+test: build
+	@tests/setup/tools nextest
 	$(CARGO) nextest run --release --workspace --locked $(if $(CI),--profile ci)
 	$(CARGO) test --release --workspace --locked --doc -q
 
@@ -36,11 +37,9 @@ clippy: prerequisites
 docs: prerequisites
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items --locked
 
-deny: tools
-	$(CARGO) deny --all-features --offline check bans licenses sources
+deny: prerequisites
+	@tests/setup/tools deny
+	$(CARGO) deny --offline --config .deny.toml check --hide-inclusion-graph bans licenses sources
 
 prerequisites:
 	@tests/setup/prerequisites
-
-tools: prerequisites
-	@tests/setup/tools

@@ -1,0 +1,211 @@
+//! A whole Isoswarm as real processes on loopback, with a proxy before each server.
+
+use crate::{Finished, Program, Proxy, Suite, binary, eventually, soon};
+use proto::v1::{self, ShardState, swarm_client::SwarmClient};
+use std::{ffi::OsStr, path::Path};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tonic::transport::Channel;
+
+/// CAS, scheduler and bots. Everything below one temporary directory; stopped and removed when dropped.
+#[derive(Debug)]
+pub struct System {
+    /// `None` while it is killed.
+    pub cas: Option<Program>,
+    /// `None` while it is killed.
+    pub scheduler: Option<Program>,
+    /// By number.
+    pub bots: Vec<Option<Program>>,
+    /// Before the CAS: what bots and clients connect to.
+    pub cas_proxy: Proxy,
+    /// Before the scheduler: what bots and clients connect to.
+    pub scheduler_proxy: Proxy,
+    dir: TempDir,
+}
+
+impl System {
+    /// Brings up everything and waits until the scheduler knows every bot.
+    pub async fn start(bots: usize) -> Self {
+        let dir = TempDir::with_prefix("isoswarm-test-").unwrap();
+        let cas = Self::cas_program(dir.path()).await;
+        let scheduler = Self::scheduler_program(dir.path()).await;
+        let cas_proxy = Proxy::start(cas.address()).await;
+        let scheduler_proxy = Proxy::start(scheduler.address()).await;
+        let (cas, scheduler) = (Some(cas), Some(scheduler));
+        let mut system = Self { cas, scheduler, bots: Vec::new(), cas_proxy, scheduler_proxy, dir };
+        for number in 0..bots {
+            let bot = system.bot_program(number).await;
+            system.bots.push(Some(bot));
+        }
+        system.wait_for_bots(bots).await;
+        system
+    }
+
+    async fn cas_program(dir: &Path) -> Program {
+        let data = dir.join("cas");
+        Program::start(
+            "cas-server",
+            [OsStr::new("--listen"), "127.0.0.1:0".as_ref(), "--data".as_ref(), data.as_ref()],
+        )
+        .await
+    }
+
+    async fn scheduler_program(dir: &Path) -> Program {
+        let data = dir.join("scheduler");
+        let listen = ["--listen", "127.0.0.1:0", "--lease-ttl", "3s", "--data"].map(OsStr::new);
+        Program::start("scheduler", listen.into_iter().chain([data.as_os_str()])).await
+    }
+
+    async fn bot_program(&self, number: usize) -> Program {
+        let data = self.dir.path().join(format!("bot-{number}"));
+        let (scheduler, cas) = (self.scheduler_proxy.url(), self.cas_proxy.url());
+        let id = format!("bot-{number}");
+        let flags = ["--scheduler", &scheduler, "--cas", &cas, "--id", &id, "--data"].map(OsStr::new);
+        Program::start("bot", flags.into_iter().chain([data.as_os_str()])).await
+    }
+
+    /// `kill -9` of the CAS.
+    pub async fn kill_cas(&mut self) {
+        self.cas.take().unwrap().kill().await;
+    }
+
+    /// Starts the CAS again on what it had.
+    pub async fn restart_cas(&mut self) {
+        let cas = Self::cas_program(self.dir.path()).await;
+        self.cas_proxy.retarget(cas.address());
+        self.cas = Some(cas);
+    }
+
+    /// `kill -9` of the scheduler.
+    pub async fn kill_scheduler(&mut self) {
+        self.scheduler.take().unwrap().kill().await;
+    }
+
+    /// Starts the scheduler again on what it had.
+    pub async fn restart_scheduler(&mut self) {
+        let scheduler = Self::scheduler_program(self.dir.path()).await;
+        self.scheduler_proxy.retarget(scheduler.address());
+        self.scheduler = Some(scheduler);
+    }
+
+    /// `kill -9` of a bot.
+    pub async fn kill_bot(&mut self, number: usize) {
+        self.bots[number].take().unwrap().kill().await;
+    }
+
+    /// Starts a bot again on what it had.
+    pub async fn restart_bot(&mut self, number: usize) {
+        self.bots[number] = Some(self.bot_program(number).await);
+    }
+
+    async fn wait_for_bots(&self, bots: usize) {
+        let client = self.client();
+        eventually("all bots to be known", || {
+            let mut client = client.clone();
+            async move {
+                let answer = client.list_bots(v1::ListBotsRequest::default()).await.ok()?;
+                (answer.into_inner().bots.len() >= bots).then_some(())
+            }
+        })
+        .await;
+    }
+
+    /// A gRPC client of the scheduler itself, past the proxy.
+    pub fn client(&self) -> SwarmClient<Channel> {
+        let url = self.scheduler.as_ref().unwrap().url();
+        SwarmClient::new(runtime::connect::channel(url, None).unwrap())
+    }
+
+    /// One of our command-line programs, pointed at this system, in a directory of its own.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(binary(name));
+        command
+            .env("ISOSWARM_CAS", self.cas_proxy.url())
+            .env("ISOSWARM_SCHEDULER", self.scheduler_proxy.url())
+            .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
+            .env("XDG_DATA_HOME", self.dir.path().join("share"))
+            .current_dir(self.dir.path());
+        command
+    }
+
+    /// Runs one of our command-line programs to its end.
+    pub async fn run<A: AsRef<OsStr>>(&self, name: &str, args: impl IntoIterator<Item = A>) -> Finished {
+        Finished::of(self.command(name).args(args)).await
+    }
+
+    /// Where tests put files of their own.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Archives a suite; its digest.
+    pub async fn archive(&self, suite: &Suite) -> String {
+        let root = suite.path().to_str().unwrap();
+        let args = ["archive", "--root", root, "suite.sh", "data/", "--", "./suite.sh"];
+        let archived = self.run("isolate", args).await.expect(0);
+        archived.stdout.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Triggers a run of `shards` shards; its id.
+    pub async fn trigger(&self, digest: &str, shards: u32) -> String {
+        let args = ["trigger", digest, "--shards", &shards.to_string()];
+        let triggered = self.run("swarm", args).await.expect(0);
+        triggered.stdout.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// The run as the scheduler knows it.
+    pub async fn get(&self, run_id: &str) -> v1::Run {
+        let request = v1::GetRequest { run_id: run_id.to_owned() };
+        soon("the run", self.client().get(request)).await.unwrap().into_inner().run.unwrap()
+    }
+
+    /// The run, as soon as it is as `condition` wants it.
+    pub async fn wait_for(&self, run_id: &str, condition: impl Fn(&v1::Run) -> bool) -> v1::Run {
+        let client = self.client();
+        let condition = &condition;
+        eventually("the run to get there", || {
+            let mut client = client.clone();
+            let request = v1::GetRequest { run_id: run_id.to_owned() };
+            async move {
+                let run = client.get(request).await.ok()?.into_inner().run?;
+                condition(&run).then_some(run)
+            }
+        })
+        .await
+    }
+
+    /// The output of a shard's newest attempt, as the scheduler has it.
+    pub async fn output(&self, shard_id: &str) -> String {
+        let request = v1::ReadOutputRequest { shard_id: shard_id.to_owned(), ..Default::default() };
+        let read = async {
+            let mut stream = self.client().read_output(request).await.unwrap().into_inner();
+            let mut whole = Vec::new();
+            while let Some(part) = stream.message().await.unwrap() {
+                assert_eq!(part.offset, whole.len() as u64, "output has a hole or is doubled");
+                whole.extend_from_slice(&part.data);
+            }
+            String::from_utf8(whole).unwrap()
+        };
+        soon("output", read).await
+    }
+
+    /// Checks what must hold of a run of `suite` whatever was killed and cut: every shard completed once, its output
+    /// is whole and not doubled, and its output files are in the CAS, as they were written.
+    pub async fn assert_whole(&self, run: &v1::Run, suite: &Suite) {
+        let total = u32::try_from(run.shards.len()).unwrap();
+        for shard in &run.shards {
+            assert_eq!(shard.state(), ShardState::Completed, "{shard:#?}");
+            let results: Vec<_> = shard.attempts.iter().filter_map(|a| a.result.as_ref()).collect();
+            assert_eq!(results.len(), 1, "one attempt has the result: {shard:#?}");
+            assert_eq!(results[0].exit_code, Some(0), "{shard:#?}");
+            assert_eq!(self.output(&shard.id).await, suite.output(shard.index, total), "{}", shard.id);
+            let outputs = results[0].outputs.as_ref().unwrap();
+            let digest = proto::Digest::try_from(outputs).unwrap().to_string();
+            let dir = self.dir.path().join(format!("outputs-{}", shard.id.replace('/', "-")));
+            let dir = dir.to_str().unwrap();
+            self.run("isolate", ["download", &digest, "-o", dir]).await.expect(0);
+            let file = format!("{dir}/results/shard-{}.txt", shard.index);
+            assert_eq!(std::fs::read_to_string(file).unwrap(), Suite::INPUT);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The crate graph is the architecture: who may depend on whom.
+
+use cargo_metadata::MetadataCommand;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// For each crate, the crates of ours that it may use, also in its tests.
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("proto", &[]),
+    ("runtime", &["proto"]),
+    ("cas", &["proto", "runtime"]),
+    ("cas-server", &["proto", "runtime", "cas"]),
+    ("isolate-cli", &["proto", "runtime", "cas"]),
+    ("bot", &["proto", "runtime", "cas"]),
+    ("scheduler", &["proto", "runtime"]),
+    ("swarm-cli", &["proto", "runtime", "cas"]),
+];
+
+#[test]
+fn crates_depend_only_on_those_below_them() {
+    let metadata = MetadataCommand::new().no_deps().other_options(vec!["--offline".into()]).exec().unwrap();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let allowed: BTreeMap<&str, &[&str]> = MAY_USE.into();
+    for package in &metadata.packages {
+        let name = package.name.as_str();
+        if name == "tests" {
+            continue;
+        }
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("say what crate {name} may use"));
+        let used: BTreeSet<&str> = package.dependencies.iter().map(|d| d.name.as_str()).collect();
+        for used in used.intersection(&ours) {
+            assert!(allowed.contains(used), "{name} must not depend on {used}");
+        }
+    }
+    assert_eq!(ours.len(), MAY_USE.len() + 1, "crates: {ours:?}");
+}
