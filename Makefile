@@ -39,7 +39,7 @@ docs: prerequisites
 
 deny: prerequisites
 	@tests/setup/tools deny
-	$(CARGO) deny --offline --config .deny.toml check --hide-inclusion-graph bans licenses sources
+	$(CARGO) deny --locked --config .deny.toml check --hide-inclusion-graph bans licenses sources
 
 prerequisites:
 	@tests/setup/prerequisites
