@@ -15,5 +15,5 @@ pub use http::http;
 pub use program::{Finished, Program, binary, processes_below};
 pub use proxy::Proxy;
 pub use suite::Suite;
-pub use system::System;
+pub use system::{System, calls_since};
 pub use wait::{eventually, soon};

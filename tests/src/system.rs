@@ -1,8 +1,8 @@
 //! A whole Isoswarm as real processes on loopback, with a proxy before each server.
 
-use crate::{Finished, Program, Proxy, Suite, binary, eventually, soon};
+use crate::{Finished, Program, Proxy, Suite, binary, eventually, http, soon};
 use proto::v1::{self, ShardState, swarm_client::SwarmClient};
-use std::{ffi::OsStr, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::Path};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::transport::Channel;
@@ -138,6 +138,16 @@ impl System {
         self.dir.path()
     }
 
+    /// How often each method of the CAS was called so far, as the CAS counts them.
+    pub async fn cas_calls(&self) -> BTreeMap<String, u64> {
+        calls(self.cas.as_ref().unwrap().address(), "cas_request_seconds_count").await
+    }
+
+    /// How often each method of the scheduler was called so far, as the scheduler counts them.
+    pub async fn scheduler_calls(&self) -> BTreeMap<String, u64> {
+        calls(self.scheduler.as_ref().unwrap().address(), "scheduler_request_seconds_count").await
+    }
+
     /// Archives a suite; its digest.
     pub async fn archive(&self, suite: &Suite) -> String {
         let root = suite.path().to_str().unwrap();
@@ -208,4 +218,21 @@ impl System {
             assert_eq!(std::fs::read_to_string(file).unwrap(), Suite::INPUT);
         }
     }
+}
+
+/// Reads a counter by method from a server's metrics. The look itself does not count.
+async fn calls(server: SocketAddr, counter: &str) -> BTreeMap<String, u64> {
+    let (status, text) = http(server, "GET", "/metrics", b"").await;
+    assert_eq!(status, 200);
+    let text = String::from_utf8(text).unwrap();
+    let prefix = format!("{counter}{{method=\"");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once("\"} "));
+    let calls = lines.map(|(method, count)| (method.to_owned(), count.parse().unwrap()));
+    calls.filter(|(method, _)| !method.starts_with("GET /")).collect()
+}
+
+/// What was called between two looks.
+pub fn calls_since(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let more = |(method, count): (&String, &u64)| (method.clone(), count - before.get(method).unwrap_or(&0));
+    after.iter().map(more).filter(|(_, count)| *count > 0).collect()
 }
