@@ -6,7 +6,6 @@
 
 mod config;
 pub mod engine;
-mod metrics;
 mod running;
 mod service;
 

@@ -3,13 +3,12 @@
 use crate::{
     Config,
     engine::{Engine, OpenError},
-    metrics::{Latencies, measure},
     service,
 };
-use axum::{Router, middleware};
+use axum::Router;
 use prometheus_client::registry::Registry;
 use runtime::{
-    Clock, Entropy, Exit, Shutdown,
+    Clock, Entropy, Exit, Latency, Shutdown,
     serve::{Listen, ServeError, Server},
     telemetry,
 };
@@ -66,11 +65,9 @@ pub async fn start(
     let engine = Arc::new(Engine::open(&config.data, config.engine_options(), Arc::clone(&clock))?);
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);
-    let latencies = Latencies::new(clock, &mut registry);
-    let router = service::router(Arc::clone(&engine))
-        .await
-        .merge(telemetry::routes(Arc::new(registry)))
-        .layer(middleware::from_fn_with_state(latencies, measure));
+    let latency = Latency::new(clock, &mut registry, service::METHODS);
+    let router = service::router(Arc::clone(&engine)).await;
+    let router = latency.around(router.merge(telemetry::routes(Arc::new(registry))));
     Ok(Running { server, router, engine })
 }
 

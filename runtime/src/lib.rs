@@ -5,6 +5,7 @@ pub mod config;
 pub mod connect;
 pub mod entropy;
 pub mod exit;
+pub mod latency;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
@@ -12,6 +13,7 @@ pub mod telemetry;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use exit::Exit;
+pub use latency::Latency;
 pub use shutdown::Shutdown;
 
 /// The version that programs print and bots report.

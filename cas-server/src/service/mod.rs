@@ -25,6 +25,20 @@ use proto::{
 use std::sync::Arc;
 use tonic::{Status, service::Routes};
 
+/// What is measured by name.
+pub(crate) const METHODS: &[&str] = &[
+    "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/GetTree",
+    "/google.bytestream.ByteStream/QueryWriteStatus",
+    "/google.bytestream.ByteStream/Read",
+    "/google.bytestream.ByteStream/Write",
+    "/grpc.health.v1.Health/Check",
+    "/cas",
+];
+
 /// Everything that the server speaks.
 pub(crate) async fn router(engine: Arc<Engine>) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
