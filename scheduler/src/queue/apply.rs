@@ -1,0 +1,181 @@
+//! The queue: one event in, one decision out.
+
+use super::{
+    event::{Decided, Desired, Effect, Event, LeaseRef, Refusal},
+    presence::{Bot, Presence},
+    record::{Record, Transition},
+    run::Run,
+    shard::{Attempt, Shard, ShardState, Token},
+    state::{Impossible, State},
+};
+use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
+use std::time::Duration;
+
+/// What an operator may choose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// How long a bot may be silent before it loses its leases.
+    pub(crate) lease_ttl: Duration,
+    /// Most pending shards over all runs.
+    pub(crate) most_pending: usize,
+}
+
+/// All runs, and the bots that are there.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(super) state: State,
+    pub(super) presence: Presence,
+    pub(super) tuning: Tuning,
+}
+
+impl Queue {
+    /// Without runs.
+    pub(crate) fn new(tuning: Tuning) -> Self {
+        Self { state: State::default(), presence: Presence::default(), tuning }
+    }
+
+    /// Takes in a record of the journal. To be called for all of them in order, then [`Self::resume`].
+    pub(crate) fn replay(&mut self, record: &Record) -> Result<(), Impossible> {
+        self.state.evolve(record)
+    }
+
+    /// Ends the replay: live leases get a whole life from now on, so that their bots have time to call.
+    pub(crate) fn resume(&mut self, now: Timestamp) {
+        for token in self.state.leases.keys() {
+            self.presence.renew(*token, now + self.tuning.lease_ttl);
+        }
+    }
+
+    /// Decides what follows from an event. A refused event changes nothing that is kept.
+    pub(crate) fn apply(&mut self, event: Event, now: Timestamp) -> Result<Decided, Refusal> {
+        let mut decided = Decided::default();
+        match event {
+            Event::Trigger { run, request, spec } => self.trigger(run, request, spec, now, &mut decided)?,
+            Event::Synchronize(report) => self.synchronize(&report, now, &mut decided)?,
+            Event::Ask { bot, session } => self.ask(&bot, &session, now, &mut decided),
+            Event::Cancel { run, mode } => self.cancel(run, mode, now, &mut decided)?,
+            Event::Tick => self.tick(now, &mut decided),
+        }
+        Ok(decided)
+    }
+
+    /// Makes a transition that was decided on.
+    pub(super) fn commit(&mut self, transition: Transition, now: Timestamp, decided: &mut Decided) {
+        let record = Record { at: now, transition };
+        self.state.evolve(&record).expect("it was decided from this very state");
+        match &record.transition {
+            Transition::Leased { token, .. } => self.presence.renew(*token, now + self.tuning.lease_ttl),
+            Transition::AttemptLost { token, .. } | Transition::AttemptFinished { token, .. } => {
+                self.presence.end(*token);
+            }
+            Transition::RunCreated { .. } => {
+                decided.effects.insert(Effect::Offer);
+            }
+            Transition::ShardEnded { .. }
+            | Transition::KillRequested { .. }
+            | Transition::CancelRequested { .. } => {}
+        }
+        decided.records.push(record);
+    }
+
+    /// A run.
+    pub(crate) fn run(&self, id: RunId) -> Option<&Run> {
+        self.state.runs.get(&id)
+    }
+
+    /// The run that a request made.
+    pub(crate) fn run_of(&self, request: &RequestId) -> Option<&Run> {
+        self.run(*self.state.requests.get(request)?)
+    }
+
+    /// Runs older than `before`, newest first.
+    pub(crate) fn runs_before(&self, before: Option<RunId>) -> impl Iterator<Item = &Run> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let end = before.map_or(Unbounded, Excluded);
+        self.state.runs.range((Unbounded, end)).rev().map(|(_, run)| run)
+    }
+
+    /// A shard.
+    pub(crate) fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.state.shard(id)
+    }
+
+    /// The live attempt under this lease, if this session of this bot holds it.
+    pub(crate) fn live(&self, lease: &LeaseRef, bot: &BotId, session: &SessionId) -> Option<&Attempt> {
+        let attempt = self.shard(lease.shard)?.live()?;
+        let same = attempt.token == lease.token && attempt.number == lease.attempt;
+        (same && attempt.bot == *bot && attempt.session == *session).then_some(attempt)
+    }
+
+    /// Every attempt that a session of a bot should hold.
+    pub(crate) fn desired(&self, bot: &BotId, session: &SessionId) -> Vec<Desired> {
+        let desire = |token: &Token| {
+            let id = *self.state.leases.get(token)?;
+            let shard = self.shard(id)?;
+            let attempt = shard.live().filter(|attempt| attempt.session == *session)?;
+            let (_, step) = self.state.context(id)?;
+            let lease = LeaseRef { shard: id, attempt: attempt.number, token: *token };
+            Some(Desired { lease, step: step.clone(), kill: shard.killing })
+        };
+        self.state.held.get(bot).into_iter().flatten().filter_map(desire).collect()
+    }
+
+    /// Every live lease and its shard.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (Token, ShardId)> {
+        self.state.leases.iter().map(|(token, shard)| (*token, *shard))
+    }
+
+    /// How many shards are running.
+    pub(crate) fn running(&self) -> usize {
+        self.state.leases.len()
+    }
+
+    /// Shards under a live lease of this bot.
+    pub(crate) fn running_on(&self, bot: &BotId) -> impl Iterator<Item = ShardId> {
+        let tokens = self.state.held.get(bot).into_iter().flatten();
+        tokens.filter_map(|token| self.state.leases.get(token).copied())
+    }
+
+    /// How many shards are pending.
+    pub(crate) fn pending(&self) -> usize {
+        self.state.pending.len()
+    }
+
+    /// Since when the longest waiting shard has been pending.
+    pub(crate) fn oldest_pending(&self) -> Option<Timestamp> {
+        let since = |id| Some(self.shard(id)?.pending_since);
+        self.state.pending.heads().filter_map(since).min()
+    }
+
+    /// The bots that have called since the scheduler started.
+    pub(crate) fn bots(&self) -> impl Iterator<Item = (&BotId, &Bot)> {
+        self.presence.bots.iter()
+    }
+
+    /// Whether a bot has been silent for longer than a lease lives.
+    pub(crate) fn is_dead(&self, bot: &Bot, now: Timestamp) -> bool {
+        now.since(bot.last_seen) > self.tuning.lease_ttl
+    }
+
+    /// Bytes of output of a running attempt.
+    pub(crate) fn output_size(&self, token: Token) -> u64 {
+        self.presence.output_size(token)
+    }
+
+    /// Tells how much output of a running attempt there is, after a replay.
+    pub(crate) fn set_output_size(&mut self, token: Token, size: u64) {
+        self.presence.set_output_size(token, size);
+    }
+
+    /// How many more attempts a bot can take.
+    pub(super) fn free_slots(&self, id: &BotId) -> usize {
+        let Some(bot) = self.presence.bots.get(id).filter(|bot| !bot.draining) else { return 0 };
+        let taken = self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays;
+        (bot.slots as usize).saturating_sub(taken)
+    }
+
+    /// Whether a shard is pending.
+    pub(super) fn is_pending(&self, id: ShardId) -> bool {
+        self.shard(id).is_some_and(|shard| shard.state == ShardState::Pending)
+    }
+}

@@ -1,0 +1,116 @@
+//! What the queue is told, and what it decides.
+
+use super::{
+    record::Record,
+    shard::{AttemptResult, Token},
+    spec::{RunSpec, StepSpec},
+};
+use proto::{BotId, Dimensions, RequestId, RunId, SessionId, ShardId};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A user wants a run. `run` is its id should it be new.
+    Trigger { run: RunId, request: RequestId, spec: Arc<RunSpec> },
+    /// A bot says what it is and does.
+    Synchronize(BotReport),
+    /// A bot that has spoken is still waiting for work.
+    Ask { bot: BotId, session: SessionId },
+    /// A user cancels a run.
+    Cancel { run: RunId, mode: CancelMode },
+    /// Time has passed.
+    Tick,
+}
+
+/// How far a cancellation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CancelMode {
+    /// Running shards go on to their end.
+    PendingOnly,
+    /// Running shards are stopped, too.
+    KillRunning,
+}
+
+/// A bot's whole state.
+#[derive(Clone, Debug)]
+pub(crate) struct BotReport {
+    pub(crate) bot: BotId,
+    pub(crate) session: SessionId,
+    pub(crate) version: String,
+    pub(crate) dimensions: Dimensions,
+    pub(crate) slots: u32,
+    pub(crate) draining: bool,
+    pub(crate) held: Vec<Held>,
+}
+
+/// An attempt that a bot holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) lease: LeaseRef,
+    /// Bytes of its output that have reached us.
+    pub(crate) output_size: u64,
+    /// Set when it has ended and all of its output has reached us.
+    pub(crate) result: Option<AttemptResult>,
+    /// It still takes one of the bot's slots.
+    pub(crate) busy: bool,
+}
+
+/// Names one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeaseRef {
+    pub(crate) shard: ShardId,
+    pub(crate) attempt: u32,
+    pub(crate) token: Token,
+}
+
+/// An attempt that a bot should hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Desired {
+    pub(crate) lease: LeaseRef,
+    pub(crate) step: Arc<StepSpec>,
+    /// It is to be stopped.
+    pub(crate) kill: bool,
+}
+
+/// What the queue made of an event: the state has these transitions in it already.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decided {
+    /// To be made durable before anybody is told.
+    pub(crate) records: Vec<Record>,
+    /// To be done next, in any order.
+    pub(crate) effects: BTreeSet<Effect>,
+}
+
+/// What follows from a decision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    /// Shards became pending: bots that wait should ask.
+    Offer,
+    /// What this bot should do has changed: answer its call if it waits.
+    Wake(BotId),
+}
+
+/// Why an event changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The request id stands for another run.
+    #[error(
+        "request id `{request}` already made run {run} from another specification: choose a new request id for each run"
+    )]
+    RequestReused { request: RequestId, run: RunId },
+    /// No such run.
+    #[error("there is no run {run}")]
+    UnknownRun { run: RunId },
+    /// No such shard.
+    #[error("there is no shard {shard}")]
+    UnknownShard { shard: ShardId },
+    /// Another process took over the bot's id.
+    #[error(
+        "session {session} of bot {bot} is over: another process has taken this bot id, give each bot its own"
+    )]
+    SessionReplaced { bot: BotId, session: SessionId },
+    /// Too much is pending.
+    #[error("{pending} shards are pending already, and {most} is the most: try again when some have run")]
+    Full { pending: usize, most: usize },
+}

@@ -1,0 +1,37 @@
+//! The queue as a value: which runs there are, what state each shard is in, and which bot may take which shard.
+//!
+//! [`Queue::apply`] takes an event and a time and decides: it returns the [`Record`]s of the transitions that it made
+//! and the [`Effect`]s that follow. Every transition, live or replayed, passes through `State::evolve`, so that the
+//! state is always what its records replay to. Nothing here does I/O, reads a clock, draws a random number or waits.
+//!
+//! What is not in records is volatile and comes back by itself after a restart: which bots are there (they call), and
+//! when leases expire (from the restart on, for a whole lease's life).
+
+mod apply;
+mod cancel;
+mod event;
+mod explain;
+mod pending;
+mod presence;
+mod record;
+mod run;
+mod shard;
+mod spec;
+mod state;
+mod synchronize;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tick;
+mod trigger;
+
+pub(crate) use apply::{Queue, Tuning};
+pub(crate) use event::{BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal};
+pub(crate) use explain::{Obstacle, StepExplanation, Subject};
+pub(crate) use presence::Bot;
+pub(crate) use record::{Record, Transition};
+pub(crate) use run::{Run, RunState, Tally};
+pub(crate) use shard::{Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Shard, ShardState, Token};
+pub(crate) use spec::{FanOut, RunSpec, StepSpec, Timeouts};
+pub(crate) use state::Impossible;

@@ -1,0 +1,120 @@
+//! What is known of bots and leases only as long as the scheduler runs: nothing of it is in the journal.
+
+use super::{event::BotReport, shard::Token};
+use proto::{BotId, Dimensions, SessionId, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+/// Sessions that are remembered as replaced, so that a late call of one does not take the bot back.
+const REPLACED_SESSIONS: usize = 8;
+
+/// A bot that has called.
+#[derive(Clone, Debug)]
+pub(crate) struct Bot {
+    pub(crate) session: SessionId,
+    replaced: VecDeque<SessionId>,
+    pub(crate) version: String,
+    pub(crate) dimensions: Dimensions,
+    pub(crate) slots: u32,
+    pub(crate) draining: bool,
+    /// Attempts that take slots without a live lease: it has yet to stop them.
+    pub(super) strays: usize,
+    pub(crate) first_seen: Timestamp,
+    pub(crate) last_seen: Timestamp,
+}
+
+impl Bot {
+    fn new(report: &BotReport, now: Timestamp) -> Self {
+        Self {
+            session: report.session.clone(),
+            replaced: VecDeque::new(),
+            version: String::new(),
+            dimensions: Dimensions::default(),
+            slots: 0,
+            draining: false,
+            strays: 0,
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+
+    /// Whether a call of this session comes too late.
+    pub(super) fn has_replaced(&self, session: &SessionId) -> bool {
+        self.replaced.contains(session)
+    }
+}
+
+/// Bots, and the expiries of live leases.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    pub(super) bots: BTreeMap<BotId, Bot>,
+    leases: BTreeMap<Token, LiveLease>,
+    by_expiry: BTreeSet<(Timestamp, Token)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LiveLease {
+    expiry: Timestamp,
+    output_size: u64,
+}
+
+impl Presence {
+    /// Takes in what a bot says of itself.
+    pub(super) fn greet(&mut self, report: &BotReport, now: Timestamp) {
+        let bot = self.bots.entry(report.bot.clone()).or_insert_with(|| Bot::new(report, now));
+        if bot.session != report.session {
+            let replaced = std::mem::replace(&mut bot.session, report.session.clone());
+            bot.replaced.truncate(REPLACED_SESSIONS - 1);
+            bot.replaced.push_front(replaced);
+        }
+        bot.version.clone_from(&report.version);
+        if bot.dimensions != report.dimensions {
+            bot.dimensions = report.dimensions.clone();
+        }
+        bot.slots = report.slots;
+        bot.draining = report.draining;
+        bot.last_seen = now;
+    }
+
+    /// Gives a lease its life, or a new one.
+    pub(super) fn renew(&mut self, token: Token, expiry: Timestamp) {
+        let lease = self.leases.entry(token).or_default();
+        self.by_expiry.remove(&(lease.expiry, token));
+        lease.expiry = expiry;
+        self.by_expiry.insert((expiry, token));
+    }
+
+    /// Notes how much output of a lease's attempt there is.
+    pub(super) fn set_output_size(&mut self, token: Token, size: u64) {
+        if let Some(lease) = self.leases.get_mut(&token) {
+            lease.output_size = size;
+        }
+    }
+
+    /// How much output of a lease's attempt there is.
+    pub(super) fn output_size(&self, token: Token) -> u64 {
+        self.leases.get(&token).map_or(0, |lease| lease.output_size)
+    }
+
+    /// Forgets a lease that has ended.
+    pub(super) fn end(&mut self, token: Token) {
+        if let Some(lease) = self.leases.remove(&token) {
+            self.by_expiry.remove(&(lease.expiry, token));
+        }
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.by_expiry.first().map(|(expiry, _)| *expiry)
+    }
+
+    pub(super) fn expired(&self, now: Timestamp) -> impl Iterator<Item = Token> {
+        self.by_expiry.iter().take_while(move |(expiry, _)| *expiry <= now).map(|(_, token)| *token)
+    }
+
+    /// Forgets bots that have been silent for this long.
+    pub(super) fn forget_silent(&mut self, now: Timestamp, silence: Duration) {
+        self.bots.retain(|_, bot| now.since(bot.last_seen) < silence);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the journal keeps: transitions, in the order in which they were made.
+
+use super::{
+    shard::{AttemptResult, Ending, Token},
+    spec::RunSpec,
+};
+use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
+use std::sync::Arc;
+
+/// One transition and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) at: Timestamp,
+    pub(crate) transition: Transition,
+}
+
+/// A change of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Transition {
+    /// A run and its pending shards.
+    RunCreated { run: RunId, request: RequestId, spec: Arc<RunSpec> },
+    /// A pending shard became running.
+    Leased { shard: ShardId, attempt: u32, token: Token, bot: BotId, session: SessionId },
+    /// The bot is gone; the shard is pending again.
+    AttemptLost { shard: ShardId, token: Token, reason: String, output_size: u64 },
+    /// The bot reported; the shard has ended.
+    AttemptFinished { shard: ShardId, token: Token, result: AttemptResult, output_size: u64 },
+    /// A pending shard ended without a result.
+    ShardEnded { shard: ShardId, ending: Ending, message: String },
+    /// A running shard is to be stopped.
+    KillRequested { shard: ShardId },
+    /// A user cancelled the run.
+    CancelRequested { run: RunId },
+}
+
+impl Transition {
+    /// The run that it changes.
+    pub(crate) fn run(&self) -> RunId {
+        match self {
+            Self::RunCreated { run, .. } | Self::CancelRequested { run } => *run,
+            Self::Leased { shard, .. }
+            | Self::AttemptLost { shard, .. }
+            | Self::AttemptFinished { shard, .. }
+            | Self::ShardEnded { shard, .. }
+            | Self::KillRequested { shard } => shard.run,
+        }
+    }
+
+    /// The one shard that it changes, if it is one.
+    pub(crate) fn shard(&self) -> Option<ShardId> {
+        match self {
+            Self::RunCreated { .. } | Self::CancelRequested { .. } => None,
+            Self::Leased { shard, .. }
+            | Self::AttemptLost { shard, .. }
+            | Self::AttemptFinished { shard, .. }
+            | Self::ShardEnded { shard, .. }
+            | Self::KillRequested { shard } => Some(*shard),
+        }
+    }
+}

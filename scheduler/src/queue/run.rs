@@ -1,0 +1,115 @@
+//! What a user triggered, and what has become of it.
+
+use super::{
+    shard::{Ending, Shard, ShardState},
+    spec::RunSpec,
+};
+use proto::{RequestId, RunId, ShardId, Timestamp};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A run with all of its shards. Stays in history when it has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) request: RequestId,
+    pub(crate) spec: Arc<RunSpec>,
+    pub(crate) created: Timestamp,
+    pub(crate) ended: Option<Timestamp>,
+    /// A user cancelled it.
+    pub(crate) canceled: bool,
+    /// By step, then by index.
+    pub(crate) steps: Vec<Vec<Shard>>,
+    pub(crate) tally: Tally,
+}
+
+/// The state of a run, derived from its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// No shard has been taken by a bot yet.
+    Pending,
+    /// Some have, and not all have ended.
+    Running,
+    /// Every command ended with exit code 0.
+    Succeeded,
+    /// Every shard ended by its own command or timeout, at least one badly.
+    Failed,
+    /// A user cancelled at least one shard.
+    Canceled,
+    /// At least one shard ended for a reason that is not its command's.
+    Incomplete,
+}
+
+impl Run {
+    /// All shards pending.
+    pub(crate) fn new(id: RunId, request: RequestId, spec: Arc<RunSpec>, now: Timestamp) -> Self {
+        let shards = |count: u32| (0..count).map(|_| Shard::new(now)).collect();
+        let steps = spec.steps.iter().map(|step| shards(step.fan_out.shards())).collect();
+        let pending = u32::try_from(spec.shards()).unwrap_or(u32::MAX);
+        let tally = Tally { pending, ..Tally::default() };
+        Self { id, request, spec, created: now, ended: None, canceled: false, steps, tally }
+    }
+
+    /// Its state.
+    pub(crate) fn state(&self) -> RunState {
+        let tally = &self.tally;
+        let any = |endings: &[Ending]| endings.iter().any(|ending| tally.ended.contains_key(ending));
+        if tally.pending + tally.running > 0 {
+            let untouched = tally.running == 0 && tally.ended.is_empty();
+            return if untouched { RunState::Pending } else { RunState::Running };
+        }
+        if any(&[Ending::Canceled, Ending::Killed]) {
+            RunState::Canceled
+        } else if any(&[Ending::Expired, Ending::BotDied, Ending::ClientError, Ending::InternalError]) {
+            RunState::Incomplete
+        } else if tally.failed() > 0 {
+            RunState::Failed
+        } else {
+            RunState::Succeeded
+        }
+    }
+
+    /// One of its shards.
+    pub(crate) fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.steps.get(id.step as usize)?.get(id.index as usize)
+    }
+
+    /// All shards with their ids, in order.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (ShardId, &Shard)> {
+        let run = self.id;
+        (0u32..).zip(&self.steps).flat_map(move |(step, shards)| {
+            (0u32..).zip(shards).map(move |(index, shard)| (ShardId { run, step, index }, shard))
+        })
+    }
+}
+
+/// How many shards are in which state.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) pending: u32,
+    pub(crate) running: u32,
+    /// Without zeros.
+    pub(crate) ended: BTreeMap<Ending, u32>,
+    /// Of the completed ones, those with exit code 0.
+    pub(crate) succeeded: u32,
+}
+
+impl Tally {
+    /// Ended, but not with exit code 0.
+    pub(crate) fn failed(&self) -> u32 {
+        self.ended.values().sum::<u32>() - self.succeeded
+    }
+
+    /// Counts one shard's change of state.
+    pub(super) fn move_one(&mut self, from: ShardState, to: ShardState) {
+        match from {
+            ShardState::Pending => self.pending -= 1,
+            ShardState::Running => self.running -= 1,
+            ShardState::Ended(_) => {}
+        }
+        match to {
+            ShardState::Pending => self.pending += 1,
+            ShardState::Running => self.running += 1,
+            ShardState::Ended(ending) => *self.ended.entry(ending).or_default() += 1,
+        }
+    }
+}

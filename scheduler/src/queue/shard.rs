@@ -1,0 +1,137 @@
+//! The schedulable unit of a step, and its attempts.
+
+use proto::{BotId, Digest, SessionId, Timestamp};
+use std::time::Duration;
+
+/// Fences: grows with every lease of the scheduler, so that a report under an older one is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// Where a shard is in its life: pending and running in turn, then ended for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ShardState {
+    /// Waits for a bot.
+    Pending,
+    /// Its last attempt is under a live lease.
+    Running,
+    /// Nothing changes it any more.
+    Ended(Ending),
+}
+
+/// How a shard or an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// The command ran to its end.
+    Completed,
+    /// Nobody took it in time.
+    Expired,
+    /// Ended by the hard or the I/O timeout.
+    TimedOut,
+    /// Cancelled while pending.
+    Canceled,
+    /// Cancelled while running.
+    Killed,
+    /// Every attempt that it was allowed lost its bot.
+    BotDied,
+    /// The input cannot be had or cannot be run.
+    ClientError,
+    /// The bot could not do its part.
+    InternalError,
+}
+
+/// A shard with its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    pub(crate) state: ShardState,
+    /// In order; all but the last have lost their bot.
+    pub(crate) attempts: Vec<Attempt>,
+    /// When it last became pending.
+    pub(crate) pending_since: Timestamp,
+    pub(crate) ended: Option<Timestamp>,
+    /// Why it ended, when no result says so.
+    pub(crate) message: String,
+    /// Its running attempt is to be stopped.
+    pub(crate) killing: bool,
+}
+
+impl Shard {
+    /// Pending since `now`, never attempted.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            state: ShardState::Pending,
+            attempts: Vec::new(),
+            pending_since: now,
+            ended: None,
+            message: String::new(),
+            killing: false,
+        }
+    }
+
+    /// The attempt under a live lease.
+    pub(crate) fn live(&self) -> Option<&Attempt> {
+        self.attempts.last().filter(|attempt| attempt.end == AttemptEnd::Running)
+    }
+
+    /// Whether its command ended with exit code 0.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.state == ShardState::Ended(Ending::Completed)
+            && self.attempts.last().and_then(Attempt::result).is_some_and(|result| result.exit_code == Some(0))
+    }
+}
+
+/// One execution of a shard by one bot under one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// 1 for the first.
+    pub(crate) number: u32,
+    pub(crate) token: Token,
+    pub(crate) bot: BotId,
+    pub(crate) session: SessionId,
+    pub(crate) started: Timestamp,
+    pub(crate) end: AttemptEnd,
+}
+
+impl Attempt {
+    /// What the bot said of it, if it did.
+    pub(crate) fn result(&self) -> Option<&AttemptResult> {
+        match &self.end {
+            AttemptEnd::Finished { result, .. } => Some(result),
+            AttemptEnd::Running | AttemptEnd::Lost { .. } => None,
+        }
+    }
+}
+
+/// Whether and how an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AttemptEnd {
+    /// Not yet.
+    Running,
+    /// The bot reported.
+    Finished { at: Timestamp, result: Box<AttemptResult>, output_size: u64 },
+    /// The bot is gone.
+    Lost { at: Timestamp, reason: String, output_size: u64 },
+}
+
+/// What a bot says of a finished attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptResult {
+    pub(crate) ending: Ending,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) message: String,
+    pub(crate) outputs: Option<Digest>,
+    pub(crate) stats: Option<AttemptStats>,
+}
+
+/// What an attempt cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct AttemptStats {
+    pub(crate) fetch: Duration,
+    pub(crate) run: Duration,
+    pub(crate) upload: Duration,
+    pub(crate) cold_items: u64,
+    pub(crate) cold_bytes: u64,
+    pub(crate) hot_items: u64,
+    pub(crate) hot_bytes: u64,
+    pub(crate) uploaded_bytes: u64,
+}

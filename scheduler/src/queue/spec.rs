@@ -1,0 +1,67 @@
+//! What a user asks for, with every default filled in.
+
+use proto::{Digest, RelPath, Requirements};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+/// A run as it was asked for. Valid by construction in `wire::spec`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunSpec {
+    pub(crate) name: String,
+    pub(crate) user: String,
+    pub(crate) tags: Vec<String>,
+    /// Lower is sooner.
+    pub(crate) priority: u8,
+    pub(crate) steps: Vec<Arc<StepSpec>>,
+}
+
+impl RunSpec {
+    /// Shards of all steps together.
+    pub(crate) fn shards(&self) -> u64 {
+        self.steps.iter().map(|step| u64::from(step.fan_out.shards())).sum()
+    }
+}
+
+/// One command over one isolated input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StepSpec {
+    pub(crate) name: String,
+    pub(crate) input: Digest,
+    /// Replaces the manifest's command when not empty.
+    pub(crate) command: Vec<String>,
+    pub(crate) extra_args: Vec<String>,
+    pub(crate) requirements: Requirements,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) outputs: Vec<RelPath>,
+    pub(crate) timeouts: Timeouts,
+    /// How long a shard may stay pending.
+    pub(crate) expiration: Duration,
+    pub(crate) fan_out: FanOut,
+    /// How many bots a shard may lose.
+    pub(crate) max_attempts: NonZeroU32,
+}
+
+/// How long a command may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    pub(crate) hard: Duration,
+    /// Longest silence.
+    pub(crate) io: Option<Duration>,
+    /// Between TERM and KILL.
+    pub(crate) grace: Duration,
+}
+
+/// How a step is cut into shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FanOut {
+    /// The same command this many times.
+    Shards(NonZeroU32),
+}
+
+impl FanOut {
+    /// How many shards it makes.
+    pub(crate) fn shards(self) -> u32 {
+        match self {
+            Self::Shards(count) => count.get(),
+        }
+    }
+}

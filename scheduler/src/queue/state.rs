@@ -1,0 +1,212 @@
+//! What the journal replays to. [`State::evolve`] makes every transition, and nothing else changes the state.
+
+use super::{
+    event::LeaseRef,
+    pending::Pending,
+    record::{Record, Transition},
+    run::Run,
+    shard::{Attempt, AttemptEnd, AttemptResult, Shard, ShardState, Token},
+    spec::{RunSpec, StepSpec},
+};
+use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A record that does not fit the state: the journal is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{subject} {problem}")]
+pub(crate) struct Impossible {
+    subject: String,
+    problem: &'static str,
+}
+
+fn impossible(subject: impl ToString, problem: &'static str) -> Impossible {
+    Impossible { subject: subject.to_string(), problem }
+}
+
+/// Runs, leases, and the index of what is pending.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(super) struct State {
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) requests: BTreeMap<RequestId, RunId>,
+    /// Live leases.
+    pub(super) leases: BTreeMap<Token, ShardId>,
+    /// The same by bot, without empty sets.
+    pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
+    pub(super) pending: Pending,
+    last_token: Token,
+}
+
+impl State {
+    /// Makes one transition, or refuses it and changes nothing.
+    pub(super) fn evolve(&mut self, record: &Record) -> Result<(), Impossible> {
+        let at = record.at;
+        match &record.transition {
+            Transition::RunCreated { run, request, spec } => self.create(*run, request, spec, at),
+            Transition::Leased { shard, attempt, token, bot, session } => {
+                let lease = LeaseRef { shard: *shard, attempt: *attempt, token: *token };
+                self.lease(lease, bot, session, at)
+            }
+            Transition::AttemptLost { shard, token, reason, output_size } => {
+                let end = AttemptEnd::Lost { at, reason: reason.clone(), output_size: *output_size };
+                self.end_attempt(*shard, *token, end)?;
+                self.set(*shard, ShardState::Pending, at).map(drop)
+            }
+            Transition::AttemptFinished { shard, token, result, output_size } => {
+                self.finish(*shard, *token, result, *output_size, at)
+            }
+            Transition::ShardEnded { shard, ending, message } => {
+                self.in_state(*shard, ShardState::Pending)?;
+                self.set(*shard, ShardState::Ended(*ending), at)?.message.clone_from(message);
+                Ok(())
+            }
+            Transition::KillRequested { shard } => {
+                self.in_state(*shard, ShardState::Running)?.killing = true;
+                Ok(())
+            }
+            Transition::CancelRequested { run } => {
+                self.runs.get_mut(run).ok_or_else(|| impossible(run, "does not exist"))?.canceled = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A shard.
+    pub(super) fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.runs.get(&id.run)?.shard(id)
+    }
+
+    /// The run and the step that a shard belongs to.
+    pub(super) fn context(&self, id: ShardId) -> Option<(&Run, &Arc<StepSpec>)> {
+        let run = self.runs.get(&id.run)?;
+        Some((run, run.spec.steps.get(id.step as usize)?))
+    }
+
+    /// The lease that the next one follows.
+    pub(super) fn next_token(&self) -> Token {
+        Token(self.last_token.0 + 1)
+    }
+
+    fn create(
+        &mut self,
+        id: RunId,
+        request: &RequestId,
+        spec: &Arc<RunSpec>,
+        at: Timestamp,
+    ) -> Result<(), Impossible> {
+        if self.runs.contains_key(&id) {
+            return Err(impossible(id, "exists already"));
+        }
+        if self.requests.contains_key(request) {
+            return Err(impossible(request, "has made a run already"));
+        }
+        for (step, spec_of_step) in (0u32..).zip(&spec.steps) {
+            let expires = at + spec_of_step.expiration;
+            for index in 0..spec_of_step.fan_out.shards() {
+                let rank = (spec.priority, ShardId { run: id, step, index });
+                self.pending.insert(rank, &spec_of_step.requirements, expires);
+            }
+        }
+        self.requests.insert(request.clone(), id);
+        self.runs.insert(id, Run::new(id, request.clone(), Arc::clone(spec), at));
+        Ok(())
+    }
+
+    fn lease(
+        &mut self,
+        lease: LeaseRef,
+        bot: &BotId,
+        session: &SessionId,
+        at: Timestamp,
+    ) -> Result<(), Impossible> {
+        let LeaseRef { shard: id, attempt: number, token } = lease;
+        if token <= self.last_token {
+            return Err(impossible(id, "is leased under an old token"));
+        }
+        let shard = self.in_state(id, ShardState::Pending)?;
+        if shard.attempts.len() + 1 != number as usize {
+            return Err(impossible(id, "skips an attempt"));
+        }
+        let (bot, session) = (bot.clone(), session.clone());
+        self.held.entry(bot.clone()).or_default().insert(token);
+        self.leases.insert(token, id);
+        self.last_token = token;
+        let shard = self.set(id, ShardState::Running, at)?;
+        shard.attempts.push(Attempt { number, token, bot, session, started: at, end: AttemptEnd::Running });
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        id: ShardId,
+        token: Token,
+        result: &AttemptResult,
+        output_size: u64,
+        at: Timestamp,
+    ) -> Result<(), Impossible> {
+        let end = AttemptEnd::Finished { at, result: Box::new(result.clone()), output_size };
+        self.end_attempt(id, token, end)?;
+        let succeeded = self.set(id, ShardState::Ended(result.ending), at)?.succeeded();
+        if let Some(run) = self.runs.get_mut(&id.run).filter(|_| succeeded) {
+            run.tally.succeeded += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the live attempt of a shard and its lease. The shard's own state is the caller's to set.
+    fn end_attempt(&mut self, id: ShardId, token: Token, end: AttemptEnd) -> Result<(), Impossible> {
+        let shard = self.in_state(id, ShardState::Running)?;
+        let attempt = shard.attempts.last_mut().filter(|attempt| attempt.token == token);
+        let attempt = attempt.ok_or_else(|| impossible(id, "is not held under this token"))?;
+        attempt.end = end;
+        let bot = attempt.bot.clone();
+        self.leases.remove(&token);
+        if let Some(tokens) = self.held.get_mut(&bot) {
+            tokens.remove(&token);
+            if tokens.is_empty() {
+                self.held.remove(&bot);
+            }
+        }
+        Ok(())
+    }
+
+    fn in_state(&mut self, id: ShardId, state: ShardState) -> Result<&mut Shard, Impossible> {
+        let run = self.runs.get_mut(&id.run);
+        let shard = run.and_then(|run| run.steps.get_mut(id.step as usize)?.get_mut(id.index as usize));
+        let shard = shard.ok_or_else(|| impossible(id, "does not exist"))?;
+        if shard.state == state { Ok(shard) } else { Err(impossible(id, "is in another state")) }
+    }
+
+    /// The one place that changes the state of a shard, and with it every index and count.
+    fn set(&mut self, id: ShardId, to: ShardState, at: Timestamp) -> Result<&mut Shard, Impossible> {
+        let missing = || impossible(id, "does not exist");
+        let run = self.runs.get_mut(&id.run).ok_or_else(missing)?;
+        let step = run.spec.steps.get(id.step as usize).ok_or_else(missing)?;
+        let shards = run.steps.get_mut(id.step as usize).ok_or_else(missing)?;
+        let shard = shards.get_mut(id.index as usize).ok_or_else(missing)?;
+        let rank = (run.spec.priority, id);
+        if shard.state == ShardState::Pending {
+            self.pending.remove(rank, &step.requirements, shard.pending_since + step.expiration);
+        }
+        run.tally.move_one(shard.state, to);
+        shard.state = to;
+        match to {
+            ShardState::Pending => {
+                shard.pending_since = at;
+                shard.killing = false;
+                self.pending.insert(rank, &step.requirements, at + step.expiration);
+            }
+            ShardState::Running => {}
+            ShardState::Ended(_) => {
+                shard.ended = Some(at);
+                shard.killing = false;
+                if run.tally.pending + run.tally.running == 0 {
+                    run.ended = Some(at);
+                }
+            }
+        }
+        Ok(shard)
+    }
+}

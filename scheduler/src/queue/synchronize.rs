@@ -1,0 +1,174 @@
+//! A bot says what it is and does, or waits for work.
+
+use super::{
+    apply::Queue,
+    event::{BotReport, Decided, Effect, Held, Refusal},
+    record::Transition,
+    shard::{Ending, Token},
+};
+use proto::{BotId, SessionId, ShardId, Timestamp};
+
+impl Queue {
+    pub(super) fn synchronize(
+        &mut self,
+        report: &BotReport,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) -> Result<(), Refusal> {
+        let known = self.presence.bots.get(&report.bot);
+        if known.is_some_and(|bot| bot.has_replaced(&report.session)) {
+            let (bot, session) = (report.bot.clone(), report.session.clone());
+            return Err(Refusal::SessionReplaced { bot, session });
+        }
+        self.presence.greet(report, now);
+        self.lose_older_sessions(report, now, decided);
+        let mut finished = 0;
+        let mut strays = 0;
+        for held in &report.held {
+            match self.take_report(held, report, now, decided) {
+                Reported::Running => {}
+                Reported::Finished => finished += 1,
+                Reported::Stray => strays += usize::from(held.busy),
+            }
+        }
+        if let Some(bot) = self.presence.bots.get_mut(&report.bot) {
+            bot.strays = strays;
+        }
+        for token in self.state.held.get(&report.bot).into_iter().flatten() {
+            self.presence.renew(*token, now + self.tuning.lease_ttl);
+        }
+        // One at a time, so that work spreads over the bots that wait: whoever got some and has room asks again. What
+        // has just ended is replaced at once.
+        for _ in 0..finished.max(1) {
+            if !self.lease_next(&report.bot, &report.session, now, decided) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A bot that waits gets a lease if there is work for it by now.
+    pub(super) fn ask(&mut self, bot: &BotId, session: &SessionId, now: Timestamp, decided: &mut Decided) {
+        if self.presence.bots.get(bot).is_some_and(|known| known.session == *session) {
+            self.lease_next(bot, session, now, decided);
+        }
+    }
+
+    fn lose_older_sessions(&mut self, report: &BotReport, now: Timestamp, decided: &mut Decided) {
+        let older = |token: &&Token| {
+            let shard = self.state.leases.get(token).and_then(|id| self.shard(*id));
+            shard.and_then(|shard| shard.live()).is_some_and(|attempt| attempt.session != report.session)
+        };
+        let held = self.state.held.get(&report.bot);
+        let lost: Vec<Token> = held.into_iter().flatten().filter(older).copied().collect();
+        for token in lost {
+            self.lose(token, format!("bot {} was restarted", report.bot), now, decided);
+        }
+    }
+
+    fn take_report(
+        &mut self,
+        held: &Held,
+        report: &BotReport,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) -> Reported {
+        let lease = held.lease;
+        if self.live(&lease, &report.bot, &report.session).is_none() {
+            return Reported::Stray;
+        }
+        self.presence.set_output_size(lease.token, held.output_size);
+        let Some(result) = &held.result else { return Reported::Running };
+        let finished = Transition::AttemptFinished {
+            shard: lease.shard,
+            token: lease.token,
+            result: result.clone(),
+            output_size: held.output_size,
+        };
+        self.commit(finished, now, decided);
+        Reported::Finished
+    }
+
+    /// Gives a bot the first shard that it should have. Says whether there was one.
+    fn lease_next(
+        &mut self,
+        bot: &BotId,
+        session: &SessionId,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) -> bool {
+        if self.free_slots(bot) == 0 {
+            return false;
+        }
+        let Some(known) = self.presence.bots.get(bot) else { return false };
+        let left = |shard| self.is_left_to_others(shard, bot, now);
+        let Some(shard) = self.state.pending.best(&known.dimensions, left) else { return false };
+        let attempts = self.shard(shard).map_or(0, |shard| shard.attempts.len());
+        let leased = Transition::Leased {
+            shard,
+            attempt: u32::try_from(attempts + 1).unwrap_or(u32::MAX),
+            token: self.state.next_token(),
+            bot: bot.clone(),
+            session: session.clone(),
+        };
+        self.commit(leased, now, decided);
+        true
+    }
+
+    /// Whether a shard that this bot has lost should go to another bot that could take it. For the life of one lease
+    /// only, so that nothing starves.
+    fn is_left_to_others(&self, id: ShardId, bot: &BotId, now: Timestamp) -> bool {
+        let Some(shard) = self.shard(id) else { return false };
+        if !shard.attempts.iter().any(|attempt| attempt.bot == *bot)
+            || now.since(shard.pending_since) >= self.tuning.lease_ttl
+        {
+            return false;
+        }
+        let Some((_, step)) = self.state.context(id) else { return false };
+        self.bots().any(|(other, known)| {
+            other != bot
+                && !known.draining
+                && known.slots > 0
+                && !self.is_dead(known, now)
+                && !shard.attempts.iter().any(|attempt| attempt.bot == *other)
+                && step.requirements.fit(&known.dimensions)
+        })
+    }
+
+    /// Takes a lease away whose bot is gone, and decides what becomes of the shard.
+    pub(super) fn lose(&mut self, token: Token, reason: String, now: Timestamp, decided: &mut Decided) {
+        let Some(&id) = self.state.leases.get(&token) else { return };
+        let Some(shard) = self.shard(id) else { return };
+        let Some((run, step)) = self.state.context(id) else { return };
+        let attempts = shard.attempts.len();
+        let ending = if shard.killing {
+            Some((Ending::Killed, "the run was cancelled and the bot was lost".to_owned()))
+        } else if run.canceled {
+            Some((Ending::Canceled, "the bot was lost and the run was cancelled meanwhile".to_owned()))
+        } else if attempts >= step.max_attempts.get() as usize {
+            Some((Ending::BotDied, format!("every bot of {attempts} attempts was lost; the last one: {reason}")))
+        } else {
+            None
+        };
+        let bot = shard.live().map(|attempt| attempt.bot.clone());
+        let output_size = self.output_size(token);
+        self.commit(Transition::AttemptLost { shard: id, token, reason, output_size }, now, decided);
+        decided.effects.extend(bot.map(Effect::Wake));
+        match ending {
+            Some((ending, message)) => {
+                self.commit(Transition::ShardEnded { shard: id, ending, message }, now, decided);
+            }
+            None => {
+                decided.effects.insert(Effect::Offer);
+            }
+        }
+    }
+}
+
+/// What a bot's word on one attempt amounts to.
+enum Reported {
+    Running,
+    Finished,
+    /// Under no live lease: not its business any more.
+    Stray,
+}

@@ -1,0 +1,1 @@
+//! Short names for the queue's tests.

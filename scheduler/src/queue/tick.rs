@@ -1,0 +1,33 @@
+//! Time has passed: leases and pending shards expire, silent bots are forgotten.
+
+use super::{apply::Queue, event::Decided, record::Transition, shard::Ending, shard::Token};
+use proto::{ShardId, Timestamp};
+use std::time::Duration;
+
+/// A bot that has been silent for this long is no longer listed.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Queue {
+    pub(super) fn tick(&mut self, now: Timestamp, decided: &mut Decided) {
+        let lost: Vec<Token> = self.presence.expired(now).collect();
+        for token in lost {
+            let bot = self.state.leases.get(&token).and_then(|id| self.shard(*id)?.live());
+            let reason = bot.map_or_else(String::new, |attempt| {
+                format!("bot {} was silent for {:?}", attempt.bot, self.tuning.lease_ttl)
+            });
+            self.lose(token, reason, now, decided);
+        }
+        let expired: Vec<ShardId> = self.state.pending.expired(now).collect();
+        for shard in expired {
+            let waited = self.state.context(shard).map(|(_, step)| step.expiration).unwrap_or_default();
+            let message = format!("no bot took it within {waited:?}; `swarm explain` says what keeps bots away");
+            self.commit(Transition::ShardEnded { shard, ending: Ending::Expired, message }, now, decided);
+        }
+        self.presence.forget_silent(now, FORGOTTEN_AFTER);
+    }
+
+    /// When a tick is due.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.presence.next_expiry().into_iter().chain(self.state.pending.next_expiration()).min()
+    }
+}

@@ -1,0 +1,9 @@
+//! Between wire messages and the queue's values. Used by `service` and by the journal's codec; decides nothing.
+
+pub(crate) mod bot;
+pub(crate) mod field;
+pub(crate) mod record;
+pub(crate) mod report;
+pub(crate) mod result;
+pub(crate) mod run;
+pub(crate) mod spec;

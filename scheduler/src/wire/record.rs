@@ -1,0 +1,141 @@
+//! Records of the journal and their bytes. What is written here is read for ever: fields are only added.
+
+use super::{
+    field::{FieldError, InField},
+    result, spec,
+};
+use crate::queue::{Record, Token, Transition};
+use prost::Message as _;
+use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use wire::record::Transition as Wire;
+
+/// The first byte of every record.
+const VERSION: u8 = 1;
+
+/// A specification in the journal has every default filled in. These stand in where an old one lacks a field that
+/// came later.
+const DEFAULTS: spec::Defaults = spec::Defaults {
+    expiration: Duration::from_secs(3600),
+    hard: Duration::from_secs(3600),
+    grace: Duration::from_secs(30),
+    max_attempts: NonZeroU32::MIN,
+};
+
+/// Version byte, then the message.
+pub(crate) fn encode(record: &Record) -> Vec<u8> {
+    let message = wire::Record {
+        at: Some(record.at.into()),
+        transition: Some(transition_to_wire(&record.transition)),
+    };
+    let mut bytes = Vec::with_capacity(1 + message.encoded_len());
+    bytes.push(VERSION);
+    message.encode_raw(&mut bytes);
+    bytes
+}
+
+/// The record in these bytes, or what is wrong with them.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Record, FieldError> {
+    let (version, message) = bytes.split_first().ok_or_else(|| FieldError::new("version", "is missing"))?;
+    if *version != VERSION {
+        let problem = format!("{version} was written by a newer scheduler: upgrade this one");
+        return Err(FieldError::new("version", problem));
+    }
+    let message = wire::Record::decode(message).in_field("message")?;
+    let at = message.at.as_ref().ok_or_else(|| FieldError::new("at", "is missing"))?;
+    let transition = message.transition.ok_or_else(|| FieldError::new("transition", "is missing or unknown"))?;
+    Ok(Record { at: Timestamp::from(at), transition: parse_transition(&transition)? })
+}
+
+fn transition_to_wire(transition: &Transition) -> Wire {
+    match transition {
+        Transition::RunCreated { run, request, spec } => Wire::RunCreated(wire::RunCreated {
+            run_id: run.to_string(),
+            request_id: request.to_string(),
+            spec: Some(spec::run_to_wire(spec)),
+        }),
+        Transition::Leased { shard, attempt, token, bot, session } => Wire::Leased(wire::Leased {
+            shard_id: shard.to_string(),
+            attempt: *attempt,
+            token: token.0,
+            bot_id: bot.to_string(),
+            session_id: session.to_string(),
+        }),
+        Transition::AttemptLost { shard, token, reason, output_size } => {
+            Wire::AttemptLost(wire::AttemptLost {
+                shard_id: shard.to_string(),
+                token: token.0,
+                reason: reason.clone(),
+                output_size: *output_size,
+            })
+        }
+        Transition::AttemptFinished { shard, token, result, output_size } => {
+            Wire::AttemptFinished(wire::AttemptFinished {
+                shard_id: shard.to_string(),
+                token: token.0,
+                result: Some(result::result_to_wire(result)),
+                output_size: *output_size,
+            })
+        }
+        Transition::ShardEnded { shard, ending, message } => Wire::ShardEnded(wire::ShardEnded {
+            shard_id: shard.to_string(),
+            state: result::ending_to_wire(*ending).into(),
+            message: message.clone(),
+        }),
+        Transition::KillRequested { shard } => {
+            Wire::KillRequested(wire::KillRequested { shard_id: shard.to_string() })
+        }
+        Transition::CancelRequested { run } => {
+            Wire::CancelRequested(wire::CancelRequested { run_id: run.to_string() })
+        }
+    }
+}
+
+fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
+    let shard = |id: &str| id.parse::<ShardId>().in_field("shard_id");
+    let run = |id: &str| id.parse::<RunId>().in_field("run_id");
+    Ok(match transition {
+        Wire::RunCreated(created) => Transition::RunCreated {
+            run: run(&created.run_id)?,
+            request: created.request_id.parse::<RequestId>().in_field("request_id")?,
+            spec: {
+                let spec = created.spec.as_ref().ok_or_else(|| FieldError::new("spec", "is missing"))?;
+                Arc::new(spec::parse_run(spec, &DEFAULTS).map_err(|error| error.within("spec"))?)
+            },
+        },
+        Wire::Leased(leased) => Transition::Leased {
+            shard: shard(&leased.shard_id)?,
+            attempt: leased.attempt,
+            token: Token(leased.token),
+            bot: leased.bot_id.parse::<BotId>().in_field("bot_id")?,
+            session: leased.session_id.parse::<SessionId>().in_field("session_id")?,
+        },
+        Wire::AttemptLost(lost) => Transition::AttemptLost {
+            shard: shard(&lost.shard_id)?,
+            token: Token(lost.token),
+            reason: lost.reason.clone(),
+            output_size: lost.output_size,
+        },
+        Wire::AttemptFinished(finished) => Transition::AttemptFinished {
+            shard: shard(&finished.shard_id)?,
+            token: Token(finished.token),
+            result: {
+                let result = finished.result.as_ref();
+                let result = result.ok_or_else(|| FieldError::new("result", "is missing"))?;
+                result::parse_result(result).map_err(|error| error.within("result"))?
+            },
+            output_size: finished.output_size,
+        },
+        Wire::ShardEnded(ended) => Transition::ShardEnded {
+            shard: shard(&ended.shard_id)?,
+            ending: result::parse_ending(ended.state)
+                .ok_or_else(|| FieldError::new("state", format!("{} is no ending", ended.state)))?,
+            message: ended.message.clone(),
+        },
+        Wire::KillRequested(kill) => Transition::KillRequested { shard: shard(&kill.shard_id)? },
+        Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
+    })
+}
+
+#[cfg(test)]
+mod tests;

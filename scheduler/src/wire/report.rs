@@ -1,0 +1,132 @@
+//! What bots report, and what they are told to do.
+
+use super::{
+    field::{FieldError, InField, text, to_wire},
+    result, spec,
+};
+use crate::{
+    queue::{AttemptResult, LeaseRef, StepSpec, Token},
+    sharding,
+};
+use bytes::Bytes;
+use proto::{BotId, Dimensions, SessionId, ShardId, v1};
+use std::time::Duration;
+
+/// More than this is a defect of the bot.
+const MOST_SLOTS: u32 = 10_000;
+
+/// A bot's call.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) bot: BotId,
+    pub(crate) session: SessionId,
+    pub(crate) version: String,
+    pub(crate) dimensions: Dimensions,
+    pub(crate) slots: u32,
+    pub(crate) draining: bool,
+    pub(crate) held: Vec<HeldAttempt>,
+    /// How long the answer may be held back.
+    pub(crate) wait: Duration,
+}
+
+/// An attempt that it holds, with the next of its output.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldAttempt {
+    pub(crate) lease: LeaseRef,
+    pub(crate) output_offset: u64,
+    pub(crate) output: Bytes,
+    pub(crate) result: Option<AttemptResult>,
+}
+
+/// One of the attempts that it should hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) lease: LeaseRef,
+    pub(crate) step: std::sync::Arc<StepSpec>,
+    pub(crate) kill: bool,
+    /// Bytes of its output that are durable.
+    pub(crate) output_received: u64,
+}
+
+/// Parses a bot's call.
+pub(crate) fn parse_report(wire: v1::SynchronizeRequest) -> Result<Report, FieldError> {
+    let bot: BotId = wire.bot_id.parse().in_field("bot_id")?;
+    let mut dimensions = Dimensions::try_from(&wire.dimensions[..]).in_field("dimensions")?;
+    // A bot is found under its own name and no other, whatever it says.
+    dimensions.set("id", [bot.as_str()]).in_field("bot_id")?;
+    if wire.slots > MOST_SLOTS {
+        return Err(FieldError::new("slots", format!("must be at most {MOST_SLOTS}")));
+    }
+    if wire.held.len() > MOST_SLOTS as usize {
+        return Err(FieldError::new("held", format!("must be at most {MOST_SLOTS} attempts")));
+    }
+    let held = |(number, held)| {
+        parse_held(held).map_err(|error: FieldError| error.within(&format!("held[{number}]")))
+    };
+    Ok(Report {
+        session: wire.session_id.parse().in_field("session_id")?,
+        version: text("version", &wire.version, 256)?,
+        dimensions,
+        slots: wire.slots,
+        draining: wire.draining,
+        held: wire.held.into_iter().enumerate().map(held).collect::<Result<_, _>>()?,
+        wait: super::field::duration("wait", wire.wait.as_ref())?.unwrap_or_default(),
+        bot,
+    })
+}
+
+fn parse_held(wire: v1::HeldAttempt) -> Result<HeldAttempt, FieldError> {
+    let lease = wire.lease.as_ref().ok_or_else(|| FieldError::new("lease", "is missing"))?;
+    if wire.output_offset.checked_add(wire.output.len() as u64).is_none() {
+        return Err(FieldError::new("output_offset", "is beyond any output"));
+    }
+    let result = wire.result.as_ref().map(result::parse_result).transpose();
+    Ok(HeldAttempt {
+        lease: LeaseRef {
+            shard: lease.shard_id.parse::<ShardId>().in_field("lease.shard_id")?,
+            attempt: lease.attempt,
+            token: Token(lease.token),
+        },
+        output_offset: wire.output_offset,
+        output: wire.output,
+        result: result.map_err(|error| error.within("result"))?,
+    })
+}
+
+/// What a bot is told.
+pub(crate) fn answer_to_wire(orders: &[Order], call_again: Duration) -> v1::SynchronizeResponse {
+    v1::SynchronizeResponse {
+        desired: orders.iter().map(order_to_wire).collect(),
+        call_again: Some(to_wire(call_again)),
+    }
+}
+
+fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
+    let lease = &order.lease;
+    v1::DesiredAttempt {
+        lease: Some(v1::LeaseRef {
+            shard_id: lease.shard.to_string(),
+            attempt: lease.attempt,
+            token: lease.token.0,
+        }),
+        assignment: Some(assignment(&order.step, lease.shard)),
+        kill: order.kill,
+        output_received: order.output_received,
+    }
+}
+
+fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
+    let of_shard = sharding::environment(shard, step.fan_out);
+    // The shard's own variables win.
+    let of_step = step.environment.iter().filter(|(name, _)| of_shard.iter().all(|(own, _)| own != name));
+    let environment = of_step.map(|(name, value)| spec::variable_to_wire(name, value));
+    let own = of_shard.iter().map(|(name, value)| spec::variable_to_wire(name, value));
+    v1::Assignment {
+        input: Some(step.input.into()),
+        command: step.command.clone(),
+        extra_args: step.extra_args.clone(),
+        environment: environment.chain(own).collect(),
+        outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
+        timeouts: Some(spec::timeouts_to_wire(step.timeouts)),
+    }
+}

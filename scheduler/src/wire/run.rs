@@ -1,0 +1,97 @@
+//! Runs, shards and attempts as clients see them.
+
+use super::{result, spec};
+use crate::queue::{Attempt, AttemptEnd, Queue, Run, RunState, Shard, ShardState, Tally};
+use proto::{ShardId, v1};
+
+/// Without its shards.
+pub(crate) fn run_summary(run: &Run) -> v1::Run {
+    v1::Run {
+        id: run.id.to_string(),
+        spec: Some(spec::run_to_wire(&run.spec)),
+        state: run_state(run.state()).into(),
+        created: Some(run.created.into()),
+        ended: run.ended.map(Into::into),
+        shards: Vec::new(),
+        counts: Some(counts(&run.tally)),
+    }
+}
+
+/// With all of its shards.
+pub(crate) fn run(queue: &Queue, run: &Run) -> v1::Run {
+    let shards = run.shards().map(|(id, one)| shard(queue, id, one)).collect();
+    v1::Run { shards, ..run_summary(run) }
+}
+
+/// One shard. The queue knows how much output a running attempt has.
+pub(crate) fn shard(queue: &Queue, id: ShardId, shard: &Shard) -> v1::Shard {
+    v1::Shard {
+        id: id.to_string(),
+        step: id.step,
+        index: id.index,
+        state: shard_state(shard.state).into(),
+        attempts: shard.attempts.iter().map(|one| attempt(queue, one)).collect(),
+        ended: shard.ended.map(Into::into),
+        message: shard.message.clone(),
+        killing: shard.killing,
+    }
+}
+
+fn attempt(queue: &Queue, attempt: &Attempt) -> v1::Attempt {
+    let (ended, lost, output_size) = match &attempt.end {
+        AttemptEnd::Running => (None, String::new(), queue.output_size(attempt.token)),
+        AttemptEnd::Finished { at, output_size, .. } => (Some(*at), String::new(), *output_size),
+        AttemptEnd::Lost { at, reason, output_size } => (Some(*at), reason.clone(), *output_size),
+    };
+    v1::Attempt {
+        number: attempt.number,
+        bot_id: attempt.bot.to_string(),
+        started: Some(attempt.started.into()),
+        ended: ended.map(Into::into),
+        result: attempt.result().map(result::result_to_wire),
+        lost,
+        output_size,
+    }
+}
+
+fn shard_state(state: ShardState) -> v1::ShardState {
+    match state {
+        ShardState::Pending => v1::ShardState::Pending,
+        ShardState::Running => v1::ShardState::Running,
+        ShardState::Ended(ending) => result::ending_to_wire(ending),
+    }
+}
+
+/// The state's number.
+pub(crate) fn run_state(state: RunState) -> v1::RunState {
+    match state {
+        RunState::Pending => v1::RunState::Pending,
+        RunState::Running => v1::RunState::Running,
+        RunState::Succeeded => v1::RunState::Succeeded,
+        RunState::Failed => v1::RunState::Failed,
+        RunState::Canceled => v1::RunState::Canceled,
+        RunState::Incomplete => v1::RunState::Incomplete,
+    }
+}
+
+/// The state with this number, if there is one.
+pub(crate) fn parse_run_state(state: i32) -> Option<RunState> {
+    match v1::RunState::try_from(state).ok()? {
+        v1::RunState::Unspecified => None,
+        v1::RunState::Pending => Some(RunState::Pending),
+        v1::RunState::Running => Some(RunState::Running),
+        v1::RunState::Succeeded => Some(RunState::Succeeded),
+        v1::RunState::Failed => Some(RunState::Failed),
+        v1::RunState::Canceled => Some(RunState::Canceled),
+        v1::RunState::Incomplete => Some(RunState::Incomplete),
+    }
+}
+
+fn counts(tally: &Tally) -> v1::ShardCounts {
+    v1::ShardCounts {
+        pending: tally.pending,
+        running: tally.running,
+        succeeded: tally.succeeded,
+        failed: tally.failed(),
+    }
+}

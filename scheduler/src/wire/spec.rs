@@ -1,0 +1,181 @@
+//! Specifications of runs: parsed when they come in, with every default filled in.
+
+use super::field::{FieldError, InField, duration, text, to_wire};
+use crate::queue::{FanOut, RunSpec, StepSpec, Timeouts};
+use prost::Message as _;
+use proto::{Digest, RelPath, Requirements, limits, v1};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+/// What a step gets that does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) expiration: Duration,
+    pub(crate) hard: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) max_attempts: NonZeroU32,
+}
+
+const MOST_TAGS: usize = 256;
+const LONGEST_NAME: usize = 256;
+const LONGEST_TAG: usize = 1024;
+const MOST_ATTEMPTS: u32 = 100;
+
+/// A step goes to bots in one message beside others, and clients accept 4 MiB by default.
+const LARGEST_STEP: usize = 512 * 1024;
+
+/// Refuses steps that are too large to be handed to bots. Apart from [`parse_run`], which also reads the journal,
+/// where a step is larger by its defaults.
+pub(crate) fn check_sizes(wire: &v1::RunSpec) -> Result<(), FieldError> {
+    let Some(large) = wire.steps.iter().position(|step| step.encoded_len() > LARGEST_STEP) else {
+        return Ok(());
+    };
+    let problem = format!("takes more than {LARGEST_STEP} bytes: put long lists into a file of the input");
+    Err(FieldError::new(&format!("steps[{large}]"), problem))
+}
+
+/// Parses a run. The journal is read by it, too: what was once accepted has to stay so.
+pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSpec, FieldError> {
+    let priority = u8::try_from(wire.priority)
+        .map_err(|_| FieldError::new("priority", "must be 0 (soonest) to 255 (latest)"))?;
+    if wire.tags.len() > MOST_TAGS {
+        return Err(FieldError::new("tags", format!("are more than {MOST_TAGS}")));
+    }
+    if wire.steps.is_empty() {
+        return Err(FieldError::new("steps", "are missing: a run has at least one"));
+    }
+    if wire.steps.len() > limits::MAX_STEPS_PER_RUN {
+        return Err(FieldError::new("steps", format!("are more than {}", limits::MAX_STEPS_PER_RUN)));
+    }
+    let step = |(number, step)| {
+        parse_step(step, defaults).map(Arc::new).map_err(|error| error.within(&format!("steps[{number}]")))
+    };
+    let spec = RunSpec {
+        name: text("name", &wire.name, LONGEST_NAME)?,
+        user: text("user", &wire.user, LONGEST_NAME)?,
+        tags: wire.tags.iter().map(|tag| parse_tag(tag)).collect::<Result<_, _>>()?,
+        priority,
+        steps: wire.steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
+    };
+    let most = limits::MAX_SHARDS_PER_RUN;
+    if spec.shards() > u64::from(most) {
+        return Err(FieldError::new("steps", format!("make {} shards, and {most} is the most", spec.shards())));
+    }
+    Ok(spec)
+}
+
+fn parse_tag(tag: &str) -> Result<String, FieldError> {
+    if !tag.contains(':') {
+        return Err(FieldError::new("tags", format!("`{tag}` is not a tag: write key:value")));
+    }
+    text("tags", tag, LONGEST_TAG)
+}
+
+fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, FieldError> {
+    let input = wire.input.as_ref().ok_or_else(|| FieldError::new("input", "is missing"))?;
+    let outputs = wire.outputs.iter().map(|path| RelPath::new(path)).collect::<Result<_, _>>();
+    Ok(StepSpec {
+        name: text("name", &wire.name, LONGEST_NAME)?,
+        input: Digest::try_from(input).in_field("input")?,
+        command: arguments("command", &wire.command)?,
+        extra_args: arguments("extra_args", &wire.extra_args)?,
+        requirements: Requirements::try_from(&wire.requirements[..]).in_field("requirements")?,
+        environment: wire.environment.iter().map(parse_variable).collect::<Result<_, _>>()?,
+        outputs: outputs.in_field("outputs")?,
+        timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults).map_err(|error| error.within("timeouts"))?,
+        expiration: duration("expiration", wire.expiration.as_ref())?.unwrap_or(defaults.expiration),
+        fan_out: parse_fan_out(wire.fan_out.as_ref())?,
+        max_attempts: parse_attempts(wire.max_attempts, defaults)?,
+    })
+}
+
+fn arguments(field: &str, given: &[String]) -> Result<Vec<String>, FieldError> {
+    if given.iter().any(|argument| argument.contains('\0')) {
+        return Err(FieldError::new(field, "contains a NUL, which no command can be given"));
+    }
+    Ok(given.to_vec())
+}
+
+fn parse_variable(variable: &v1::EnvironmentVariable) -> Result<(String, String), FieldError> {
+    let (name, value) = (&variable.name, &variable.value);
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        let problem = format!("`{}` is not a variable: no `=` and no NUL", name.escape_debug());
+        return Err(FieldError::new("environment", problem));
+    }
+    Ok((name.clone(), value.clone()))
+}
+
+fn parse_timeouts(wire: Option<&v1::Timeouts>, defaults: &Defaults) -> Result<Timeouts, FieldError> {
+    let given = |get: fn(&v1::Timeouts) -> Option<&prost_types::Duration>| wire.and_then(get);
+    let grace = given(|timeouts| timeouts.grace.as_ref());
+    Ok(Timeouts {
+        hard: duration("hard", given(|timeouts| timeouts.hard.as_ref()))?.unwrap_or(defaults.hard),
+        io: duration("io", given(|timeouts| timeouts.io.as_ref()))?,
+        // Absent and zero differ here: zero kills at once.
+        grace: match grace {
+            Some(_) => duration("grace", grace)?.unwrap_or_default(),
+            None => defaults.grace,
+        },
+    })
+}
+
+fn parse_fan_out(wire: Option<&v1::FanOut>) -> Result<FanOut, FieldError> {
+    let policy = wire.and_then(|fan_out| fan_out.policy.as_ref());
+    let Some(v1::fan_out::Policy::Shards(shards)) = policy else {
+        return Err(FieldError::new("fan_out", "is missing: ask for shards, 1 is enough"));
+    };
+    let count = NonZeroU32::new(shards.count);
+    count.map(FanOut::Shards).ok_or_else(|| FieldError::new("fan_out.shards.count", "must be at least 1"))
+}
+
+fn parse_attempts(given: u32, defaults: &Defaults) -> Result<NonZeroU32, FieldError> {
+    if given > MOST_ATTEMPTS {
+        return Err(FieldError::new("max_attempts", format!("must be at most {MOST_ATTEMPTS}")));
+    }
+    Ok(NonZeroU32::new(given).unwrap_or(defaults.max_attempts))
+}
+
+/// As the wire has it.
+pub(crate) fn run_to_wire(spec: &RunSpec) -> v1::RunSpec {
+    v1::RunSpec {
+        name: spec.name.clone(),
+        user: spec.user.clone(),
+        tags: spec.tags.clone(),
+        priority: u32::from(spec.priority),
+        steps: spec.steps.iter().map(|step| step_to_wire(step)).collect(),
+    }
+}
+
+fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
+    let FanOut::Shards(count) = step.fan_out;
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: count.get() });
+    v1::StepSpec {
+        name: step.name.clone(),
+        input: Some(step.input.into()),
+        command: step.command.clone(),
+        extra_args: step.extra_args.clone(),
+        requirements: (&step.requirements).into(),
+        environment: step.environment.iter().map(|(name, value)| variable_to_wire(name, value)).collect(),
+        outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
+        timeouts: Some(timeouts_to_wire(step.timeouts)),
+        expiration: Some(to_wire(step.expiration)),
+        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        max_attempts: step.max_attempts.get(),
+    }
+}
+
+/// One variable.
+pub(crate) fn variable_to_wire(name: &str, value: &str) -> v1::EnvironmentVariable {
+    v1::EnvironmentVariable { name: name.to_owned(), value: value.to_owned() }
+}
+
+/// All three.
+pub(crate) fn timeouts_to_wire(timeouts: Timeouts) -> v1::Timeouts {
+    v1::Timeouts {
+        hard: Some(to_wire(timeouts.hard)),
+        io: timeouts.io.map(to_wire),
+        grace: Some(to_wire(timeouts.grace)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
