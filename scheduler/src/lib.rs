@@ -1,11 +1,18 @@
 //! The scheduler: gives the shards of runs to whatever bots ask for work. It moves names, never bytes of blobs.
+//!
+//! - `queue`: the decisions, as a value; `sharding`: how shards are told apart. Both pure.
+//! - `journal`: what was decided and printed, durable.
+//! - `shell`: the one task that owns the queue.
+//! - `service`: the protocol, one file for each verb; `wire`: its messages and the queue's values.
 
 pub mod config;
-#[expect(dead_code, reason = "until the shell uses it")]
+mod journal;
+mod metrics;
 mod queue;
 mod server;
+mod service;
 mod sharding;
-#[expect(dead_code, reason = "until the shell uses it")]
+mod shell;
 mod wire;
 
 pub use config::Config;

@@ -1,14 +1,27 @@
 //! Starts a scheduler and runs it until it is told to stop.
 
-use crate::Config;
+use crate::{
+    Config,
+    journal::JournalError,
+    metrics::Metrics,
+    queue::Tuning,
+    service::Service,
+    shell::{Settings, Shell},
+    wire::spec::Defaults,
+};
 use prometheus_client::registry::Registry;
+use proto::{limits, v1};
 use runtime::{
     Clock, Entropy, Exit, Shutdown,
     serve::{Listen, ServeError, Server},
     telemetry,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+use tokio::task::JoinSet;
 use tonic::service::Routes;
+
+/// Most shards that may wait for bots at once, over all runs: about 300 bytes of memory each.
+const MOST_PENDING: usize = 2_000_000;
 
 /// Why a scheduler cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +35,14 @@ pub enum StartError {
     /// It cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Its journal cannot be opened. The message says what to do.
+    #[error("{message}")]
+    Journal {
+        /// Which directory and why.
+        message: String,
+        /// What the shell is told.
+        exit: Exit,
+    },
     /// Our own protocol descriptors cannot be served: a defect of the build.
     #[error("cannot serve reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -32,23 +53,36 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config { .. } | Self::Serve(_) => Exit::Usage,
+            Self::Journal { exit, .. } => *exit,
             Self::Reflection(_) => Exit::Internal,
         }
     }
 }
 
-/// A scheduler that is bound to its address.
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        let exit = match error {
+            JournalError::InUse { .. } => Exit::Usage,
+            JournalError::NoSpace { .. } => Exit::NoSpace,
+            JournalError::Damaged { .. } | JournalError::Store { .. } => Exit::Internal,
+        };
+        Self::Journal { message: error.to_string(), exit }
+    }
+}
+
+/// A scheduler that is bound to its address and has opened its journal.
 #[derive(Debug)]
 pub struct Running {
     server: Server,
     router: axum::Router,
+    shell: Shell,
 }
 
-/// Opens the journal, binds the address.
+/// Binds the address, then opens and replays the journal.
 pub async fn start(
     config: Config,
-    _clock: Arc<dyn Clock>,
-    _entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 ) -> Result<Running, StartError> {
     config.check().map_err(|reason| StartError::Config { reason })?;
     let listen = Listen {
@@ -58,15 +92,41 @@ pub async fn start(
         insecure: config.insecure,
     };
     let server = Server::bind(listen).await?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let settings = Settings {
+        data: config.data.clone(),
+        tuning: Tuning { lease_ttl: config.lease_ttl, most_pending: MOST_PENDING },
+    };
+    let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
+    let service = Service::new(handle, defaults(&config));
+    let router = routes(service).await?.merge(telemetry::routes(Arc::new(registry)));
+    Ok(Running { server, router, shell })
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        expiration: config.expiration,
+        hard: config.hard_timeout,
+        grace: config.grace,
+        max_attempts: NonZeroU32::new(config.max_attempts).unwrap_or(NonZeroU32::MIN),
+    }
+}
+
+async fn routes(service: Service) -> Result<axum::Router, StartError> {
+    let swarm = v1::swarm_server::SwarmServer::new(service.clone())
+        .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    let bots = v1::bots_server::BotsServer::new(service).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let (_, health) = tonic_health::server::health_reporter();
-    let router = Routes::new(reflection)
-        .add_service(health)
-        .into_axum_router()
-        .merge(telemetry::routes(Arc::new(Registry::default())));
-    Ok(Running { server, router })
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<v1::swarm_server::SwarmServer<Service>>().await;
+    reporter.set_serving::<v1::bots_server::BotsServer<Service>>().await;
+    let routes = Routes::new(swarm).add_service(bots).add_service(reflection).add_service(health);
+    Ok(routes.into_axum_router())
 }
 
 impl Running {
@@ -82,6 +142,20 @@ impl Running {
 
     /// Serves until shutdown, then lets calls finish and closes the journal.
     pub async fn run_until(self, shutdown: Shutdown) {
-        self.server.run(self.router, shutdown).await;
+        let Self { server, router, shell } = self;
+        let stop = shutdown.child();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(shell.run(stop.clone()));
+        tokio::select! {
+            () = server.run(router, stop.clone()) => {}
+            ended = tasks.join_next() => tracing::error!(?ended, "the shell has ended before the server"),
+        }
+        // The server is gone and with it every handle: the shell writes what it has and ends.
+        stop.request();
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the shell has failed");
+            }
+        }
     }
 }

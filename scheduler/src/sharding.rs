@@ -13,9 +13,8 @@ const NUMBERS: [(&str, &str); 3] = [
 /// The variables of one shard. Numbers count from 0.
 pub(crate) fn environment(shard: ShardId, fan_out: FanOut) -> Vec<(&'static str, String)> {
     let FanOut::Shards(total) = fan_out;
-    let numbers = NUMBERS.iter().flat_map(|(index, of)| {
-        [(*index, shard.index.to_string()), (*of, total.to_string())]
-    });
+    let numbers =
+        NUMBERS.iter().flat_map(|(index, of)| [(*index, shard.index.to_string()), (*of, total.to_string())]);
     let names = [("SWARM_RUN_ID", shard.run.to_string()), ("SWARM_SHARD_ID", shard.to_string())];
     numbers.chain(names).collect()
 }

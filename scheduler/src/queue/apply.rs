@@ -5,7 +5,7 @@ use super::{
     presence::{Bot, Presence},
     record::{Record, Transition},
     run::Run,
-    shard::{Attempt, Shard, ShardState, Token},
+    shard::{Attempt, Shard, Token},
     state::{Impossible, State},
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
@@ -162,6 +162,11 @@ impl Queue {
         self.presence.output_size(token)
     }
 
+    /// Bytes of output of the running attempt of a shard, if it has one.
+    pub(crate) fn live_output(&self, shard: &Shard) -> u64 {
+        shard.live().map_or(0, |attempt| self.output_size(attempt.token))
+    }
+
     /// Tells how much output of a running attempt there is, after a replay.
     pub(crate) fn set_output_size(&mut self, token: Token, size: u64) {
         self.presence.set_output_size(token, size);
@@ -172,10 +177,5 @@ impl Queue {
         let Some(bot) = self.presence.bots.get(id).filter(|bot| !bot.draining) else { return 0 };
         let taken = self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays;
         (bot.slots as usize).saturating_sub(taken)
-    }
-
-    /// Whether a shard is pending.
-    pub(super) fn is_pending(&self, id: ShardId) -> bool {
-        self.shard(id).is_some_and(|shard| shard.state == ShardState::Pending)
     }
 }

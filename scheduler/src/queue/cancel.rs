@@ -21,7 +21,10 @@ impl Queue {
             return Ok(());
         }
         let in_state = |state| -> Vec<ShardId> {
-            run.shards().filter(|(_, shard)| shard.state == state && !shard.killing).map(|(id, _)| id).collect()
+            run.shards()
+                .filter(|(_, shard)| shard.state == state && !shard.killing)
+                .map(|(id, _)| id)
+                .collect()
         };
         let pending = in_state(ShardState::Pending);
         let running = match mode {

@@ -34,4 +34,3 @@ pub(crate) use record::{Record, Transition};
 pub(crate) use run::{Run, RunState, Tally};
 pub(crate) use shard::{Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Shard, ShardState, Token};
 pub(crate) use spec::{FanOut, RunSpec, StepSpec, Timeouts};
-pub(crate) use state::Impossible;

@@ -66,6 +66,7 @@ impl Presence {
         let bot = self.bots.entry(report.bot.clone()).or_insert_with(|| Bot::new(report, now));
         if bot.session != report.session {
             let replaced = std::mem::replace(&mut bot.session, report.session.clone());
+            bot.replaced.retain(|session| *session != report.session);
             bot.replaced.truncate(REPLACED_SESSIONS - 1);
             bot.replaced.push_front(replaced);
         }

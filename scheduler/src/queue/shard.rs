@@ -75,7 +75,11 @@ impl Shard {
     /// Whether its command ended with exit code 0.
     pub(crate) fn succeeded(&self) -> bool {
         self.state == ShardState::Ended(Ending::Completed)
-            && self.attempts.last().and_then(Attempt::result).is_some_and(|result| result.exit_code == Some(0))
+            && self
+                .attempts
+                .last()
+                .and_then(Attempt::result)
+                .is_some_and(|result| result.exit_code == Some(0))
     }
 }
 

@@ -16,7 +16,8 @@ impl Queue {
         decided: &mut Decided,
     ) -> Result<(), Refusal> {
         let known = self.presence.bots.get(&report.bot);
-        if known.is_some_and(|bot| bot.has_replaced(&report.session)) {
+        // As long as the session that replaced it is alive: should that have been a stray call, the bot gets back in.
+        if known.is_some_and(|bot| bot.has_replaced(&report.session) && !self.is_dead(bot, now)) {
             let (bot, session) = (report.bot.clone(), report.session.clone());
             return Err(Refusal::SessionReplaced { bot, session });
         }
@@ -146,7 +147,10 @@ impl Queue {
         } else if run.canceled {
             Some((Ending::Canceled, "the bot was lost and the run was cancelled meanwhile".to_owned()))
         } else if attempts >= step.max_attempts.get() as usize {
-            Some((Ending::BotDied, format!("every bot of {attempts} attempts was lost; the last one: {reason}")))
+            Some((
+                Ending::BotDied,
+                format!("every bot of {attempts} attempts was lost; the last one: {reason}"),
+            ))
         } else {
             None
         };

@@ -1,1 +1,7 @@
-//! Facts.
+//! The rules of the queue, one fact each, and the laws that hold whatever happens.
+
+mod cancel;
+mod laws;
+mod leases;
+mod order;
+mod runs;

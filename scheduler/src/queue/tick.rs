@@ -20,7 +20,8 @@ impl Queue {
         let expired: Vec<ShardId> = self.state.pending.expired(now).collect();
         for shard in expired {
             let waited = self.state.context(shard).map(|(_, step)| step.expiration).unwrap_or_default();
-            let message = format!("no bot took it within {waited:?}; `swarm explain` says what keeps bots away");
+            let message =
+                format!("no bot took it within {waited:?}; `swarm explain` says what keeps bots away");
             self.commit(Transition::ShardEnded { shard, ending: Ending::Expired, message }, now, decided);
         }
         self.presence.forget_silent(now, FORGOTTEN_AFTER);

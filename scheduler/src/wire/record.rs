@@ -24,10 +24,8 @@ const DEFAULTS: spec::Defaults = spec::Defaults {
 
 /// Version byte, then the message.
 pub(crate) fn encode(record: &Record) -> Vec<u8> {
-    let message = wire::Record {
-        at: Some(record.at.into()),
-        transition: Some(transition_to_wire(&record.transition)),
-    };
+    let message =
+        wire::Record { at: Some(record.at.into()), transition: Some(transition_to_wire(&record.transition)) };
     let mut bytes = Vec::with_capacity(1 + message.encoded_len());
     bytes.push(VERSION);
     message.encode_raw(&mut bytes);
@@ -43,7 +41,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, FieldError> {
     }
     let message = wire::Record::decode(message).in_field("message")?;
     let at = message.at.as_ref().ok_or_else(|| FieldError::new("at", "is missing"))?;
-    let transition = message.transition.ok_or_else(|| FieldError::new("transition", "is missing or unknown"))?;
+    let transition =
+        message.transition.ok_or_else(|| FieldError::new("transition", "is missing or unknown"))?;
     Ok(Record { at: Timestamp::from(at), transition: parse_transition(&transition)? })
 }
 

@@ -19,27 +19,27 @@ pub(crate) fn run_summary(run: &Run) -> v1::Run {
 
 /// With all of its shards.
 pub(crate) fn run(queue: &Queue, run: &Run) -> v1::Run {
-    let shards = run.shards().map(|(id, one)| shard(queue, id, one)).collect();
+    let shards = run.shards().map(|(id, one)| shard(id, one, queue.live_output(one))).collect();
     v1::Run { shards, ..run_summary(run) }
 }
 
-/// One shard. The queue knows how much output a running attempt has.
-pub(crate) fn shard(queue: &Queue, id: ShardId, shard: &Shard) -> v1::Shard {
+/// One shard. `live_output` is how much output its running attempt has.
+pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64) -> v1::Shard {
     v1::Shard {
         id: id.to_string(),
         step: id.step,
         index: id.index,
         state: shard_state(shard.state).into(),
-        attempts: shard.attempts.iter().map(|one| attempt(queue, one)).collect(),
+        attempts: shard.attempts.iter().map(|one| attempt(one, live_output)).collect(),
         ended: shard.ended.map(Into::into),
         message: shard.message.clone(),
         killing: shard.killing,
     }
 }
 
-fn attempt(queue: &Queue, attempt: &Attempt) -> v1::Attempt {
+fn attempt(attempt: &Attempt, live_output: u64) -> v1::Attempt {
     let (ended, lost, output_size) = match &attempt.end {
-        AttemptEnd::Running => (None, String::new(), queue.output_size(attempt.token)),
+        AttemptEnd::Running => (None, String::new(), live_output),
         AttemptEnd::Finished { at, output_size, .. } => (Some(*at), String::new(), *output_size),
         AttemptEnd::Lost { at, reason, output_size } => (Some(*at), reason.clone(), *output_size),
     };

@@ -58,7 +58,10 @@ pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSp
     };
     let most = limits::MAX_SHARDS_PER_RUN;
     if spec.shards() > u64::from(most) {
-        return Err(FieldError::new("steps", format!("make {} shards, and {most} is the most", spec.shards())));
+        return Err(FieldError::new(
+            "steps",
+            format!("make {} shards, and {most} is the most", spec.shards()),
+        ));
     }
     Ok(spec)
 }
@@ -81,7 +84,8 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         requirements: Requirements::try_from(&wire.requirements[..]).in_field("requirements")?,
         environment: wire.environment.iter().map(parse_variable).collect::<Result<_, _>>()?,
         outputs: outputs.in_field("outputs")?,
-        timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults).map_err(|error| error.within("timeouts"))?,
+        timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults)
+            .map_err(|error| error.within("timeouts"))?,
         expiration: duration("expiration", wire.expiration.as_ref())?.unwrap_or(defaults.expiration),
         fan_out: parse_fan_out(wire.fan_out.as_ref())?,
         max_attempts: parse_attempts(wire.max_attempts, defaults)?,

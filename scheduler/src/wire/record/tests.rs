@@ -1,1 +1,114 @@
-//! Facts.
+//! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
+
+use super::*;
+use crate::queue::{AttemptResult, AttemptStats, Ending, FanOut, RunSpec, StepSpec, Timeouts};
+use proto::{DigestFunction, RelPath, Requirements};
+
+fn run() -> RunId {
+    RunId::new(Timestamp::from_micros(1_700_000_000_000_000), 5)
+}
+
+fn shard() -> ShardId {
+    ShardId { run: run(), step: 0, index: 3 }
+}
+
+fn spec() -> RunSpec {
+    let mut requirements = Requirements::default();
+    requirements.insert("os=Linux|Mac".parse().unwrap()).unwrap();
+    let step = StepSpec {
+        name: "unit".into(),
+        input: DigestFunction::Sha256.digest(b"x"),
+        command: vec!["./t".into()],
+        extra_args: vec!["-v".into()],
+        requirements,
+        environment: vec![("A".into(), "b".into())],
+        outputs: vec![RelPath::new("out/a").unwrap()],
+        timeouts: Timeouts {
+            hard: Duration::from_secs(60),
+            io: Some(Duration::from_secs(5)),
+            grace: Duration::ZERO,
+        },
+        expiration: Duration::from_secs(90),
+        fan_out: FanOut::Shards(NonZeroU32::new(4).unwrap()),
+        max_attempts: NonZeroU32::new(2).unwrap(),
+    };
+    RunSpec {
+        name: "n".into(),
+        user: "u".into(),
+        tags: vec!["k:v".into()],
+        priority: 7,
+        steps: vec![Arc::new(step)],
+    }
+}
+
+fn result() -> AttemptResult {
+    AttemptResult {
+        ending: Ending::TimedOut,
+        exit_code: Some(-1),
+        signal: Some(9),
+        message: "late".into(),
+        outputs: Some(DigestFunction::Sha1.digest(b"y")),
+        stats: Some(AttemptStats {
+            fetch: Duration::from_millis(1),
+            run: Duration::from_millis(2),
+            upload: Duration::from_millis(3),
+            cold_items: 4,
+            cold_bytes: 5,
+            hot_items: 6,
+            hot_bytes: 7,
+            uploaded_bytes: 8,
+        }),
+    }
+}
+
+/// One of each kind, with a value in every field.
+fn one_of_each() -> Vec<Transition> {
+    let (run, shard, token) = (run(), shard(), Token(77));
+    vec![
+        Transition::RunCreated { run, request: "req".parse().unwrap(), spec: Arc::new(spec()) },
+        Transition::Leased {
+            shard,
+            attempt: 2,
+            token,
+            bot: "b1".parse().unwrap(),
+            session: "s1".parse().unwrap(),
+        },
+        Transition::AttemptLost { shard, token, reason: "gone".into(), output_size: 9 },
+        Transition::AttemptFinished { shard, token, result: result(), output_size: 9 },
+        Transition::ShardEnded { shard, ending: Ending::Expired, message: "late".into() },
+        Transition::KillRequested { shard },
+        Transition::CancelRequested { run },
+    ]
+}
+
+/// Their bytes in hex, one record a line.
+const GOLDEN: &str = include_str!("golden.txt");
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |i: usize| u8::from_str_radix(&text[i..i + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+#[test]
+fn old_records_stay_readable_and_new_ones_look_the_same() {
+    let at = Timestamp::from_micros(1_700_000_000_000_001);
+    let records: Vec<Record> =
+        one_of_each().into_iter().map(|transition| Record { at, transition }).collect();
+    let hex = |record| encode(record).iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    assert_eq!(records.iter().map(hex).collect::<String>(), GOLDEN);
+    let read: Vec<Record> = GOLDEN.lines().map(|line| decode(&unhex(line)).unwrap()).collect();
+    assert_eq!(read, records);
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    for transition in one_of_each() {
+        let bytes = encode(&Record { at: Timestamp::from_micros(1), transition });
+        for position in 0..bytes.len() {
+            let _ = decode(&bytes[..position]);
+            let mut changed = bytes.clone();
+            changed[position] ^= 0x55;
+            let _ = decode(&changed);
+        }
+    }
+}

@@ -1,1 +1,94 @@
-//! Facts.
+//! What is refused, and how it is said.
+
+use super::*;
+use proto::DigestFunction;
+
+const DEFAULTS: Defaults = Defaults {
+    expiration: Duration::from_secs(10),
+    hard: Duration::from_secs(20),
+    grace: Duration::from_secs(30),
+    max_attempts: NonZeroU32::new(3).unwrap(),
+};
+
+fn run() -> v1::RunSpec {
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: 2 });
+    let step = v1::StepSpec {
+        input: Some(DigestFunction::Blake3.digest(b"x").into()),
+        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        ..Default::default()
+    };
+    v1::RunSpec { steps: vec![step], ..Default::default() }
+}
+
+#[test]
+fn what_is_left_open_is_filled_in() {
+    let parsed = parse_run(&run(), &DEFAULTS).unwrap();
+    let step = &parsed.steps[0];
+    assert_eq!(step.timeouts, Timeouts { hard: DEFAULTS.hard, io: None, grace: DEFAULTS.grace });
+    assert_eq!((step.expiration, step.max_attempts.get()), (DEFAULTS.expiration, 3));
+    assert_eq!(parsed.shards(), 2);
+    assert_eq!(parse_run(&run_to_wire(&parsed), &DEFAULTS).unwrap(), parsed, "the wire form round-trips");
+}
+
+#[test]
+fn a_grace_of_zero_is_not_the_default() {
+    let mut wire = run();
+    wire.steps[0].timeouts =
+        Some(v1::Timeouts { grace: Some(to_wire(Duration::ZERO)), ..Default::default() });
+    assert_eq!(parse_run(&wire, &DEFAULTS).unwrap().steps[0].timeouts.grace, Duration::ZERO);
+}
+
+#[test]
+fn errors_name_the_field_and_the_remedy() {
+    type Change = fn(&mut v1::RunSpec);
+    type StepChange = fn(&mut v1::StepSpec);
+    let step = |change: StepChange| move |run: &mut v1::RunSpec| change(&mut run.steps[0]);
+    let refused = |change: &dyn Fn(&mut v1::RunSpec)| {
+        let mut wire = run();
+        change(&mut wire);
+        parse_run(&wire, &DEFAULTS).unwrap_err().to_string()
+    };
+    let of_run: [(Change, &str); 4] = [
+        (|run| run.steps.clear(), "steps: are missing"),
+        (|run| run.priority = 256, "priority: must be 0"),
+        (|run| run.tags.push("x".into()), "tags: `x` is not a tag: write key:value"),
+        (|run| run.name = "a\nb".into(), "name: contains control"),
+    ];
+    for (change, expected) in of_run {
+        let error = refused(&change);
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let of_step: [(StepChange, &str); 9] = [
+        (|step| step.input = None, "steps[0].input: is missing"),
+        (|step| step.input.as_mut().unwrap().hash.push('0'), "steps[0].input: "),
+        (|step| step.outputs.push("../x".into()), "steps[0].outputs: "),
+        (|step| step.fan_out = None, "steps[0].fan_out: is missing: ask for shards"),
+        (|step| step.max_attempts = 101, "steps[0].max_attempts: must be at most"),
+        (|step| step.command.push("a\0".into()), "steps[0].command: contains a NUL"),
+        (|step| step.environment.push(variable_to_wire("A=", "")), "steps[0].environment: `A=`"),
+        (|step| step.requirements.push(v1::Requirement::default()), "steps[0].requirements: "),
+        (
+            |step| step.expiration = Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+            "steps[0].expiration: must not be negative",
+        ),
+    ];
+    for (change, expected) in of_step {
+        let error = refused(&step(change));
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn too_many_shards_and_too_large_steps_are_refused() {
+    let mut wire = run();
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: limits::MAX_SHARDS_PER_RUN });
+    wire.steps[0].fan_out = Some(v1::FanOut { policy: Some(policy) });
+    assert!(parse_run(&wire, &DEFAULTS).is_ok());
+    wire.steps.push(run().steps.remove(0));
+    assert!(parse_run(&wire, &DEFAULTS).unwrap_err().to_string().contains("is the most"));
+
+    let mut wire = run();
+    assert!(check_sizes(&wire).is_ok());
+    wire.steps[0].extra_args = vec!["x".repeat(LARGEST_STEP)];
+    assert!(check_sizes(&wire).unwrap_err().to_string().starts_with("steps[0]: takes more than"));
+}

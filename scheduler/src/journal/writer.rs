@@ -1,0 +1,128 @@
+//! Group commit: one thread writes and syncs for everybody.
+
+use super::{error::JournalError, output::Chunk, store::Store};
+use crate::metrics::Metrics;
+use runtime::Clock;
+use std::{fmt, sync::Arc};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+
+/// Batches that wait for the disk. The shell waits when there are more.
+const QUEUE: usize = 1024;
+
+/// A group stops growing at this many bytes.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// What is told once its batch is durable.
+pub(crate) type Release = Box<dyn FnOnce() + Send>;
+
+/// What one decision leaves to do.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Encoded records.
+    pub(crate) records: Vec<Vec<u8>>,
+    pub(crate) output: Vec<Chunk>,
+    /// Run in order when all before them and all of the above is durable; dropped when it cannot be made so.
+    pub(crate) releases: Vec<Release>,
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, output, releases } = self;
+        write!(f, "Batch({} records, {} chunks, {} releases)", records.len(), output.len(), releases.len())
+    }
+}
+
+impl Batch {
+    /// Tells something when the batch is durable.
+    pub(crate) fn release(&mut self, release: impl FnOnce() + Send + 'static) {
+        self.releases.push(Box::new(release));
+    }
+
+    fn bytes(&self) -> usize {
+        let records: usize = self.records.iter().map(Vec::len).sum();
+        let output: usize = self.output.iter().map(|chunk| chunk.bytes.len()).sum();
+        records + output
+    }
+}
+
+/// The thread, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    batches: mpsc::Sender<Batch>,
+    thread: JoinSet<Result<(), JournalError>>,
+}
+
+impl Writer {
+    /// Goes on after record number `last`.
+    pub(crate) fn start(store: Arc<Store>, last: u64, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        let (batches, queue) = mpsc::channel(QUEUE);
+        let mut thread = JoinSet::new();
+        thread.spawn_blocking(move || write_all(&store, last, queue, &*clock, &metrics));
+        Self { batches, thread }
+    }
+
+    /// Takes a batch in, waiting while too many are under way. Batches of a writer that has failed are dropped, and
+    /// [`Self::failed`] says why.
+    pub(crate) async fn append(&self, batch: Batch) {
+        // An error means that the writer has failed.
+        let _ = self.batches.send(batch).await;
+    }
+
+    /// Ends only when the journal can no longer be written.
+    pub(crate) async fn failed(&mut self) -> JournalError {
+        ended(self.thread.join_next().await)
+    }
+
+    /// Writes what was taken in, and ends the thread.
+    pub(crate) async fn finish(mut self) -> Result<(), JournalError> {
+        drop(self.batches);
+        match self.thread.join_next().await {
+            Some(Ok(result)) => result,
+            other => Err(ended(other)),
+        }
+    }
+}
+
+fn ended(thread: Option<Result<Result<(), JournalError>, JoinError>>) -> JournalError {
+    match thread {
+        Some(Ok(Err(error))) => error,
+        other => {
+            let reason = format!("its writer has stopped: {other:?}");
+            JournalError::Store { dir: std::path::PathBuf::new(), reason }
+        }
+    }
+}
+
+fn write_all(
+    store: &Store,
+    mut last: u64,
+    mut queue: mpsc::Receiver<Batch>,
+    clock: &dyn Clock,
+    metrics: &Metrics,
+) -> Result<(), JournalError> {
+    while let Some(first) = queue.blocking_recv() {
+        let mut bytes = first.bytes();
+        let mut group = vec![first];
+        while bytes < GROUP_BYTES
+            && let Ok(batch) = queue.try_recv()
+        {
+            bytes += batch.bytes();
+            group.push(batch);
+        }
+        if bytes > 0 {
+            let started = clock.elapsed();
+            let records = group.iter().flat_map(|batch| &batch.records).map(Vec::as_slice);
+            let output = group.iter().flat_map(|batch| &batch.output);
+            store.write(last + 1, records, output)?;
+            last += group.iter().map(|batch| batch.records.len() as u64).sum::<u64>();
+            metrics.journal_sync.observe((clock.elapsed() - started).as_secs_f64());
+        }
+        for release in group.into_iter().flat_map(|batch| batch.releases) {
+            release();
+        }
+    }
+    Ok(())
+}

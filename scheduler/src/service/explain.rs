@@ -1,0 +1,45 @@
+//! Why shards are pending.
+
+use super::{Service, status};
+use crate::{
+    queue::{Obstacle, StepExplanation, Subject},
+    wire::field::InField,
+};
+use proto::{BotId, v1};
+use tonic::Status;
+
+pub(super) async fn explain(
+    service: &Service,
+    request: &v1::ExplainRequest,
+) -> Result<v1::ExplainResponse, Status> {
+    let id = request.id.as_str();
+    let subject = if id.contains('/') {
+        Subject::Shard(id.parse().in_field("id")?)
+    } else {
+        Subject::Run(id.parse().in_field("id")?)
+    };
+    let explained = service.shell.read(move |queue, now| queue.explain(subject, now)).await?;
+    let steps = explained.map_err(|refusal| status::of_refusal(&refusal))?;
+    Ok(v1::ExplainResponse { steps: steps.iter().map(to_wire).collect() })
+}
+
+fn to_wire(step: &StepExplanation) -> v1::StepExplanation {
+    v1::StepExplanation {
+        step: step.step,
+        pending_shards: step.pending.clone(),
+        ahead: u32::try_from(step.ahead).unwrap_or(u32::MAX),
+        busy_bots: ids(&step.busy),
+        free_bots: ids(&step.free),
+        obstacles: step.obstacles.iter().map(obstacle).collect(),
+        expires: Some(step.expires.into()),
+        summary: step.to_string(),
+    }
+}
+
+fn obstacle(obstacle: &Obstacle) -> v1::Obstacle {
+    v1::Obstacle { criterion: obstacle.criterion.clone(), bots: ids(&obstacle.bots) }
+}
+
+fn ids(bots: &[BotId]) -> Vec<String> {
+    bots.iter().map(ToString::to_string).collect()
+}

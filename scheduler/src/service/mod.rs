@@ -1,0 +1,95 @@
+//! The scheduler as clients and bots call it: one file for each verb. Each parses its request, asks the shell, and maps
+//! the answer; none decides anything.
+
+mod cancel;
+mod explain;
+mod get;
+mod list;
+mod list_bots;
+mod read_output;
+mod status;
+mod synchronize;
+mod trigger;
+mod watch;
+
+use crate::{shell::Handle, wire::spec::Defaults};
+use futures::stream::BoxStream;
+use proto::v1;
+use tonic::{Request, Response, Status};
+
+/// Both services over one shell.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    shell: Handle,
+    defaults: Defaults,
+}
+
+impl Service {
+    /// What steps leave open is filled in from `defaults`.
+    pub(crate) fn new(shell: Handle, defaults: Defaults) -> Self {
+        Self { shell, defaults }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::swarm_server::Swarm for Service {
+    type WatchStream = BoxStream<'static, Result<v1::WatchResponse, Status>>;
+    type ReadOutputStream = BoxStream<'static, Result<v1::ReadOutputResponse, Status>>;
+
+    async fn trigger(
+        &self,
+        request: Request<v1::TriggerRequest>,
+    ) -> Result<Response<v1::TriggerResponse>, Status> {
+        trigger::trigger(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        watch::watch(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        get::get(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        list::list(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        cancel::cancel(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        explain::explain(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn read_output(
+        &self,
+        request: Request<v1::ReadOutputRequest>,
+    ) -> Result<Response<Self::ReadOutputStream>, Status> {
+        read_output::read_output(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_bots(
+        &self,
+        request: Request<v1::ListBotsRequest>,
+    ) -> Result<Response<v1::ListBotsResponse>, Status> {
+        list_bots::list_bots(self, &request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl v1::bots_server::Bots for Service {
+    async fn synchronize(
+        &self,
+        request: Request<v1::SynchronizeRequest>,
+    ) -> Result<Response<v1::SynchronizeResponse>, Status> {
+        synchronize::synchronize(self, request.into_inner()).await.map(Response::new)
+    }
+}

@@ -1,0 +1,138 @@
+//! A run as it is, then what changes, until it has ended.
+
+use super::Service;
+use crate::{
+    queue::{Queue, Run},
+    shell::{CallError, Handle, Update, Updates},
+    wire::{field::InField, run},
+};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use proto::{RunId, ShardId, v1};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tonic::Status;
+use v1::watch_response::{Changes, Update as Wire};
+
+/// A snapshot with more shards goes out in several messages, the later ones as changes.
+const SHARDS_PER_MESSAGE: usize = 5000;
+
+/// Decisions that are told in one message when the watcher is behind.
+const MOST_MERGED: usize = 1000;
+
+pub(super) async fn watch(
+    service: &Service,
+    request: &v1::WatchRequest,
+) -> Result<BoxStream<'static, Result<v1::WatchResponse, Status>>, Status> {
+    let run: RunId = request.run_id.parse().in_field("run_id")?;
+    let watcher = Watcher::open(service.shell.clone(), run).await?;
+    let next = async |mut watcher: Watcher| {
+        let message = watcher.next().await?;
+        Some((message, watcher))
+    };
+    Ok(stream::unfold(watcher, next).boxed())
+}
+
+struct Watcher {
+    shell: Handle,
+    run: RunId,
+    updates: Updates,
+    /// To be sent before anything else.
+    ready: VecDeque<Wire>,
+    ended: bool,
+}
+
+impl Watcher {
+    async fn open(shell: Handle, run: RunId) -> Result<Self, CallError> {
+        let (snapshot, updates) = shell.watch(run, look).await?;
+        let ended = snapshot.ended.is_some();
+        Ok(Self { shell, run, updates, ready: messages(snapshot), ended })
+    }
+
+    async fn next(&mut self) -> Option<Result<v1::WatchResponse, Status>> {
+        loop {
+            if let Some(update) = self.ready.pop_front() {
+                return Some(Ok(v1::WatchResponse { update: Some(update) }));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(status) = self.wait().await {
+                self.ended = true;
+                return Some(Err(status));
+            }
+        }
+    }
+
+    /// Waits for something to be ready.
+    async fn wait(&mut self) -> Result<(), Status> {
+        let mut merged = match self.updates.recv().await {
+            Ok(update) => Merged::new(&update),
+            Err(RecvError::Lagged(_)) => return self.start_over().await,
+            Err(RecvError::Closed) => {
+                return Err(Status::unavailable("the scheduler is stopping: watch again"));
+            }
+        };
+        for _ in 0..MOST_MERGED {
+            match self.updates.try_recv() {
+                Ok(update) => merged.add(&update),
+                Err(TryRecvError::Lagged(_)) => return self.start_over().await,
+                // Should it be closed, the next wait says so, unless the run has ended.
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        self.ended = merged.changes.ended.is_some();
+        self.ready.push_back(Wire::Changes(merged.finish()));
+        Ok(())
+    }
+
+    /// Too far behind to be told each change: everything, once more.
+    async fn start_over(&mut self) -> Result<(), Status> {
+        *self = Self::open(self.shell.clone(), self.run).await?;
+        Ok(())
+    }
+}
+
+fn look(queue: &Queue, run: &Run) -> v1::Run {
+    run::run(queue, run)
+}
+
+fn messages(mut run: v1::Run) -> VecDeque<Wire> {
+    let mut rest = run.shards.split_off(run.shards.len().min(SHARDS_PER_MESSAGE));
+    let (state, ended) = (run.state, run.ended);
+    let mut messages = VecDeque::from([Wire::Run(run)]);
+    while !rest.is_empty() {
+        let later = rest.split_off(rest.len().min(SHARDS_PER_MESSAGE));
+        messages.push_back(Wire::Changes(Changes { state, ended, shards: rest }));
+        rest = later;
+    }
+    messages
+}
+
+/// Several updates as one: the last word on each shard.
+struct Merged {
+    changes: Changes,
+    shards: BTreeMap<ShardId, v1::Shard>,
+}
+
+impl Merged {
+    fn new(update: &Arc<Update>) -> Self {
+        let mut merged = Self { changes: Changes::default(), shards: BTreeMap::new() };
+        merged.add(update);
+        merged
+    }
+
+    fn add(&mut self, update: &Arc<Update>) {
+        self.changes.state = run::run_state(update.state).into();
+        self.changes.ended = update.ended.map(Into::into);
+        for view in &update.shards {
+            self.shards.insert(view.id, run::shard(view.id, &view.shard, view.live_output));
+        }
+    }
+
+    fn finish(self) -> Changes {
+        Changes { shards: self.shards.into_values().collect(), ..self.changes }
+    }
+}

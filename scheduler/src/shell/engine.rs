@@ -1,0 +1,271 @@
+//! The queue with everything that its decisions set in motion. Lives as long as its journal can be written.
+
+use super::{
+    handle::{CallError, Canceled, Command, Reply, Triggered},
+    monotonic::Monotonic,
+    parked::ParkedSet,
+    supervisor::Settings,
+    tails::{Tail, Tails},
+    watchers::Watchers,
+};
+use crate::{
+    journal::{AttemptKey, Batch, JournalError, Store, Writer},
+    metrics::Metrics,
+    queue::{CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, RunSpec, Transition},
+    wire::record::encode,
+};
+use proto::{RequestId, RunId, Timestamp};
+use runtime::{Clock, Entropy};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// The gauges are read off the queue this often while something is pending, and bots that wait ask again.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// One engine for each time that the journal is opened.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) queue: Queue,
+    pub(super) writer: Writer,
+    pub(super) parked: ParkedSet,
+    pub(super) tails: Tails,
+    pub(super) time: Monotonic,
+    /// Nobody is to wait any more.
+    pub(super) stopping: bool,
+    pub(super) lease_ttl: Duration,
+    store: Arc<Store>,
+    watchers: Watchers,
+    entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
+    next_pulse: Timestamp,
+}
+
+impl Engine {
+    /// Opens the journal and replays it.
+    pub(super) fn open(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        metrics: Metrics,
+    ) -> Result<Self, JournalError> {
+        let store = Arc::new(Store::open(&settings.data)?);
+        let mut queue = Queue::new(settings.tuning);
+        let last = store.replay(|record| queue.replay(&record))?;
+        let time = Monotonic::new(Arc::clone(&clock));
+        queue.resume(time.now());
+        let live: Vec<_> = queue.leases().collect();
+        for (token, shard) in live {
+            let number = queue.shard(shard).and_then(|shard| Some(shard.live()?.number));
+            let attempt = AttemptKey { shard, attempt: number.unwrap_or(0) };
+            queue.set_output_size(token, store.output_size(&attempt)?);
+        }
+        tracing::info!(
+            records = last,
+            pending = queue.pending(),
+            running = queue.running(),
+            "journal opened"
+        );
+        let writer = Writer::start(Arc::clone(&store), last, clock, metrics.clone());
+        Ok(Self {
+            queue,
+            writer,
+            parked: ParkedSet::default(),
+            tails: Tails::default(),
+            next_pulse: time.now(),
+            time,
+            stopping: false,
+            lease_ttl: settings.tuning.lease_ttl,
+            store,
+            watchers: Watchers::default(),
+            entropy,
+            metrics,
+        })
+    }
+
+    /// Does what it is asked to do and what follows from it.
+    pub(super) async fn handle(&mut self, command: Command) {
+        let mut batch = Batch::default();
+        let now = self.time.now();
+        match command {
+            Command::Trigger { request, spec, reply } => self.trigger(request, spec, now, reply, &mut batch),
+            Command::Synchronize { report, reply } => self.synchronize(report, now, reply, &mut batch),
+            Command::Cancel { run, mode, reply } => self.cancel(run, mode, now, reply, &mut batch),
+            Command::Read(reading) => batch.releases.push(reading(&self.queue, now)),
+            Command::Watch { run, look } => {
+                let found = self.queue.run(run).ok_or(Refusal::UnknownRun { run });
+                let found = found.map(|found| (&self.queue, found, self.watchers.subscribe(found)));
+                batch.releases.push(look(found));
+            }
+            Command::Tail { attempt, reply } => {
+                let state = self.tails.subscribe(&self.queue, attempt);
+                let tail = state.map(|state| Tail { store: Arc::clone(&self.store), state });
+                batch.release(move || drop(reply.send(Ok(tail))));
+            }
+        }
+        self.writer.append(batch).await;
+        if self.stopping {
+            self.end_streams();
+        }
+    }
+
+    /// Does what is due.
+    pub(super) async fn pulse(&mut self) {
+        let mut batch = Batch::default();
+        let now = self.time.now();
+        if self.queue.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let ticked = self.decide(Event::Tick, now, &mut batch);
+            debug_assert!(ticked.is_ok(), "time cannot be refused");
+        }
+        while let Some(parked) = self.parked.take_due(now) {
+            self.answer(parked, &mut batch);
+        }
+        if self.next_pulse <= now {
+            self.next_pulse = now + PULSE;
+            self.metrics.gauge(&self.queue, now);
+            // A bot may by now have what was left to others for a while.
+            self.offer(now, &mut batch);
+        }
+        self.writer.append(batch).await;
+    }
+
+    /// When something is due.
+    pub(super) fn next_deadline(&self) -> Timestamp {
+        let deadlines = [self.queue.next_deadline(), self.parked.next_end(), Some(self.next_pulse)];
+        deadlines.into_iter().flatten().min().unwrap_or(self.next_pulse)
+    }
+
+    /// Ends every wait, and from now on nobody waits.
+    pub(super) async fn stop_waiting(&mut self) {
+        self.stopping = true;
+        let mut batch = Batch::default();
+        while let Some(parked) = self.parked.take_any() {
+            self.answer(parked, &mut batch);
+        }
+        self.writer.append(batch).await;
+        self.end_streams();
+    }
+
+    /// Leaves what is under way to be written. Everything else is dropped, so that the journal can be opened again.
+    pub(super) fn into_writer(self) -> Writer {
+        self.writer
+    }
+
+    fn end_streams(&mut self) {
+        self.watchers.clear();
+        self.tails.clear();
+    }
+
+    fn trigger(
+        &mut self,
+        request: RequestId,
+        spec: RunSpec,
+        now: Timestamp,
+        reply: Reply<Triggered>,
+        batch: &mut Batch,
+    ) {
+        let known = self.queue.run_of(&request).is_some();
+        let event =
+            Event::Trigger { run: self.new_run_id(now), request: request.clone(), spec: Arc::new(spec) };
+        let made = self.decide(event, now, batch).map_err(CallError::from).and_then(|()| {
+            let missing = || CallError::Unavailable { reason: "the run is gone".into() };
+            let run = self.queue.run_of(&request).ok_or_else(missing)?;
+            Ok(Triggered { run: run.id, created: !known, shards: run.spec.shards() })
+        });
+        batch.release(move || drop(reply.send(made)));
+    }
+
+    fn new_run_id(&self, now: Timestamp) -> RunId {
+        loop {
+            // The upper bits of a generator are its best.
+            let random = u32::try_from(self.entropy.next() >> 32).unwrap_or_default();
+            let id = RunId::new(now, random);
+            if self.queue.run(id).is_none() {
+                return id;
+            }
+        }
+    }
+
+    fn cancel(
+        &mut self,
+        run: RunId,
+        mode: CancelMode,
+        now: Timestamp,
+        reply: Reply<Canceled>,
+        batch: &mut Batch,
+    ) {
+        let canceled = self.apply(Event::Cancel { run, mode }, now, batch).map(|decided| {
+            let count = |wanted: fn(&Transition) -> bool| {
+                let made = decided.records.iter().filter(|record| wanted(&record.transition)).count();
+                u32::try_from(made).unwrap_or(u32::MAX)
+            };
+            let canceled =
+                count(|made| matches!(made, Transition::ShardEnded { ending: Ending::Canceled, .. }));
+            let killing = count(|made| matches!(made, Transition::KillRequested { .. }));
+            self.follow_up(decided.effects, now, batch);
+            Canceled { canceled, killing }
+        });
+        batch.release(move || drop(reply.send(canceled.map_err(CallError::from))));
+    }
+
+    /// Applies an event and does what follows from it.
+    pub(super) fn decide(&mut self, event: Event, now: Timestamp, batch: &mut Batch) -> Result<(), Refusal> {
+        let decided = self.apply(event, now, batch)?;
+        self.follow_up(decided.effects, now, batch);
+        Ok(())
+    }
+
+    /// Applies an event, journals its records and tells those who follow.
+    pub(super) fn apply(
+        &mut self,
+        event: Event,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Decided, Refusal> {
+        let decided = self.queue.apply(event, now)?;
+        for record in &decided.records {
+            self.metrics.count(record, &self.queue);
+            batch.records.push(encode(record));
+        }
+        for (watchers, update) in self.watchers.publish(&decided, &self.queue) {
+            // An error means that nobody watches any more.
+            batch.release(move || drop(watchers.send(update)));
+        }
+        for ended in self.tails.ended(&decided, &self.queue) {
+            batch.release(ended);
+        }
+        Ok(decided)
+    }
+
+    pub(super) fn follow_up(&mut self, effects: BTreeSet<Effect>, now: Timestamp, batch: &mut Batch) {
+        for effect in effects {
+            match effect {
+                Effect::Offer => self.offer(now, batch),
+                Effect::Wake(bot) => {
+                    if let Some(parked) = self.parked.take(&bot) {
+                        self.answer(parked, batch);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the bots that wait ask for work, the longest waiting first, as long as there is any.
+    fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
+        let mut last = 0;
+        while self.queue.pending() > 0
+            && let Some((ticket, parked)) = self.parked.after(last)
+        {
+            last = ticket;
+            let (bot, session) = (parked.bot.clone(), parked.session.clone());
+            if parked.reply.is_closed() {
+                self.parked.take(&bot);
+                continue;
+            }
+            let asked = self.apply(Event::Ask { bot: bot.clone(), session }, now, batch);
+            if asked.is_ok_and(|decided| !decided.records.is_empty())
+                && let Some(parked) = self.parked.take(&bot)
+            {
+                self.answer(parked, batch);
+            }
+        }
+    }
+}

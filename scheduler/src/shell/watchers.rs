@@ -1,0 +1,86 @@
+//! Those who follow runs.
+
+use crate::queue::{Decided, Queue, Run, RunState, Shard};
+use proto::{RunId, ShardId, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::sync::broadcast;
+
+/// Updates that a watcher may be behind before it gets a fresh snapshot instead.
+const BACKLOG: usize = 256;
+
+/// A shard as it was at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardView {
+    pub(crate) id: ShardId,
+    pub(crate) shard: Shard,
+    /// Bytes of output of its running attempt.
+    pub(crate) live_output: u64,
+}
+
+/// What changed in a run by one decision.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) state: RunState,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) shards: Vec<ShardView>,
+}
+
+/// Runs that somebody follows.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    runs: BTreeMap<RunId, broadcast::Sender<Arc<Update>>>,
+}
+
+/// An update that is to be told.
+pub(super) type Publication = (broadcast::Sender<Arc<Update>>, Arc<Update>);
+
+impl Watchers {
+    /// Starts to follow a run. Changes that are not yet told may be older than what a snapshot of now shows: whoever
+    /// takes one resubscribes when it is told.
+    pub(super) fn subscribe(&mut self, run: &Run) -> broadcast::Receiver<Arc<Update>> {
+        if run.ended.is_some() {
+            return broadcast::Sender::new(1).subscribe();
+        }
+        self.runs.entry(run.id).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
+    }
+
+    /// What a decision means to those who follow.
+    pub(super) fn publish(&mut self, decided: &Decided, queue: &Queue) -> Vec<Publication> {
+        let mut changed: BTreeMap<RunId, BTreeSet<ShardId>> = BTreeMap::new();
+        for record in &decided.records {
+            let run = record.transition.run();
+            if self.runs.contains_key(&run) {
+                changed.entry(run).or_default().extend(record.transition.shard());
+            }
+        }
+        changed
+            .into_iter()
+            .filter_map(|(run, shards)| self.publish_run(queue.run(run)?, &shards, queue))
+            .collect()
+    }
+
+    fn publish_run(&mut self, run: &Run, shards: &BTreeSet<ShardId>, queue: &Queue) -> Option<Publication> {
+        let sender = self.runs.get(&run.id)?.clone();
+        if sender.receiver_count() == 0 {
+            self.runs.remove(&run.id);
+            return None;
+        }
+        if run.ended.is_some() {
+            self.runs.remove(&run.id);
+        }
+        let view = |id: &ShardId| {
+            let shard = run.shard(*id)?;
+            Some(ShardView { id: *id, shard: shard.clone(), live_output: queue.live_output(shard) })
+        };
+        let shards = shards.iter().filter_map(view).collect();
+        Some((sender, Arc::new(Update { state: run.state(), ended: run.ended, shards })))
+    }
+
+    /// Ends everybody's stream.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+    }
+}
