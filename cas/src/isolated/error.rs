@@ -16,7 +16,7 @@ pub enum IsolatedError {
         limit: u64,
     },
     /// Not JSON, or JSON of another shape. The cause names the key and the place.
-    #[error("not a valid .isolated file: {0}")]
+    #[error("not a valid .isolated file")]
     Syntax(#[source] serde_json::Error),
     /// A key whose value makes no sense.
     #[error("`{key}` is refused: {reason}")]
