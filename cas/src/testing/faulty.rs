@@ -69,10 +69,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         let source = self.inner.read(digest, range).await?;
         let Some(rest) = (self.cut)() else { return Ok(source) };
         let cut = stream::try_unfold((source, rest), async |(mut source, rest)| {
-            let Some(chunk) = source.next().await.transpose()? else { return Ok(None) };
             if rest == 0 {
                 return Err(Error::Unavailable { reason: "cut by a test".into() });
             }
+            let Some(chunk) = source.next().await.transpose()? else { return Ok(None) };
             let kept = chunk.slice(..chunk.len().min(usize::try_from(rest).unwrap_or(usize::MAX)));
             let rest = rest - kept.len() as u64;
             Ok(Some((kept, (source, rest))))

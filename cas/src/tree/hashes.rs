@@ -54,7 +54,7 @@ impl Stamp {
     }
 
     /// Whether any later change shows in the times, given that the file was read after `now`.
-    fn is_settled(&self, now: i128) -> bool {
+    pub(super) fn is_settled(&self, now: i128) -> bool {
         let coarse = self.mtime % 1_000_000_000 == 0;
         self.mtime.max(self.ctime) + if coarse { SETTLED_COARSE } else { SETTLED } < now
     }

@@ -103,7 +103,10 @@ impl Walk<'_> {
             let physical = self.physical(&place);
             let file_type = match fs::symlink_metadata(&physical) {
                 Ok(metadata) => metadata.file_type(),
-                Err(error) => return self.broken(missing(&physical, error)),
+                Err(error) => {
+                    place.extend(rest.into_iter().rev());
+                    return self.broken(missing(&self.physical(&place), error));
+                }
             };
             if file_type.is_symlink() && self.options.symlinks == Symlinks::Keep {
                 rest.reverse();

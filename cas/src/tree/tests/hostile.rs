@@ -1,0 +1,138 @@
+//! Manifests that mean harm, and tasks that do.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What [`fetch`] would give for a manifest that no parser has seen.
+async fn unparsed(cache: &DiskCache, files: BTreeMap<RelPath, Entry>) -> Fetched {
+    let store = MemoryStore::new();
+    let empty = store_manifest(&store, &Isolated::new(FUNCTION)).await;
+    let mut fetched = fetch(&store, cache, empty, &Silent).await.unwrap();
+    fetched.isolated.files = files;
+    fetched
+}
+
+#[tokio::test]
+async fn a_hostile_manifest_is_refused_by_name() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let hash = FUNCTION.digest(b"x").hex();
+    let file = format!(r#"{{"h":"{hash}","s":1}}"#);
+    for files in [
+        format!(r#""../x":{file}"#),
+        format!(r#""/tmp/x":{file}"#),
+        r#""x":{"l":"/etc"}"#.to_owned(),
+        r#""x":{"l":"../out"}"#.to_owned(),
+        format!(r#""x":{{"l":"y"}},"x/z":{file}"#),
+    ] {
+        let text = format!(r#"{{"algo":"blake3","files":{{{files}}}}}"#);
+        let digest = store.put(FUNCTION, text.into()).await.unwrap();
+        let error = fetch(&store, cache, digest, &Silent).await.unwrap_err();
+        assert!(matches!(&error, Error::Manifest { digest: named, .. } if *named == digest), "{error:?}");
+        assert!(!error.is_transient());
+    }
+    let digest = store.put(FUNCTION, (&b"\x7fELF"[..]).into()).await.unwrap();
+    assert!(matches!(fetch(&store, cache, digest, &Silent).await, Err(Error::Manifest { .. })));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_empty_is_left_alone() {
+    let Cache { cache, .. } = &Cache::new();
+    let fetched = unparsed(cache, BTreeMap::new()).await;
+    let target = tree(&[("precious", b"1")]);
+    assert!(matches!(materialize(&fetched, cache, target.path()), Err(Error::Occupied { .. })));
+    let file = target.path().join("precious");
+    assert!(matches!(materialize(&fetched, cache, &file), Err(Error::Store(_))));
+    assert_eq!(fs::read(file).unwrap(), b"1");
+    materialize(&fetched, cache, &target.path().join("fresh/and/deep")).unwrap();
+}
+
+#[tokio::test]
+async fn a_task_cannot_reach_the_cache_through_its_inputs() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let digest = archive(&store, tree(&[("f", b"original")]).path()).await;
+    let fetched = fetch(&store, cache, digest, &Silent).await.unwrap();
+    for _ in 0..2 {
+        let target = tempfile::tempdir().unwrap();
+        materialize(&fetched, cache, target.path()).unwrap();
+        let file = target.path().join("f");
+        assert_eq!(fs::read(&file).unwrap(), b"original");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        fs::write(&file, b"replaced").unwrap();
+    }
+    assert_eq!(cache.read(FUNCTION.digest(b"original")).unwrap().unwrap(), &b"original"[..]);
+}
+
+#[tokio::test]
+async fn what_is_read_only_and_what_is_not_follows_the_manifest() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let root = tree(&[("d/f", b"1"), ("d/run", b"2")]);
+    fs::set_permissions(root.path().join("d/run"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut snapshot = everything(root.path());
+    let manifests = [ReadOnly::Writable, ReadOnly::Files, ReadOnly::FilesAndDirs].map(|read_only| {
+        let relative_cwd = Some(path("made/for/it"));
+        let files = snapshot.files.clone();
+        let isolated = Isolated { files, read_only, relative_cwd, ..Isolated::new(FUNCTION) };
+        snapshot.sources.add_bytes(FUNCTION, isolated.to_bytes().into())
+    });
+    upload(&store, &snapshot.sources, &Silent).await.unwrap();
+    let expected = [(0o640, 0o750, 0o755), (0o440, 0o550, 0o755), (0o440, 0o550, 0o555)];
+    for (digest, (file, run, dir)) in manifests.into_iter().zip(expected) {
+        let fetched = fetch(&store, cache, digest, &Silent).await.unwrap();
+        let target = tempfile::tempdir().unwrap();
+        materialize(&fetched, cache, target.path()).unwrap();
+        let below = |name: &str| mode(&target.path().join(name));
+        assert_eq!((below("d/f"), below("d/run"), below("d")), (file, run, dir));
+        assert_eq!(
+            (below("made/for/it"), mode(target.path()) & 0o222),
+            (dir, if dir == 0o555 { 0 } else { 0o200 })
+        );
+        for name in ["", "d", "made", "made/for", "made/for/it"] {
+            fs::set_permissions(target.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_went_missing_under_a_fetch_is_named() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let digest = archive(&store, tree(&[("f", b"1"), ("g", b"2")]).path()).await;
+    let fetched = fetch(&store, cache, digest, &Silent).await.unwrap();
+    let lost = FUNCTION.digest(b"2");
+    fs::remove_file(cache.path(lost)).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let error = materialize(&fetched, cache, target.path()).unwrap_err();
+    assert!(matches!(error, Error::Store(crate::Error::NotFound { digest }) if digest == lost));
+}
+
+fn any_files() -> impl Strategy<Value = BTreeMap<RelPath, Entry>> {
+    let entry = prop_oneof![
+        Just(Entry::File { digest: Digest::empty(FUNCTION), mode: Some(0o7777) }),
+        "(/|\\.\\./)?([ab.]{1,2}/){0,2}[ab]".prop_map(|target| Entry::Symlink { target }),
+    ];
+    proptest::collection::btree_map("[ab](/[ab]){0,3}".prop_map(|text| path(&text)), entry, 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn nothing_appears_outside_of_the_target(files in any_files()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let Cache { cache, .. } = &Cache::new();
+        let fetched = runtime.block_on(unparsed(cache, files.clone()));
+        let around = tree(&[("sentinel", b"1")]);
+        let target = around.path().join("target");
+        let outcome = materialize(&fetched, cache, &target);
+        let mut outside = contents(around.path());
+        outside.retain(|name, _| !name.starts_with("target"));
+        prop_assert_eq!(outside.into_keys().collect::<Vec<_>>(), [PathBuf::from("sentinel")]);
+        if outcome.is_ok() {
+            let made: Vec<PathBuf> = contents(&target).into_keys().collect();
+            let named: Vec<PathBuf> = files.keys().map(|path| path.as_path().to_owned()).collect();
+            prop_assert_eq!(made, named);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What is archived, and what is not.
+
+use super::*;
+use std::os::unix::net::UnixListener;
+
+fn inputs(paths: &[&str]) -> Vec<Input> {
+    paths.iter().map(|text| Input::Path(path(text))).collect()
+}
+
+#[test]
+fn only_what_was_asked_for_is_archived() {
+    let root = tree(&[("a", b"1"), ("b", b"2"), ("d/e/f", b"3"), ("d/g", b"4"), ("x/y", b"5")]);
+    let snapshot = take(root.path(), &inputs(&["a", "d", "d/g"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(names(&snapshot), ["a", "d/e/f", "d/g"]);
+    let digest = FUNCTION.digest(b"3");
+    assert_eq!(snapshot.files[&path("d/e/f")], Entry::File { digest, mode: Some(0o640) });
+    assert_eq!(snapshot.sources.len(), 3);
+    assert_eq!(snapshot.sources.bytes(), 3);
+}
+
+#[test]
+fn exclusion_works_inside_directories_only() {
+    let root = tree(&[("a.pyc", b"1"), ("d/b.pyc", b"2"), ("d/.git/c", b"3"), ("d/e", b"4")]);
+    let exclude = Exclude::new(|path| path.as_str().ends_with(".pyc") || path.file_name() == ".git");
+    let options = SnapshotOptions { exclude: Some(exclude), ..SnapshotOptions::default() };
+    let snapshot = take(root.path(), &inputs(&["a.pyc", "d"]), &options).unwrap();
+    assert_eq!(names(&snapshot), ["a.pyc", "d/e"]);
+}
+
+#[test]
+fn a_missing_input_is_named_or_skipped() {
+    let root = tree(&[("a", b"1")]);
+    symlink("nowhere", root.path().join("dangling")).unwrap();
+    for missing in ["b", "a/b", "d/e", "dangling"] {
+        let error = take(root.path(), &inputs(&["a", missing]), &SnapshotOptions::default()).unwrap_err();
+        assert!(
+            matches!(&error, Error::NoSuchInput { path } if path == &root.path().join(missing)),
+            "{error:?}"
+        );
+        let options = SnapshotOptions { broken: Broken::Skip, ..SnapshotOptions::default() };
+        let snapshot = take(root.path(), &inputs(&["a", missing]), &options).unwrap();
+        assert_eq!((names(&snapshot), &snapshot.skipped), (vec!["a"], &vec![root.path().join(missing)]));
+    }
+    let gone = take(Path::new("/no/such/root"), &[Input::Everything], &SnapshotOptions::default());
+    assert!(matches!(gone, Err(Error::NoSuchInput { .. })));
+}
+
+#[test]
+fn sockets_pipes_and_odd_names_are_refused_or_skipped() {
+    let root = tree(&[("a", b"1"), ("back\\slash", b"2")]);
+    let socket = UnixListener::bind(root.path().join("socket")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, root.path().join("pipe"), 0o600.into()).unwrap();
+    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-\xff-utf8");
+    fs::write(root.path().join(name), b"3").unwrap();
+    assert!(matches!(
+        take(root.path(), &[Input::Everything], &SnapshotOptions::default()),
+        Err(Error::Unusable { .. } | Error::Name { .. })
+    ));
+    let pipe = take(root.path(), &inputs(&["pipe"]), &SnapshotOptions::default()).unwrap_err();
+    assert!(pipe.to_string().contains("pipe: it is a device, socket or pipe"), "{pipe}");
+    let options = SnapshotOptions { broken: Broken::Skip, ..SnapshotOptions::default() };
+    let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
+    assert_eq!((names(&snapshot), snapshot.skipped.len()), (vec!["a"], 4));
+    drop(socket);
+}
+
+#[test]
+fn symlinks_inside_are_kept_with_what_they_point_to() {
+    let root = tree(&[("real/file", b"1"), ("real/other", b"2"), ("apart", b"3")]);
+    let links = root.path().join("links");
+    fs::create_dir(&links).unwrap();
+    symlink("../real/file", links.join("relative")).unwrap();
+    symlink(root.path().join("apart"), links.join("absolute")).unwrap();
+    symlink("relative", links.join("twice")).unwrap();
+    symlink("../real", links.join("dir")).unwrap();
+    symlink("..", links.join("up")).unwrap();
+    let link = |target: &str| Entry::Symlink { target: target.into() };
+    let single = take(root.path(), &inputs(&["links/twice"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(names(&single), ["links/relative", "links/twice", "real/file"]);
+    // A file is asked for through a link to its directory: both are recorded where they really are.
+    let through = take(root.path(), &inputs(&["links/dir/other"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(names(&through), ["links/dir", "real/other"]);
+    let all = take(root.path(), &inputs(&["links"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(
+        names(&all),
+        [
+            "apart",
+            "links/absolute",
+            "links/dir",
+            "links/relative",
+            "links/twice",
+            "links/up",
+            "real/file",
+            "real/other"
+        ]
+    );
+    assert_eq!(all.files[&path("links/relative")], link("../real/file"));
+    assert_eq!(all.files[&path("links/absolute")], link("../apart"));
+    let isolated = Isolated { files: all.files, ..Isolated::new(FUNCTION) };
+    assert!(Isolated::parse(&isolated.to_bytes()).is_ok(), "what is archived is accepted");
+}
+
+#[test]
+fn symlinks_that_lead_out_are_followed() {
+    let outside = tree(&[("file", b"out"), ("dir/deep", b"deep")]);
+    symlink("deep", outside.path().join("dir/sibling")).unwrap();
+    let root = tree(&[("in", b"1")]);
+    symlink(outside.path().join("file"), root.path().join("file")).unwrap();
+    symlink(outside.path().join("dir"), root.path().join("dir")).unwrap();
+    let snapshot = everything(root.path());
+    assert_eq!(names(&snapshot), ["dir/deep", "dir/sibling", "file", "in"]);
+    let digest = FUNCTION.digest(b"out");
+    assert_eq!(snapshot.files[&path("file")], Entry::File { digest, mode: Some(0o640) });
+}
+
+#[test]
+fn symlinks_are_files_where_that_is_asked_for() {
+    let root = tree(&[("real/file", b"1")]);
+    symlink("real", root.path().join("dir")).unwrap();
+    symlink("real/file", root.path().join("file")).unwrap();
+    let options = SnapshotOptions { symlinks: Symlinks::Follow, ..SnapshotOptions::default() };
+    let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
+    assert_eq!(names(&snapshot), ["dir/file", "file", "real/file"]);
+    assert!(snapshot.files.values().all(|entry| matches!(entry, Entry::File { .. })));
+}
+
+#[test]
+fn symlinks_that_go_round_end() {
+    let root = tree(&[("a", b"1")]);
+    symlink("loop", root.path().join("loop")).unwrap();
+    let error = take(root.path(), &inputs(&["loop"]), &SnapshotOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("leads back to itself"), "{error}");
+    let outside = tree(&[("dir/b", b"1")]);
+    for name in ["one", "two", "three"] {
+        symlink(outside.path(), outside.path().join("dir").join(name)).unwrap();
+    }
+    let root = tree(&[]);
+    symlink(outside.path(), root.path().join("out")).unwrap();
+    let error = take(root.path(), &[Input::Everything], &SnapshotOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("lead back to itself"), "{error}");
+}
+
+#[test]
+fn modes_are_reduced_to_what_a_manifest_keeps() {
+    let root = tree(&[("f", b"1")]);
+    let file = root.path().join("f");
+    for (given, kept, read_only) in [
+        (0o644, 0o640, 0o440),
+        (0o755, 0o750, 0o550),
+        (0o777, 0o750, 0o550),
+        (0o600, 0o600, 0o400),
+        (0o711, 0o700, 0o500),
+        (0o450, 0o440, 0o440),
+        (0o4755, 0o750, 0o550),
+    ] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(given)).unwrap();
+        let of = |read_only| {
+            let options = SnapshotOptions { read_only, ..SnapshotOptions::default() };
+            match take(root.path(), &[Input::Everything], &options).unwrap().files[&path("f")] {
+                Entry::File { mode, .. } => mode.unwrap(),
+                Entry::Symlink { .. } => panic!("it is a file"),
+            }
+        };
+        assert_eq!((of(ReadOnly::Writable), of(ReadOnly::Files)), (kept, read_only), "{given:o}");
+    }
+}
+
+#[test]
+fn unchanged_files_are_not_read_again() {
+    let root = tree(&[("f", b"one")]);
+    let file = root.path().join("f");
+    settle(&file);
+    let dir = tempfile::tempdir().unwrap();
+    let digest = |hashes: &HashCache| {
+        let options = SnapshotOptions::default();
+        let snapshot = snapshot(root.path(), &[Input::Everything], &options, hashes, &Silent).unwrap();
+        snapshot.files[&path("f")].digest().unwrap()
+    };
+    let hashes = HashCache::open(dir.path(), root.path());
+    assert_eq!(digest(&hashes), FUNCTION.digest(b"one"));
+    // Its ctime is of this moment, so that nothing is remembered until it has grown old enough.
+    wait_until_old(&file, &hashes);
+    assert_eq!(digest(&hashes), FUNCTION.digest(b"one"));
+    let reopened = HashCache::open(dir.path(), root.path());
+    let stamp = hashes::Stamp::of(&fs::metadata(&file).unwrap());
+    assert_eq!(reopened.get(&file, FUNCTION, stamp), Some(FUNCTION.digest(b"one")));
+    assert_eq!(reopened.get(&file, DigestFunction::Sha1, stamp), None, "each function has its own");
+    fs::write(&file, b"two").unwrap();
+    settle(&file);
+    assert_eq!(digest(&reopened), FUNCTION.digest(b"two"), "same size, same mtime, other bytes");
+}
+
+/// Waits until the times of the file are old enough for its digest to be remembered.
+fn wait_until_old(file: &Path, hashes: &HashCache) {
+    let stamp = hashes::Stamp::of(&fs::metadata(file).unwrap());
+    while !stamp.is_settled(hashes.now()) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_file_that_was_just_written_is_not_remembered() {
+    let root = tree(&[("f", b"one")]);
+    let dir = tempfile::tempdir().unwrap();
+    let hashes = HashCache::open(dir.path(), root.path());
+    let file = root.path().join("f");
+    let stamp = hashes::Stamp::of(&fs::metadata(&file).unwrap());
+    hashes.put(hashes.now(), [(file.clone(), stamp, FUNCTION.digest(b"one"))]);
+    assert_eq!(hashes.get(&file, FUNCTION, stamp), None);
+}
+
+#[test]
+fn a_damaged_or_foreign_hash_file_counts_as_empty() {
+    let root = tree(&[("f", b"one"), ("g", b"two")]);
+    let dir = tempfile::tempdir().unwrap();
+    let hashes = HashCache::open(dir.path(), root.path());
+    let files: Vec<PathBuf> = ["f", "g"].iter().map(|name| root.path().join(name)).collect();
+    let stamp = |file: &PathBuf| hashes::Stamp::of(&fs::metadata(file).unwrap());
+    let digest = FUNCTION.digest(b"any");
+    hashes.put(i128::MAX, files.iter().map(|file| (file.clone(), stamp(file), digest)));
+    hashes.save().unwrap();
+    let saved = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&saved).unwrap();
+    let known = || {
+        let hashes = HashCache::open(dir.path(), root.path());
+        files.iter().filter(|file| hashes.get(file, FUNCTION, stamp(file)).is_some()).count()
+    };
+    assert_eq!(known(), 2);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&saved, &bad).unwrap();
+        assert_eq!(known(), 0, "byte {at}");
+        fs::write(&saved, &good[..at]).unwrap();
+        assert_eq!(known(), 0, "cut at {at}");
+    }
+}

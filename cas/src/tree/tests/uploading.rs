@@ -1,0 +1,85 @@
+//! What goes up, and what happens when it does not.
+
+use super::*;
+
+#[tokio::test]
+async fn only_what_is_missing_is_sent() {
+    let root = tree(&[("a", b"1"), ("b", b"22")]);
+    let store = MemoryStore::new();
+    store.put(FUNCTION, (&b"22"[..]).into()).await.unwrap();
+    let uploaded = upload(&store, &everything(root.path()).sources, &Silent).await.unwrap();
+    let expected = Uploaded { uploaded_blobs: 1, uploaded_bytes: 1, present_blobs: 1, present_bytes: 2 };
+    assert_eq!(uploaded, expected);
+}
+
+#[tokio::test]
+async fn many_small_files_go_in_few_calls_and_large_ones_as_streams() {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..limits::MAX_BATCH_BLOBS + 10 {
+        fs::write(root.path().join(i.to_string()), i.to_string()).unwrap();
+    }
+    fs::write(root.path().join("large"), noise(1, 5_000_000)).unwrap();
+    let store = Recording::new(MemoryStore::new());
+    upload(&store, &everything(root.path()).sources, &Silent).await.unwrap();
+    let mut calls = store.calls();
+    calls.sort_by_key(|call| format!("{call:?}"));
+    let first = limits::MAX_BATCH_BLOBS;
+    assert_eq!(
+        calls,
+        [Call::FindMissing(first + 11), Call::Write, Call::WriteBatch(10), Call::WriteBatch(first)]
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_changed_since_is_named_and_stored_under_no_wrong_name() {
+    let large = noise(1, 5_000_000);
+    for (before, after) in [
+        (&b"before"[..], &b"after!"[..]),
+        (b"before", b"longer than before"),
+        (b"before", b""),
+        (&large, &noise(2, 5_000_000)),
+        (&large, &large[1..]),
+    ] {
+        let root = tree(&[("f", before)]);
+        let snapshot = everything(root.path());
+        write(&root.path().join("f"), after);
+        let store = MemoryStore::new();
+        let error = upload(&store, &snapshot.sources, &Silent).await.unwrap_err();
+        assert!(matches!(&error, Error::Changed { path } if path == &root.path().join("f")), "{error:?}");
+        assert!(store.is_empty());
+        fs::remove_file(root.path().join("f")).unwrap();
+        let error = upload(&store, &snapshot.sources, &Silent).await.unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_sent_again_when_the_connection_breaks() {
+    let root = tree(&[("large", &noise(1, 5_000_000))]);
+    let broken = AtomicUsize::new(3);
+    let down = move |call| {
+        let breaks =
+            || broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        (call == Call::Write && breaks()).then(|| crate::Error::Unavailable { reason: "cut".into() })
+    };
+    let store = Recording::new(Faulty::new(MemoryStore::new(), down));
+    let uploaded = upload(&store, &everything(root.path()).sources, &Silent).await.unwrap();
+    assert_eq!(uploaded.uploaded_bytes, 5_000_000);
+    assert_eq!(store.calls().iter().filter(|call| **call == Call::Write).count(), 4);
+    assert_eq!(store.inner().inner().len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_stays_away_fails_the_upload_in_the_end() {
+    let root = tree(&[("large", &noise(1, 5_000_000))]);
+    let down = |call| (call == Call::Write).then(|| crate::Error::Unavailable { reason: "down".into() });
+    let store = Faulty::new(MemoryStore::new(), down);
+    let error = upload(&store, &everything(root.path()).sources, &Silent).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    let full =
+        |call| matches!(call, Call::WriteBatch(_)).then(|| crate::Error::Exhausted { reason: "full".into() });
+    let store = Faulty::new(MemoryStore::new(), full);
+    let root = tree(&[("a", b"1")]);
+    let error = upload(&store, &everything(root.path()).sources, &Silent).await.unwrap_err();
+    assert!(matches!(error, Error::Store(crate::Error::Exhausted { .. })), "{error:?}");
+}
