@@ -44,7 +44,6 @@ impl Metrics {
             dispatch: seconds(&[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]),
             journal_sync: seconds(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0]),
         };
-        let registry = registry.sub_registry_with_prefix("isoswarm_scheduler");
         let m = metrics.clone();
         registry.register("shards_pending", "Shards that wait for a bot", m.pending);
         registry.register("oldest_pending_seconds", "Age of the longest waiting shard", m.oldest_pending);

@@ -5,14 +5,14 @@ use crate::{
     journal::JournalError,
     metrics::Metrics,
     queue::Tuning,
-    service::Service,
+    service::{METHODS, Service},
     shell::{Settings, Shell},
     wire::spec::Defaults,
 };
 use prometheus_client::registry::Registry;
 use proto::{limits, v1};
 use runtime::{
-    Clock, Entropy, Exit, Shutdown,
+    Clock, Entropy, Exit, Latency, Shutdown,
     serve::{Listen, ServeError, Server},
     telemetry,
 };
@@ -92,15 +92,17 @@ pub async fn start(
         insecure: config.insecure,
     };
     let server = Server::bind(listen).await?;
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("scheduler");
     let metrics = Metrics::new(&mut registry);
     let settings = Settings {
         data: config.data.clone(),
         tuning: Tuning { lease_ttl: config.lease_ttl, most_pending: MOST_PENDING },
     };
+    let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
     let service = Service::new(handle, defaults(&config));
     let router = routes(service).await?.merge(telemetry::routes(Arc::new(registry)));
+    let router = latency.around(router);
     Ok(Running { server, router, shell })
 }
 

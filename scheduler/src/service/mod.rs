@@ -17,6 +17,20 @@ use futures::stream::BoxStream;
 use proto::v1;
 use tonic::{Request, Response, Status};
 
+/// What can be called, for the metrics.
+pub(crate) const METHODS: &[&str] = &[
+    "/isoswarm.v1.Bots/Synchronize",
+    "/isoswarm.v1.Swarm/Cancel",
+    "/isoswarm.v1.Swarm/Explain",
+    "/isoswarm.v1.Swarm/Get",
+    "/isoswarm.v1.Swarm/List",
+    "/isoswarm.v1.Swarm/ListBots",
+    "/isoswarm.v1.Swarm/ReadOutput",
+    "/isoswarm.v1.Swarm/Trigger",
+    "/isoswarm.v1.Swarm/Watch",
+    "/grpc.health.v1.Health/Check",
+];
+
 /// Both services over one shell.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {

@@ -2,5 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod bad_input;
+mod bots;
+mod cancel;
+mod long_poll;
 mod main_path;
+mod output;
+mod queries;
+mod restart;
 mod support;
+mod throughput;
+mod watch;

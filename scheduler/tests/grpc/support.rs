@@ -1,17 +1,23 @@
 //! A scheduler in the test's own process, and a bot written by hand.
 
-use proto::v1::{
-    self, AttemptResult, DesiredAttempt, HeldAttempt, LeaseRef, ShardState, bots_client::BotsClient,
-    swarm_client::SwarmClient,
+use proto::{
+    Timestamp,
+    v1::{
+        self, AttemptResult, DesiredAttempt, HeldAttempt, ShardState, bots_client::BotsClient,
+        swarm_client::SwarmClient,
+    },
 };
-use runtime::{Clock, SeededEntropy, Shutdown, SystemClock};
-use std::{path::Path, sync::Arc, time::Duration};
+use runtime::{Clock, ManualClock, SeededEntropy, Shutdown, SystemClock};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tonic::{Status, transport::Channel};
 
 /// Nothing in a test takes longer, or it hangs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running scheduler with a directory of its own.
 pub(crate) struct Bench {
@@ -20,7 +26,7 @@ pub(crate) struct Bench {
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
-    _dir: Arc<TempDir>,
+    dir: Arc<TempDir>,
 }
 
 impl Bench {
@@ -28,7 +34,13 @@ impl Bench {
         Self::with_clock(SystemClock::shared()).await
     }
 
-    pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+    /// Time passes only when the test says so: what happens has not waited for anything.
+    pub(crate) async fn with_manual_clock() -> (Self, ManualClock) {
+        let clock = ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000));
+        (Self::with_clock(Arc::new(clock.clone())).await, clock)
+    }
+
+    async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         let config = scheduler::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -39,17 +51,15 @@ impl Bench {
     }
 
     async fn run(config: scheduler::Config, clock: Arc<dyn Clock>, dir: Arc<TempDir>) -> Self {
-        let entropy = Arc::new(SeededEntropy::new(1));
+        static STARTS: AtomicU64 = AtomicU64::new(1);
+        let seed = STARTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let entropy = Arc::new(SeededEntropy::new(seed));
         let running = scheduler::start(config.clone(), Arc::clone(&clock), entropy).await.unwrap();
         let url = running.url();
         let shutdown = Shutdown::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(running.run_until(shutdown.clone()));
-        Self { config, url, clock, shutdown, tasks, _dir: dir }
-    }
-
-    pub(crate) fn data(&self) -> &Path {
-        &self.config.data
+        Self { config, url, clock, shutdown, tasks, dir }
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -84,7 +94,7 @@ impl Bench {
     /// Stops it and starts another over the same journal, at another address.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
-        Self::run(self.config, self.clock, self._dir).await
+        Self::run(self.config, self.clock, self.dir).await
     }
 
     pub(crate) async fn trigger(&self, request: &str, shards: u32) -> String {
@@ -104,6 +114,43 @@ impl Bench {
         let request = v1::GetRequest { run_id: run.into() };
         self.client().get(request).await.unwrap().into_inner().run.unwrap()
     }
+
+    pub(crate) async fn cancel(&self, run: &str, kill_running: bool) -> v1::CancelResponse {
+        let request = v1::CancelRequest { run_id: run.into(), kill_running };
+        self.client().cancel(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn bots(&self) -> Vec<v1::Bot> {
+        self.client().list_bots(v1::ListBotsRequest::default()).await.unwrap().into_inner().bots
+    }
+
+    /// What an attempt has printed, from an offset.
+    pub(crate) async fn output(&self, request: v1::ReadOutputRequest) -> Result<String, Status> {
+        let mut stream = self.client().read_output(request).await?.into_inner();
+        let mut output = Vec::new();
+        while let Some(message) = soon(stream.message()).await? {
+            output.extend_from_slice(&message.data);
+        }
+        Ok(String::from_utf8(output).unwrap())
+    }
+}
+
+/// Within the deadline.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap()
+}
+
+/// Looks again and again until there is something.
+pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    soon(async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
 }
 
 /// One step over some input.
@@ -135,52 +182,39 @@ pub(crate) struct FakeBot {
 }
 
 impl FakeBot {
-    pub(crate) fn slots(mut self, slots: u32) -> Self {
-        self.request.slots = slots;
-        self
-    }
-
-    pub(crate) fn dimension(mut self, key: &str, value: &str) -> Self {
-        self.request.dimensions.push(v1::Dimension { key: key.into(), values: vec![value.into()] });
-        self
-    }
-
     pub(crate) fn no_wait(mut self) -> Self {
         self.wait = Duration::ZERO;
         self
     }
 
-    /// Says what it holds, takes in what it should hold.
-    pub(crate) async fn synchronize(&mut self) -> Result<Vec<DesiredAttempt>, Status> {
+    /// The same bot at another address.
+    pub(crate) fn moved_to(self, bench: &Bench) -> Self {
+        Self { client: BotsClient::new(bench.channel()), ..self }
+    }
+
+    /// Says what it holds, and hears what it should hold without taking it in.
+    pub(crate) async fn say(&mut self) -> Result<v1::SynchronizeResponse, Status> {
         let mut request = self.request.clone();
         request.wait = Some(prost_types::Duration::try_from(self.wait).unwrap());
-        let response = tokio::time::timeout(DEADLINE, self.client.synchronize(request)).await.unwrap()?;
-        let desired = response.into_inner().desired;
-        let mut held = Vec::new();
-        for one in &desired {
+        Ok(soon(self.client.synchronize(request)).await?.into_inner())
+    }
+
+    /// Says what it holds, takes in what it should hold.
+    pub(crate) async fn synchronize(&mut self) -> Result<Vec<DesiredAttempt>, Status> {
+        let desired = self.say().await?.desired;
+        let hold = |one: &DesiredAttempt| {
             let known = self.request.held.iter().find(|held| held.lease == one.lease);
-            let output_offset = one.output_received;
             let result = known.and_then(|known| known.result.clone());
-            held.push(HeldAttempt { lease: one.lease.clone(), output_offset, result, ..Default::default() });
-        }
-        self.request.held = held;
+            let output_offset = one.output_received;
+            HeldAttempt { lease: one.lease.clone(), output_offset, result, ..Default::default() }
+        };
+        self.request.held = desired.iter().map(hold).collect();
         Ok(desired)
     }
 
-    /// Calls until it holds something that still runs, and says what.
+    /// Calls until it holds something, and says what.
     pub(crate) async fn work(&mut self) -> DesiredAttempt {
-        let work = async {
-            loop {
-                if let Some(desired) = self.synchronize().await.unwrap().pop() {
-                    return desired;
-                }
-            }
-        };
-        tokio::time::timeout(DEADLINE, work).await.unwrap()
-    }
-
-    pub(crate) fn holds(&self) -> Vec<LeaseRef> {
-        self.request.held.iter().filter_map(|held| held.lease.clone()).collect()
+        eventually(async || self.synchronize().await.unwrap().pop()).await
     }
 
     /// The command of the first attempt that it holds has printed something.

@@ -1,0 +1,63 @@
+//! Bots that fall silent, restart, or come twice.
+
+use crate::support::Bench;
+use proto::v1::{RunState, ShardState};
+use std::time::Duration;
+use tonic::Code;
+
+#[tokio::test]
+async fn a_silent_bots_shard_goes_to_another_and_its_late_report_changes_nothing() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    let run = bench.trigger("r", 1).await;
+    let mut silent = bench.bot("b1");
+    silent.work().await;
+    clock.advance(Duration::from_secs(31));
+    let mut other = bench.bot("b2");
+    let taken = other.work().await;
+    assert_eq!(taken.lease.as_ref().unwrap().attempt, 2);
+
+    silent.finish(1);
+    silent.print("late");
+    assert_eq!(silent.clone().no_wait().synchronize().await.unwrap(), []);
+    assert_eq!(bench.get(&run).await.shards[0].state(), ShardState::Running);
+    assert!(bench.bots().await.iter().all(|bot| !bot.dead));
+
+    other.finish(0);
+    other.no_wait().synchronize().await.unwrap();
+    let ended = bench.get(&run).await;
+    assert_eq!(ended.state(), RunState::Succeeded);
+    let [first, second] = &ended.shards[0].attempts[..] else { panic!() };
+    assert_eq!((first.lost.as_str(), first.output_size), ("bot b1 was silent for 30s", 0));
+    assert_eq!(second.bot_id, "b2");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_bot_that_holds_its_calls_open_keeps_its_lease() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    let run = bench.trigger("r", 1).await;
+    let mut bot = bench.bot("b").no_wait();
+    bot.work().await;
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(29));
+        assert_eq!(bot.synchronize().await.unwrap().len(), 1);
+    }
+    assert_eq!(bench.get(&run).await.shards[0].attempts.len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_bot_starts_its_shard_anew_and_its_old_process_is_refused() {
+    let mut bench = Bench::start().await;
+    bench.trigger("r", 1).await;
+    let mut old = bench.bot("b").no_wait();
+    old.work().await;
+    let mut new = bench.bot("b").no_wait();
+    new.request.session_id = "b-2".into();
+    let again = new.work().await;
+    assert_eq!(again.lease.as_ref().unwrap().attempt, 2);
+    let refused = old.synchronize().await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("give each bot its own"), "{}", refused.message());
+    bench.stop().await;
+}

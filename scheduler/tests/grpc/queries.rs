@@ -1,0 +1,105 @@
+//! What can be asked beside the main path.
+
+use crate::support::{Bench, run_spec};
+use proto::v1::{Dimension, ExplainRequest, ListBotsRequest, ListRequest, Requirement, RunState};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+async fn list(bench: &Bench, request: ListRequest) -> (Vec<String>, String) {
+    let response = bench.client().list(request).await.unwrap().into_inner();
+    (response.runs.into_iter().map(|run| run.spec.unwrap().name).collect(), response.next_page_token)
+}
+
+#[tokio::test]
+async fn runs_are_listed_newest_first_by_pages_and_filters() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    for number in 0..5 {
+        let mut spec = run_spec(1);
+        spec.name = format!("run {number}");
+        spec.user = if number % 2 == 0 { "even" } else { "odd" }.into();
+        spec.tags.push(format!("number:{number}"));
+        bench.trigger_spec(&number.to_string(), spec).await.unwrap();
+        clock.advance(std::time::Duration::from_millis(1));
+    }
+    let (first, token) = list(&bench, ListRequest { page_size: 3, ..Default::default() }).await;
+    assert_eq!(first, ["run 4", "run 3", "run 2"]);
+    let rest = ListRequest { page_size: 3, page_token: token, ..Default::default() };
+    assert_eq!(list(&bench, rest).await, (vec!["run 1".into(), "run 0".into()], String::new()));
+    let (odd, _) = list(&bench, ListRequest { user: "odd".into(), ..Default::default() }).await;
+    assert_eq!(odd, ["run 3", "run 1"]);
+    let tags = vec!["suite:unit".into(), "number:2".into()];
+    assert_eq!(list(&bench, ListRequest { tags, ..Default::default() }).await.0, ["run 2"]);
+    let states = vec![RunState::Running.into()];
+    assert_eq!(list(&bench, ListRequest { states, ..Default::default() }).await, (vec![], String::new()));
+    let (exact, token) = list(&bench, ListRequest { page_size: 5, ..Default::default() }).await;
+    assert_eq!((exact.len(), token.as_str()), (5, ""), "a full last page is the last");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn bots_are_listed_and_what_keeps_them_away_is_explained() {
+    let mut bench = Bench::start().await;
+    let mut bot = bench.bot("b").no_wait();
+    bot.request.dimensions = vec![
+        Dimension { key: "os".into(), values: vec!["Linux".into()] },
+        Dimension { key: "id".into(), values: vec!["somebody-else".into()] },
+    ];
+    bot.synchronize().await.unwrap();
+    let asks = |key: &str, value: &str| Requirement { key: key.into(), any_of: vec![value.into()] };
+    let bots = async |requirement| {
+        let request = ListBotsRequest { requirements: vec![requirement] };
+        bench.client().list_bots(request).await.unwrap().into_inner().bots.len()
+    };
+    assert_eq!(bots(asks("os", "Linux")).await, 1);
+    assert_eq!(bots(asks("os", "Mac")).await, 0);
+    assert_eq!((bots(asks("id", "b")).await, bots(asks("id", "somebody-else")).await), (1, 0));
+
+    let mut spec = run_spec(2);
+    spec.steps[0].requirements.push(asks("os", "Mac"));
+    let run = bench.trigger_spec("r", spec).await.unwrap().run_id;
+    for id in [run.clone(), format!("{run}/0/1")] {
+        let request = ExplainRequest { id };
+        let steps = bench.client().explain(request).await.unwrap().into_inner().steps;
+        assert_eq!(steps[0].obstacles[0].criterion, "os=Mac");
+        assert_eq!(steps[0].obstacles[0].bots, ["b"]);
+        assert!(steps[0].summary.ends_with("no bot fits: `os=Mac` keeps 1 away"), "{}", steps[0].summary);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn health_is_told_over_grpc() {
+    let mut bench = Bench::start().await;
+    for service in ["", "isoswarm.v1.Swarm", "isoswarm.v1.Bots"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let status = HealthClient::new(bench.channel()).check(request).await.unwrap().into_inner().status();
+        assert_eq!(status.as_str_name(), "SERVING", "{service}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_and_health_are_told_over_http() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut bench = Bench::start().await;
+    bench.trigger("r", 3).await;
+    bench.bot("b").no_wait().work().await;
+    let get = async |path: &str| {
+        let address = bench.url.strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(get("/healthz").await.ends_with("ok\n"));
+    let metrics = get("/metrics").await;
+    for line in [
+        "scheduler_runs_total 1",
+        "scheduler_leases_granted_total 1",
+        "scheduler_request_seconds_count{method=\"Trigger\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    bench.stop().await;
+}

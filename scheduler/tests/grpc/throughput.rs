@@ -1,0 +1,42 @@
+//! How fast shards change hands.
+
+use crate::support::Bench;
+use runtime::{Clock as _, SystemClock};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const BOTS: u32 = 50;
+const SHARDS: u32 = 10_000;
+
+/// Each cycle is one call: the report of a shard and the lease of the next, durable before it is answered.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: cargo nextest run --release -p scheduler --run-ignored all --no-capture throughput"]
+async fn throughput_of_complete_and_next() {
+    let mut bench = Bench::start().await;
+    let run = bench.trigger("r", SHARDS).await;
+    let clock = SystemClock::new();
+    let start = clock.elapsed();
+    let mut bots = JoinSet::new();
+    for number in 0..BOTS {
+        let mut bot = bench.bot(&format!("b{number}")).no_wait();
+        bots.spawn(async move {
+            let mut took = Vec::new();
+            let mut held = bot.synchronize().await.unwrap();
+            while !held.is_empty() {
+                bot.finish(0);
+                let called = clock.elapsed();
+                held = bot.synchronize().await.unwrap();
+                took.push(clock.elapsed() - called);
+            }
+            took
+        });
+    }
+    let mut took: Vec<Duration> = bots.join_all().await.into_iter().flatten().collect();
+    let elapsed = clock.elapsed() - start;
+    took.sort();
+    let cycles = f64::from(SHARDS) / elapsed.as_secs_f64();
+    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    eprintln!("{BOTS} bots, {SHARDS} shards: {cycles:.0} cycles/s, p50 {p50:?}, p99 {p99:?}");
+    assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, SHARDS);
+    bench.stop().await;
+}
