@@ -136,3 +136,6 @@ impl Merged {
         Changes { shards: self.shards.into_values().collect(), ..self.changes }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bots;
 mod cancel;
+mod full_disk;
 mod long_poll;
 mod main_path;
 mod output;

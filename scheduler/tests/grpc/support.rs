@@ -9,6 +9,7 @@ use proto::{
 };
 use runtime::{Clock, ManualClock, SeededEntropy, Shutdown, SystemClock};
 use std::{
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -42,12 +43,12 @@ impl Bench {
 
     async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let config = scheduler::Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            data: dir.path().join("journal"),
-            ..scheduler::Config::default()
-        };
-        Self::run(config, clock, dir).await
+        Self::run(config(dir.path()), clock, dir).await
+    }
+
+    /// Its journal is below a directory of the test's.
+    pub(crate) async fn in_directory(dir: &Path) -> Self {
+        Self::run(config(dir), SystemClock::shared(), Arc::new(TempDir::new().unwrap())).await
     }
 
     async fn run(config: scheduler::Config, clock: Arc<dyn Clock>, dir: Arc<TempDir>) -> Self {
@@ -132,6 +133,14 @@ impl Bench {
             output.extend_from_slice(&message.data);
         }
         Ok(String::from_utf8(output).unwrap())
+    }
+}
+
+fn config(dir: &Path) -> scheduler::Config {
+    scheduler::Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data: dir.join("journal"),
+        ..scheduler::Config::default()
     }
 }
 

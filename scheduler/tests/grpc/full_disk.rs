@@ -1,0 +1,81 @@
+//! The journal's disk is full, and then is not.
+
+use crate::support::{Bench, eventually, run_spec};
+use std::{path::Path, process::Command};
+use tempfile::TempDir;
+use tonic::Code;
+
+/// A file system of a few MiB. None where tests may not mount.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+        let mounted = Command::new("mount").args(mount).arg(dir.path()).output().ok()?;
+        mounted.status.success().then(|| Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.path().join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).output();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut bench = Bench::in_directory(disk.path()).await;
+    let mut acknowledged = vec![bench.trigger("first", 1).await];
+    let mut bot = bench.bot("b").no_wait();
+    bot.work().await;
+    disk.fill();
+    let mut spec = run_spec(1);
+    spec.steps[0].extra_args = vec!["x".repeat(100_000)];
+    let mut number = 0;
+    let status = eventually(async || {
+        number += 1;
+        match bench.trigger_spec(&format!("r{number}"), spec.clone()).await {
+            Ok(made) => {
+                acknowledged.push(made.run_id);
+                None
+            }
+            Err(status) => Some(status),
+        }
+    })
+    .await;
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    // From now on it says why.
+    let status = eventually(async || {
+        let status = bench.trigger_spec("later", spec.clone()).await.unwrap_err();
+        status.message().contains("no space left").then_some(status)
+    })
+    .await;
+    assert!(status.message().contains("free some, the scheduler goes on by itself"), "{status:?}");
+    assert_eq!(bot.synchronize().await.unwrap_err().code(), Code::Unavailable);
+
+    disk.free();
+    let made = eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
+    acknowledged.push(made.run_id);
+    for run in &acknowledged {
+        assert_eq!(bench.get(run).await.id, *run);
+    }
+    bot.finish(0);
+    bot.synchronize().await.unwrap();
+    assert_eq!(bench.get(&acknowledged[0]).await.counts.unwrap().succeeded, 1);
+    bench.stop().await;
+}
