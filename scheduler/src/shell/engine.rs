@@ -111,14 +111,15 @@ impl Engine {
     pub(super) async fn pulse(&mut self) {
         let mut batch = Batch::default();
         let now = self.time.now();
-        if self.queue.next_deadline().is_some_and(|deadline| deadline <= now) {
+        let pulse = self.next_pulse <= now;
+        if pulse || self.queue.next_deadline().is_some_and(|deadline| deadline <= now) {
             let ticked = self.decide(Event::Tick, now, &mut batch);
             debug_assert!(ticked.is_ok(), "time cannot be refused");
         }
         while let Some(parked) = self.parked.take_due(now) {
             self.answer(parked, &mut batch);
         }
-        if self.next_pulse <= now {
+        if pulse {
             self.next_pulse = now + PULSE;
             self.metrics.gauge(&self.queue, now);
             // A bot may by now have what was left to others for a while.

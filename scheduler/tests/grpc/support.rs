@@ -68,7 +68,7 @@ impl Bench {
     }
 
     pub(crate) fn client(&self) -> SwarmClient<Channel> {
-        SwarmClient::new(self.channel())
+        SwarmClient::new(self.channel()).max_decoding_message_size(usize::MAX)
     }
 
     pub(crate) fn bot(&self, id: &str) -> FakeBot {

@@ -12,7 +12,7 @@ const SHARDS: u32 = 10_000;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: cargo nextest run --release -p scheduler --run-ignored all --no-capture throughput"]
 async fn throughput_of_complete_and_next() {
-    let mut bench = Bench::start().await;
+    let bench = Bench::start().await;
     let run = bench.trigger("r", SHARDS).await;
     let clock = SystemClock::new();
     let start = clock.elapsed();
@@ -37,6 +37,10 @@ async fn throughput_of_complete_and_next() {
     let cycles = f64::from(SHARDS) / elapsed.as_secs_f64();
     let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     eprintln!("{BOTS} bots, {SHARDS} shards: {cycles:.0} cycles/s, p50 {p50:?}, p99 {p99:?}");
+    assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, SHARDS);
+    let stopped = clock.elapsed();
+    let mut bench = bench.restart().await;
+    eprintln!("restart over its journal: {:?}", clock.elapsed() - stopped);
     assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, SHARDS);
     bench.stop().await;
 }

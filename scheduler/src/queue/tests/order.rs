@@ -84,6 +84,17 @@ fn a_bot_that_waits_gets_work_by_asking() {
 }
 
 #[test]
+fn a_bot_that_was_silent_for_long_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.bot("b", vec![]);
+    bench.pass(TTL * 2);
+    let (_, bot) = bench.queue.bots().next().unwrap();
+    assert!(bench.queue.is_dead(bot, bench.now));
+    bench.pass(std::time::Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(bench.queue.bots().count(), 0);
+}
+
+#[test]
 fn explain_names_what_keeps_bots_away() {
     let mut bench = Bench::new();
     let ahead = bench.run(spec(0, [step(2, &["os=Mac"])]));
