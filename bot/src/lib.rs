@@ -1,1 +1,26 @@
-//! Grows in the next commits.
+//! A bot: polls the scheduler for attempts, fetches what they need by digest, runs them and reports.
+//!
+//! - [`Config`] is what a bot is told, `dimensions` what it finds out about its host.
+//! - `synchronize` decides: pure, what to tell the scheduler, when, and what its answers mean. `remote` is the wire and
+//!   `shell` performs: one call in flight, one task for each attempt.
+//! - `task` is one attempt from its digest to its result. `executor` runs the command and leaves no process behind,
+//!   `workdir` gives it directories and leaves no file behind, `spool` keeps its output until the scheduler has it.
+//!
+//! A bot moves bytes between the CAS and its work directories; it never decides what should run.
+
+mod attempt;
+mod causes;
+mod config;
+mod dimensions;
+mod executor;
+mod remote;
+mod shell;
+mod spool;
+mod synchronize;
+mod task;
+mod workdir;
+
+pub use config::{Config, Flags, SAMPLE};
+pub use executor::{SUPERVISE, supervise};
+pub use shell::{Bot, BotError, Stop, run};
+pub use workdir::DataDirError;

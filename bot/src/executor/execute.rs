@@ -1,0 +1,147 @@
+//! Runs one command within its limits, its output going to a spool.
+
+use super::{
+    Cause, Command,
+    launch::{Ended, Failure, Running},
+    watch::{Step, Watch},
+};
+use crate::{
+    attempt::{CommandExit, Timeouts},
+    spool::Spool,
+};
+use runtime::Clock;
+use std::{
+    io,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::unix::pipe, sync::watch};
+
+/// How long the end of the output may take after every writer was killed.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What somebody wants of a running attempt. Only ever goes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Interruption {
+    /// That it goes on.
+    #[default]
+    None,
+    /// That it ends with TERM, grace, KILL.
+    Kill,
+    /// That it is gone: nobody will ask for its result.
+    Abandon,
+}
+
+/// Runs commands.
+#[derive(Clone, Debug)]
+pub(crate) struct Executor {
+    /// See [`crate::Config::supervisor`].
+    pub(crate) supervisor: Option<PathBuf>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A command that was run, of which nothing is left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Execution {
+    pub(crate) exit: CommandExit,
+    pub(crate) cause: Cause,
+    /// Processes that it left behind, all killed.
+    pub(crate) leaked: usize,
+    pub(crate) took: Duration,
+}
+
+/// Why there is no exit to tell.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    /// The command cannot be started: there is no such file, it is not executable. The bot is fine.
+    #[error("cannot start `{}`: {source}", program.display())]
+    NotStarted { program: PathBuf, source: io::Error },
+    /// The bot could not do its part.
+    #[error("cannot run `{}`: {source}", program.display())]
+    Failed { program: PathBuf, source: io::Error },
+}
+
+impl Executor {
+    /// Runs `command` to its end, whatever brings that about.
+    pub(crate) async fn run(
+        &self,
+        command: &Command,
+        timeouts: Timeouts,
+        spool: &Arc<Spool>,
+        interruption: &mut watch::Receiver<Interruption>,
+    ) -> Result<Execution, ExecuteError> {
+        let failed = |source| ExecuteError::Failed { program: command.program.clone(), source };
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let pipe = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
+        let began = self.clock.elapsed();
+        spool.touch();
+        let ended = async {
+            let running = Running::start(command, self.supervisor.as_deref(), writer.into()).await?;
+            self.watch(running, pipe, timeouts, spool, interruption).await
+        };
+        match ended.await {
+            Ok((Ended { exit, leaked }, cause)) => {
+                Ok(Execution { exit, cause, leaked, took: self.clock.elapsed().saturating_sub(began) })
+            }
+            Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),
+            Err(Failure::NotStarted(source)) => {
+                Err(ExecuteError::NotStarted { program: command.program.clone(), source })
+            }
+            Err(Failure::Lost(source)) => Err(failed(source)),
+        }
+    }
+
+    async fn watch(
+        &self,
+        mut running: Running,
+        pipe: pipe::Receiver,
+        timeouts: Timeouts,
+        spool: &Arc<Spool>,
+        interruption: &mut watch::Receiver<Interruption>,
+    ) -> Result<(Ended, Cause), Failure> {
+        let mut watch = Watch::new(timeouts, self.clock.elapsed());
+        let mut fill = pin!(Arc::clone(spool).fill(pipe));
+        let mut filled = false;
+        let ended = loop {
+            let now = self.clock.elapsed();
+            let wanted = *interruption.borrow_and_update();
+            match watch.step(now, spool.latest(), wanted) {
+                Some(Step::Terminate) => running.terminate().await,
+                Some(Step::Kill) => running.kill().await,
+                Some(Step::GiveUp) => {
+                    return Err(Failure::Lost(io::Error::other("it was killed and does not end")));
+                }
+                None => {
+                    let wake = watch.wake(spool.latest()).saturating_sub(now);
+                    tokio::select! {
+                        ended = running.ended() => break ended?,
+                        read = &mut fill, if !filled => filled = note(read),
+                        // An error means that nobody can interrupt any more.
+                        Ok(()) = interruption.changed() => {}
+                        () = self.clock.sleep(wake) => {}
+                    }
+                }
+            }
+        };
+        if !filled && tokio::time::timeout(DRAIN, fill).await.map(note).is_err() {
+            tracing::warn!("the output is still open although every process was killed");
+        }
+        Ok((ended, watch.cause()))
+    }
+}
+
+fn note(read: io::Result<()>) -> bool {
+    if let Err(error) = read {
+        tracing::warn!(%error, "cannot read the output");
+    }
+    true
+}
+
+/// Whether the host lacks memory or processes, rather than that the command cannot be run.
+fn is_of_the_host(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let host = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::IO];
+    error.raw_os_error().is_none_or(|raw| host.iter().any(|errno| errno.raw_os_error() == raw))
+}

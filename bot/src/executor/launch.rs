@@ -1,0 +1,201 @@
+//! Starts a command and holds on to it: through a supervisor, or directly where there is none.
+
+use super::{
+    processes::kill_marked_below,
+    supervisor::{KILL, Order, SUPERVISE, TERMINATE, Verdict},
+};
+use crate::attempt::CommandExit;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout},
+};
+
+/// The environment variable by which the processes of an attempt are found: it names the attempt's directory.
+pub(crate) const MARKER: &str = "ISOSWARM_ATTEMPT_DIR";
+
+/// Longest that killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same, when nobody waits for the outcome.
+const SHORT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Command {
+    /// An absolute path, or a name to be looked up in the environment's `PATH`.
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// All of it. Holds [`MARKER`].
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) directory: PathBuf,
+}
+
+/// Why there is no exit to tell.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The command cannot be started.
+    NotStarted(io::Error),
+    /// The supervisor failed or was killed, or processes cannot be killed.
+    Lost(io::Error),
+}
+
+/// How a command ended, after all that it started was gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) exit: CommandExit,
+    /// Processes that it left behind, all killed.
+    pub(super) leaked: usize,
+}
+
+/// A command that was started. Dropping it kills the command and all that it started.
+#[derive(Debug)]
+pub(super) enum Running {
+    Supervised { child: Child, control: ChildStdin, verdict: Lines<BufReader<ChildStdout>>, home: PathBuf },
+    Direct(Direct),
+}
+
+impl Running {
+    /// Starts `command` with stdout and stderr going to `output`, which nobody else holds when this returns.
+    pub(super) async fn start(
+        command: &Command,
+        supervisor: Option<&Path>,
+        output: OwnedFd,
+    ) -> Result<Self, Failure> {
+        match supervisor {
+            Some(program) => Self::supervised(program, command, output).await.map_err(Failure::Lost),
+            None => Direct::start(command, output).map(Self::Direct).map_err(Failure::NotStarted),
+        }
+    }
+
+    async fn supervised(supervisor: &Path, command: &Order, output: OwnedFd) -> io::Result<Self> {
+        let home = home(command);
+        let mut child = tokio::process::Command::new(supervisor)
+            .arg(SUPERVISE)
+            .env_clear()
+            .env(MARKER, &home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(output)
+            .process_group(0)
+            .spawn()?;
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let mut control = child.stdin.take().ok_or_else(closed)?;
+        let verdict = BufReader::new(child.stdout.take().ok_or_else(closed)?).lines();
+        let mut order = serde_json::to_vec(command)?;
+        order.push(b'\n');
+        control.write_all(&order).await?;
+        Ok(Self::Supervised { child, control, verdict, home })
+    }
+
+    /// Ends when nothing is left of the command. May be dropped and called again until it has ended once.
+    pub(super) async fn ended(&mut self) -> Result<Ended, Failure> {
+        match self {
+            Self::Supervised { child, verdict, home, .. } => {
+                let Some(line) = verdict.next_line().await.map_err(Failure::Lost)? else {
+                    let status = child.wait().await.map_err(Failure::Lost)?;
+                    kill_marked(home.clone()).await.map_err(Failure::Lost)?;
+                    return Err(Failure::Lost(io::Error::other(format!("its supervisor ended early: {status}"))));
+                };
+                // It has nothing more to do than to exit; the runtime reaps it.
+                match serde_json::from_str(&line).map_err(|error| Failure::Lost(error.into()))? {
+                    Verdict::NotStarted(errno) => Err(Failure::NotStarted(io::Error::from_raw_os_error(errno))),
+                    Verdict::Ended { exit, leaked, stuck: 0 } => Ok(Ended { exit, leaked }),
+                    Verdict::Ended { stuck, .. } => {
+                        Err(Failure::Lost(io::Error::other(format!("{stuck} processes cannot be killed"))))
+                    }
+                }
+            }
+            Self::Direct(direct) => direct.ended().await,
+        }
+    }
+
+    /// Asks the command to end.
+    pub(super) async fn terminate(&mut self) {
+        match self {
+            // An error means that the supervisor is gone, which `ended` tells.
+            Self::Supervised { control, .. } => drop(control.write_all(&[TERMINATE]).await),
+            Self::Direct(direct) => direct.signal(Signal::TERM),
+        }
+    }
+
+    /// Ends the command and all that it started.
+    pub(super) async fn kill(&mut self) {
+        match self {
+            Self::Supervised { control, .. } => drop(control.write_all(&[KILL]).await),
+            Self::Direct(direct) => direct.signal(Signal::KILL),
+        }
+    }
+}
+
+/// The directory that the command's marker names.
+fn home(command: &Command) -> PathBuf {
+    command.environment.get(MARKER).map_or_else(|| command.directory.clone(), PathBuf::from)
+}
+
+async fn kill_marked(home: PathBuf) -> io::Result<usize> {
+    let killed = tokio::task::spawn_blocking(move || kill_marked_below(&home, PATIENCE));
+    killed.await.map_err(io::Error::other)?
+}
+
+/// A child of the bot's own process, in a process group of its own. What detaches from it is found by its marker.
+#[derive(Debug)]
+pub(super) struct Direct {
+    child: Child,
+    home: PathBuf,
+}
+
+impl Direct {
+    fn start(command: &Command, output: OwnedFd) -> io::Result<Self> {
+        let child = tokio::process::Command::new(&command.program)
+            .args(&command.arguments)
+            .env_clear()
+            .envs(&command.environment)
+            .current_dir(&command.directory)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, home: home(command) })
+    }
+
+    async fn ended(&mut self) -> Result<Ended, Failure> {
+        let status = self.child.wait().await.map_err(Failure::Lost)?;
+        let leaked = kill_marked(self.home.clone()).await.map_err(Failure::Lost)?;
+        Ok(Ended { exit: exit(status), leaked })
+    }
+
+    fn signal(&self, signal: Signal) {
+        // No number any more: the command has ended and was reaped.
+        let group = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            // An error means that the group is gone.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        // Nobody is left to tell of a failure.
+        let _ = kill_marked_below(&self.home, SHORT_PATIENCE);
+    }
+}
+
+fn exit(status: ExitStatus) -> CommandExit {
+    match status.signal() {
+        Some(signal) => CommandExit::Signal(signal),
+        None => CommandExit::Code(status.code().unwrap_or(-1)),
+    }
+}

@@ -1,0 +1,190 @@
+//! The attempts that the bot holds: a task and a directory each, until they are forgotten.
+
+use crate::{
+    attempt::{Assignment, AttemptResult, Ending, Lease},
+    executor::Interruption,
+    spool::Spool,
+    synchronize::Synchronizer,
+    task::Worker,
+    workdir::{DataDir, WorkDir},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::Arc,
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::{Id, JoinError, JoinSet},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    worker: Arc<Worker>,
+    data: DataDir,
+    held: BTreeMap<Lease, Attempt>,
+    running: JoinSet<AttemptResult>,
+    leases: HashMap<Id, Lease>,
+    removals: JoinSet<()>,
+    /// Some output has grown.
+    grown: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    dir: WorkDir,
+    spool: Arc<Spool>,
+    interruption: watch::Sender<Interruption>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Its task is being stopped, and nobody asks for its result.
+    Forgotten,
+    Ended,
+}
+
+impl Attempts {
+    pub(super) fn new(worker: Worker, data: DataDir) -> Self {
+        Self {
+            worker: Arc::new(worker),
+            data,
+            held: BTreeMap::new(),
+            running: JoinSet::new(),
+            leases: HashMap::new(),
+            removals: JoinSet::new(),
+            grown: Arc::default(),
+        }
+    }
+
+    /// The output of an attempt that is held.
+    pub(super) fn spool(&self, lease: Lease) -> Option<Arc<Spool>> {
+        self.held.get(&lease).map(|attempt| Arc::clone(&attempt.spool))
+    }
+
+    /// Begins to carry out an assignment. What keeps it from that is its result.
+    pub(super) fn start(&mut self, lease: Lease, assignment: Assignment, synchronizer: &mut Synchronizer) {
+        tracing::info!(shard = %lease.shard, attempt = lease.attempt, input = %assignment.input, "starting");
+        match self.place() {
+            Ok((dir, spool)) => {
+                let (interruption, interrupted) = watch::channel(Interruption::None);
+                let (worker, task_dir, task_spool) = (Arc::clone(&self.worker), dir.clone(), Arc::clone(&spool));
+                let task = async move { worker.perform(&assignment, &task_dir, &task_spool, interrupted).await };
+                self.leases.insert(self.running.spawn(task).id(), lease);
+                self.held.insert(lease, Attempt { dir, spool, interruption, phase: Phase::Running });
+            }
+            Err(error) => {
+                let message = format!("cannot make a work directory: {error}");
+                synchronizer.finished(lease, AttemptResult::unstarted(Ending::InternalError, message));
+            }
+        }
+    }
+
+    fn place(&self) -> io::Result<(WorkDir, Arc<Spool>)> {
+        let dir = self.data.attempt()?;
+        let clock = Arc::clone(&self.worker.clock);
+        let spool = Spool::create(&dir.spool(), clock, Arc::clone(&self.grown))?;
+        Ok((dir, Arc::new(spool)))
+    }
+
+    /// Ends an attempt with TERM, grace, KILL.
+    pub(super) fn kill(&mut self, lease: Lease) {
+        if let Some(attempt) = self.held.get(&lease) {
+            tracing::info!(shard = %lease.shard, attempt = lease.attempt, "killing");
+            attempt.interrupt(Interruption::Kill);
+        }
+    }
+
+    /// Stops an attempt at once if it runs, and drops all that it left.
+    pub(super) fn forget(&mut self, lease: Lease) {
+        let Some(attempt) = self.held.get_mut(&lease) else { return };
+        if attempt.phase == Phase::Ended {
+            let dir = attempt.dir.clone();
+            self.held.remove(&lease);
+            self.remove(move || dir.remove());
+        } else {
+            tracing::warn!(shard = %lease.shard, attempt = lease.attempt, "stopping an attempt before its end");
+            attempt.interrupt(Interruption::Abandon);
+            attempt.phase = Phase::Forgotten;
+        }
+    }
+
+    /// Forgets everything, and tells how much that is.
+    pub(super) fn abandon_all(&mut self) -> usize {
+        let held: Vec<Lease> = self.held.keys().copied().collect();
+        held.iter().for_each(|lease| self.forget(*lease));
+        held.len()
+    }
+
+    /// Waits for the next news of an attempt and tells them to `synchronizer`. May be dropped at any time.
+    pub(super) async fn news(&mut self, synchronizer: &mut Synchronizer) {
+        tokio::select! {
+            Some(ended) = self.running.join_next_with_id() => self.ended(ended, synchronizer),
+            Some(_) = self.removals.join_next() => {}
+            () = self.grown.notified() => {
+                for (lease, attempt) in &self.held {
+                    synchronizer.output_grew(*lease, attempt.spool.len());
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, AttemptResult), JoinError>, synchronizer: &mut Synchronizer) {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) => {
+                let message = format!("the bot failed to carry it out: {error}");
+                (error.id(), AttemptResult::unstarted(Ending::InternalError, message))
+            }
+        };
+        let Some(lease) = self.leases.remove(&id) else { return };
+        let Some(attempt) = self.held.get_mut(&lease) else { return };
+        let dir = attempt.dir.clone();
+        if attempt.phase == Phase::Forgotten {
+            self.held.remove(&lease);
+            self.remove(move || dir.remove());
+            return;
+        }
+        tracing::info!(
+            shard = %lease.shard, attempt = lease.attempt, ending = ?result.ending, exit = ?result.exit,
+            message = result.message, "ended"
+        );
+        attempt.phase = Phase::Ended;
+        synchronizer.output_grew(lease, attempt.spool.len());
+        synchronizer.finished(lease, result);
+        self.remove(move || dir.remove_trees());
+    }
+
+    fn remove(&mut self, remove: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        self.removals.spawn_blocking(move || {
+            if let Err(error) = remove() {
+                tracing::warn!(%error, "cannot remove what an attempt left; the next start of the bot tries again");
+            }
+        });
+    }
+
+    /// Waits until nothing runs, then removes everything. Results that were not told are lost.
+    pub(super) async fn finish(&mut self) {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
+            self.leases.remove(&id);
+        }
+        for attempt in std::mem::take(&mut self.held).into_values() {
+            self.remove(move || attempt.dir.remove());
+        }
+        while self.removals.join_next().await.is_some() {}
+    }
+}
+
+impl Attempt {
+    fn interrupt(&self, interruption: Interruption) {
+        self.interruption.send_if_modified(|current| {
+            let higher = interruption > *current;
+            *current = (*current).max(interruption);
+            higher
+        });
+    }
+}

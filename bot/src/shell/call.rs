@@ -1,0 +1,102 @@
+//! One call to the scheduler: the plan with its output read from the spools, bounded in time.
+
+use super::attempts::Attempts;
+use crate::{
+    causes::explain,
+    remote::{Accepting, Answer, HeldAttempt, Scheduler, Statement},
+    spool::Spool,
+    synchronize::{Plan, Report},
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use std::{sync::Arc, time::Duration};
+use tonic::Code;
+
+/// Longest that an answer may take beyond the time that the scheduler was asked to hold it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Longest that a bot that goes tries to say so.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// Try again.
+    #[error("{0}")]
+    Failed(String),
+    /// Another process has taken the bot's name over.
+    #[error("{reason}")]
+    Replaced {
+        /// In the scheduler's words.
+        reason: String,
+    },
+}
+
+/// A call that has ended: what it told, and what came back.
+pub(super) type Ended = (Plan, Result<Answer, CallError>);
+
+/// A call in flight. Dropping it cuts it off.
+pub(super) struct Call {
+    plan: Plan,
+    answer: BoxFuture<'static, Result<Answer, CallError>>,
+}
+
+impl Call {
+    /// Begins a call that tells `plan`.
+    pub(super) fn begin(scheduler: &Scheduler, plan: Plan, attempts: &Attempts) -> Self {
+        let reports = plan.reports.iter();
+        let reports: Vec<_> = reports.map(|report| (report.clone(), attempts.spool(report.lease))).collect();
+        let (scheduler, accepting, wait) = (scheduler.clone(), plan.accepting, plan.wait);
+        let answer = Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || reports.into_iter().map(read).collect());
+            let held: std::io::Result<Vec<HeldAttempt>> = read.await.map_err(failed)?;
+            let statement = Statement { accepting, held: held.map_err(failed)?, wait };
+            bounded(wait + PATIENCE, &scheduler, statement).await
+        });
+        Self { plan, answer }
+    }
+
+    /// Whether it only waits for work.
+    pub(super) fn is_idle(&self) -> bool {
+        self.plan.is_idle()
+    }
+
+    /// Ends when the call in `slot` has ended, and takes it out. Never, when there is none.
+    pub(super) async fn ended(slot: &mut Option<Self>) -> Ended {
+        let answer = match slot {
+            Some(call) => (&mut call.answer).await,
+            None => std::future::pending().await,
+        };
+        match slot.take() {
+            Some(call) => (call.plan, answer),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Says that nothing is held and nothing wanted.
+pub(super) async fn farewell(scheduler: &Scheduler) -> Result<Answer, CallError> {
+    let statement = Statement { accepting: Accepting::Nothing, held: Vec::new(), wait: Duration::ZERO };
+    bounded(FAREWELL, scheduler, statement).await
+}
+
+async fn bounded(limit: Duration, scheduler: &Scheduler, statement: Statement) -> Result<Answer, CallError> {
+    match tokio::time::timeout(limit, scheduler.synchronize(statement)).await {
+        Err(_) => Err(CallError::Failed(format!("no answer within {limit:?}"))),
+        Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
+            Err(CallError::Replaced { reason: status.message().to_owned() })
+        }
+        Ok(answer) => answer.map_err(failed),
+    }
+}
+
+fn failed(error: impl std::error::Error) -> CallError {
+    CallError::Failed(explain(&error))
+}
+
+fn read((report, spool): (Report, Option<Arc<Spool>>)) -> std::io::Result<HeldAttempt> {
+    let Report { lease, output, result } = report;
+    let output_offset = output.start;
+    let output = spool.map(|spool| spool.read(output)).transpose()?.unwrap_or_default();
+    Ok(HeldAttempt { lease, output_offset, output: Bytes::from(output), result })
+}

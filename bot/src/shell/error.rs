@@ -1,0 +1,54 @@
+//! Why a bot does not run.
+
+use crate::workdir::DataDirError;
+use proto::{BotId, DimensionError, IdError};
+use runtime::{Exit, connect::ConnectError};
+
+/// Why a bot cannot start, or has to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum BotError {
+    /// Its name, or the host's, cannot be one.
+    #[error("{0}: choose another --id")]
+    Id(#[from] IdError),
+    /// No slots.
+    #[error("a bot without slots runs nothing: give --slots 1 or more")]
+    Slots,
+    /// A dimension that is none.
+    #[error(transparent)]
+    Dimension(#[from] DimensionError),
+    /// A server's address or certificates.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The data directory.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The cache in the data directory.
+    #[error("cannot use the input cache: {0}")]
+    Cache(#[from] cas::Error),
+    /// Another process runs under this bot's name.
+    #[error("bot {id} was started elsewhere: give each bot an --id of its own ({reason})")]
+    Replaced {
+        /// The name.
+        id: BotId,
+        /// What the scheduler said.
+        reason: String,
+    },
+    /// Work that was handed to another thread was lost.
+    #[error("internal error: {0}")]
+    Internal(#[from] tokio::task::JoinError),
+}
+
+impl BotError {
+    /// The exit code that goes with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Id(_) | Self::Slots | Self::Dimension(_) | Self::Connect(_) | Self::Replaced { .. } => Exit::Usage,
+            Self::Data(DataDirError::InUse { .. } | DataDirError::Name { .. }) => Exit::Usage,
+            Self::Data(DataDirError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                Exit::NoSpace
+            }
+            Self::Cache(cas::Error::Exhausted { .. }) => Exit::NoSpace,
+            Self::Data(_) | Self::Cache(_) | Self::Internal(_) => Exit::Internal,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What to tell the scheduler, when, and what its answers mean. Pure: no I/O, no clock, no task.
+//!
+//! The synchronizer owns which attempts the bot holds and how much of each the scheduler has. Both sides always say
+//! their whole state, so a call that is cut off, repeated or answered by a restarted scheduler needs no special case:
+//!
+//! - an attempt is started when it is first desired, and never twice, whatever is answered later;
+//! - it is told of until an answer leaves it out, and only then forgotten, running or finished;
+//! - its output is told from where the scheduler says that it has it, so that none is lost or doubled.
+//!
+//! A call that tells something asks to be answered at once. One that has nothing to tell waits at the scheduler for
+//! work, and is dropped as soon as there is something to tell.
+
+use crate::{
+    attempt::{Assignment, AttemptResult, Ending, Lease},
+    remote::{Accepting, Answer, Desired, Wish},
+};
+use proto::limits;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+    time::Duration,
+};
+
+/// Longest that a call waits at the scheduler.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Output is gathered this long before it is told, unless it fills a call.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// What the scheduler was told and has not taken is told again after this time.
+const RETELL: Duration = Duration::from_secs(1);
+
+/// Calls that tell nothing and bring nothing are at least this far apart, in case the scheduler does not hold them.
+const PACE: Duration = Duration::from_millis(250);
+
+/// Bounds of the back-off after failed calls.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// How many leases that have ended are remembered, so as not to start them again.
+const REMEMBERED: usize = 4096;
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Begin to carry out an assignment.
+    Start(Lease, Assignment),
+    /// End the attempt with TERM, grace, KILL and report its result.
+    Kill(Lease),
+    /// Stop the attempt at once if it runs, and drop all that it left.
+    Forget(Lease),
+}
+
+/// What one call tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) wait: Duration,
+    pub(crate) accepting: Accepting,
+    began: Duration,
+}
+
+/// What a call tells of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) lease: Lease,
+    /// The part of its output that goes along.
+    pub(crate) output: Range<u64>,
+    /// Only beside the last of the output.
+    pub(crate) result: Option<AttemptResult>,
+}
+
+impl Plan {
+    /// Whether the call only waits for work.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.wait.is_zero()
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Bytes of output that there are.
+    output: u64,
+    /// Bytes of output that the scheduler has.
+    received: u64,
+    result: Option<AttemptResult>,
+    /// The scheduler did not take what it was told: tell it again, but not before this time.
+    retell: Option<Duration>,
+    killing: bool,
+}
+
+/// The state. See the module.
+#[derive(Debug)]
+pub(crate) struct Synchronizer {
+    slots: usize,
+    accepting: Accepting,
+    held: BTreeMap<Lease, Held>,
+    ended: VecDeque<Lease>,
+    /// The scheduler does not know yet who we are, or that we are draining.
+    unannounced: bool,
+    call_again: Duration,
+    /// No call before this time.
+    not_before: Duration,
+    /// When output was told last.
+    output_told: Duration,
+    failures: u32,
+}
+
+impl Synchronizer {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            accepting: Accepting::Work,
+            held: BTreeMap::new(),
+            ended: VecDeque::new(),
+            unannounced: true,
+            call_again: Duration::ZERO,
+            not_before: Duration::ZERO,
+            output_told: Duration::ZERO,
+            failures: 0,
+        }
+    }
+
+    /// No call may begin before this time.
+    pub(crate) fn not_before(&self) -> Duration {
+        self.not_before
+    }
+
+    /// From when on there is something that is worth a call, or dropping one that only waits.
+    pub(crate) fn news_from(&self) -> Option<Duration> {
+        if self.unannounced {
+            return Some(self.not_before);
+        }
+        let one = |held: &Held| {
+            let unsent = held.output - held.received;
+            match held.retell {
+                Some(retell) => Some(retell),
+                None if held.result.is_some() => Some(Duration::ZERO),
+                None if unsent >= limits::MAX_OUTPUT_PER_SYNC as u64 => Some(Duration::ZERO),
+                None => (unsent > 0).then_some(self.output_told + GATHER),
+            }
+        };
+        self.held.values().filter_map(one).min().map(|news| news.max(self.not_before))
+    }
+
+    /// What a call that begins now tells: of everything that is held, with as much output as fits.
+    pub(crate) fn plan(&mut self, now: Duration) -> Plan {
+        let talkative = self.held.values().filter(|held| held.output > held.received).count();
+        let share = (limits::MAX_OUTPUT_PER_SYNC / talkative.max(1)) as u64;
+        let report = |(lease, held): (&Lease, &Held)| {
+            let end = held.output.min(held.received + share);
+            let result = held.result.clone().filter(|_| end == held.output);
+            Report { lease: *lease, output: held.received..end, result }
+        };
+        let reports: Vec<Report> = self.held.iter().map(report).collect();
+        let tells_output = reports.iter().any(|report| !report.output.is_empty());
+        if tells_output {
+            self.output_told = now;
+        }
+        let tells = tells_output || self.unannounced || reports.iter().any(|report| report.result.is_some());
+        let wait = if tells { Duration::ZERO } else { self.call_again.min(LONGEST_WAIT) };
+        Plan { reports, wait, accepting: self.accepting, began: now }
+    }
+
+    /// A call was answered.
+    pub(crate) fn answered(&mut self, plan: &Plan, answer: Answer, now: Duration) -> Vec<Action> {
+        self.failures = 0;
+        self.call_again = answer.call_again;
+        if plan.accepting == self.accepting {
+            self.unannounced = false;
+        }
+        let desired: BTreeSet<Lease> = answer.desired.iter().map(|desired| desired.lease).collect();
+        let released: Vec<Lease> = self.held.keys().filter(|lease| !desired.contains(lease)).copied().collect();
+        let mut actions: Vec<Action> = released.into_iter().map(|lease| self.forget(lease)).collect();
+        actions.extend(answer.desired.into_iter().filter_map(|desired| self.desire(desired)));
+        for report in &plan.reports {
+            if let Some(held) = self.held.get_mut(&report.lease) {
+                let ignored = !report.output.is_empty() && held.received <= report.output.start;
+                held.retell = (ignored || report.result.is_some()).then(|| now + RETELL);
+            }
+        }
+        if plan.is_idle() && actions.is_empty() {
+            self.not_before = plan.began + PACE;
+        }
+        actions
+    }
+
+    /// A call failed. `jitter` picks a time below the one it is given.
+    pub(crate) fn failed(&mut self, now: Duration, jitter: impl FnOnce(Duration) -> Duration) {
+        let ceiling = SHORTEST_BACKOFF.saturating_mul(1 << self.failures.min(10)).min(LONGEST_BACKOFF);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + jitter(ceiling);
+    }
+
+    /// The last calls that failed in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// An attempt's output has this many bytes by now.
+    pub(crate) fn output_grew(&mut self, lease: Lease, output: u64) {
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.output = held.output.max(output);
+        }
+    }
+
+    /// An attempt has ended. Its output does not grow any more.
+    pub(crate) fn finished(&mut self, lease: Lease, result: AttemptResult) {
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.result.get_or_insert(result);
+        }
+    }
+
+    /// Takes nothing new from now on.
+    pub(crate) fn drain(&mut self) {
+        if self.accepting == Accepting::Work {
+            self.accepting = Accepting::Nothing;
+            self.unannounced = true;
+        }
+    }
+
+    /// Whether a draining bot may go: the scheduler knows of it, or cannot be told, and nothing is held.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.accepting == Accepting::Nothing
+            && self.held.is_empty()
+            && (!self.unannounced || self.failures > 0)
+    }
+
+    fn forget(&mut self, lease: Lease) -> Action {
+        self.held.remove(&lease);
+        self.ended.push_back(lease);
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
+        Action::Forget(lease)
+    }
+
+    fn desire(&mut self, desired: Desired) -> Option<Action> {
+        let Desired { lease, assignment, wish, output_received } = desired;
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.received = output_received.min(held.output);
+            let kill = wish == Wish::Kill && !held.killing && held.result.is_none();
+            held.killing |= kill;
+            return kill.then_some(Action::Kill(lease));
+        }
+        // More than there are slots is a defect of the scheduler; what is not held is desired again.
+        if self.ended.contains(&lease) || self.held.len() >= self.slots {
+            return None;
+        }
+        let result = match (&assignment, wish) {
+            (Err(refused), _) => Some(AttemptResult::unstarted(Ending::ClientError, refused.to_string())),
+            (Ok(_), Wish::Kill) => {
+                Some(AttemptResult::unstarted(Ending::Killed, "killed before it was started".into()))
+            }
+            (Ok(_), Wish::Run) => None,
+        };
+        let start = result.is_none();
+        let killing = wish == Wish::Kill;
+        self.held.insert(lease, Held { output: 0, received: 0, result, retell: None, killing });
+        assignment.ok().filter(|_| start).map(|assignment| Action::Start(lease, assignment))
+    }
+}
+
+#[cfg(test)]
+mod tests;

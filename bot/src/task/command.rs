@@ -1,0 +1,166 @@
+//! The command line and environment of an attempt. Pure.
+
+use crate::{attempt::Assignment, executor};
+use proto::RelPath;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Stands for the directory whose content becomes outputs, in arguments and in values of variables. Also the name of
+/// the variable that holds it.
+const OUTDIR: &str = "ISOLATED_OUTDIR";
+const OUTDIR_PLACEHOLDER: &str = "${ISOLATED_OUTDIR}";
+
+/// Where things are on this bot.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The attempt's directory.
+    pub(super) home: PathBuf,
+    pub(super) input: PathBuf,
+    pub(super) outputs: PathBuf,
+    pub(super) temporary: PathBuf,
+    pub(super) bot: String,
+    /// The bot's own `PATH` and `LANG`, all that commands inherit.
+    pub(super) path: Option<String>,
+    pub(super) lang: Option<String>,
+}
+
+/// What the manifest says of the command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manifest<'a> {
+    pub(super) command: &'a [String],
+    pub(super) relative_cwd: Option<&'a RelPath>,
+}
+
+/// What to run. `None` when neither the assignment nor the manifest has a command.
+pub(super) fn command(
+    assignment: &Assignment,
+    manifest: Manifest<'_>,
+    place: &Place,
+) -> Option<executor::Command> {
+    let outdir = place.outputs.to_string_lossy();
+    let substitute = |text: &String| text.replace(OUTDIR_PLACEHOLDER, &outdir);
+    let base = if assignment.command.is_empty() { manifest.command } else { &assignment.command };
+    let (program, arguments) = base.split_first()?;
+    let directory = manifest.relative_cwd.map_or_else(|| place.input.clone(), |cwd| place.input.join(cwd));
+    let program = PathBuf::from(substitute(program));
+    // A name without a slash is looked up in the PATH; everything else is meant from where the command starts.
+    let program = if program.components().count() > 1 || program.is_absolute() { directory.join(program) } else { program };
+    Some(executor::Command {
+        program,
+        arguments: arguments.iter().chain(&assignment.extra_args).map(substitute).collect(),
+        environment: environment(assignment, place, substitute),
+        directory,
+    })
+}
+
+fn environment(
+    assignment: &Assignment,
+    place: &Place,
+    substitute: impl Fn(&String) -> String,
+) -> BTreeMap<String, String> {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let temporary = text(&place.temporary);
+    let mut environment = BTreeMap::from([
+        ("PATH".to_owned(), place.path.clone().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())),
+        ("LANG".to_owned(), place.lang.clone().unwrap_or_else(|| "C.UTF-8".into())),
+        ("HOME".to_owned(), temporary.clone()),
+        ("TMPDIR".to_owned(), temporary.clone()),
+        ("TMP".to_owned(), temporary.clone()),
+        ("TEMP".to_owned(), temporary),
+        ("SWARM_BOT_ID".to_owned(), place.bot.clone()),
+    ]);
+    for (name, value) in &assignment.environment {
+        if value.is_empty() {
+            environment.remove(name);
+        } else {
+            environment.insert(name.clone(), substitute(value));
+        }
+    }
+    environment.insert(OUTDIR.to_owned(), text(&place.outputs));
+    environment.insert(executor::MARKER.to_owned(), text(&place.home));
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::Timeouts;
+    use proto::DigestFunction;
+    use std::time::Duration;
+
+    fn place() -> Place {
+        Place {
+            home: "/w/1".into(),
+            input: "/w/1/in".into(),
+            outputs: "/w/1/out".into(),
+            temporary: "/w/1/tmp".into(),
+            bot: "b1".into(),
+            path: Some("/bin".into()),
+            lang: None,
+        }
+    }
+
+    fn assignment(command: &[&str]) -> Assignment {
+        Assignment {
+            input: DigestFunction::Blake3.digest(b""),
+            command: command.iter().map(ToString::to_string).collect(),
+            extra_args: vec!["--extra=${ISOLATED_OUTDIR}/x".into()],
+            environment: Vec::new(),
+            outputs: Vec::new(),
+            timeouts: Timeouts { hard: Duration::MAX, io: None, grace: Duration::ZERO },
+        }
+    }
+
+    const NONE: Manifest<'_> = Manifest { command: &[], relative_cwd: None };
+
+    #[test]
+    fn the_command_starts_where_the_manifest_says() {
+        let cwd = RelPath::new("a/b").unwrap();
+        let own = ["../bin/test".to_owned(), "--flag".to_owned()];
+        let manifest = Manifest { command: &own, relative_cwd: Some(&cwd) };
+        let command = super::command(&assignment(&[]), manifest, &place()).unwrap();
+        assert_eq!(command.directory, PathBuf::from("/w/1/in/a/b"));
+        assert_eq!(command.program, PathBuf::from("/w/1/in/a/b/../bin/test"));
+        assert_eq!(command.arguments, ["--flag", "--extra=/w/1/out/x"]);
+        let replaced = super::command(&assignment(&["./other"]), manifest, &place()).unwrap();
+        assert_eq!(replaced.program, PathBuf::from("/w/1/in/a/b/./other"));
+        assert_eq!(replaced.arguments, ["--extra=/w/1/out/x"]);
+    }
+
+    #[test]
+    fn names_without_a_slash_are_left_to_the_path() {
+        let program = |name| super::command(&assignment(&[name]), NONE, &place()).unwrap().program;
+        assert_eq!(program("python3"), PathBuf::from("python3"));
+        assert_eq!(program("./run"), PathBuf::from("/w/1/in/./run"));
+        assert_eq!(program("/bin/sh"), PathBuf::from("/bin/sh"));
+        assert_eq!(program("${ISOLATED_OUTDIR}/x"), PathBuf::from("/w/1/out/x"));
+        assert!(super::command(&assignment(&[]), NONE, &place()).is_none());
+    }
+
+    #[test]
+    fn the_environment_is_clean_and_the_empty_value_unsets() {
+        let mut assignment = assignment(&["x"]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assignment.environment = vec![
+            pair("LANG", ""),
+            pair("REPORT", "xml:${ISOLATED_OUTDIR}/r.xml"),
+            pair("ISOLATED_OUTDIR", "/elsewhere"),
+            pair(executor::MARKER, ""),
+        ];
+        let environment = super::command(&assignment, NONE, &place()).unwrap().environment;
+        let text: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            text,
+            [
+                "HOME=/w/1/tmp",
+                "ISOLATED_OUTDIR=/w/1/out",
+                "ISOSWARM_ATTEMPT_DIR=/w/1",
+                "PATH=/bin",
+                "REPORT=xml:/w/1/out/r.xml",
+                "SWARM_BOT_ID=b1",
+                "TEMP=/w/1/tmp",
+                "TMP=/w/1/tmp",
+                "TMPDIR=/w/1/tmp",
+            ]
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! One attempt, from the digest of its input to its result: fetch, materialize, run, collect, upload.
+//!
+//! Whatever goes wrong becomes a result: the scheduler always hears of an attempt that was started. It decides nothing
+//! about leases and knows no wire.
+
+mod collect;
+mod command;
+mod failure;
+
+use crate::{
+    attempt::{Assignment, AttemptResult, Ending, Stats, Timeouts},
+    executor::{Cause, Execution, Executor, Interruption},
+    spool::Spool,
+    workdir::WorkDir,
+};
+use cas::{
+    BlobStore, Silent,
+    disk::DiskCache,
+    isolated::Isolated,
+    tree::{self, Fetched},
+};
+use collect::Collected;
+use command::{Manifest, Place, command};
+use failure::Failure;
+use proto::{BotId, RelPath};
+use runtime::{Clock, Entropy};
+use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How long an attempt waits for a CAS that cannot be reached. The scheduler keeps the lease meanwhile, and may kill.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Longest pause between two tries.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What attempts are carried out with.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) store: Arc<dyn BlobStore>,
+    pub(crate) cache: DiskCache,
+    pub(crate) executor: Executor,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) bot: BotId,
+}
+
+impl Worker {
+    /// Carries out an assignment in `dir`, its output going to `spool`.
+    pub(crate) async fn perform(
+        &self,
+        assignment: &Assignment,
+        dir: &WorkDir,
+        spool: &Arc<Spool>,
+        mut interrupted: watch::Receiver<Interruption>,
+    ) -> AttemptResult {
+        let mut stats = Stats::default();
+        match self.carry_out(assignment, dir, spool, &mut interrupted, &mut stats).await {
+            Ok(result) => AttemptResult { stats, ..result },
+            Err(Failure { ending, message }) => AttemptResult { stats, ..AttemptResult::unstarted(ending, message) },
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        assignment: &Assignment,
+        dir: &WorkDir,
+        spool: &Arc<Spool>,
+        interrupted: &mut watch::Receiver<Interruption>,
+        stats: &mut Stats,
+    ) -> Result<AttemptResult, Failure> {
+        let fetched = unless_interrupted(interrupted, self.set_up(assignment, dir, stats)).await?;
+        let isolated = &fetched.isolated;
+        let manifest = Manifest { command: &isolated.command, relative_cwd: isolated.relative_cwd.as_ref() };
+        let command = command(assignment, manifest, &self.place(dir)).ok_or_else(|| {
+            Failure::client("there is no command: neither the manifest nor the step names one".into())
+        })?;
+        if let Some(cwd) = &isolated.relative_cwd {
+            make_directory(&dir.input(), cwd)?;
+        }
+        let execution = self.executor.run(&command, assignment.timeouts, spool, interrupted).await?;
+        stats.run = execution.took;
+        let mut result = ended(&execution, assignment.timeouts, spool);
+        // Nobody will ask for them, and the disk is wanted back.
+        if *interrupted.borrow() != Interruption::Abandon {
+            self.keep_outputs(assignment, isolated, dir, &mut result, stats).await;
+        }
+        Ok(result)
+    }
+
+    async fn set_up(&self, assignment: &Assignment, dir: &WorkDir, stats: &mut Stats) -> Result<Arc<Fetched>, Failure> {
+        let began = self.clock.elapsed();
+        let fetched = self.with_patience(|| self.fetch(assignment)).await;
+        let fetched = Arc::new(fetched.map_err(Failure::of_input)?);
+        stats.cold_items = fetched.cold_items;
+        stats.cold_bytes = fetched.cold_bytes;
+        stats.hot_items = fetched.hot_items;
+        stats.hot_bytes = fetched.hot_bytes;
+        let (input, cache, laid_out) = (dir.input(), self.cache.clone(), Arc::clone(&fetched));
+        let materialized = tokio::task::spawn_blocking(move || tree::materialize(&laid_out, &cache, &input));
+        materialized.await.map_err(Failure::of_thread)?.map_err(Failure::of_input)?;
+        stats.fetch = self.clock.elapsed().saturating_sub(began);
+        Ok(fetched)
+    }
+
+    async fn fetch(&self, assignment: &Assignment) -> Result<Fetched, tree::Error> {
+        tree::fetch(&*self.store, &self.cache, assignment.input, &Silent).await
+    }
+
+    /// Uploads what the command left. That this fails is told in `result`.
+    async fn keep_outputs(
+        &self,
+        assignment: &Assignment,
+        isolated: &Isolated,
+        dir: &WorkDir,
+        result: &mut AttemptResult,
+        stats: &mut Stats,
+    ) {
+        let began = self.clock.elapsed();
+        let kept = async {
+            let (dir, declared, function) = (dir.clone(), assignment.outputs.clone(), isolated.function);
+            let collected = tokio::task::spawn_blocking(move || collect::collect(&dir, &declared, function));
+            let Collected { sources, manifest, notes } =
+                collected.await.map_err(Failure::of_thread)?.map_err(Failure::of_outputs)?;
+            if manifest.is_some() {
+                let uploaded = self.with_patience(|| async { tree::upload(&*self.store, &sources, &Silent).await });
+                stats.uploaded_bytes = uploaded.await.map_err(Failure::of_outputs)?.uploaded_bytes;
+            }
+            Ok::<_, Failure>((manifest, notes))
+        };
+        match kept.await {
+            Ok((manifest, notes)) => {
+                result.outputs = manifest;
+                notes.into_iter().for_each(|note| say(&mut result.message, &note));
+            }
+            Err(Failure { ending, message }) => {
+                result.ending = ending;
+                say(&mut result.message, &message);
+            }
+        }
+        stats.upload = self.clock.elapsed().saturating_sub(began);
+    }
+
+    /// Tries again for as long as the CAS cannot be reached: a bot that gave up at once would go through the whole queue
+    /// and fail all of it while the CAS is being restarted.
+    async fn with_patience<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, tree::Error>
+    where
+        F: Future<Output = Result<T, tree::Error>>,
+    {
+        let give_up = self.clock.elapsed() + PATIENCE;
+        loop {
+            match attempt().await {
+                Err(error) if error.is_transient() && self.clock.elapsed() < give_up => {
+                    tracing::warn!(%error, "the CAS cannot be reached, trying on");
+                    self.clock.sleep(self.entropy.jitter(PAUSE)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn place(&self, dir: &WorkDir) -> Place {
+        Place {
+            home: dir.path(),
+            input: dir.input(),
+            outputs: dir.outputs(),
+            temporary: dir.temporary(),
+            bot: self.bot.to_string(),
+            path: std::env::var("PATH").ok(),
+            lang: std::env::var("LANG").ok(),
+        }
+    }
+}
+
+/// Drops `work` when somebody wants it to end: nothing of the command's is running yet.
+async fn unless_interrupted<T>(
+    interrupted: &mut watch::Receiver<Interruption>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let interruption = async {
+        if interrupted.wait_for(|wanted| *wanted != Interruption::None).await.is_err() {
+            // Nobody is left who could interrupt.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = interruption => {
+            Err(Failure { ending: Ending::Killed, message: "killed before its command was started".into() })
+        }
+    }
+}
+
+/// Makes the directory that the command starts in, if no file of the input is in it. No symlink is followed to make one.
+fn make_directory(root: &Path, path: &RelPath) -> Result<(), Failure> {
+    if root.join(path).is_dir() {
+        return Ok(());
+    }
+    let mut directory = root.to_owned();
+    for component in path.components() {
+        directory.push(component);
+        match std::fs::create_dir(&directory) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                    let message = format!("the command cannot start in {path}: {path} is not a directory");
+                    return Err(Failure::client(message));
+                }
+            }
+            Err(error) => return Err(Failure::internal(format!("cannot make {}: {error}", directory.display()))),
+        }
+    }
+    Ok(())
+}
+
+/// The result of an attempt whose command was run, before its outputs are looked at.
+fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptResult {
+    let (ending, message) = match execution.cause {
+        Cause::Itself => (Ending::Completed, String::new()),
+        Cause::HardTimeout => {
+            (Ending::TimedOut, format!("the command took longer than the hard timeout of {:?}", timeouts.hard))
+        }
+        Cause::IoTimeout => {
+            let io = timeouts.io.unwrap_or_default();
+            (Ending::TimedOut, format!("the command was silent for longer than the I/O timeout of {io:?}"))
+        }
+        Cause::Interrupted => (Ending::Killed, "killed on request".into()),
+    };
+    let mut result =
+        AttemptResult { exit: Some(execution.exit), ..AttemptResult::unstarted(ending, message) };
+    if execution.leaked > 0 && execution.cause == Cause::Itself {
+        let processes = if execution.leaked == 1 { "1 process" } else { &format!("{} processes", execution.leaked) };
+        say(&mut result.message, &format!("the command left {processes} behind, which were killed"));
+    }
+    if let Some(error) = spool.failure() {
+        result.ending = Ending::InternalError;
+        say(&mut result.message, &format!("the bot could not keep all of the output: {error}"));
+    }
+    result
+}
+
+/// Adds to a message.
+fn say(message: &mut String, more: &str) {
+    if !message.is_empty() {
+        message.push_str("; ");
+    }
+    message.push_str(more);
+}
+
+#[cfg(test)]
+mod tests;

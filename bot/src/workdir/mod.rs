@@ -1,0 +1,204 @@
+//! The bot's directory: who may use it, a fresh place for each attempt, and no trace of those that are over.
+//!
+//! `DATA/lock` belongs to the bot that runs; `DATA/cache` is the input cache; `DATA/work/N` is one attempt: `in` its
+//! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `output` its spool. What a former
+//! bot left in `work`, processes included, is gone before the first attempt begins.
+
+mod remove;
+
+use crate::executor::kill_marked_below;
+use remove::remove;
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long processes of a former bot may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the bot cannot use its directory.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another bot runs in it.
+    #[error("{} is in use by another bot: give each bot a --data of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Its name cannot be handed to commands.
+    #[error("{} is not UTF-8: choose another --data", path.display())]
+    Name {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be made, locked or cleaned.
+    #[error("cannot use {}: {source}", path.display())]
+    Io {
+        /// What cannot be used.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The directory, locked for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+    next: AtomicU64,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory, makes it if it is not there, and clears what a former bot left. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirError::Io { path, source }
+        };
+        fs::create_dir_all(path).map_err(failed(path))?;
+        let root = path.canonicalize().map_err(failed(path))?;
+        if root.to_str().is_none() {
+            return Err(DataDirError::Name { path: root });
+        }
+        let lock_path = root.join("lock");
+        let options = File::options().write(true).create(true).truncate(false).open(&lock_path);
+        let lock = options.map_err(failed(&lock_path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::InUse { path: root }),
+            Err(errno) => return Err(failed(&lock_path)(errno.into())),
+        }
+        let data = Self { root, next: AtomicU64::new(1), _lock: lock };
+        let work = data.work();
+        fs::create_dir_all(&work).map_err(failed(&work))?;
+        data.clear().map_err(failed(&work))?;
+        Ok(data)
+    }
+
+    /// Where the input cache is.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        let work = self.work();
+        let killed = kill_marked_below(&work, PATIENCE)?;
+        if killed > 0 {
+            tracing::warn!(killed, "killed processes that a former bot left");
+        }
+        for entry in fs::read_dir(&work)? {
+            remove(&work, &entry?.file_name())?;
+        }
+        Ok(())
+    }
+
+    /// A fresh place for an attempt. Blocks.
+    pub(crate) fn attempt(&self) -> io::Result<WorkDir> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = WorkDir { work: self.work(), name: number.to_string(), removal: Arc::default() };
+        fs::create_dir(dir.path())?;
+        for part in [dir.input(), dir.outputs(), dir.temporary()] {
+            fs::create_dir(part)?;
+        }
+        Ok(dir)
+    }
+}
+
+/// The place of one attempt. Stays until it is removed.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkDir {
+    work: PathBuf,
+    name: String,
+    /// One removal at a time.
+    removal: Arc<Mutex<()>>,
+}
+
+impl WorkDir {
+    /// The whole place.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.work.join(&self.name)
+    }
+
+    /// Where the inputs go.
+    pub(crate) fn input(&self) -> PathBuf {
+        self.path().join("in")
+    }
+
+    /// What `${ISOLATED_OUTDIR}` stands for.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.path().join("out")
+    }
+
+    /// The command's home and temporary directory.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path().join("tmp")
+    }
+
+    /// The file for the command's output.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path().join("output")
+    }
+
+    /// Removes everything but the spool, however the command left it. Blocks.
+    pub(crate) fn remove_trees(&self) -> io::Result<()> {
+        let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
+        ["in", "out", "tmp"].iter().try_for_each(|tree| remove(&self.path(), tree.as_ref()))
+    }
+
+    /// Removes the whole place. Blocks.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
+        remove(&self.work, self.name.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_bots_do_not_share_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::open(&dir.path().join("bot")).unwrap();
+        let second = DataDir::open(&dir.path().join("bot")).unwrap_err();
+        assert!(matches!(&second, DataDirError::InUse { .. }) && second.to_string().contains("--data"));
+        drop(first);
+        DataDir::open(&dir.path().join("bot")).unwrap();
+    }
+
+    #[test]
+    fn what_a_former_bot_left_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = DataDir::open(dir.path()).unwrap().attempt().unwrap();
+        fs::write(left.input().join("file"), "x").unwrap();
+        let mut process = std::process::Command::new("sleep")
+            .arg("600")
+            .env(crate::executor::MARKER, left.path().canonicalize().unwrap())
+            .spawn()
+            .unwrap();
+        // Until it has executed, it has our environment.
+        let environ = format!("/proc/{}/environ", process.id());
+        while !fs::read_to_string(&environ).unwrap().contains(crate::executor::MARKER) {
+            assert!(process.try_wait().unwrap().is_none());
+        }
+        let opened = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| DataDir::open(dir.path()).unwrap());
+            assert!(!process.wait().unwrap().success());
+            opening.join().unwrap()
+        });
+        assert_eq!(fs::read_dir(opened.work()).unwrap().count(), 0);
+        assert_eq!(opened.attempt().unwrap().name, "1");
+    }
+}
