@@ -105,7 +105,8 @@ mod tests {
     fn the_sample_file_parses_and_holds_the_defaults() {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
         // Every commented-out key is a valid one, too.
-        let all: String = SAMPLE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line).to_owned() + "\n").collect();
+        let all: String =
+            SAMPLE.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line).to_owned() + "\n").collect();
         let config = toml::from_str::<Config>(&all).unwrap();
         assert!(config.ca_cert.is_some() && config.id.is_some() && !config.dimension.is_empty());
     }

@@ -35,14 +35,16 @@ impl Host {
     /// `Linux`, the distribution, and the distribution with its version, from the least to the most exact.
     fn os(&self) -> Vec<String> {
         let field = |name: &str| {
-            let value = self.os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+            let value =
+                self.os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             let value = value.trim_matches(['"', '\'']);
             (!value.is_empty()).then(|| value.to_owned())
         };
         let mut os = vec!["Linux".to_owned()];
         if let Some(id) = field("ID") {
             let mut letters = id.chars();
-            let name: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+            let name: String =
+                letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
             os.extend(field("VERSION_ID").map(|version| format!("{name}-{version}")));
             os.insert(1, name);
         }
@@ -68,7 +70,11 @@ impl Host {
 }
 
 /// The bot's dimensions. A key of `configured` (`KEY=VALUE` each) replaces what was found out; `id` is the bot's name.
-pub(crate) fn dimensions(host: &Host, id: &BotId, configured: &[String]) -> Result<Dimensions, DimensionError> {
+pub(crate) fn dimensions(
+    host: &Host,
+    id: &BotId,
+    configured: &[String],
+) -> Result<Dimensions, DimensionError> {
     let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::from([
         ("os", host.os()),
         ("cpu", host.cpu()),
@@ -79,7 +85,8 @@ pub(crate) fn dimensions(host: &Host, id: &BotId, configured: &[String]) -> Resu
     ]);
     let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pair in configured {
-        let (key, value) = pair.split_once('=').ok_or_else(|| DimensionError::Syntax { given: pair.clone() })?;
+        let (key, value) =
+            pair.split_once('=').ok_or_else(|| DimensionError::Syntax { given: pair.clone() })?;
         told.entry(key).or_default().push(value.to_owned());
     }
     all.extend(told);
@@ -135,6 +142,8 @@ mod tests {
     fn what_cannot_be_found_out_is_missing() {
         let found = dimensions(&Host::default(), &BotId::new("b1").unwrap(), &[]).unwrap();
         assert_eq!(text(&found), "id=b1 os=Linux pool=default");
-        assert!(text(&dimensions(&Host::inspect(), &BotId::new("b1").unwrap(), &[]).unwrap()).contains("cores="));
+        assert!(
+            text(&dimensions(&Host::inspect(), &BotId::new("b1").unwrap(), &[]).unwrap()).contains("cores=")
+        );
     }
 }

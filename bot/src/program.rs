@@ -2,7 +2,7 @@
 
 use bot::{Bot, BotError, Config, Flags, Stop};
 use clap::Parser;
-use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, config::ConfigError};
+use runtime::{Exit, SystemClock, SystemEntropy, config::ConfigError};
 use std::{
     io::{self, Write as _},
     path::PathBuf,

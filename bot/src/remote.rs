@@ -122,7 +122,7 @@ fn held(held: HeldAttempt) -> v1::HeldAttempt {
             token: held.lease.token,
         }),
         output_offset: held.output_offset,
-        output: held.output.into(),
+        output: held.output,
         result: held.result.map(result),
     }
 }
@@ -190,7 +190,8 @@ fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
         }
         Ok((name, value))
     };
-    let outputs = wire.outputs.iter().map(|path| RelPath::new(path).map_err(|error| refuse(error.to_string())));
+    let outputs =
+        wire.outputs.iter().map(|path| RelPath::new(path).map_err(|error| refuse(error.to_string())));
     let timeouts = wire.timeouts.unwrap_or_default();
     Ok(Assignment {
         input,

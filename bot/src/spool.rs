@@ -52,7 +52,15 @@ impl Spool {
     pub(crate) fn create(path: &Path, clock: Arc<dyn Clock>, grown: Arc<Notify>) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         let latest = AtomicU64::new(micros(clock.elapsed()));
-        Ok(Self { file, limit: KEPT, len: AtomicU64::new(0), latest, clock, grown, writer: Mutex::new(Writer::Open) })
+        Ok(Self {
+            file,
+            limit: KEPT,
+            len: AtomicU64::new(0),
+            latest,
+            clock,
+            grown,
+            writer: Mutex::new(Writer::Open),
+        })
     }
 
     /// Bytes that can be read.

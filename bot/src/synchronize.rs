@@ -44,7 +44,7 @@ const REMEMBERED: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Begin to carry out an assignment.
-    Start(Lease, Assignment),
+    Start(Lease, Box<Assignment>),
     /// End the attempt with TERM, grace, KILL and report its result.
     Kill(Lease),
     /// Stop the attempt at once if it runs, and drop all that it left.
@@ -170,7 +170,8 @@ impl Synchronizer {
             self.unannounced = false;
         }
         let desired: BTreeSet<Lease> = answer.desired.iter().map(|desired| desired.lease).collect();
-        let released: Vec<Lease> = self.held.keys().filter(|lease| !desired.contains(lease)).copied().collect();
+        let released: Vec<Lease> =
+            self.held.keys().filter(|lease| !desired.contains(lease)).copied().collect();
         let mut actions: Vec<Action> = released.into_iter().map(|lease| self.forget(lease)).collect();
         actions.extend(answer.desired.into_iter().filter_map(|desired| self.desire(desired)));
         for report in &plan.reports {
@@ -257,7 +258,7 @@ impl Synchronizer {
         let start = result.is_none();
         let killing = wish == Wish::Kill;
         self.held.insert(lease, Held { output: 0, received: 0, result, retell: None, killing });
-        assignment.ok().filter(|_| start).map(|assignment| Action::Start(lease, assignment))
+        assignment.ok().filter(|_| start).map(|assignment| Action::Start(lease, Box::new(assignment)))
     }
 }
 

@@ -10,13 +10,7 @@ use crate::{
     spool::Spool,
 };
 use runtime::Clock;
-use std::{
-    io,
-    path::PathBuf,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::unix::pipe, sync::watch};
 
 /// How long the end of the output may take after every writer was killed.

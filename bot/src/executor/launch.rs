@@ -104,11 +104,15 @@ impl Running {
                 let Some(line) = verdict.next_line().await.map_err(Failure::Lost)? else {
                     let status = child.wait().await.map_err(Failure::Lost)?;
                     kill_marked(home.clone()).await.map_err(Failure::Lost)?;
-                    return Err(Failure::Lost(io::Error::other(format!("its supervisor ended early: {status}"))));
+                    return Err(Failure::Lost(io::Error::other(format!(
+                        "its supervisor ended early: {status}"
+                    ))));
                 };
                 // It has nothing more to do than to exit; the runtime reaps it.
                 match serde_json::from_str(&line).map_err(|error| Failure::Lost(error.into()))? {
-                    Verdict::NotStarted(errno) => Err(Failure::NotStarted(io::Error::from_raw_os_error(errno))),
+                    Verdict::NotStarted(errno) => {
+                        Err(Failure::NotStarted(io::Error::from_raw_os_error(errno)))
+                    }
                     Verdict::Ended { exit, leaked, stuck: 0 } => Ok(Ended { exit, leaked }),
                     Verdict::Ended { stuck, .. } => {
                         Err(Failure::Lost(io::Error::other(format!("{stuck} processes cannot be killed"))))

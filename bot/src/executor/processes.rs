@@ -41,7 +41,8 @@ impl Process {
     fn parse(pid: Pid, stat: &[u8]) -> Option<Self> {
         // The second field is the name in parentheses, which may itself contain parentheses and spaces.
         let end = stat.iter().rposition(|&byte| byte == b')')?;
-        let fields: Vec<&str> = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
+        let fields: Vec<&str> =
+            std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().collect();
         Some(Self {
             pid,
             parent: fields.get(1)?.parse().ok()?,
@@ -70,7 +71,8 @@ impl Process {
 }
 
 fn all() -> io::Result<Vec<Process>> {
-    let pid = |entry: io::Result<fs::DirEntry>| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?);
+    let pid =
+        |entry: io::Result<fs::DirEntry>| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?);
     Ok(fs::read_dir("/proc")?.filter_map(pid).filter_map(Process::read).collect())
 }
 
@@ -152,7 +154,10 @@ pub(crate) fn kill_marked_below(dir: &Path, patience: Duration) -> io::Result<us
 }
 
 /// Gives the kernel time to end what was killed. Blocks the thread.
-#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: the processes are not our children")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no event to wait for: the processes are not our children"
+)]
 pub(super) fn pause() {
     std::thread::sleep(PAUSE);
 }
@@ -172,7 +177,8 @@ mod tests {
     #[test]
     fn a_process_is_found_by_ancestry_and_by_marker_and_signalled() {
         let dir = Path::new("/nonexistent/isoswarm-test-marker").join(std::process::id().to_string());
-        let mut child = std::process::Command::new("sleep").arg("60").env(MARKER, dir.join("1")).spawn().unwrap();
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env(MARKER, dir.join("1")).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let own = rustix::process::getpid();
         assert!(descendants(own).unwrap().iter().any(|process| process.pid == pid));

@@ -8,12 +8,15 @@
 //! JSON, a [`Verdict`], when nothing is left. stderr: the pipe that becomes the command's stdout and stderr. Without an
 //! async runtime, so that it is up in a millisecond.
 
-use super::{Command, processes::{PAUSE, descendants, pause}};
+use super::{
+    Command,
+    processes::{PAUSE, descendants, pause},
+};
 use crate::attempt::CommandExit;
 use runtime::Exit;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, set_child_subreaper, wait,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, set_child_subreaper,
+    wait, waitid,
 };
 use serde::{Deserialize, Serialize};
 use std::{

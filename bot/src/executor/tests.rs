@@ -114,11 +114,8 @@ async fn a_command_that_is_not_there_or_not_executable_is_not_the_bots_fault() {
 #[tokio::test]
 async fn a_command_that_ignores_term_is_killed_after_its_grace() {
     let mut bench = Bench::new();
-    bench.timeouts = Timeouts {
-        hard: Duration::from_millis(200),
-        io: None,
-        grace: Duration::from_millis(200),
-    };
+    bench.timeouts =
+        Timeouts { hard: Duration::from_millis(200), io: None, grace: Duration::from_millis(200) };
     let ended = bench.run("trap '' TERM; echo up; while :; do sleep 0.05; done").await.unwrap();
     assert_eq!((ended.exit, ended.cause), (CommandExit::Signal(9), Cause::HardTimeout));
     assert!(ended.took >= Duration::from_millis(400));

@@ -66,13 +66,20 @@ impl Attempts {
     }
 
     /// Begins to carry out an assignment. What keeps it from that is its result.
-    pub(super) fn start(&mut self, lease: Lease, assignment: Assignment, synchronizer: &mut Synchronizer) {
+    pub(super) fn start(
+        &mut self,
+        lease: Lease,
+        assignment: Box<Assignment>,
+        synchronizer: &mut Synchronizer,
+    ) {
         tracing::info!(shard = %lease.shard, attempt = lease.attempt, input = %assignment.input, "starting");
         match self.place() {
             Ok((dir, spool)) => {
                 let (interruption, interrupted) = watch::channel(Interruption::None);
-                let (worker, task_dir, task_spool) = (Arc::clone(&self.worker), dir.clone(), Arc::clone(&spool));
-                let task = async move { worker.perform(&assignment, &task_dir, &task_spool, interrupted).await };
+                let (worker, task_dir, task_spool) =
+                    (Arc::clone(&self.worker), dir.clone(), Arc::clone(&spool));
+                let task =
+                    async move { worker.perform(&assignment, &task_dir, &task_spool, interrupted).await };
                 self.leases.insert(self.running.spawn(task).id(), lease);
                 self.held.insert(lease, Attempt { dir, spool, interruption, phase: Phase::Running });
             }

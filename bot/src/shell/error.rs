@@ -42,9 +42,13 @@ impl BotError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Id(_) | Self::Slots | Self::Dimension(_) | Self::Connect(_) | Self::Replaced { .. } => Exit::Usage,
+            Self::Id(_) | Self::Slots | Self::Dimension(_) | Self::Connect(_) | Self::Replaced { .. } => {
+                Exit::Usage
+            }
             Self::Data(DataDirError::InUse { .. } | DataDirError::Name { .. }) => Exit::Usage,
-            Self::Data(DataDirError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+            Self::Data(DataDirError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
                 Exit::NoSpace
             }
             Self::Cache(cas::Error::Exhausted { .. }) => Exit::NoSpace,

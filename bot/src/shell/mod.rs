@@ -180,7 +180,9 @@ impl Bot {
         let now = self.clock.elapsed();
         let answer = match answer {
             Ok(answer) => answer,
-            Err(CallError::Replaced { reason }) => return Err(BotError::Replaced { id: self.id.clone(), reason }),
+            Err(CallError::Replaced { reason }) => {
+                return Err(BotError::Replaced { id: self.id.clone(), reason });
+            }
             Err(error) => {
                 self.synchronizer.failed(now, |most| self.entropy.jitter(most));
                 let failures = self.synchronizer.failures();

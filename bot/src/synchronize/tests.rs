@@ -26,7 +26,13 @@ fn assignment() -> Assignment {
 
 fn completed() -> AttemptResult {
     let exit = Some(CommandExit::Code(0));
-    AttemptResult { ending: Ending::Completed, exit, message: String::new(), outputs: None, stats: Stats::default() }
+    AttemptResult {
+        ending: Ending::Completed,
+        exit,
+        message: String::new(),
+        outputs: None,
+        stats: Stats::default(),
+    }
 }
 
 fn desired(n: u64) -> Desired {
@@ -77,7 +83,10 @@ fn a_result_is_told_at_once_and_beside_the_last_of_the_output() {
     assert_eq!(first.wait, Duration::ZERO);
     assert_eq!(synchronizer.news_from(), Some(Duration::ZERO));
     let (last, actions) = call(&mut synchronizer, ms(11), vec![]);
-    assert_eq!((last.reports[0].output.clone(), &last.reports[0].result), (most..most + 10, &Some(completed())));
+    assert_eq!(
+        (last.reports[0].output.clone(), &last.reports[0].result),
+        (most..most + 10, &Some(completed()))
+    );
     assert_eq!(actions, [Action::Forget(lease(1))]);
 }
 
@@ -102,7 +111,8 @@ fn what_the_scheduler_does_not_take_is_told_again_but_not_at_once() {
     assert_eq!(synchronizer.news_from(), Some(ms(10) + RETELL));
     synchronizer.finished(lease(1), completed());
     call(&mut synchronizer, ms(1010), vec![Desired { output_received: 10_000_000, ..desired(1) }]);
-    let (plan, _) = call(&mut synchronizer, ms(1011), vec![Desired { output_received: 10_000_000, ..desired(1) }]);
+    let (plan, _) =
+        call(&mut synchronizer, ms(1011), vec![Desired { output_received: 10_000_000, ..desired(1) }]);
     assert_eq!(plan.reports[0].result, Some(completed()));
     assert_eq!(synchronizer.news_from(), Some(ms(1011) + RETELL));
 }
@@ -128,7 +138,7 @@ fn failures_back_off_up_to_a_cap_and_success_forgets_them() {
 fn a_lease_that_has_ended_is_never_started_again() {
     let mut synchronizer = Synchronizer::new(2);
     let (_, started) = call(&mut synchronizer, ms(0), vec![desired(1)]);
-    assert_eq!(started, [Action::Start(lease(1), assignment())]);
+    assert_eq!(started, [Action::Start(lease(1), Box::new(assignment()))]);
     assert_eq!(call(&mut synchronizer, ms(1), vec![]).1, [Action::Forget(lease(1))]);
     assert_eq!(call(&mut synchronizer, ms(2), vec![desired(1)]).1, []);
 }
@@ -139,7 +149,7 @@ fn no_more_is_started_than_there_are_slots() {
     let (_, actions) = call(&mut synchronizer, ms(0), vec![desired(1), desired(2)]);
     assert_eq!(actions.len(), 1);
     let (_, actions) = call(&mut synchronizer, ms(1), vec![desired(2)]);
-    assert_eq!(actions, [Action::Forget(lease(1)), Action::Start(lease(2), assignment())]);
+    assert_eq!(actions, [Action::Forget(lease(1)), Action::Start(lease(2), Box::new(assignment()))]);
 }
 
 #[test]
@@ -150,7 +160,8 @@ fn a_kill_is_asked_for_once_and_before_the_start_it_is_the_result() {
     assert_eq!(call(&mut synchronizer, ms(1), vec![killed(1)]).1, [Action::Kill(lease(1))]);
     assert_eq!(call(&mut synchronizer, ms(2), vec![killed(1), killed(2)]).1, []);
     let (plan, _) = call(&mut synchronizer, ms(3), vec![]);
-    let endings: Vec<_> = plan.reports.iter().map(|report| report.result.as_ref().map(|r| r.ending)).collect();
+    let endings: Vec<_> =
+        plan.reports.iter().map(|report| report.result.as_ref().map(|r| r.ending)).collect();
     assert_eq!(endings, [None, Some(Ending::Killed)]);
 }
 
@@ -275,10 +286,16 @@ impl World {
                 }
             }
             Step::Kill(n) => {
-                live(self, n).and_then(|lease| self.known.get_mut(&lease)).into_iter().for_each(|k| k.killing = true);
+                live(self, n)
+                    .and_then(|lease| self.known.get_mut(&lease))
+                    .into_iter()
+                    .for_each(|k| k.killing = true);
             }
             Step::TakeAway(n) => {
-                live(self, n).and_then(|lease| self.known.get_mut(&lease)).into_iter().for_each(|k| k.lost = true);
+                live(self, n)
+                    .and_then(|lease| self.known.get_mut(&lease))
+                    .into_iter()
+                    .for_each(|k| k.lost = true);
             }
             Step::Output(n, bytes) => self.output(n, bytes),
             Step::Finish(n) => self.finish(n),
@@ -288,7 +305,8 @@ impl World {
     }
 
     fn running(&self, n: usize) -> Option<Lease> {
-        let running: Vec<Lease> = self.performed.iter().filter(|(_, p)| !p.finished).map(|(l, _)| *l).collect();
+        let running: Vec<Lease> =
+            self.performed.iter().filter(|(_, p)| !p.finished).map(|(l, _)| *l).collect();
         (!running.is_empty()).then(|| running[n % running.len()])
     }
 
@@ -348,7 +366,10 @@ impl World {
             if report.output.start <= known.output {
                 known.output = known.output.max(report.output.end);
                 if let Some(result) = &report.result {
-                    assert_eq!(known.output, report.output.end, "the result comes with the last of the output");
+                    assert_eq!(
+                        known.output, report.output.end,
+                        "the result comes with the last of the output"
+                    );
                     known.result = Some(result.clone());
                 }
             }

@@ -35,7 +35,7 @@ pub(super) fn collect(
     function: DigestFunction,
 ) -> Result<Collected, tree::Error> {
     let mut notes = Vec::new();
-    let snapshot = |root, inputs: &[Input]| {
+    let snapshot = |root: &Path, inputs: &[Input]| {
         let options = SnapshotOptions { function, broken: Broken::Skip, ..SnapshotOptions::default() };
         tree::snapshot(root, inputs, &options, &HashCache::disabled(), &Silent)
     };
@@ -45,11 +45,18 @@ pub(super) fn collect(
     if !declared.is_empty() {
         let inputs: Vec<Input> = declared.iter().cloned().map(Input::Path).collect();
         let declared = snapshot(&dir.input(), &inputs)?;
-        note(&mut notes, "declared outputs that are not there or cannot be archived", &dir.input(), &declared);
+        note(
+            &mut notes,
+            "declared outputs that are not there or cannot be archived",
+            &dir.input(),
+            &declared,
+        );
         if add(&mut files, &declared.files) {
             sources.extend(declared.sources);
         } else {
-            notes.push("declared outputs were left out: they lie where others in ${ISOLATED_OUTDIR} do".into());
+            notes.push(
+                "declared outputs were left out: they lie where others in ${ISOLATED_OUTDIR} do".into(),
+            );
         }
     }
     if files.is_empty() {
@@ -65,9 +72,10 @@ fn add(files: &mut BTreeMap<RelPath, Entry>, more: &BTreeMap<RelPath, Entry>) ->
     let above = |of: &BTreeMap<RelPath, Entry>, path: &RelPath| {
         std::iter::successors(path.parent(), RelPath::parent).any(|parent| of.contains_key(&parent))
     };
-    let collides = more.iter().any(|(path, entry)| {
-        files.get(path).is_some_and(|other| other != entry) || above(files, path)
-    }) || files.keys().any(|path| above(more, path));
+    let collides = more
+        .iter()
+        .any(|(path, entry)| files.get(path).is_some_and(|other| other != entry) || above(files, path))
+        || files.keys().any(|path| above(more, path));
     if !collides {
         files.extend(more.iter().map(|(path, entry)| (path.clone(), entry.clone())));
     }

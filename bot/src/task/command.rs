@@ -43,7 +43,11 @@ pub(super) fn command(
     let directory = manifest.relative_cwd.map_or_else(|| place.input.clone(), |cwd| place.input.join(cwd));
     let program = PathBuf::from(substitute(program));
     // A name without a slash is looked up in the PATH; everything else is meant from where the command starts.
-    let program = if program.components().count() > 1 || program.is_absolute() { directory.join(program) } else { program };
+    let program = if program.components().count() > 1 || program.is_absolute() {
+        directory.join(program)
+    } else {
+        program
+    };
     Some(executor::Command {
         program,
         arguments: arguments.iter().chain(&assignment.extra_args).map(substitute).collect(),

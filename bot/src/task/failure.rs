@@ -28,7 +28,9 @@ impl Failure {
         match error {
             tree::Error::Missing { .. }
             | tree::Error::Manifest { .. }
-            | tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Invalid { .. }) => Self::client(message),
+            | tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Invalid { .. }) => {
+                Self::client(message)
+            }
             _ => Self::internal(message),
         }
     }

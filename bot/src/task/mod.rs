@@ -56,7 +56,9 @@ impl Worker {
         let mut stats = Stats::default();
         match self.carry_out(assignment, dir, spool, &mut interrupted, &mut stats).await {
             Ok(result) => AttemptResult { stats, ..result },
-            Err(Failure { ending, message }) => AttemptResult { stats, ..AttemptResult::unstarted(ending, message) },
+            Err(Failure { ending, message }) => {
+                AttemptResult { stats, ..AttemptResult::unstarted(ending, message) }
+            }
         }
     }
 
@@ -87,7 +89,12 @@ impl Worker {
         Ok(result)
     }
 
-    async fn set_up(&self, assignment: &Assignment, dir: &WorkDir, stats: &mut Stats) -> Result<Arc<Fetched>, Failure> {
+    async fn set_up(
+        &self,
+        assignment: &Assignment,
+        dir: &WorkDir,
+        stats: &mut Stats,
+    ) -> Result<Arc<Fetched>, Failure> {
         let began = self.clock.elapsed();
         let fetched = self.with_patience(|| self.fetch(assignment)).await;
         let fetched = Arc::new(fetched.map_err(Failure::of_input)?);
@@ -122,7 +129,8 @@ impl Worker {
             let Collected { sources, manifest, notes } =
                 collected.await.map_err(Failure::of_thread)?.map_err(Failure::of_outputs)?;
             if manifest.is_some() {
-                let uploaded = self.with_patience(|| async { tree::upload(&*self.store, &sources, &Silent).await });
+                let uploaded =
+                    self.with_patience(|| async { tree::upload(&*self.store, &sources, &Silent).await });
                 stats.uploaded_bytes = uploaded.await.map_err(Failure::of_outputs)?.uploaded_bytes;
             }
             Ok::<_, Failure>((manifest, notes))
@@ -206,7 +214,9 @@ fn make_directory(root: &Path, path: &RelPath) -> Result<(), Failure> {
                     return Err(Failure::client(message));
                 }
             }
-            Err(error) => return Err(Failure::internal(format!("cannot make {}: {error}", directory.display()))),
+            Err(error) => {
+                return Err(Failure::internal(format!("cannot make {}: {error}", directory.display())));
+            }
         }
     }
     Ok(())
@@ -216,9 +226,10 @@ fn make_directory(root: &Path, path: &RelPath) -> Result<(), Failure> {
 fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptResult {
     let (ending, message) = match execution.cause {
         Cause::Itself => (Ending::Completed, String::new()),
-        Cause::HardTimeout => {
-            (Ending::TimedOut, format!("the command took longer than the hard timeout of {:?}", timeouts.hard))
-        }
+        Cause::HardTimeout => (
+            Ending::TimedOut,
+            format!("the command took longer than the hard timeout of {:?}", timeouts.hard),
+        ),
         Cause::IoTimeout => {
             let io = timeouts.io.unwrap_or_default();
             (Ending::TimedOut, format!("the command was silent for longer than the I/O timeout of {io:?}"))
@@ -228,7 +239,8 @@ fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptRes
     let mut result =
         AttemptResult { exit: Some(execution.exit), ..AttemptResult::unstarted(ending, message) };
     if execution.leaked > 0 && execution.cause == Cause::Itself {
-        let processes = if execution.leaked == 1 { "1 process" } else { &format!("{} processes", execution.leaked) };
+        let processes =
+            if execution.leaked == 1 { "1 process" } else { &format!("{} processes", execution.leaked) };
         say(&mut result.message, &format!("the command left {processes} behind, which were killed"));
     }
     if let Some(error) = spool.failure() {

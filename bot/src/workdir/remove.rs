@@ -18,7 +18,8 @@ use std::{
 /// How often a directory is read before it counts as one that cannot be emptied.
 const PASSES: usize = 100;
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes `name`, a file or directory in `holder`. That it is not there is fine. `holder` must not be written to by
 /// strangers meanwhile; the tree may.
@@ -83,7 +84,10 @@ fn remove_entry(
     loop {
         let fresh = fresh_name();
         match renameat(directory, name, holder, &fresh) {
-            Ok(()) => return Ok(left.push(fresh)),
+            Ok(()) => {
+                left.push(fresh);
+                return Ok(());
+            }
             // From an interrupted removal.
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::ISDIR) => {}
             Err(errno) => return Err(errno.into()),
