@@ -1,1 +1,29 @@
-//! Grows in the next commits.
+//! `isolate`: packages a work item by hash, brings it back, and runs it here.
+//!
+//! - [`isolate_file`] is the `.isolate` language, pure.
+//! - [`WorkItem`] is what is to be packaged: from an `.isolate` file, or from plain files and a command.
+//! - [`archive()`], [`download()`] and [`prepare`] (to run) are the verbs, for the program and for whoever embeds them; `commands` puts
+//!   the command line around them.
+//!
+//! It knows stores and trees and nothing of the scheduler.
+
+mod archive;
+pub mod cli;
+mod commands;
+mod download;
+mod error;
+mod exclude;
+mod human;
+pub mod isolate_file;
+mod process;
+mod progress;
+mod run;
+mod scratch;
+mod work_item;
+
+pub use archive::{ArchiveOptions, Archived, archive};
+pub use download::{Downloaded, download};
+pub use error::Error;
+pub use exclude::{default_exclude, exclude};
+pub use run::{Prepared, RunOptions, prepare};
+pub use work_item::WorkItem;

@@ -1,3 +1,19 @@
-//! Grows in the next commits.
+//! The program `isolate`.
 
-fn main() {}
+use clap::Parser as _;
+use isolate_cli::cli::{Cli, normalised, run};
+use runtime::Exit;
+
+fn main() -> Exit {
+    let cli = match Cli::try_parse_from(normalised(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            // There is nobody left to tell when even this cannot be written.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    runtime::telemetry::init("warn");
+    run(cli)
+}

@@ -1,0 +1,186 @@
+//! The command line.
+
+use crate::{
+    Error,
+    commands::{self, Context, archive::ArchiveArgs, download::DownloadArgs, run::RunArgs, show::ShowArgs},
+    progress::Verbosity,
+};
+use bytesize::ByteSize;
+use cas::{
+    BlobStore,
+    disk::{DiskCache, DiskCacheOptions},
+};
+use clap::{Args, Parser, Subcommand};
+use runtime::{Exit, Shutdown, SystemClock, SystemEntropy};
+use std::{
+    env,
+    ffi::OsString,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Package a test with everything that it needs by content hash, bring it back anywhere, and run it.
+#[derive(Debug, Parser)]
+#[command(name = "isolate", version = runtime::VERSION, after_help = runtime::exit::HELP, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Archive(ArchiveArgs),
+    Download(DownloadArgs),
+    Run(RunArgs),
+    Show(ShowArgs),
+}
+
+/// Where the blobs are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CasArgs {
+    /// The CAS
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ISOSWARM_CAS",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8980"
+    )]
+    pub(crate) cas: String,
+    /// PEM file of the certificates to trust, for a CAS that speaks TLS
+    #[arg(long, value_name = "FILE", env = "ISOSWARM_CA_CERT", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+}
+
+impl CasArgs {
+    pub(crate) fn connect(&self, context: &Context) -> Result<Arc<dyn BlobStore>, Error> {
+        let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+        Ok(cas::connect(&self.cas, self.ca_cert.as_deref(), clock, entropy)?)
+    }
+}
+
+/// The blobs that are kept on this machine.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Where fetched blobs are kept [default: $XDG_CACHE_HOME/isoswarm/blobs]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// How much of them is kept
+    #[arg(long, value_name = "SIZE", default_value = "20GiB")]
+    cache_size: ByteSize,
+}
+
+impl CacheArgs {
+    pub(crate) fn open(&self) -> Result<DiskCache, Error> {
+        let dir = self.cache_dir.clone().or_else(default_cache_dir);
+        let reason = "there is no home directory: name a directory with --cache-dir";
+        let dir = dir.ok_or(Error::Argument { path: PathBuf::from("~"), reason })?;
+        let options = DiskCacheOptions { max_bytes: self.cache_size.as_u64(), ..Default::default() };
+        Ok(DiskCache::open(&dir, options)?)
+    }
+}
+
+fn default_cache_dir() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("isoswarm").join("blobs"))
+}
+
+/// The arguments with `--config-variable NAME VALUE`, the form of old build scripts, turned into
+/// `--config-variable NAME=VALUE`, for all three kinds of variables.
+pub fn normalised(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const FLAGS: [&str; 3] = ["--config-variable", "--path-variable", "--extra-variable"];
+    let mut args = args.into_iter();
+    let mut normal = Vec::new();
+    while let Some(arg) = args.next() {
+        let is_flag = FLAGS.iter().any(|flag| arg == *flag);
+        let is_end = arg == "--";
+        normal.push(arg);
+        if is_end {
+            break;
+        }
+        let Some(mut name) = is_flag.then(|| args.next()).flatten() else { continue };
+        let is_pair = name.to_string_lossy().contains('=') || name.to_string_lossy().starts_with('-');
+        if !is_pair && let Some(value) = args.next() {
+            name.push("=");
+            name.push(value);
+        }
+        normal.push(name);
+    }
+    normal.extend(args);
+    normal
+}
+
+/// Runs a command line to its end and tells what to exit with. Errors go to stderr with their causes.
+pub fn run(cli: Cli) -> Exit {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::io(Path::new("the runtime"), error)),
+    };
+    let verbosity = if cli.quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let outcome = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().map_err(|error| Error::io("signal handlers", error))?;
+        let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
+        let context = Context { clock, entropy, shutdown, verbosity };
+        match cli.command {
+            Command::Archive(args) => commands::archive::archive(args, &context).await,
+            Command::Download(args) => commands::download::download(args, &context).await,
+            Command::Run(args) => commands::run::run(args, &context).await,
+            Command::Show(args) => commands::show::show(args, &context).await,
+        }
+    });
+    // Threads that still read files after Ctrl-C leave nothing behind: nobody waits for them.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| fail(&error))
+}
+
+/// `error: what: because: because`.
+fn fail(error: &Error) -> Exit {
+    let mut text = format!("error: {error}");
+    let mut last = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        // Some errors repeat their cause in their own text.
+        let message = source.to_string();
+        if !last.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        last = message;
+        cause = source.source();
+    }
+    // There is nobody left to tell when even this cannot be written.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    error.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn variables_may_be_given_as_two_arguments() {
+        let given = ["isolate", "--config-variable", "OS", "linux", "--extra-variable", "a=b", "x", "--"]
+            .into_iter()
+            .chain(["--path-variable", "P", "."]);
+        let normal: Vec<_> = normalised(given.map(OsString::from));
+        let expected = ["isolate", "--config-variable", "OS=linux", "--extra-variable", "a=b", "x", "--"]
+            .into_iter()
+            .chain(["--path-variable", "P", "."]);
+        assert_eq!(normal, expected.map(OsString::from).collect::<Vec<_>>());
+        for unfinished in [vec!["--path-variable"], vec!["--path-variable", "P"], vec!["--path-variable", "-q", "x"]] {
+            let given: Vec<OsString> = unfinished.into_iter().map(OsString::from).collect();
+            assert_eq!(normalised(given.clone()), given);
+        }
+    }
+}

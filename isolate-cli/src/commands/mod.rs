@@ -1,0 +1,35 @@
+//! The command line of each verb: arguments in, one line of result out.
+
+pub(crate) mod archive;
+pub(crate) mod download;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod show;
+
+use crate::{Error, progress::Verbosity};
+use runtime::{Clock, Entropy, Shutdown};
+use std::{io::Write as _, path::Path, sync::Arc};
+
+/// What every verb is given.
+pub(crate) struct Context {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) verbosity: Verbosity,
+}
+
+impl Context {
+    /// A line for the user on stderr.
+    pub(crate) fn say(&self, line: &str) {
+        if self.verbosity == Verbosity::Normal {
+            // A closed stderr is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
+/// The result, on stdout.
+pub(crate) fn print(text: &[u8]) -> Result<(), Error> {
+    let write = |mut out: std::io::StdoutLock<'_>| out.write_all(text).and_then(|()| out.flush());
+    write(std::io::stdout().lock()).map_err(|error| Error::io(Path::new("stdout"), error))
+}

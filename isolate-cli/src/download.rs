@@ -1,0 +1,127 @@
+//! A work item out of the store.
+
+use crate::{
+    Error,
+    process::{interruptible, joined},
+    scratch::Scratch,
+};
+use cas::{
+    BlobStore, Monitor,
+    disk::DiskCache,
+    tree::{self, Fetched},
+};
+use proto::Digest;
+use runtime::Shutdown;
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What was downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Downloaded {
+    /// Files and symlinks.
+    pub files: u64,
+    /// Sum of the sizes of the files.
+    pub bytes: u64,
+    /// Blobs that came from the store.
+    pub fetched_blobs: u64,
+    /// Their bytes.
+    pub fetched_bytes: u64,
+    /// Blobs that the local cache had.
+    pub cached_blobs: u64,
+    /// Their bytes.
+    pub cached_bytes: u64,
+}
+
+impl From<&Fetched> for Downloaded {
+    fn from(fetched: &Fetched) -> Self {
+        Self {
+            files: fetched.isolated.files.len() as u64,
+            bytes: fetched.isolated.total_bytes(),
+            fetched_blobs: fetched.cold_items,
+            fetched_bytes: fetched.cold_bytes,
+            cached_blobs: fetched.hot_items,
+            cached_bytes: fetched.hot_bytes,
+        }
+    }
+}
+
+/// Lays the work item out in `target`, which must not exist or be empty, as a whole or not at all.
+pub async fn download(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    digest: Digest,
+    target: &Path,
+    monitor: &dyn Monitor,
+    shutdown: &Shutdown,
+) -> Result<Downloaded, Error> {
+    check_vacant(target)?;
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
+    let downloaded = Downloaded::from(&fetched);
+    // Beside the target, so that it is on the same disk and can be renamed.
+    let scratch = Scratch::create(parent)?;
+    let scratch = laid_out(fetched, cache, scratch).await?;
+    if shutdown.is_requested() {
+        return Err(Error::Interrupted);
+    }
+    publish(&tree_in(&scratch), target)?;
+    Ok(downloaded)
+}
+
+/// Moves a directory, which may be read-only, to where it belongs.
+fn publish(tree: &Path, target: &Path) -> Result<(), Error> {
+    let rename = || {
+        let permissions = fs::metadata(tree)?.permissions();
+        // Its entry for `..` changes, so that it must be writable while it moves.
+        fs::set_permissions(tree, Permissions::from_mode(0o700))?;
+        fs::rename(tree, target)?;
+        fs::set_permissions(target, permissions)
+    };
+    rename().map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty => occupied(target),
+        _ => Error::io(target, error),
+    })
+}
+
+/// Where [`laid_out`] puts the tree.
+pub(crate) fn tree_in(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("tree")
+}
+
+/// Lays out in `scratch` what was fetched. Not to be cut short: gives the directory back when nothing writes to it any more.
+pub(crate) async fn laid_out(
+    fetched: Fetched,
+    cache: &DiskCache,
+    scratch: Scratch,
+) -> Result<Scratch, Error> {
+    let cache = cache.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let target = tree_in(&scratch);
+        fs::create_dir(&target).map_err(|error| Error::io(&target, error))?;
+        tree::materialize(&fetched, &cache, &target)?;
+        Ok(scratch)
+    });
+    joined(work.await)?
+}
+
+/// Before anything is fetched for nothing.
+pub(crate) fn check_vacant(target: &Path) -> Result<(), Error> {
+    match fs::read_dir(target) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(occupied(target)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(occupied(target)),
+        Err(error) => Err(Error::io(target, error)),
+    }
+}
+
+fn occupied(target: &Path) -> Error {
+    let reason = "must be a new or an empty directory: remove it, or choose another";
+    Error::Argument { path: target.to_owned(), reason }
+}

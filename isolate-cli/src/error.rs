@@ -1,0 +1,146 @@
+//! Everything that can stop `isolate`, and what it means for the exit code.
+
+use crate::isolate_file::{IsolateFileError, VariableError};
+use cas::{isolated::IsolatedError, tree};
+use proto::{Digest, PathError};
+use runtime::{Exit, connect::ConnectError};
+use std::{io, path::PathBuf};
+
+/// Why a verb failed. The message and its causes name what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The description is wrong.
+    #[error(transparent)]
+    IsolateFile(#[from] IsolateFileError),
+    /// A variable with an impossible name.
+    #[error(transparent)]
+    Variable(#[from] VariableError),
+    /// Something on the command line does not fit what is on the disk.
+    #[error("{}: {reason}", path.display())]
+    Argument {
+        /// The path that was given.
+        path: PathBuf,
+        /// What is wrong with it, and the remedy.
+        reason: &'static str,
+    },
+    /// A path on the command line that leads out of the root.
+    #[error("{} is not below the root {}: choose a --root that holds all inputs", path.display(), root.display())]
+    Outside {
+        /// The path that was given.
+        path: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
+    /// A path that no manifest can carry.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A pattern for `--blacklist` that is no regular expression.
+    #[error("`{pattern}` is not a regular expression")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Where and why.
+        source: regex::Error,
+    },
+    /// The server's address is wrong.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server did not answer.
+    #[error("cannot reach the CAS at {address}: start it, or name another with --cas or ISOSWARM_CAS")]
+    Unreachable {
+        /// Its address.
+        address: String,
+        /// What happened.
+        source: Box<Error>,
+    },
+    /// The tree could not be archived or laid out.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+    /// The manifest that was asked for is too large, or none.
+    #[error("{digest} is not the manifest of a work item")]
+    Manifest {
+        /// Its name.
+        digest: Digest,
+        /// What is wrong with it.
+        source: IsolatedError,
+    },
+    /// The manifest that was asked for says nothing of a command.
+    #[error("{digest} has no command: give one, `isolate run DIGEST -- COMMAND...`")]
+    NoCommand {
+        /// Its name.
+        digest: Digest,
+    },
+    /// The command could not be started.
+    #[error("cannot start `{program}`{hint}")]
+    Start {
+        /// Its first word.
+        program: String,
+        /// A remedy, if one is known.
+        hint: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Stopped by a signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// An I/O error on `path`; a full disk is told as such.
+    pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        cas::Error::io(path, source).into()
+    }
+
+    /// The same, about the server at `address`, if it is about reaching one.
+    pub(crate) fn about(self, address: &str) -> Self {
+        match &self {
+            Self::Tree(tree::Error::Store(cas::Error::Unavailable { .. })) => {
+                Self::Unreachable { address: address.to_owned(), source: Box::new(self) }
+            }
+            _ => self,
+        }
+    }
+
+    /// What to tell the shell.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::IsolateFile(_)
+            | Self::Variable(_)
+            | Self::Argument { .. }
+            | Self::Outside { .. }
+            | Self::Path(_)
+            | Self::Pattern { .. }
+            | Self::Connect(_)
+            | Self::Manifest { .. }
+            | Self::NoCommand { .. }
+            | Self::Start { .. } => Exit::Usage,
+            Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Tree(error) => exit_of_tree(error),
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+impl From<cas::Error> for Error {
+    fn from(error: cas::Error) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+fn exit_of_tree(error: &tree::Error) -> Exit {
+    match error {
+        tree::Error::Missing { .. } | tree::Error::Store(cas::Error::NotFound { .. }) => Exit::NotFound,
+        tree::Error::Store(cas::Error::Unavailable { .. }) => Exit::Unavailable,
+        tree::Error::Store(cas::Error::Exhausted { .. }) => Exit::NoSpace,
+        tree::Error::Store(cas::Error::Invalid { .. } | cas::Error::Denied { .. }) => Exit::Usage,
+        tree::Error::Store(
+            cas::Error::Mismatch { .. } | cas::Error::Io { .. } | cas::Error::Internal { .. },
+        ) => Exit::Internal,
+        tree::Error::NoSuchInput { .. }
+        | tree::Error::Unusable { .. }
+        | tree::Error::Name { .. }
+        | tree::Error::Changed { .. }
+        | tree::Error::Manifest { .. }
+        | tree::Error::Occupied { .. } => Exit::Usage,
+    }
+}

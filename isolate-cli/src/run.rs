@@ -1,0 +1,150 @@
+//! A work item's command, here and now, in a copy that goes away afterwards.
+
+use crate::{
+    Error,
+    download::{check_vacant, laid_out, tree_in},
+    process::interruptible,
+    scratch::Scratch,
+};
+use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, tree};
+use proto::Digest;
+use rustix::process::{Pid, Signal, kill_process};
+use runtime::{Clock, Exit, Shutdown};
+use std::{
+    env, fs,
+    io::{self, IsTerminal as _},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
+
+/// The name that commands and environments know their directory for outputs by.
+const OUTDIR: &str = "ISOLATED_OUTDIR";
+
+/// How long a command may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Follows the command of the manifest, or is the command if the manifest has none.
+    pub extra_args: Vec<String>,
+    /// Where `${ISOLATED_OUTDIR}` is, a new or an empty directory; by default one that goes away.
+    pub outdir: Option<PathBuf>,
+    /// Where the copy is made; by default the system's directory for temporary files.
+    pub work_dir: Option<PathBuf>,
+}
+
+/// A work item that is laid out and ready to start. Goes away when dropped.
+#[derive(Debug)]
+pub struct Prepared {
+    program: String,
+    command: Command,
+    /// The tree, and the directory for outputs if nobody named another.
+    _scratch: Scratch,
+}
+
+/// Fetches the work item and lays it out.
+pub async fn prepare(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    digest: Digest,
+    options: &RunOptions,
+    monitor: &dyn Monitor,
+    shutdown: &Shutdown,
+) -> Result<Prepared, Error> {
+    options.outdir.as_deref().map_or(Ok(()), check_vacant)?;
+    let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
+    let isolated = fetched.isolated.clone();
+    let work_dir = options.work_dir.clone().unwrap_or_else(env::temp_dir);
+    let scratch = laid_out(fetched, cache, Scratch::create(&work_dir)?).await?;
+    if shutdown.is_requested() {
+        return Err(Error::Interrupted);
+    }
+    let outdir = options.outdir.clone().unwrap_or_else(|| scratch.path().join("out"));
+    let made = fs::create_dir_all(&outdir).and_then(|()| fs::canonicalize(&outdir));
+    let outdir = made.map_err(|error| Error::io(&outdir, error))?;
+    let (program, command) = command(&isolated, &options.extra_args, &tree_in(&scratch), &outdir)
+        .ok_or(Error::NoCommand { digest })?;
+    Ok(Prepared { program, command, _scratch: scratch })
+}
+
+impl Prepared {
+    /// Runs the command with our own input and output. Tells how it ended: with its own exit code, or 128 and the number of
+    /// the signal that killed it.
+    pub async fn run(mut self, clock: &dyn Clock) -> Result<Exit, Error> {
+        let child = self.command.spawn().map_err(|source| {
+            let (program, hint) = (self.program.clone(), hint(&self.program, &source));
+            Error::Start { program, hint, source }
+        })?;
+        let status = wait(child, clock).await.map_err(|error| Error::io(&self.program, error))?;
+        Ok(Exit::Command(code(status)))
+    }
+}
+
+/// The command's first word as written, and the process to start. `None` without a command.
+fn command(
+    isolated: &Isolated,
+    extra_args: &[String],
+    tree: &Path,
+    outdir: &Path,
+) -> Option<(String, Command)> {
+    let text = outdir.to_string_lossy();
+    let put_in = |arg: &String| arg.replace(&format!("${{{OUTDIR}}}"), &text);
+    let mut words = isolated.command.iter().chain(extra_args).map(put_in);
+    let program = words.next()?;
+    let cwd = isolated.relative_cwd.as_ref().map_or(tree.to_owned(), |cwd| tree.join(cwd.as_path()));
+    // With a slash it is relative to where the command starts; without one it is looked up in PATH.
+    let path = if program.contains('/') { cwd.join(&program) } else { PathBuf::from(&program) };
+    let mut command = Command::new(path);
+    command.args(words).current_dir(cwd).env(OUTDIR, outdir).kill_on_drop(true);
+    Some((program, command))
+}
+
+fn hint(program: &str, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound if program.contains('/') => {
+            ": is it among the files, and its interpreter on this machine?"
+        }
+        io::ErrorKind::NotFound => ": it is not in PATH; a program among the files is written with a slash, `./name`",
+        io::ErrorKind::PermissionDenied => ": is it executable?",
+        _ => "",
+    }
+}
+
+/// Until the command ends. Hands on the first SIGTERM or SIGINT, and kills the command at the second, or when the first
+/// did not end it in time.
+async fn wait(mut child: Child, clock: &dyn Clock) -> io::Result<ExitStatus> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let first = tokio::select! {
+        status = child.wait() => return status,
+        _ = terminate.recv() => Some(Signal::TERM),
+        // On a terminal, Ctrl-C went to the command too: a second one would mean something else to it.
+        _ = interrupt.recv() => (!io::stdin().is_terminal()).then_some(Signal::INT),
+    };
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let (Some(pid), Some(signal)) = (pid, first) {
+        // It may have ended in between.
+        let _ = kill_process(pid, signal);
+    }
+    tokio::select! {
+        status = child.wait() => return status,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = clock.sleep(GRACE) => {}
+    }
+    child.kill().await?;
+    child.wait().await
+}
+
+/// As a shell tells it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
