@@ -79,7 +79,7 @@ impl CacheArgs {
         let dir = self.cache_dir.clone().or_else(default_cache_dir);
         let reason = "there is no home directory: name a directory with --cache-dir";
         let dir = dir.ok_or(Error::Argument { path: PathBuf::from("~"), reason })?;
-        let options = DiskCacheOptions { max_bytes: self.cache_size.as_u64(), ..Default::default() };
+        let options = DiskCacheOptions { max_bytes: self.cache_size.as_u64() };
         Ok(DiskCache::open(&dir, options)?)
     }
 }
@@ -178,7 +178,9 @@ mod tests {
             .into_iter()
             .chain(["--path-variable", "P", "."]);
         assert_eq!(normal, expected.map(OsString::from).collect::<Vec<_>>());
-        for unfinished in [vec!["--path-variable"], vec!["--path-variable", "P"], vec!["--path-variable", "-q", "x"]] {
+        for unfinished in
+            [vec!["--path-variable"], vec!["--path-variable", "P"], vec!["--path-variable", "-q", "x"]]
+        {
             let given: Vec<OsString> = unfinished.into_iter().map(OsString::from).collect();
             assert_eq!(normalised(given.clone()), given);
         }

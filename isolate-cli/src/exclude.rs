@@ -21,7 +21,7 @@ pub fn exclude(patterns: &[String]) -> Result<Exclude, Error> {
     }
     let anchored = patterns.iter().map(|pattern| format!("^(?:{pattern})"));
     let all: Vec<String> = DEFAULT.iter().map(|pattern| (*pattern).to_owned()).chain(anchored).collect();
-    let set = RegexSet::new(all)
-        .map_err(|source| Error::Pattern { pattern: patterns.join("` and `"), source })?;
+    let set =
+        RegexSet::new(all).map_err(|source| Error::Pattern { pattern: patterns.join("` and `"), source })?;
     Ok(Exclude::new(move |path| set.is_match(path.as_str())))
 }

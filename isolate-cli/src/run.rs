@@ -8,8 +8,8 @@ use crate::{
 };
 use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, tree};
 use proto::Digest;
-use rustix::process::{Pid, Signal, kill_process};
 use runtime::{Clock, Exit, Shutdown};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
     io::{self, IsTerminal as _},
@@ -111,7 +111,9 @@ fn hint(program: &str, error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound if program.contains('/') => {
             ": is it among the files, and its interpreter on this machine?"
         }
-        io::ErrorKind::NotFound => ": it is not in PATH; a program among the files is written with a slash, `./name`",
+        io::ErrorKind::NotFound => {
+            ": it is not in PATH; a program among the files is written with a slash, `./name`"
+        }
         io::ErrorKind::PermissionDenied => ": is it executable?",
         _ => "",
     }

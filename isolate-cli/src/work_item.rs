@@ -34,8 +34,9 @@ pub struct WorkItem {
 impl WorkItem {
     /// As the `.isolate` file at `path` describes it.
     pub fn from_isolate_file(path: &Path, variables: &Variables, broken: Broken) -> Result<Self, Error> {
-        let name =
-            path.file_name().ok_or(Error::Argument { path: path.to_owned(), reason: "name an .isolate file" })?;
+        let name = path
+            .file_name()
+            .ok_or(Error::Argument { path: path.to_owned(), reason: "name an .isolate file" })?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Links in the way to it are resolved, so that comparing paths by their text means something.
         let dir = fs::canonicalize(parent).map_err(|source| missing(path, source))?;

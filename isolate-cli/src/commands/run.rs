@@ -46,8 +46,7 @@ pub(crate) struct RunArgs {
 pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Error> {
     let store = args.cas.connect(context)?;
     let cache = args.cache.open()?;
-    let options =
-        RunOptions { extra_args: args.extra_args, outdir: args.outdir, work_dir: args.work_dir };
+    let options = RunOptions { extra_args: args.extra_args, outdir: args.outdir, work_dir: args.work_dir };
     let bar = Bar::new(context.verbosity);
     let outcome = prepare(&*store, &cache, args.digest, &options, &bar, &context.shutdown).await;
     // From here on the terminal is the command's.

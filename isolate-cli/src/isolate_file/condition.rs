@@ -156,10 +156,7 @@ impl Parser {
                 self.comparison(variable)
             }
             Token::Text(_) | Token::Int(_)
-                if matches!(
-                    self.tokens.get(self.next + 1),
-                    Some(Placed { value: Token::Equals, .. })
-                ) =>
+                if matches!(self.tokens.get(self.next + 1), Some(Placed { value: Token::Equals, .. })) =>
             {
                 Err(self.fail(ConditionProblem::Reversed))
             }

@@ -62,7 +62,7 @@ impl Block {
         for (key, node) in dict(node, "`variables`")? {
             match &*key.value {
                 "command" => block.command = texts(node, "`command`", |_| Ok(()))?,
-                "files" => block.files = texts(node, "`files`", |path| portable(path))?,
+                "files" => block.files = texts(node, "`files`", portable)?,
                 "read_only" => block.read_only = Some(read_only(&node)?),
                 _ => return Err(unknown(key, KEYS)),
             }

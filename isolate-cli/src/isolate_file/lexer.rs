@@ -126,7 +126,8 @@ impl Lexer<'_> {
         let given = self.take_while(|c| c == '-' || c == '.' || c == '_' || c.is_ascii_alphanumeric());
         let digits = given.strip_prefix('-').unwrap_or(&given);
         // Python refuses leading zeros too: they were octal once.
-        let decimal = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        let decimal =
+            digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         match given.parse() {
             Ok(int) if decimal => Ok(Token::Int(int)),
             _ => Err(Problem::Number { given }),
@@ -153,7 +154,7 @@ impl Lexer<'_> {
     /// What follows a backslash, as in Python: an escape that is not known stays as it is.
     fn escape(&mut self, text: &mut String, quote: char) -> Result<(), Problem> {
         let Some(escape) = self.next() else { return Err(Problem::UnclosedString { quote }) };
-        text.push(match escape {
+        let resolved = match escape {
             '\n' => return Ok(()),
             '\\' | '\'' | '"' => escape,
             'n' => '\n',
@@ -171,7 +172,8 @@ impl Lexer<'_> {
                 text.push('\\');
                 other
             }
-        });
+        };
+        text.push(resolved);
         Ok(())
     }
 

@@ -44,8 +44,8 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&mut self, path: &Path) -> Result<LoadedFile, IsolateFileError> {
-        let text = (self.read)(path)
-            .map_err(|source| IsolateFileError::whole(path, Problem::Read { source }))?;
+        let text =
+            (self.read)(path).map_err(|source| IsolateFileError::whole(path, Problem::Read { source }))?;
         let document = Document::parse(&text)
             .map_err(|problem| IsolateFileError::at(path, problem.at, problem.value))?;
         let mut loaded = LoadedFile { path: path.to_owned(), document, includes: Vec::new() };

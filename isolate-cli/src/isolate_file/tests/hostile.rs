@@ -51,10 +51,8 @@ fn block() -> impl Strategy<Value = Block> {
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
-    let value = prop_oneof![
-        any::<i64>().prop_map(ConfigValue::Int),
-        "(?s).{0,10}".prop_map(ConfigValue::Text)
-    ];
+    let value =
+        prop_oneof![any::<i64>().prop_map(ConfigValue::Int), "(?s).{0,10}".prop_map(ConfigValue::Text)];
     let leaf =
         ("[A-Z_][A-Z0-9_]{0,5}", value).prop_map(|(variable, value)| Condition::Equals { variable, value });
     leaf.prop_recursive(4, 20, 3, |inner| {

@@ -41,8 +41,11 @@ fn the_including_file_wins_over_includes_and_the_last_include_over_earlier_ones(
 #[test]
 fn a_command_in_the_including_file_strips_those_of_its_includes_even_if_its_condition_does_not_hold() {
     let files = [
-        (A, "{'includes': ['b.isolate'],
-              'conditions': [['x==1', {'variables': {'command': ['mine']}}]]}"),
+        (
+            A,
+            "{'includes': ['b.isolate'],
+              'conditions': [['x==1', {'variables': {'command': ['mine']}}]]}",
+        ),
         ("/src/test/b.isolate", "{'includes': ['c.isolate']}"),
         ("/src/test/c.isolate", "{'variables': {'command': ['deep'], 'files': ['c']}}"),
     ];
@@ -60,7 +63,7 @@ fn the_command_starts_in_the_directory_of_the_file_that_has_it() {
     ];
     let merged = evaluate_all(&files, &[]).unwrap();
     assert_eq!(merged.root, Path::new("/src"));
-    assert_eq!(merged.relative_cwd.unwrap().as_str(), "other");
+    assert_eq!(merged.relative_cwd.as_ref().unwrap().as_str(), "other");
     assert_eq!(input_paths(&merged), ["/src/other/data/", "/src/test/a"]);
 }
 
@@ -68,10 +71,8 @@ fn the_command_starts_in_the_directory_of_the_file_that_has_it() {
 fn includes_that_are_missing_or_circular_are_refused_where_they_are_named() {
     let missing = evaluate_all(&[(A, "{'includes': [\n'b.isolate']}")], &[]).unwrap_err();
     assert_eq!(missing.to_string(), "/src/test/a.isolate:2:1: `b.isolate` is refused: no such file");
-    let circle = [
-        (A, "{'includes': ['b.isolate']}"),
-        ("/src/test/b.isolate", "{'includes': ['../test/a.isolate']}"),
-    ];
+    let circle =
+        [(A, "{'includes': ['b.isolate']}"), ("/src/test/b.isolate", "{'includes': ['../test/a.isolate']}")];
     let error = evaluate_all(&circle, &[]).unwrap_err();
     assert!(matches!(error.problem, Problem::IncludesItself { .. }), "{error}");
     assert_eq!(error.file, Path::new("/src/test/b.isolate"));

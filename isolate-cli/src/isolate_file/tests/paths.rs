@@ -38,7 +38,9 @@ fn an_unknown_variable_is_named_with_its_place_and_the_likely_one() {
     let text = "{'variables': {\n'files': ['<(PRODUCT_DRI)/a']}}";
     let error = with_variables(text, &product_dir()).unwrap_err().to_string();
     assert!(
-        error.starts_with("/src/test/a.isolate:2:11: variable `PRODUCT_DRI` was not given: did you mean `PRODUCT_DIR`?"),
+        error.starts_with(
+            "/src/test/a.isolate:2:11: variable `PRODUCT_DRI` was not given: did you mean `PRODUCT_DIR`?"
+        ),
         "{error}"
     );
 }

@@ -42,7 +42,10 @@ fn what_is_malformed_is_refused_with_a_remedy() {
         ("{'variables': {}", "1:17: expected `,` or `}`, found the end"),
         ("{} {}", "1:4: expected the end of the file, found `{`"),
         ("[]", "1:1: a description must be a dictionary: {...}, not a list"),
-        ("{'variables': {'files': ['a}}", "1:26: this string is not closed before the end of the line: add the closing '"),
+        (
+            "{'variables': {'files': ['a}}",
+            "1:26: this string is not closed before the end of the line: add the closing '",
+        ),
         ("{'variables': {'files': ['a' b]}}", "1:30: expected `,` or `]`, found `b`"),
         ("{'variables': {'files': [('a', 'b')]}}", "tuples are not supported"),
         ("{'variables': {'files': ['''a''']}}", "triple quotes are not supported"),
@@ -57,7 +60,10 @@ fn what_is_malformed_is_refused_with_a_remedy() {
         ("{'variables': {'read_only': 007}}", "`007` is not a decimal integer"),
         ("{'variables': {'read_only': 99999999999999999999}}", "is not a decimal integer"),
         ("{'variables': {'read_only': True}}", "expected a value, found `True`"),
-        ("{'variables': {},\n 'variables': {}}", "2:2: `variables` is set twice in this dictionary (first in line 1)"),
+        (
+            "{'variables': {},\n 'variables': {}}",
+            "2:2: `variables` is set twice in this dictionary (first in line 1)",
+        ),
         ("{'includes': ['/a.isolate']}", "`/a.isolate` is absolute"),
         ("{'target': []}", "unknown key `target`"),
         ("{variables: {}}", "1:2: expected a key in quotes, or `}`, found `variables`"),
