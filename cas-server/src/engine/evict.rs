@@ -115,7 +115,7 @@ impl Evictor {
     }
 
     /// Copies what lives in a segment forward, then deletes it.
-    fn reclaim(&self, id: u32) -> Result<()> {
+    pub(crate) fn reclaim(&self, id: u32) -> Result<()> {
         let shared = &self.shared;
         let io = |error| Error::io(shared.segments.path(id), error);
         match shared.segments.file(id).and_then(|file| Walk::new(file, 0)) {

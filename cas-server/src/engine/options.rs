@@ -39,10 +39,10 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
-    /// The size of a segment under this budget: at most a 64th of it, at least 1 MiB.
+    /// The size of a segment under this budget: at most a 64th of it, at least 128 KiB.
     pub(crate) fn segment_limit(&self) -> u32 {
         let fair = u32::try_from(self.max_bytes / 64).unwrap_or(u32::MAX);
-        self.segment_bytes.min(fair.max(1 << 20))
+        self.segment_bytes.min(fair.max(128 << 10))
     }
 
     /// How long after the last use that the index knows of a blob is safe: it may have been used once more, one

@@ -56,9 +56,13 @@ impl Room {
         }
     }
 
-    /// Takes note of the bytes on disk, and asks for room if they are too many.
+    /// Takes note of the bytes on disk.
     pub(crate) fn set_used(&self, used: u64) {
         self.used.store(used, Ordering::Relaxed);
+    }
+
+    /// Asks for room if the high mark is passed.
+    pub(crate) fn want(&self) {
         if self.excess(HIGH) > 0 {
             self.wanted.notify_one();
         }

@@ -133,6 +133,11 @@ impl Engine {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.uploader.shared
     }
+
+    #[cfg(test)]
+    pub(crate) fn writer(&self) -> &mpsc::Sender<super::writer::Request> {
+        &self.uploader.writer
+    }
 }
 
 #[async_trait]

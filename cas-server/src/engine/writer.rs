@@ -114,6 +114,7 @@ impl Writer {
         }
         self.shared.metrics.commits.inc();
         self.shared.recount();
+        self.shared.room.want();
         for answer in answers {
             // Whoever asked may be gone.
             let _ = answer.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(())));
