@@ -1,5 +1,6 @@
 //! The engine from the inside: recovery, eviction, damage, full disks, and a model to compare with.
 
+mod contract;
 mod damage;
 mod eviction;
 mod full_disk;

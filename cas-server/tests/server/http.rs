@@ -1,0 +1,92 @@
+//! Blobs over plain HTTP.
+
+use crate::support::{Answer, Server, request};
+use cas::{BlobStoreExt as _, testing};
+use proto::DigestFunction;
+
+async fn put(server: &Server, path: &str, body: &[u8]) -> Answer {
+    let length = format!("Content-Length: {}", body.len());
+    request(server.address, &format!("PUT {path}"), &[&length], body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_that_were_put_can_be_got() {
+    let server = Server::start().await;
+    for len in [1, 5000, 3_000_000] {
+        let bytes = testing::noise(1, len);
+        let path = format!("/cas/{}", DigestFunction::Sha256.digest(&bytes).hex());
+        assert_eq!(request(server.address, &format!("GET {path}"), &[], b"").await.status, 404);
+        assert_eq!(request(server.address, &format!("HEAD {path}"), &[], b"").await.status, 404);
+        assert_eq!(put(&server, &path, &bytes).await.status, 200);
+        assert_eq!(put(&server, &path, &bytes).await.status, 200);
+        let got = request(server.address, &format!("GET {path}"), &[], b"").await;
+        assert_eq!((got.status, got.body == bytes), (200, true));
+        assert!(got.head.contains(&format!("content-length: {len}")), "{}", got.head);
+        let head = request(server.address, &format!("HEAD {path}"), &[], b"").await;
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        assert!(head.head.contains(&format!("content-length: {len}")), "{}", head.head);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_of_other_functions_are_named_with_it() {
+    let server = Server::start().await;
+    let digest = server.store().put(DigestFunction::Blake3, testing::noise(1, 500)).await.unwrap();
+    let path = format!("/cas/blake3/{}", digest.hex());
+    assert_eq!(request(server.address, &format!("GET {path}"), &[], b"").await.body, testing::noise(1, 500));
+    let bytes = testing::noise(2, 500);
+    let sha1 = DigestFunction::Sha1.digest(&bytes);
+    assert_eq!(put(&server, &format!("/cas/{}", sha1.hex()), &bytes).await.status, 200);
+    assert_eq!(server.store().get(sha1).await.unwrap(), bytes);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_empty_blob_is_there() {
+    let server = Server::start().await;
+    let path = format!("/cas/{}", DigestFunction::Sha256.digest(b"").hex());
+    for line in [format!("GET {path}"), format!("HEAD {path}")] {
+        let answer = request(server.address, &line, &[], b"").await;
+        assert_eq!((answer.status, answer.body.len()), (200, 0));
+    }
+    assert_eq!(put(&server, &path, b"").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_uploads_are_refused_and_stay_invisible() {
+    let server = Server::start().await;
+    let bytes = testing::noise(1, 5000);
+    let path = format!("/cas/{}", DigestFunction::Sha256.digest(&bytes).hex());
+    let wrong = put(&server, &path, &testing::noise(2, 5000)).await;
+    assert_eq!(wrong.status, 400);
+    assert!(String::from_utf8_lossy(&wrong.body).contains("does not match"));
+    let chunked =
+        request(server.address, &format!("PUT {path}"), &["Transfer-Encoding: chunked"], b"0\r\n\r\n").await;
+    assert_eq!(chunked.status, 411);
+    assert_eq!(put(&server, "/cas/abc", b"x").await.status, 400);
+    assert_eq!(put(&server, &path.to_uppercase().replace("/CAS", "/cas"), &bytes).await.status, 400);
+    assert_eq!(put(&server, &path.replace("/cas", "/cas/md5"), &bytes).await.status, 400);
+    assert_eq!(request(server.address, &format!("DELETE {path}"), &[], b"").await.status, 405);
+    assert_eq!(request(server.address, "GET /elsewhere", &[], b"").await.status, 404);
+    assert_eq!(request(server.address, &format!("GET {path}"), &[], b"").await.status, 404);
+    server.assert_works().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_exported() {
+    let server = Server::start().await;
+    server.assert_works().await;
+    let text = String::from_utf8(request(server.address, "GET /metrics", &[], b"").await.body).unwrap();
+    for line in [
+        "cas_blobs 1",
+        "cas_corrupt_blobs_total 0",
+        "cas_request_seconds_count{method=\"BatchUpdateBlobs\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert!(text.contains("cas_last_evicted_age_seconds"));
+    server.stop().await;
+}
