@@ -27,7 +27,7 @@ async fn upload(server: Arc<Program>, seeds: Arc<AtomicU64>, acknowledged: Arc<A
     let store = server.store();
     loop {
         let seed = seeds.fetch_add(10, Ordering::Relaxed);
-        let lens = if seed % 50 == 0 { vec![1_500_000] } else { vec![10, 1000, 40_000, 3000, 1] };
+        let lens = if seed.is_multiple_of(50) { vec![1_500_000] } else { vec![10, 1000, 40_000, 3000, 1] };
         let blobs: Vec<(Digest, Bytes, u64)> =
             (seed..).zip(&lens).map(|(seed, len)| named(seed, *len)).collect();
         let batch: Vec<_> = blobs.iter().map(|(digest, bytes, _)| (*digest, bytes.clone())).collect();
