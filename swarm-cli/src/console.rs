@@ -14,6 +14,8 @@ pub struct Console {
     live: Liveness,
     /// The reader of stdout has left.
     closed: AtomicBool,
+    /// Stdout is for a document: results go to stderr.
+    reserved: AtomicBool,
 }
 
 /// Whether lines on stderr may be redrawn.
@@ -37,12 +39,13 @@ impl Console {
             err: paint(io::stderr().is_terminal()),
             live,
             closed: AtomicBool::new(false),
+            reserved: AtomicBool::new(false),
         }
     }
 
-    /// How to paint what goes to stdout.
+    /// How to paint results for people.
     pub fn paint(&self) -> Paint {
-        self.out
+        if self.reserved.load(Ordering::Relaxed) { self.err } else { self.out }
     }
 
     /// How to paint what goes to stderr.
@@ -55,9 +58,24 @@ impl Console {
         self.live
     }
 
-    /// Writes a result.
-    pub fn print(&self, text: impl AsRef<str>) {
+    /// Keeps stdout for [`Console::document`]: results for people go to stderr from now on.
+    pub fn reserve_stdout(&self) {
+        self.reserved.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes a result for programs.
+    pub fn document(&self, text: impl AsRef<str>) {
         self.print_bytes(text.as_ref().as_bytes());
+    }
+
+    /// Writes a result for people.
+    pub fn print(&self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        if self.reserved.load(Ordering::Relaxed) {
+            self.note(text.strip_suffix('\n').unwrap_or(text));
+        } else {
+            self.print_bytes(text.as_bytes());
+        }
     }
 
     /// Writes a result that need not be text. When nobody reads it any more the rest is dropped: the exit code still

@@ -96,12 +96,13 @@ impl Following<'_> {
         loop {
             match tokio::time::timeout(TICK, updates.next()).await {
                 Ok(Some(update)) => self.take(update?),
-                Ok(None) => return Ok(Session::Cut),
+                // The scheduler has told everything of a run that has ended.
+                Ok(None) => return Ok(self.ended().map_or(Session::Cut, Session::Ended)),
                 Err(_) => {}
             }
             if let Some(run) = &self.seen {
                 self.live.update(run, self.scheduler.clock().now());
-                if run.state.is_final() {
+                if run.is_whole() && run.state.is_final() {
                     return Ok(Session::Ended(run.clone()));
                 }
             }
@@ -109,6 +110,10 @@ impl Following<'_> {
                 return Ok(Session::TimeIsUp);
             }
         }
+    }
+
+    fn ended(&self) -> Option<Run> {
+        self.seen.clone().filter(|run| run.state.is_final())
     }
 
     fn take(&mut self, update: Update) {

@@ -19,6 +19,7 @@ pub mod json;
 pub mod live;
 pub mod model;
 pub mod output;
+pub mod outputs;
 pub mod remote;
 pub mod report;
 #[cfg(test)]

@@ -322,6 +322,12 @@ impl Run {
         self.counts = Counts::of(&self.shards);
     }
 
+    /// Whether all of its shards are here: many come in several messages.
+    pub fn is_whole(&self) -> bool {
+        let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.shards)).sum();
+        self.shards.len() as u64 >= expected
+    }
+
     /// The shard of this name.
     pub fn shard(&self, id: ShardId) -> Option<&Shard> {
         self.shards.iter().find(|shard| shard.id == id)

@@ -27,13 +27,15 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// Tests that did not pass, by the reports.
+/// What the reports say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailedTests {
-    /// How many, in any shard.
-    pub tests: u64,
+pub struct Findings {
+    /// Tests that did not pass, in any shard.
+    pub failed: u64,
     /// How many of them in shards that exited with 0.
-    pub in_passed_shards: u64,
+    pub failed_in_passed_shards: u64,
+    /// Shards whose reports are wanted and cannot be read.
+    pub unreadable: u64,
 }
 
 impl Verdict {
@@ -48,16 +50,16 @@ impl Verdict {
 }
 
 /// Judges a run that has ended. Exit codes cannot be talked away by reports, nor failing tests by exit codes.
-pub fn judge(run: &Run, failed: FailedTests) -> Verdict {
+pub fn judge(run: &Run, findings: Findings) -> Verdict {
     let mut outcome = Outcome::Passed;
     let mut reasons = Vec::new();
     let kinds: [(Kind, &str); 9] = [
         (Kind::NonZero, "exited with an error"),
         (Kind::State(ShardState::TimedOut), "timed out"),
-        (Kind::State(ShardState::Canceled), "canceled before a bot took them"),
+        (Kind::State(ShardState::Canceled), "canceled before a bot took it"),
         (Kind::State(ShardState::Killed), "killed"),
-        (Kind::State(ShardState::Expired), "expired: no bot took them in time"),
-        (Kind::State(ShardState::BotDied), "lost with their bots"),
+        (Kind::State(ShardState::Expired), "expired: no bot took it in time"),
+        (Kind::State(ShardState::BotDied), "lost with its bots"),
         (Kind::State(ShardState::ClientError), "could not be set up"),
         (Kind::State(ShardState::InternalError), "failed on the bot's side"),
         (Kind::NotEnded, "not ended"),
@@ -69,12 +71,17 @@ pub fn judge(run: &Run, failed: FailedTests) -> Verdict {
             reasons.push(format!("{} {what}", count(n, "shard")));
         }
     }
-    if failed.tests > 0 {
+    if findings.failed > 0 {
         outcome = outcome.max(Outcome::Failed);
-        reasons.push(match failed.in_passed_shards {
-            0 => format!("{} failed", count(failed.tests, "test")),
-            n => format!("{} failed, {n} in shards that exited with 0", count(failed.tests, "test")),
+        let failed = count(findings.failed, "test");
+        reasons.push(match findings.failed_in_passed_shards {
+            0 => format!("{failed} failed"),
+            n => format!("{failed} failed, {n} in shards that exited with 0"),
         });
+    }
+    if findings.unreadable > 0 {
+        outcome = Outcome::Incomplete;
+        reasons.push(format!("the reports of {} cannot be read", count(findings.unreadable, "shard")));
     }
     if run.shards.is_empty() {
         outcome = Outcome::Incomplete;
@@ -106,5 +113,58 @@ impl Kind {
             Self::NonZero | Self::State(ShardState::TimedOut) => Outcome::Failed,
             Self::State(_) | Self::NotEnded => Outcome::Incomplete,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::RunState,
+        testing::{completed, ended, pending, run, running},
+    };
+
+    fn judged(shards: Vec<Shard>, findings: Findings) -> String {
+        let verdict = judge(&run(RunState::Failed, shards), findings);
+        format!("{:?} {}: {}", verdict.outcome, verdict.exit().code(), verdict.reasons.join(", "))
+    }
+
+    #[test]
+    fn every_way_to_end_has_its_verdict() {
+        let state = |state| vec![completed(0, 0), ended(1, state, "")];
+        let red =
+            |failed, failed_in_passed_shards| Findings { failed, failed_in_passed_shards, unreadable: 0 };
+        let table = [
+            judged(vec![completed(0, 0), completed(1, 0)], Findings::default()),
+            judged(vec![completed(0, 0), completed(1, 1), completed(2, 139)], red(3, 0)),
+            judged(vec![completed(0, 0)], red(1, 1)),
+            judged(state(ShardState::TimedOut), Findings::default()),
+            judged(state(ShardState::Canceled), Findings::default()),
+            judged(state(ShardState::Killed), Findings::default()),
+            judged(state(ShardState::Expired), Findings::default()),
+            judged(state(ShardState::BotDied), Findings::default()),
+            judged(state(ShardState::ClientError), Findings::default()),
+            judged(state(ShardState::InternalError), Findings::default()),
+            judged(vec![completed(0, 2), ended(1, ShardState::Expired, "")], red(1, 0)),
+            judged(vec![pending(0), running(1)], Findings::default()),
+            judged(vec![completed(0, 0)], Findings { unreadable: 1, ..Findings::default() }),
+            judged(vec![], Findings::default()),
+        ];
+        insta::assert_snapshot!(table.join("\n"), @r"
+        Passed 0: 
+        Failed 1: 2 shards exited with an error, 3 tests failed
+        Failed 1: 1 test failed, 1 in shards that exited with 0
+        Failed 1: 1 shard timed out
+        Incomplete 6: 1 shard canceled before a bot took it
+        Incomplete 6: 1 shard killed
+        Incomplete 6: 1 shard expired: no bot took it in time
+        Incomplete 6: 1 shard lost with its bots
+        Incomplete 6: 1 shard could not be set up
+        Incomplete 6: 1 shard failed on the bot's side
+        Incomplete 6: 1 shard exited with an error, 1 shard expired: no bot took it in time, 1 test failed
+        Incomplete 6: 2 shards not ended
+        Incomplete 6: the reports of 1 shard cannot be read
+        Incomplete 6: the run has no shards
+        ");
     }
 }

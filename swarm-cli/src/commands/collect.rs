@@ -3,21 +3,31 @@
 use super::Context;
 use crate::{
     cli::{CasArgs, SchedulerArgs, duration},
-    display::{self, Paint, shard_table},
+    display::{self, TestCounts},
     failure::TimedOut,
     follow::{Followed, follow},
     live,
     model::{Run, Shard},
     output::{self, Completeness},
+    outputs,
     remote::Scheduler,
-    verdict::{self, FailedTests, Outcome, Verdict},
+    report::{self, Report, ReportJson},
+    verdict::{self, Findings, Outcome, Verdict},
 };
+use anyhow::Context as _;
+use cas::BlobStore;
 use clap::Args;
-use proto::RunId;
+use proto::{RunId, ShardId};
 use runtime::Exit;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-/// At most so many failing shards have their output printed; the others are named.
+/// At most so many failing shards have their output printed; the others are counted.
 const MAX_OUTPUTS: usize = 20;
 
 /// Follow a run to its end and tell what its shards reported
@@ -38,6 +48,15 @@ pub(crate) struct CollectHow {
     /// Stop waiting after this time; the run goes on
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Write the merged JUnit report here
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write run, shards and tests as JSON here (`-`: to stdout, and all else to stderr)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Download what the shards left into DIR/STEP-INDEX
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
     /// Print so many last lines of each failing shard
     #[arg(long, value_name = "N", default_value_t = 200)]
     tail: usize,
@@ -45,15 +64,36 @@ pub(crate) struct CollectHow {
     cas: CasArgs,
 }
 
+impl CollectHow {
+    /// To be called before anything is printed.
+    pub(crate) fn prepare(&self, context: &Context) {
+        if self.json.as_deref() == Some(Path::new("-")) {
+            context.console.reserve_stdout();
+        }
+    }
+}
+
 pub(crate) async fn collect(context: &Context, args: CollectArgs) -> anyhow::Result<Exit> {
+    args.how.prepare(context);
+    let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
     let mut live = live::on(&context.console);
     let followed = follow(&scheduler, args.run, args.how.timeout, &mut *live).await;
     live.finish();
     match followed? {
-        Followed::Ended(run) => report(context, &scheduler, &run, &args.how).await,
+        Followed::Ended(run) => tell(context, &scheduler, &*store, &run, &args.how).await,
         Followed::TimedOut(seen) => Err(out_of_time(args.run, seen.as_ref()).into()),
     }
+}
+
+/// The CAS, which is first spoken to when the run has ended.
+pub(crate) fn connect(
+    context: &Context,
+    how: &CollectHow,
+    scheduler: &SchedulerArgs,
+) -> anyhow::Result<Arc<dyn BlobStore>> {
+    let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+    Ok(cas::connect(&how.cas.cas, scheduler.ca_cert.as_deref(), clock, entropy)?)
 }
 
 /// What to say when the run goes on and we do not.
@@ -64,31 +104,91 @@ pub(crate) fn out_of_time(run: RunId, seen: Option<&Run>) -> TimedOut {
     ))
 }
 
-/// Tells what a run that has ended is worth.
-pub(crate) async fn report(
+/// Tells what a run that has ended is worth, and writes what was asked for.
+pub(crate) async fn tell(
     context: &Context,
     scheduler: &Scheduler,
+    store: &dyn BlobStore,
     run: &Run,
     how: &CollectHow,
 ) -> anyhow::Result<Exit> {
     let console = &context.console;
     print_failing(context, scheduler, run, how.tail).await;
-    console.print(format!("\n{}", shard_table(run, &BTreeMap::new(), console.paint())));
-    let verdict = verdict::judge(run, FailedTests::default());
-    console.print(format!("\n{}\n", verdict_line(run, &verdict, console.paint())));
-    Ok(verdict.exit())
+    let report = report::merge(run, outputs::reports(store, run).await);
+    // Nobody asked for reports: a CAS that is away makes a run no worse.
+    let asked = how.junit.is_some() || how.json.is_some();
+    let unreadable = if asked { report.findings.unreadable } else { 0 };
+    let verdict = verdict::judge(run, Findings { unreadable, ..report.findings });
+    let paint = console.paint();
+    console.print(format!("\n{}", display::shard_table(run, &test_counts(&report), paint)));
+    console.print(display::failed_tests(run, &report, paint));
+    for note in &report.notes {
+        console.note(format!("{}: {note}", console.note_paint().yellow("note")));
+    }
+    let written = write_files(context, run, &report, &verdict, how);
+    let downloaded = match &how.output_dir {
+        Some(target) => outputs::download(store, run, target).await.map(|n| {
+            console.print(format!("outputs of {}: {}\n", display::count(n, "shard"), target.display()));
+        }),
+        None => Ok(()),
+    };
+    console.print(display::verdict_line(run, &verdict, report.totals, paint));
+    match (verdict.outcome, written.and(downloaded)) {
+        (_, Ok(())) => Ok(verdict.exit()),
+        (Outcome::Passed, Err(error)) => Err(error),
+        // What the suite is worth is the better part of the news.
+        (_, Err(error)) => {
+            console.complain(&error);
+            Ok(verdict.exit())
+        }
+    }
 }
 
-fn verdict_line(run: &Run, verdict: &Verdict, paint: Paint) -> String {
-    let word = match verdict.outcome {
-        Outcome::Passed => paint.green("PASSED"),
-        Outcome::Failed => paint.red("FAILED"),
-        Outcome::Incomplete => paint.red("INCOMPLETE"),
-    };
-    let took = run.ended.map(|ended| format!(" in {}", display::duration(ended.since(run.created))));
-    let reasons =
-        if verdict.reasons.is_empty() { String::new() } else { format!(": {}", verdict.reasons.join(", ")) };
-    format!("{word} run {}{}{reasons}", run.id, took.unwrap_or_default())
+/// Tests of each shard that reported any.
+fn test_counts(report: &Report) -> BTreeMap<ShardId, TestCounts> {
+    let counts = report.suites.iter().map(|suite| {
+        let totals = suite.totals();
+        (suite.shard, TestCounts { ran: totals.ran(), failed: totals.bad() })
+    });
+    counts.filter(|(_, counts)| *counts != TestCounts::default()).collect()
+}
+
+fn write_files(
+    context: &Context,
+    run: &Run,
+    report: &Report,
+    verdict: &Verdict,
+    how: &CollectHow,
+) -> anyhow::Result<()> {
+    let console = &context.console;
+    if let Some(path) = &how.junit {
+        write(path, &report::junit(run, report))?;
+        console.print(format!("JUnit report: {}\n", path.display()));
+    }
+    if let Some(path) = &how.json {
+        let document = serde_json::to_string_pretty(&ReportJson::new(run, report, verdict))? + "\n";
+        if path == Path::new("-") {
+            console.document(document);
+        } else {
+            write(path, &document)?;
+            console.print(format!("JSON report: {}\n", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Whole or not at all, into directories that are made when they are missing.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).with_context(failed)?;
+    let mut builder = tempfile::Builder::new();
+    // Others read reports; a temporary file would be its owner's alone.
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.tempfile_in(dir).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
 }
 
 /// The end of what each shard printed that did not pass.
@@ -111,10 +211,7 @@ async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, line
         }
     }
     if failing.len() > MAX_OUTPUTS {
-        let more = failing.len() - MAX_OUTPUTS;
-        console.print(format!(
-            "\n{} more did not pass: see `swarm logs SHARD`\n",
-            display::count(more as u64, "shard")
-        ));
+        let more = display::count((failing.len() - MAX_OUTPUTS) as u64, "shard");
+        console.print(format!("\n{more} more did not pass: see `swarm logs SHARD`\n"));
     }
 }

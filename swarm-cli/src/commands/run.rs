@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    collect::{CollectHow, out_of_time, report},
+    collect::{CollectHow, connect, out_of_time, tell},
     trigger::SpecArgs,
 };
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit> {
+    args.how.prepare(context);
+    let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
     let mut interrupts = Interrupts::install().context("cannot listen to signals")?;
     let triggered = args.spec.trigger(context, &scheduler).await?;
@@ -52,7 +54,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     };
     live.finish();
     match followed? {
-        Followed::Ended(run) => report(context, &scheduler, &run, &args.how).await,
+        Followed::Ended(run) => tell(context, &scheduler, &*store, &run, &args.how).await,
         Followed::TimedOut(seen) => Err(out_of_time(id, seen.as_ref()).into()),
     }
 }

@@ -4,8 +4,10 @@ mod human;
 mod paint;
 mod summary;
 mod table;
+mod verdict;
 
 pub use human::{ago, bytes, count, duration, utc};
 pub use paint::Paint;
 pub use summary::{TestCounts, counts, run_line, shard_table, state_text};
 pub use table::{Cell, Column, Table};
+pub use verdict::{failed_tests, verdict_line};

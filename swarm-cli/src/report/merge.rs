@@ -4,7 +4,7 @@ use super::{Parsed, ProblemKind, Status, TestCase};
 use crate::{
     display::{count, state_text},
     model::{Run, Shard, ShardState},
-    verdict::FailedTests,
+    verdict::Findings,
 };
 use proto::{Digest, RelPath, ShardId};
 use serde::Serialize;
@@ -80,8 +80,8 @@ pub struct Report {
     pub suites: Vec<Suite>,
     /// Over all suites.
     pub totals: Totals,
-    /// Tests that are red by themselves: stand-ins for missing results are not among them.
-    pub failed: FailedTests,
+    /// What the verdict takes from the reports: stand-ins for missing results are no failed tests.
+    pub findings: Findings,
     /// What is odd about the reports, for people.
     pub notes: Vec<String>,
 }
@@ -114,12 +114,12 @@ pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report 
         suites.push(suite);
     }
     keep(&mut suites, best.values());
-    let failed = failed_tests(run, &suites);
+    let findings = Findings { unreadable: notes.unreadable, ..failed_tests(run, &suites) };
     for (suite, stand_ins) in suites.iter_mut().zip(owed) {
         suite.cases.extend(stand_ins);
     }
     let totals = suites.iter().flat_map(|suite| &suite.cases).fold(Totals::default(), Totals::with);
-    Report { suites, totals, failed, notes: notes.texts() }
+    Report { suites, totals, findings, notes: notes.texts() }
 }
 
 /// Where a result stands.
@@ -149,16 +149,16 @@ fn keep<'a>(suites: &mut [Suite], kept: impl Iterator<Item = &'a Place>) {
     }
 }
 
-fn failed_tests(run: &Run, suites: &[Suite]) -> FailedTests {
-    let mut failed = FailedTests::default();
+fn failed_tests(run: &Run, suites: &[Suite]) -> Findings {
+    let mut findings = Findings::default();
     for (suite, shard) in suites.iter().zip(&run.shards) {
         let n = suite.cases.iter().filter(|case| case.status.is_bad()).count() as u64;
-        failed.tests += n;
+        findings.failed += n;
         if shard.passed() {
-            failed.in_passed_shards += n;
+            findings.failed_in_passed_shards += n;
         }
     }
-    failed
+    findings
 }
 
 /// The errors that stand for what a shard owes.
@@ -200,8 +200,8 @@ fn stand_ins(run: &Run, shard: &Shard, reports: &ShardReports, notes: &mut Notes
             cases.push(broken("damaged", format!("report {} is damaged: {damage}", file.path)));
         }
     }
+    notes.unreadable += u64::from(!reports.unreadable.is_empty());
     for reason in &reports.unreadable {
-        notes.unreadable += 1;
         cases.push(broken("missing", format!("outputs cannot be read: {reason}")));
     }
     cases
@@ -289,7 +289,7 @@ impl Notes {
             texts.push(format!("{} could not be read to the end", count(self.damaged, "report")));
         }
         if self.unreadable > 0 {
-            texts.push(format!("{} could not be read", count(self.unreadable, "output")));
+            texts.push(format!("outputs of {} could not be read", count(self.unreadable, "shard")));
         }
         texts
     }

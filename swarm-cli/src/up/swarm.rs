@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+/// How long tasks may go on when the swarm is stopped.
+const BOT_DRAIN: Duration = Duration::from_secs(2);
+
 /// How long bots get to stop their tasks and say goodbye.
 const BOT_GRACE: Duration = Duration::from_secs(20);
 
@@ -143,6 +146,7 @@ fn bot_args(plan: &Plan, urls: &Urls, layout: &Layout, id: &str) -> Vec<OsString
         flag("cas", &urls.cas),
         flag("id", id),
         data(layout, &format!("bots/{id}")),
+        flag("drain-timeout", format!("{}s", BOT_DRAIN.as_secs())),
     ];
     args.extend(plan.slots.map(|slots| flag("slots", slots)));
     args.extend(plan.dimensions.iter().map(|dimension| flag("dimension", dimension)));

@@ -45,7 +45,7 @@ fn every_test_is_there_once_and_the_totals_count_tests() {
     assert_eq!(lines(&report), ["0: S.a Passed", "0: S.DISABLED_d Disabled", "1: S.b Failed "]);
     let expected = Totals { tests: 3, passed: 1, failed: 1, disabled: 1, ..Totals::default() };
     assert_eq!(report.totals, expected);
-    assert_eq!(report.failed, FailedTests { tests: 1, in_passed_shards: 0 });
+    assert_eq!(report.findings, Findings { failed: 1, ..Findings::default() });
     assert_eq!(report.notes, Vec::<String>::new());
 }
 
@@ -56,7 +56,7 @@ fn a_suite_that_does_not_heed_the_shards_is_not_counted_twice() {
     let fails = r#"<testsuite name="S"><testcase name="a"><failure type="once"/></testcase><testcase name="b"/></testsuite>"#;
     let report = merged(&run, &[reports(&[passes]), reports(&[fails]), reports(&[passes])]);
     assert_eq!(lines(&report), ["0: S.b Passed", "1: S.a Failed once"], "the worst result is the one kept");
-    assert_eq!(report.failed, FailedTests { tests: 1, in_passed_shards: 1 });
+    assert_eq!(report.findings, Findings { failed: 1, failed_in_passed_shards: 1, unreadable: 0 });
     assert!(
         report.notes[0].starts_with("4 test results came from more than one shard"),
         "{:?}",
@@ -115,11 +115,15 @@ fn what_is_missing_is_an_error_in_the_report() {
     6: suite.shard 6 Errored missing
     ");
     assert_eq!(report.totals.errored, 6);
-    assert_eq!(report.failed, FailedTests::default(), "stand-ins are no tests of the suite");
+    assert_eq!(
+        report.findings,
+        Findings { unreadable: 1, ..Findings::default() },
+        "stand-ins are no tests of the suite"
+    );
     insta::assert_snapshot!(report.notes.join("\n"), @r"
     1 shard passed without a report: the merged report counts each as an error
     1 report could not be read to the end
-    1 output could not be read
+    outputs of 1 shard could not be read
     ");
 }
 

@@ -1,0 +1,65 @@
+//! The last words on a run.
+
+use super::{Paint, count, duration};
+use crate::{
+    model::Run,
+    report::{Report, Status, Totals},
+    verdict::{Outcome, Verdict},
+};
+
+/// At most so many failed tests are named; all of them are in the reports.
+const MAX_NAMED: usize = 50;
+
+/// A line for each test that did not pass, and for each result that is missing.
+pub fn failed_tests(run: &Run, report: &Report, paint: Paint) -> String {
+    let bad = report.suites.iter().flat_map(|suite| {
+        let bad = suite.cases.iter().filter(|case| case.status.is_bad());
+        bad.map(move |case| (suite.shard, case))
+    });
+    let mut text = String::new();
+    for (n, (shard, case)) in bad.enumerate() {
+        if n == MAX_NAMED {
+            let more = report.totals.bad() as usize - MAX_NAMED;
+            text.push_str(&format!("  and {more} more\n"));
+            break;
+        }
+        let word = if case.status == Status::Failed { "failed" } else { "error" };
+        let message = case.problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+        let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let line: String = line.chars().filter(|c| !c.is_control()).take(120).collect();
+        let name: String = case.full_name().chars().filter(|c| !c.is_control()).collect();
+        let place = paint.dim(&format!("(shard {})", run.label(shard)));
+        let colon = if line.is_empty() { "" } else { ": " };
+        text.push_str(&format!("  {} {name} {place}{colon}{line}\n", paint.red(word)));
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// `PASSED run 1hf7yat000007 in 1m 05s · 1156 tests: 1150 passed, 6 skipped`.
+pub fn verdict_line(run: &Run, verdict: &Verdict, totals: Totals, paint: Paint) -> String {
+    let word = match verdict.outcome {
+        Outcome::Passed => paint.green("PASSED"),
+        Outcome::Failed => paint.red("FAILED"),
+        Outcome::Incomplete => paint.red("INCOMPLETE"),
+    };
+    let took =
+        run.ended.map(|ended| format!(" in {}", duration(ended.since(run.created)))).unwrap_or_default();
+    let mut line = format!("\n{word} run {}{took}", run.id);
+    if totals.tests > 0 {
+        let parts = [
+            (totals.passed, "passed"),
+            (totals.failed, "failed"),
+            (totals.errored, "errors"),
+            (totals.skipped, "skipped"),
+            (totals.disabled, "disabled"),
+            (totals.flaky, "flaky"),
+        ];
+        let parts: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        line.push_str(&format!(" · {}: {}", count(totals.tests, "test"), parts.join(", ")));
+    }
+    if !verdict.reasons.is_empty() {
+        line.push_str(&format!(" · {}", verdict.reasons.join(", ")));
+    }
+    line + "\n"
+}

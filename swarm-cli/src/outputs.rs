@@ -1,0 +1,195 @@
+//! What shards left in the CAS: their reports, and on demand all of it as directories.
+
+use crate::{
+    failure::Usage,
+    model::{Run, Shard},
+    report::{ReportFile, ShardReports, parse},
+};
+use anyhow::Context as _;
+use cas::{
+    BlobStore, BlobStoreExt as _,
+    disk::{DiskCache, DiskCacheOptions},
+    isolated::{Entry, Isolated, ReadOnly},
+    tree,
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use proto::{Digest, RelPath, ShardId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::OnceLock,
+};
+
+/// At most so many shards are looked at at once.
+const CONCURRENCY: usize = 8;
+
+/// Larger manifests and reports are told about and left alone.
+const MAX_MANIFEST: u64 = 64 * 1024 * 1024;
+const MAX_REPORT: u64 = 64 * 1024 * 1024;
+
+/// Most bytes of reports that are read of one shard.
+const MAX_REPORTS: u64 = 256 * 1024 * 1024;
+
+/// Reads the reports of all shards that left something. What cannot be read is part of the answer.
+pub async fn reports(store: &dyn BlobStore, run: &Run) -> BTreeMap<ShardId, ShardReports> {
+    let gone = OnceLock::new();
+    let read = futures::stream::iter(&run.shards).map(|shard| {
+        let gone = &gone;
+        async move { (shard.id, shard_reports(store, shard, gone).await) }
+    });
+    read.buffer_unordered(CONCURRENCY).collect().await
+}
+
+/// A store that could not be reached for one shard is not asked about the others: `gone` says why.
+async fn shard_reports(store: &dyn BlobStore, shard: &Shard, gone: &OnceLock<String>) -> ShardReports {
+    let mut reports = ShardReports::default();
+    let Some(manifest) = shard.result().and_then(|result| result.outputs) else { return reports };
+    if let Some(reason) = gone.get() {
+        reports.unreadable.push(reason.clone());
+        return reports;
+    }
+    if let Err(error) = read_reports(store, manifest, &mut reports).await {
+        let reason = error.to_string();
+        if matches!(&error, ReadError::Store(error) if error.is_transient()) {
+            // Another shard may have said so first.
+            let _ = gone.set(reason.clone());
+        }
+        reports.unreadable.push(reason);
+    }
+    reports
+}
+
+/// Why outputs cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Store(#[from] cas::Error),
+    #[error("their manifest {manifest} is refused: {source}")]
+    Manifest { manifest: Digest, source: cas::isolated::IsolatedError },
+    #[error("their manifest has {size} bytes")]
+    TooLarge { size: u64 },
+}
+
+async fn read_reports(
+    store: &dyn BlobStore,
+    manifest: Digest,
+    reports: &mut ShardReports,
+) -> Result<(), ReadError> {
+    if manifest.size() > MAX_MANIFEST {
+        return Err(ReadError::TooLarge { size: manifest.size() });
+    }
+    let bytes = store.get(manifest).await?;
+    let isolated = Isolated::parse(&bytes).map_err(|source| ReadError::Manifest { manifest, source })?;
+    let candidates = candidates(&isolated, &mut reports.unreadable);
+    let (small, large): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|(_, digest)| digest.size() <= proto::limits::MAX_BATCH_BYTES);
+    let digests: Vec<Digest> = small.iter().map(|(_, digest)| *digest).collect();
+    for ((path, _), bytes) in small.into_iter().zip(store.read_batch(&digests).await?) {
+        take(path, bytes, reports);
+    }
+    for (path, digest) in large {
+        let bytes = store.get(digest).await;
+        take(path, bytes, reports);
+    }
+    reports.files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(())
+}
+
+fn take(path: RelPath, bytes: cas::Result<bytes::Bytes>, reports: &mut ShardReports) {
+    match bytes {
+        Ok(bytes) => reports.files.extend(parse(&bytes).map(|parsed| ReportFile { path, parsed })),
+        Err(error) => reports.unreadable.push(format!("{path}: {error}")),
+    }
+}
+
+/// Files that may be reports, each content once.
+fn candidates(isolated: &Isolated, unreadable: &mut Vec<String>) -> Vec<(RelPath, Digest)> {
+    let mut seen = BTreeSet::new();
+    let mut total = 0;
+    let mut candidates = Vec::new();
+    for (path, entry) in &isolated.files {
+        let Entry::File { digest, .. } = entry else { continue };
+        if !path.as_str().to_ascii_lowercase().ends_with(".xml") || digest.is_empty() || !seen.insert(*digest)
+        {
+            continue;
+        }
+        if digest.size() > MAX_REPORT || total + digest.size() > MAX_REPORTS {
+            unreadable.push(format!("{path}: {} bytes are more than are read", digest.size()));
+            continue;
+        }
+        total += digest.size();
+        candidates.push((path.clone(), *digest));
+    }
+    candidates
+}
+
+/// Lays out what every shard left in a directory of its own below `target`. Returns how many there are.
+pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::Result<u64> {
+    let failed = || format!("cannot write to {}", target.display());
+    std::fs::create_dir_all(target).with_context(failed)?;
+    // Beside the outputs, so that they can share its blocks.
+    let scratch = tempfile::Builder::new().prefix(".isoswarm-").tempdir_in(target).with_context(failed)?;
+    let cache = DiskCache::open(scratch.path(), DiskCacheOptions { max_bytes: 1 << 50 })?;
+    let names = directory_names(run);
+    let all = run.shards.iter().filter_map(|shard| {
+        let outputs = shard.result()?.outputs?;
+        Some((target.join(names.get(&shard.id)?), outputs, shard.id))
+    });
+    let done = futures::stream::iter(all)
+        .map(|(directory, outputs, id)| {
+            let cache = cache.clone();
+            async move {
+                lay_out(store, cache, outputs, &directory)
+                    .await
+                    .with_context(|| format!("cannot download the outputs of shard {id}"))
+            }
+        })
+        .buffer_unordered(CONCURRENCY);
+    done.try_fold(0, async |n, ()| Ok(n + 1)).await
+}
+
+async fn lay_out(
+    store: &dyn BlobStore,
+    cache: DiskCache,
+    outputs: Digest,
+    target: &Path,
+) -> anyhow::Result<()> {
+    match std::fs::create_dir(target) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(
+                Usage(format!("{} is there already: name another directory", target.display())).into()
+            );
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot make {}", target.display())),
+    }
+    let mut fetched = tree::fetch(store, &cache, outputs, &cas::Silent).await?;
+    // Inputs are protected from the task; outputs belong to whoever asked for them.
+    fetched.isolated.read_only = ReadOnly::Writable;
+    let target = target.to_owned();
+    tokio::task::spawn_blocking(move || tree::materialize(&fetched, &cache, &target)).await??;
+    Ok(())
+}
+
+/// `STEP-INDEX` for each shard, whatever the steps are called.
+fn directory_names(run: &Run) -> BTreeMap<ShardId, String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let step = |id: ShardId| {
+        run.step_name(id).trim_start_matches('.').chars().map(plain).take(100).collect::<String>()
+    };
+    let mut steps: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for shard in &run.shards {
+        steps.entry(step(shard.id)).or_default().insert(shard.id.step);
+    }
+    let name = |id: ShardId| {
+        let step = step(id);
+        match steps.get(&step) {
+            Some(same) if same.len() > 1 || step.is_empty() => format!("{step}-{}-{}", id.step, id.index),
+            _ => format!("{step}-{}", id.index),
+        }
+    };
+    run.shards.iter().map(|shard| (shard.id, name(shard.id))).collect()
+}
+
+#[cfg(test)]
+mod tests;

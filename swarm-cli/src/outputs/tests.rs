@@ -1,0 +1,110 @@
+use super::*;
+use crate::{
+    model::RunState,
+    testing::{completed, run},
+};
+use cas::memory::MemoryStore;
+use proto::DigestFunction;
+use std::fs;
+
+const GOOD: &str = r#"<testsuite name="S"><testcase name="a"/></testsuite>"#;
+
+/// Stores these files and a manifest of them.
+async fn stored(store: &MemoryStore, files: &[(&str, &str)]) -> Digest {
+    let function = DigestFunction::Blake3;
+    let mut isolated = Isolated::new(function);
+    for (path, content) in files {
+        let digest = store.put(function, content.to_string().into()).await.unwrap();
+        isolated.files.insert(RelPath::new(path).unwrap(), Entry::File { digest, mode: Some(0o644) });
+    }
+    store.put(function, isolated.to_bytes().into()).await.unwrap()
+}
+
+/// A run with a shard for each of these outputs.
+fn run_with(outputs: &[Option<Digest>]) -> Run {
+    let shards = outputs.iter().zip(0..).map(|(outputs, index)| {
+        let mut shard = completed(index, 0);
+        shard.attempts[0].result.as_mut().unwrap().outputs = *outputs;
+        shard
+    });
+    run(RunState::Succeeded, shards.collect())
+}
+
+#[tokio::test]
+async fn reports_are_found_among_all_that_shards_left() {
+    let store = MemoryStore::new();
+    let large =
+        format!("<testsuite name='L'><testcase name='b'/><!--{}--></testsuite>", "x".repeat(5_000_000));
+    let first = stored(
+        &store,
+        &[
+            ("log.txt", GOOD),
+            ("coverage.xml", "<coverage/>"),
+            ("sub/Report.XML", GOOD),
+            ("z/same.xml", GOOD),
+            ("big.xml", &large),
+        ],
+    )
+    .await;
+    let run = run_with(&[Some(first), None]);
+    let reports = reports(&store, &run).await;
+    let paths: Vec<_> = reports[&run.shards[0].id].files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["big.xml", "sub/Report.XML"], "each content once, and nothing that is no report");
+    assert!(reports[&run.shards[0].id].unreadable.is_empty());
+    assert!(reports[&run.shards[1].id].files.is_empty());
+}
+
+#[tokio::test]
+async fn outputs_that_are_gone_or_malformed_are_told() {
+    let store = MemoryStore::new();
+    let function = DigestFunction::Blake3;
+    let lost = function.digest(b"lost");
+    let malformed = store.put(function, "no manifest".into()).await.unwrap();
+    let mut isolated = Isolated::new(function);
+    isolated.files.insert(RelPath::new("r.xml").unwrap(), Entry::File { digest: lost, mode: None });
+    let holes = store.put(function, isolated.to_bytes().into()).await.unwrap();
+    let run = run_with(&[Some(lost), Some(malformed), Some(holes)]);
+    let reports = reports(&store, &run).await;
+    let told = |index: usize| reports[&run.shards[index].id].unreadable.join("\n");
+    assert!(told(0).contains("is not in the store"), "{}", told(0));
+    assert!(told(1).contains("is refused"), "{}", told(1));
+    assert!(told(2).starts_with("r.xml: "), "{}", told(2));
+}
+
+#[tokio::test]
+async fn a_report_that_is_too_large_is_left_alone() {
+    let mut isolated = Isolated::new(DigestFunction::Blake3);
+    let huge = Digest::new(DigestFunction::Blake3, &[7; 32], MAX_REPORT + 1).unwrap();
+    isolated.files.insert(RelPath::new("r.xml").unwrap(), Entry::File { digest: huge, mode: None });
+    let mut unreadable = vec![];
+    assert_eq!(candidates(&isolated, &mut unreadable), []);
+    assert_eq!(unreadable, ["r.xml: 67108865 bytes are more than are read"]);
+}
+
+#[tokio::test]
+async fn outputs_are_laid_out_by_step_and_index() {
+    let store = MemoryStore::new();
+    let outputs = stored(&store, &[("a.txt", "text"), ("sub/b.txt", "text")]).await;
+    let mut run = run_with(&[Some(outputs), None, Some(outputs)]);
+    run.spec.steps[0].name = "../unit tests".into();
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("new/outputs");
+    assert_eq!(download(&store, &run, &target).await.unwrap(), 2);
+    let mut names: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["_unit_tests-0", "_unit_tests-2"], "no cache is left behind");
+    assert_eq!(fs::read_to_string(target.join("_unit_tests-2/sub/b.txt")).unwrap(), "text");
+    fs::write(target.join("_unit_tests-2/a.txt"), "mine").unwrap();
+    assert_eq!(fs::read_to_string(target.join("_unit_tests-0/a.txt")).unwrap(), "text");
+    let error = format!("{:#}", download(&store, &run, &target).await.unwrap_err());
+    assert!(error.contains("is there already"), "{error}");
+}
+
+#[test]
+fn steps_of_one_name_have_directories_of_their_own() {
+    let mut run = run_with(&[None, None]);
+    run.spec.steps.push(run.spec.steps[0].clone());
+    run.shards[1].id.step = 1;
+    let names: Vec<_> = directory_names(&run).into_values().collect();
+    assert_eq!(names, ["suite-0-0", "suite-1-1"]);
+}

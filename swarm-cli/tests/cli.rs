@@ -1,0 +1,327 @@
+//! The program as it is called: what it prints and how it exits.
+#![expect(missing_docs, reason = "a test")]
+#![expect(unreachable_pub, reason = "a module shared by tests")]
+
+mod fake;
+
+use fake::{FakeScheduler, State, eventually, input, run_id, shard_id, swarm, told};
+use proto::v1;
+use std::{process::Stdio, time::Duration};
+use tokio::io::AsyncReadExt as _;
+
+#[tokio::test]
+async fn help_names_the_verbs_and_the_exit_codes() {
+    let output = swarm(&["--help"]).output().await.unwrap();
+    insta::assert_snapshot!("help", told(&output));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_refused_with_a_remedy() {
+    let digest = input().to_string();
+    let wrong: [&[&str]; 9] = [
+        &["trigger", "abc"],
+        &["trigger", &digest, "--shards", "0"],
+        &["trigger", &digest, "-d", "os"],
+        &["trigger", &digest, "--hard-timeout", "soon"],
+        &["trigger", &digest, "--output", "../out"],
+        &["trigger", &digest, "--command"],
+        &["show", "1"],
+        &["logs", "0000000000000/0"],
+        &["runs", "--scheduler", "ftp://host"],
+    ];
+    let mut all = String::new();
+    for args in wrong {
+        let output = swarm(args).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        all.push_str(&format!("{}\n", stderr.lines().next().unwrap()));
+    }
+    insta::assert_snapshot!("wrong-command-lines", all);
+}
+
+#[tokio::test]
+async fn an_unreachable_scheduler_is_told_with_its_address() {
+    let output = swarm(&["runs"]).output().await.unwrap();
+    insta::assert_snapshot!("unreachable", told(&output));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let scheduler = FakeScheduler::start(&State::new(1)).await;
+    for args in [["show", "0000000000000"], ["show", &shard_id(5).to_string()]] {
+        let output = scheduler.swarm(&args).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn trigger_sends_all_that_was_said() {
+    let state = State::new(4);
+    let scheduler = FakeScheduler::start(&state).await;
+    let digest = input().to_string();
+    let args = [
+        "trigger",
+        &digest,
+        "--name",
+        "unit",
+        "--shards",
+        "4",
+        "-d",
+        "os=linux|mac",
+        "-d",
+        "pool=ci",
+        "--priority",
+        "9",
+        "--tag",
+        "pr:12",
+        "--env",
+        "A=b=c",
+        "--env",
+        "UNSET=",
+        "--output",
+        "out/log.txt",
+        "--hard-timeout",
+        "10m",
+        "--io-timeout",
+        "90s",
+        "--grace",
+        "5s",
+        "--expiration",
+        "1h",
+        "--max-attempts",
+        "2",
+        "--request-id",
+        "build-1",
+        "--",
+        "--gtest_filter=-Slow*",
+        "x",
+    ];
+    let output = scheduler.swarm(&args).output().await.unwrap();
+    insta::assert_snapshot!(told(&output), @r"
+    exit 0
+    --- stdout
+    1hf7yat000007
+    --- stderr
+    ");
+    let again = scheduler.swarm(&args).output().await.unwrap();
+    assert_eq!(again.stdout, output.stdout);
+    assert!(told(&again).contains("this request id has made the run before"));
+    let json =
+        scheduler.swarm(&["trigger", &digest, "--json", "--command", "--", "true"]).output().await.unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&json.stdout),
+        "{\"run\":\"1hf7yat000007\",\"shards\":4,\"created\":true}\n"
+    );
+
+    let triggers = state.triggers.lock().unwrap();
+    insta::assert_debug_snapshot!("trigger", triggers[0]);
+    let step = &triggers[2].run.as_ref().unwrap().steps[0];
+    assert_eq!((step.command.clone(), step.extra_args.clone()), (vec!["true".to_owned()], vec![]));
+    assert_eq!(triggers[2].request_id.len(), 26, "a random one");
+}
+
+#[tokio::test]
+async fn runs_bots_and_explanations_are_listed() {
+    let state = State::new(3);
+    state.end_all(&[0, 1, 0]);
+    let scheduler = FakeScheduler::start(&state).await;
+    let runs = scheduler.swarm(&["runs", "--json"]).output().await.unwrap();
+    let runs: serde_json::Value = serde_json::from_slice(&runs.stdout).unwrap();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 2, "pages are followed");
+    assert_eq!(runs["runs"][0]["counts"]["succeeded"], 2);
+    assert_eq!(runs["next_page"], serde_json::Value::Null);
+    let one = scheduler.swarm(&["runs", "-n", "1"]).output().await.unwrap();
+    assert!(told(&one).contains("there are more: go on with --page second"), "{}", told(&one));
+
+    let bots = scheduler.swarm(&["bots"]).output().await.unwrap();
+    insta::assert_snapshot!(told(&bots), @r"
+    exit 0
+    --- stdout
+    bot    state  busy
+    bot-1  alive   1/2
+    bot-2  dead    1/2
+    --- stderr
+    ");
+    let explained = scheduler.swarm(&["explain", &run_id().to_string()]).output().await.unwrap();
+    insta::assert_snapshot!(told(&explained), @r"
+    exit 0
+    --- stdout
+    no bot fits
+      step 0: 2 pending shards (0, 1)
+      1 bot kept away by os=plan9: bot-1
+    --- stderr
+    ");
+    let canceled = scheduler.swarm(&["cancel", "--kill", &run_id().to_string()]).output().await.unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&canceled.stdout),
+        "canceled 2 pending shards, stopping 1 running shard\n"
+    );
+    assert!(state.cancels.lock().unwrap()[0].kill_running);
+}
+
+#[tokio::test]
+async fn a_run_and_a_shard_are_shown_in_full() {
+    let state = State::new(2);
+    state.end_all(&[0, 3]);
+    let scheduler = FakeScheduler::start(&state).await;
+    let run = scheduler.swarm(&["show", &run_id().to_string()]).output().await.unwrap();
+    let shard = scheduler.swarm(&["show", &shard_id(1).to_string()]).output().await.unwrap();
+    insta::assert_snapshot!("show", format!("{}{}", told(&run), told(&shard)));
+    let json = scheduler.swarm(&["show", "--json", &run_id().to_string()]).output().await.unwrap();
+    insta::assert_snapshot!("show-json", String::from_utf8_lossy(&json.stdout));
+}
+
+#[tokio::test]
+async fn collect_prints_what_failing_shards_printed_and_exits_with_the_verdict() {
+    let state = State::new(2);
+    state.end_all(&[0, 1]);
+    state.print(&(0..300).map(|n| format!("line {n}\n")).collect::<String>());
+    let scheduler = FakeScheduler::start(&state).await;
+    let dir = tempfile::tempdir().unwrap();
+    let junit = dir.path().join("new/junit.xml");
+    let args = ["collect", &run_id().to_string(), "--tail", "3", "--junit", junit.to_str().unwrap()];
+    let output = scheduler.swarm(&args).output().await.unwrap();
+    insta::with_settings!({filters => vec![(dir.path().to_str().unwrap(), "[DIR]")]}, {
+        insta::assert_snapshot!("collect", told(&output));
+    });
+    insta::assert_snapshot!("collect-junit", std::fs::read_to_string(junit).unwrap());
+}
+
+#[tokio::test]
+async fn a_passed_run_exits_with_success_and_json_has_stdout_to_itself() {
+    let state = State::new(2);
+    state.end_all(&[0, 0]);
+    let scheduler = FakeScheduler::start(&state).await;
+    let output = scheduler.swarm(&["collect", &run_id().to_string(), "--json", "-"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["schema_version"], &report["outcome"]), (&1.into(), &"passed".into()));
+    assert_eq!(report["totals"]["errored"], 2, "no shard left a report");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PASSED run"));
+}
+
+#[tokio::test]
+async fn reports_that_are_wanted_and_cannot_be_read_leave_no_verdict() {
+    let state = State::new(1);
+    state.end_all(&[0]);
+    let outputs: v1::Digest = proto::DigestFunction::Blake3.digest(b"outputs").into();
+    state.change(|run| {
+        let result = run.shards[0].attempts[0].result.as_mut().unwrap();
+        result.outputs = Some(outputs);
+    });
+    let scheduler = FakeScheduler::start(&state).await;
+    let id = run_id().to_string();
+    let plain = scheduler.swarm(&["collect", &id]).output().await.unwrap();
+    assert_eq!(plain.status.code(), Some(0), "{}", told(&plain));
+    let junit = tempfile::NamedTempFile::new().unwrap();
+    let wanted =
+        scheduler.swarm(&["collect", &id, "--junit", junit.path().to_str().unwrap()]).output().await.unwrap();
+    assert_eq!(wanted.status.code(), Some(6), "{}", told(&wanted));
+    assert!(told(&wanted).contains("the reports of 1 shard cannot be read"), "{}", told(&wanted));
+    assert!(std::fs::read_to_string(junit).unwrap().contains("type=\"missing\""));
+}
+
+#[tokio::test]
+async fn run_tells_each_transition_and_survives_restarts_of_the_scheduler() {
+    let state = State::new(2);
+    let scheduler = FakeScheduler::start(&state).await;
+    let digest = input().to_string();
+    let mut command = scheduler.swarm(&["run", &digest, "--shards", "2"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("a watcher", || state.watchers() == 1).await;
+    let address = scheduler.address();
+    drop(scheduler);
+    eventually("a cut", || state.watchers() == 0).await;
+    state.start_all();
+    let _scheduler = FakeScheduler::start_at(&state, address).await;
+    eventually("a watcher again", || state.watchers() == 1).await;
+    state.end_all(&[0, 0]);
+    let output = child.wait_with_output().await.unwrap();
+    insta::assert_snapshot!("run", told(&output));
+    assert_eq!(state.triggers.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_takes_too_long_is_left_alone() {
+    let state = State::new(1);
+    state.start_all();
+    let scheduler = FakeScheduler::start(&state).await;
+    let output =
+        scheduler.swarm(&["collect", &run_id().to_string(), "--timeout", "300ms"]).output().await.unwrap();
+    insta::assert_snapshot!(told(&output), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    [0/1] shard 0 running on bot-0
+    error: the run has not ended in time (1 shard: 1 running): it goes on, see `swarm collect 1hf7yat000007`, `swarm cancel 1hf7yat000007`
+    ");
+    assert!(state.cancels.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_interrupt_cancels_the_run() {
+    let state = State::new(1);
+    state.start_all();
+    let scheduler = FakeScheduler::start(&state).await;
+    let digest = input().to_string();
+    let mut command = scheduler.swarm(&["run", &digest]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("a watcher", || state.watchers() == 1).await;
+    interrupt(&child);
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(told(&output).contains("run 1hf7yat000007 is canceled"), "{}", told(&output));
+    assert!(state.cancels.lock().unwrap()[0].kill_running);
+}
+
+fn interrupt(child: &tokio::process::Child) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+#[tokio::test]
+async fn logs_come_whole_through_cut_connections() {
+    let state = State::new(1);
+    state.end_all(&[0]);
+    let text: String = (0..1000).map(|n| format!("line {n}\n")).collect();
+    state.print(&text);
+    for bytes in [1, 17, 4096] {
+        state.cut_output_after(bytes);
+    }
+    let scheduler = FakeScheduler::start(&state).await;
+    let output = scheduler.swarm(&["logs", "-f", &shard_id(0).to_string()]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), text);
+    assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn logs_of_a_run_tell_which_shard_a_line_is_of() {
+    let state = State::new(2);
+    state.end_all(&[0, 0]);
+    state.print("one\ntwo");
+    let scheduler = FakeScheduler::start(&state).await;
+    let id = run_id().to_string();
+    let titled = scheduler.swarm(&["logs", &id]).output().await.unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&titled.stdout),
+        format!("==> {id}/0/0 <==\none\ntwo==> {id}/0/1 <==\none\ntwo")
+    );
+    let followed = scheduler.swarm(&["logs", "-f", &id]).output().await.unwrap();
+    let mut lines: Vec<_> = std::str::from_utf8(&followed.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0 | one", "0 | two", "1 | one", "1 | two"]);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_ends_the_logs() {
+    let state = State::new(1);
+    state.end_all(&[0]);
+    state.print(&"many words\n".repeat(100_000));
+    let scheduler = FakeScheduler::start(&state).await;
+    let shard = shard_id(0).to_string();
+    let mut child = scheduler.swarm(&["logs", &shard]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).await.unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+}

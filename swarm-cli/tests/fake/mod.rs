@@ -1,0 +1,341 @@
+//! A scheduler that says what a test tells it to, on a real port.
+
+use proto::{RunId, ShardId, Timestamp, v1};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    process::Output,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{net::TcpListener, process::Command, sync::watch, task::JoinSet};
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status};
+use v1::swarm_server::{Swarm, SwarmServer};
+
+/// When the run of the fake is triggered.
+pub const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+/// What it knows. Outlives its servers, as a journal does.
+#[derive(Clone)]
+pub struct State {
+    run: watch::Sender<v1::Run>,
+    pub triggers: Arc<Mutex<Vec<v1::TriggerRequest>>>,
+    pub cancels: Arc<Mutex<Vec<v1::CancelRequest>>>,
+    output: Arc<Mutex<Vec<u8>>>,
+    /// A reader of output is cut off after so many bytes, once each.
+    cuts: Arc<Mutex<Vec<usize>>>,
+}
+
+impl State {
+    /// A run of one step with pending shards.
+    pub fn new(shards: u32) -> Self {
+        let run = v1::Run {
+            id: run_id().to_string(),
+            spec: Some(v1::RunSpec {
+                name: "nightly".into(),
+                user: "ann".into(),
+                tags: vec!["branch:main".into()],
+                priority: 100,
+                steps: vec![step(shards)],
+            }),
+            state: v1::RunState::Pending.into(),
+            created: Some(START.into()),
+            ended: None,
+            shards: (0..shards).map(shard).collect(),
+            counts: None,
+        };
+        Self {
+            run: watch::Sender::new(run),
+            triggers: Arc::default(),
+            cancels: Arc::default(),
+            output: Arc::default(),
+            cuts: Arc::default(),
+        }
+    }
+
+    /// Changes the run, and tells those who watch.
+    pub fn change(&self, change: impl FnOnce(&mut v1::Run)) {
+        self.run.send_modify(change);
+    }
+
+    /// Every shard runs on a bot.
+    pub fn start_all(&self) {
+        self.change(|run| {
+            run.state = v1::RunState::Running.into();
+            for shard in &mut run.shards {
+                shard.state = v1::ShardState::Running.into();
+                shard.attempts = vec![attempt(shard.index)];
+            }
+        });
+    }
+
+    /// Every shard has ended with one of these codes.
+    pub fn end_all(&self, codes: &[i32]) {
+        self.start_all();
+        self.change(|run| {
+            let bad = codes.iter().any(|&code| code != 0);
+            run.state = if bad { v1::RunState::Failed } else { v1::RunState::Succeeded }.into();
+            run.ended = Some((START + Duration::from_secs(65)).into());
+            for (shard, code) in run.shards.iter_mut().zip(codes) {
+                shard.state = v1::ShardState::Completed.into();
+                shard.ended = Some((START + Duration::from_secs(60)).into());
+                let attempt = &mut shard.attempts[0];
+                attempt.ended = shard.ended;
+                attempt.result = Some(result(*code));
+            }
+        });
+    }
+
+    /// What every attempt has printed.
+    pub fn print(&self, text: &str) {
+        self.output.lock().unwrap().extend_from_slice(text.as_bytes());
+        let size = self.output.lock().unwrap().len() as u64;
+        self.change(|run| {
+            run.shards.iter_mut().flat_map(|s| &mut s.attempts).for_each(|a| a.output_size = size)
+        });
+    }
+
+    /// Cuts a reader off after so many bytes, once.
+    pub fn cut_output_after(&self, bytes: usize) {
+        self.cuts.lock().unwrap().push(bytes);
+    }
+
+    /// How many watch the run.
+    pub fn watchers(&self) -> usize {
+        self.run.receiver_count()
+    }
+}
+
+pub fn run_id() -> RunId {
+    RunId::new(START, 7)
+}
+
+pub fn shard_id(index: u32) -> ShardId {
+    ShardId { run: run_id(), step: 0, index }
+}
+
+/// The digest of an input.
+pub fn input() -> proto::Digest {
+    proto::DigestFunction::Blake3.digest(b"input")
+}
+
+fn step(shards: u32) -> v1::StepSpec {
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: shards });
+    v1::StepSpec {
+        name: "suite".into(),
+        input: Some(input().into()),
+        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        ..v1::StepSpec::default()
+    }
+}
+
+fn shard(index: u32) -> v1::Shard {
+    let state = v1::ShardState::Pending.into();
+    v1::Shard { id: shard_id(index).to_string(), index, state, ..v1::Shard::default() }
+}
+
+fn attempt(index: u32) -> v1::Attempt {
+    v1::Attempt {
+        number: 1,
+        bot_id: format!("bot-{index}"),
+        started: Some((START + Duration::from_secs(1)).into()),
+        ..v1::Attempt::default()
+    }
+}
+
+fn result(code: i32) -> v1::AttemptResult {
+    v1::AttemptResult {
+        state: v1::ShardState::Completed.into(),
+        exit_code: Some(code),
+        stats: Some(v1::AttemptStats {
+            run: Duration::from_millis(3200).try_into().ok(),
+            cold_bytes: 24_222_105,
+            ..v1::AttemptStats::default()
+        }),
+        ..v1::AttemptResult::default()
+    }
+}
+
+/// A server of the state. Its connections are cut when it is dropped.
+pub struct FakeScheduler {
+    address: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl FakeScheduler {
+    /// On a free port.
+    pub async fn start(state: &State) -> Self {
+        Self::start_at(state, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// On the port of one that was there before.
+    pub async fn start_at(state: &State, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        // Connections are tasks of the server, not of ours: a signal ends them.
+        let service = SwarmServer::new(state.clone());
+        serving.spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
+        });
+        Self { address, _serving: serving }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `swarm` with these arguments, at this scheduler, with an environment of its own.
+    pub fn swarm(&self, args: &[&str]) -> Command {
+        let mut command = swarm(args);
+        command.env("ISOSWARM_SCHEDULER", self.url());
+        command
+    }
+}
+
+/// `swarm` with these arguments and no server anywhere.
+pub fn swarm(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+    command.args(args).env_clear().env("USER", "ann").kill_on_drop(true);
+    command.env("ISOSWARM_SCHEDULER", "http://127.0.0.1:1").env("ISOSWARM_CAS", "http://127.0.0.1:1");
+    command
+}
+
+/// What a command printed, with its exit code in front.
+pub fn told(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().map_or("a signal".to_owned(), |code| code.to_string());
+    format!("exit {code}\n--- stdout\n{}--- stderr\n{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// Waits until `condition` holds.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+            let (_keep, mut never) = watch::channel(());
+            let _ = tokio::time::timeout(Duration::from_millis(5), never.changed()).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what} never came"));
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Swarm for State {
+    type WatchStream = Answers<v1::WatchResponse>;
+    type ReadOutputStream = Answers<v1::ReadOutputResponse>;
+
+    async fn trigger(
+        &self,
+        request: Request<v1::TriggerRequest>,
+    ) -> Result<Response<v1::TriggerResponse>, Status> {
+        let request = request.into_inner();
+        let mut triggers = self.triggers.lock().unwrap();
+        let created = triggers.iter().all(|earlier| earlier.request_id != request.request_id);
+        triggers.push(request);
+        let shards = u32::try_from(self.run.borrow().shards.len()).unwrap();
+        Ok(Response::new(v1::TriggerResponse { run_id: run_id().to_string(), created, shards }))
+    }
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let mut changes = self.run.subscribe();
+        let first = changes.borrow_and_update().clone();
+        let ended = first.ended.is_some();
+        let whole = v1::WatchResponse { update: Some(v1::watch_response::Update::Run(first)) };
+        let later = futures::stream::unfold((changes, ended), async |(mut changes, ended)| {
+            if ended || changes.changed().await.is_err() {
+                return None;
+            }
+            let run = changes.borrow_and_update().clone();
+            let update =
+                v1::watch_response::Changes { state: run.state, ended: run.ended, shards: run.shards };
+            let update = Some(v1::watch_response::Update::Changes(update));
+            Some((Ok(v1::WatchResponse { update }), (changes, run.ended.is_some())))
+        });
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(whole)).chain(later))))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        if request.into_inner().run_id != run_id().to_string() {
+            return Err(Status::not_found("there is no such run"));
+        }
+        Ok(Response::new(v1::GetResponse { run: Some(self.run.borrow().clone()) }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let page = request.into_inner().page_token;
+        let mut run = self.run.borrow().clone();
+        run.shards.clear();
+        run.counts = Some(v1::ShardCounts { succeeded: 2, failed: 1, ..v1::ShardCounts::default() });
+        let next_page_token = if page.is_empty() { "second".into() } else { String::new() };
+        Ok(Response::new(v1::ListResponse { runs: vec![run], next_page_token }))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        self.cancels.lock().unwrap().push(request.into_inner());
+        self.change(|run| {
+            run.state = v1::RunState::Canceled.into();
+            run.ended = Some(START.into());
+            run.shards.iter_mut().for_each(|shard| shard.state = v1::ShardState::Killed.into());
+        });
+        Ok(Response::new(v1::CancelResponse { canceled: 2, killing: 1 }))
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let obstacle = v1::Obstacle { criterion: "os=plan9".into(), bots: vec!["bot-1".into()] };
+        let summary = "no bot fits".into();
+        let step = v1::StepExplanation {
+            pending_shards: vec![0, 1],
+            obstacles: vec![obstacle],
+            summary,
+            ..v1::StepExplanation::default()
+        };
+        Ok(Response::new(v1::ExplainResponse { steps: vec![step] }))
+    }
+
+    async fn read_output(
+        &self,
+        request: Request<v1::ReadOutputRequest>,
+    ) -> Result<Response<Self::ReadOutputStream>, Status> {
+        let offset = request.into_inner().offset;
+        let output = self.output.lock().unwrap();
+        let rest = &output[usize::try_from(offset).unwrap().min(output.len())..];
+        let cut = self.cuts.lock().unwrap().pop();
+        let data = &rest[..cut.unwrap_or(rest.len()).min(rest.len())];
+        let answer = v1::ReadOutputResponse { attempt: 1, offset, data: data.to_vec().into() };
+        let mut answers = vec![Ok(answer)];
+        answers.extend(cut.map(|_| Err(Status::unavailable("the scheduler is stopping"))));
+        Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+    }
+
+    async fn list_bots(
+        &self,
+        _: Request<v1::ListBotsRequest>,
+    ) -> Result<Response<v1::ListBotsResponse>, Status> {
+        let bot = |number: u32| v1::Bot {
+            id: format!("bot-{number}"),
+            slots: 2,
+            running: vec![shard_id(0).to_string()],
+            dead: number == 2,
+            ..v1::Bot::default()
+        };
+        Ok(Response::new(v1::ListBotsResponse { bots: vec![bot(1), bot(2)] }))
+    }
+}
