@@ -1,5 +1,6 @@
 //! What a scheduler is told when it starts.
 
+use crate::wire::{field::LONGEST, spec::MOST_ATTEMPTS};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -62,8 +63,12 @@ impl Config {
         if self.expiration.is_zero() || self.hard_timeout.is_zero() {
             return Err("expiration and hard_timeout must be longer than zero");
         }
-        if self.max_attempts == 0 {
-            return Err("max_attempts must be at least 1");
+        // What steps get from here is read back from the journal, where the bounds of a trigger hold.
+        if self.expiration.max(self.hard_timeout).max(self.grace) > LONGEST {
+            return Err("expiration, hard_timeout and grace must be at most 30 days");
+        }
+        if self.max_attempts == 0 || self.max_attempts > MOST_ATTEMPTS {
+            return Err("max_attempts must be 1 to 100");
         }
         Ok(())
     }
@@ -89,5 +94,10 @@ mod tests {
         assert_eq!(Config::default().check(), Ok(()));
         assert!(Config { lease_ttl: Duration::ZERO, ..Config::default() }.check().is_err());
         assert!(Config { max_attempts: 0, ..Config::default() }.check().is_err());
+        assert!(Config { max_attempts: 101, ..Config::default() }.check().is_err());
+        let long = LONGEST + Duration::from_secs(1);
+        assert!(Config { expiration: long, ..Config::default() }.check().is_err());
+        assert!(Config { hard_timeout: long, ..Config::default() }.check().is_err());
+        assert!(Config { grace: long, ..Config::default() }.check().is_err());
     }
 }

@@ -18,7 +18,9 @@ pub(crate) struct Defaults {
 const MOST_TAGS: usize = 256;
 const LONGEST_NAME: usize = 256;
 const LONGEST_TAG: usize = 1024;
-const MOST_ATTEMPTS: u32 = 100;
+
+/// More are a mistake: each has cost a bot.
+pub(crate) const MOST_ATTEMPTS: u32 = 100;
 
 /// A step goes to bots in one message beside others, and clients accept 4 MiB by default.
 const LARGEST_STEP: usize = 512 * 1024;
