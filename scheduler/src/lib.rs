@@ -16,4 +16,4 @@ mod shell;
 mod wire;
 
 pub use config::Config;
-pub use server::{Running, StartError, start};
+pub use server::{Running, StartError, Stopped, start};

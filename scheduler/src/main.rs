@@ -27,6 +27,6 @@ async fn run(flags: &flags::Flags) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let running = scheduler::start(config, SystemClock::shared(), SystemEntropy::shared()).await?;
     flags::say(&format!("scheduler listening on {}", running.url()));
-    running.run_until(shutdown).await;
+    running.run_until(shutdown).await?;
     Ok(())
 }

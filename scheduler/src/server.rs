@@ -70,6 +70,11 @@ impl From<JournalError> for StartError {
     }
 }
 
+/// Why a scheduler has stopped by itself: a defect. What it has told is in its journal; start it again.
+#[derive(Debug, thiserror::Error)]
+#[error("the task that owns the queue has failed: start the scheduler again")]
+pub struct Stopped(#[source] tokio::task::JoinError);
+
 /// A scheduler that is bound to its address and has opened its journal.
 #[derive(Debug)]
 pub struct Running {
@@ -120,14 +125,17 @@ async fn routes(service: Service) -> Result<axum::Router, StartError> {
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);
     let bots = v1::bots_server::BotsServer::new(service).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<v1::swarm_server::SwarmServer<Service>>().await;
     reporter.set_serving::<v1::bots_server::BotsServer<Service>>().await;
-    let routes = Routes::new(swarm).add_service(bots).add_service(reflection).add_service(health);
+    let routes = Routes::new(swarm).add_service(bots).add_service(health);
+    // Older tools ask the alpha version only.
+    let routes = routes.add_service(described().build_v1()?).add_service(described().build_v1alpha()?);
     Ok(routes.into_axum_router())
 }
 
@@ -142,22 +150,47 @@ impl Running {
         self.server.address()
     }
 
-    /// Serves until shutdown, then lets calls finish and closes the journal.
-    pub async fn run_until(self, shutdown: Shutdown) {
+    /// Serves until shutdown, then lets calls finish and closes the journal. Fails when it can serve no longer.
+    pub async fn run_until(self, shutdown: Shutdown) -> Result<(), Stopped> {
         let Self { server, router, shell } = self;
         let stop = shutdown.child();
         let mut tasks = JoinSet::new();
         tasks.spawn(shell.run(stop.clone()));
-        tokio::select! {
-            () = server.run(router, stop.clone()) => {}
-            ended = tasks.join_next() => tracing::error!(?ended, "the shell has ended before the server"),
-        }
+        let ended = tokio::select! {
+            () = server.run(router, stop.clone()) => None,
+            ended = tasks.join_next() => ended,
+        };
         // The server is gone and with it every handle: the shell writes what it has and ends.
         stop.request();
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the shell has failed");
-            }
+        match ended.or(tasks.join_next().await) {
+            Some(Err(error)) => Err(Stopped(error)),
+            // Every handle was gone.
+            Some(Ok(())) | None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::{SystemClock, SystemEntropy};
+
+    #[tokio::test]
+    async fn a_shell_that_fails_ends_the_program_and_says_so() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = Listen { address, tls_cert: None, tls_key: None, insecure: false };
+        let tuning = Tuning { lease_ttl: std::time::Duration::from_secs(30), most_pending: 1 };
+        let settings = Settings { data: dir.path().to_owned(), tuning };
+        let metrics = Metrics::new(&mut Registry::default());
+        let (shell, handle) =
+            Shell::open(settings, SystemClock::shared(), SystemEntropy::shared(), metrics).unwrap();
+        let server = Server::bind(listen).await.unwrap();
+        let running = Running { server, router: axum::Router::new(), shell };
+        let mut serving = JoinSet::new();
+        serving.spawn(running.run_until(Shutdown::new()));
+        assert!(handle.read(|_, _| -> () { panic!("a defect") }).await.is_err());
+        let error = serving.join_next().await.unwrap().unwrap().unwrap_err();
+        assert!(error.to_string().contains("the task that owns the queue has failed"), "{error}");
     }
 }

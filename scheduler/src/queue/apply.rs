@@ -8,8 +8,14 @@ use super::{
     shard::{Attempt, Shard, Token},
     state::{Impossible, State},
 };
-use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
+use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, limits};
 use std::time::Duration;
+
+/// Bots that cannot reach the scheduler try again within this time.
+const RECONNECT: Duration = Duration::from_secs(15);
+
+/// A bot is told all that it should hold in one message. With more than it can read it would hear nothing any more.
+const MOST_BYTES_HELD: usize = limits::MAX_MESSAGE_BYTES / 2;
 
 /// What an operator may choose.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +45,22 @@ impl Queue {
         self.state.evolve(record)
     }
 
-    /// Ends the replay: live leases get a whole life from now on, so that their bots have time to call.
+    /// Ends the replay. Bots could not reach the scheduler until now.
     pub(crate) fn resume(&mut self, now: Timestamp) {
+        self.spare(now + self.tuning.lease_ttl.max(RECONNECT));
+    }
+
+    /// The scheduler did nothing for a while: it was stopped, or its disk was stuck. Bots may have called in vain.
+    pub(crate) fn stalled(&mut self, now: Timestamp) {
+        self.spare(now + self.tuning.lease_ttl);
+    }
+
+    /// No lease that is live and nothing that is pending expires before this time.
+    fn spare(&mut self, until: Timestamp) {
         for token in self.state.leases.keys() {
-            self.presence.renew(*token, now + self.tuning.lease_ttl);
+            self.presence.prolong(*token, until);
         }
+        self.presence.no_expiration_before = self.presence.no_expiration_before.max(until);
     }
 
     /// Decides what follows from an event. A refused event changes nothing that is kept.
@@ -141,10 +158,19 @@ impl Queue {
         self.state.pending.len()
     }
 
-    /// Since when the longest waiting shard has been pending.
+    /// Since when the longest waiting shard has been pending. Shards are queued by age, but for those that have lost a
+    /// bot: they keep their place and start to wait anew.
     pub(crate) fn oldest_pending(&self) -> Option<Timestamp> {
-        let since = |id| Some(self.shard(id)?.pending_since);
-        self.state.pending.heads().filter_map(since).min()
+        let mut oldest = None;
+        for queued in self.state.pending.queues() {
+            for shard in queued.iter().filter_map(|id| self.shard(*id)) {
+                oldest = Some(oldest.map_or(shard.pending_since, |oldest| shard.pending_since.min(oldest)));
+                if shard.attempts.is_empty() {
+                    break;
+                }
+            }
+        }
+        oldest
     }
 
     /// The bots that have called since the scheduler started.
@@ -175,7 +201,16 @@ impl Queue {
     /// How many more attempts a bot can take.
     pub(super) fn free_slots(&self, id: &BotId) -> usize {
         let Some(bot) = self.presence.bots.get(id).filter(|bot| !bot.draining) else { return 0 };
+        if self.bytes_held(id) >= MOST_BYTES_HELD {
+            return 0;
+        }
         let taken = self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays;
         (bot.slots as usize).saturating_sub(taken)
+    }
+
+    /// How large the steps of its attempts are.
+    fn bytes_held(&self, id: &BotId) -> usize {
+        let steps = self.running_on(id).filter_map(|shard| self.state.context(shard));
+        steps.map(|(_, step)| step.bytes()).sum()
     }
 }

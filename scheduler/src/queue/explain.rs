@@ -1,7 +1,7 @@
 //! Why shards are still pending.
 
-use super::{apply::Queue, event::Refusal, presence::Bot, shard::ShardState, spec::StepSpec};
-use proto::{BotId, RunId, ShardId, Timestamp};
+use super::{apply::Queue, event::Refusal, pending::Rank, presence::Bot, shard::ShardState, spec::StepSpec};
+use proto::{BotId, Requirements, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, fmt};
 
 /// What is asked about.
@@ -18,7 +18,7 @@ pub(crate) enum Subject {
 pub(crate) struct StepExplanation {
     pub(crate) step: u32,
     pub(crate) pending: Vec<u32>,
-    /// Shards that go before the first of these.
+    /// Shards that go before the first of these on a bot that fits.
     pub(crate) ahead: usize,
     /// Bots that fit and are busy.
     pub(crate) busy: Vec<BotId>,
@@ -50,41 +50,61 @@ impl Queue {
             return Err(Refusal::UnknownShard { shard });
         }
         let asked = |shard| matches!(subject, Subject::Run(_)) || subject == Subject::Shard(shard);
-        let mut explanations = Vec::new();
-        for ((step, shards), spec) in (0u32..).zip(&run.steps).zip(&run.spec.steps) {
-            let pending = |(index, _): &(u32, _)| asked(ShardId { run: id, step, index: *index });
-            let pending: Vec<_> = (0u32..)
-                .zip(shards)
-                .filter(|(_, shard)| shard.state == ShardState::Pending)
-                .filter(pending)
-                .collect();
-            let Some(&(first, _)) = pending.first() else { continue };
-            let since = pending.iter().map(|(_, shard)| shard.pending_since).min().unwrap_or(now);
-            let fits = self.sort_bots(spec, now);
-            explanations.push(StepExplanation {
-                step,
-                pending: pending.iter().map(|(index, _)| *index).collect(),
-                ahead: self.state.pending.ahead((run.spec.priority, ShardId { run: id, step, index: first })),
-                busy: fits.busy,
-                free: fits.free,
-                obstacles: fits.obstacles,
-                expires: since + spec.expiration,
-            });
+        let mut pending: BTreeMap<u32, Vec<ShardId>> = BTreeMap::new();
+        for (id, shard) in run.shards().filter(|(id, _)| asked(*id)) {
+            if shard.state == ShardState::Pending {
+                pending.entry(id.step).or_default().push(id);
+            }
         }
-        Ok(explanations)
+        let explain = |(step, pending): (u32, Vec<ShardId>)| {
+            let spec = run.spec.steps.get(step as usize)?;
+            Some(self.explain_step(step, spec, (run.spec.priority, *pending.first()?), &pending, now))
+        };
+        Ok(pending.into_iter().filter_map(explain).collect())
     }
 
-    fn sort_bots(&self, spec: &StepSpec, now: Timestamp) -> SortedBots {
+    fn explain_step(
+        &self,
+        step: u32,
+        spec: &StepSpec,
+        first: Rank,
+        pending: &[ShardId],
+        now: Timestamp,
+    ) -> StepExplanation {
+        let bots = self.sort_bots(spec, pending, now);
+        let fitting: Vec<&Bot> =
+            bots.busy.iter().chain(&bots.free).filter_map(|id| self.presence.bots.get(id)).collect();
+        let compete = |asked: &Requirements| fitting.iter().any(|bot| asked.fit(&bot.dimensions));
+        let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
+        StepExplanation {
+            step,
+            pending: pending.iter().map(|id| id.index).collect(),
+            ahead: self.state.pending.ahead(first, compete),
+            busy: bots.busy,
+            free: bots.free,
+            obstacles: bots.obstacles,
+            expires: (since.unwrap_or(now) + spec.expiration).max(self.presence.no_expiration_before),
+        }
+    }
+
+    fn sort_bots(&self, spec: &StepSpec, pending: &[ShardId], now: Timestamp) -> SortedBots {
         let mut sorted = SortedBots::default();
         let mut obstacles: BTreeMap<String, Vec<BotId>> = BTreeMap::new();
         for (id, bot) in self.bots() {
-            let criteria = self.criteria_against(bot, spec, now);
-            for criterion in &criteria {
-                obstacles.entry(criterion.clone()).or_default().push(id.clone());
+            let mut criteria = self.criteria_against(bot, spec, now);
+            let free = self.free_slots(id) > 0;
+            if criteria.is_empty()
+                && free
+                && pending.iter().all(|shard| self.is_left_to_others(*shard, id, now))
+            {
+                criteria.push("the bot lost it before, and others are asked first".into());
             }
             if criteria.is_empty() {
-                let fitting = if self.free_slots(id) > 0 { &mut sorted.free } else { &mut sorted.busy };
+                let fitting = if free { &mut sorted.free } else { &mut sorted.busy };
                 fitting.push(id.clone());
+            }
+            for criterion in criteria {
+                obstacles.entry(criterion).or_default().push(id.clone());
             }
         }
         sorted.obstacles =
@@ -128,7 +148,8 @@ impl fmt::Display for StepExplanation {
         if !self.busy.is_empty() {
             let busy = self.busy.len();
             let ahead = self.ahead;
-            return write!(f, "{waiting} behind {ahead} others: every bot that fits is busy ({busy})");
+            let behind = if ahead > 0 { format!(" behind {ahead} others") } else { String::new() };
+            return write!(f, "{waiting}{behind}: every bot that fits is busy ({busy})");
         }
         let widest = self.obstacles.iter().max_by_key(|obstacle| obstacle.bots.len());
         match widest {

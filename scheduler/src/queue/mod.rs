@@ -5,7 +5,7 @@
 //! state is always what its records replay to. Nothing here does I/O, reads a clock, draws a random number or waits.
 //!
 //! What is not in records is volatile and comes back by itself after a restart: which bots are there (they call), and
-//! when leases expire (from the restart on, for a whole lease's life).
+//! when leases expire (from the restart on, for a whole lease's life, in which nothing pending expires either).
 
 mod apply;
 mod cancel;

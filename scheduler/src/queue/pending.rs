@@ -63,19 +63,19 @@ impl Pending {
         best.map(|(_, shard)| shard)
     }
 
-    /// How many go before this rank.
-    pub(super) fn ahead(&self, rank: Rank) -> usize {
+    /// How many go before this rank, of those whose requirements `compete` with it.
+    pub(super) fn ahead(&self, rank: Rank, compete: impl Fn(&Requirements) -> bool) -> usize {
         let in_group = |group: &BTreeMap<u8, BTreeSet<ShardId>>| -> usize {
             let sooner: usize = group.range(..rank.0).map(|(_, shards)| shards.len()).sum();
             let same = group.get(&rank.0).map_or(0, |shards| shards.range(..rank.1).count());
             sooner + same
         };
-        self.groups.values().map(in_group).sum()
+        self.groups.iter().filter(|(asked, _)| compete(asked)).map(|(_, group)| in_group(group)).sum()
     }
 
-    /// The heads of all groups and priorities: the oldest pending shard is one of them.
-    pub(super) fn heads(&self) -> impl Iterator<Item = ShardId> {
-        self.groups.values().flat_map(BTreeMap::values).filter_map(|shards| shards.first().copied())
+    /// The pending shards of each group and priority, in order.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
+        self.groups.values().flat_map(BTreeMap::values)
     }
 
     pub(super) fn next_expiration(&self) -> Option<Timestamp> {

@@ -50,6 +50,8 @@ impl Bot {
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     pub(super) bots: BTreeMap<BotId, Bot>,
+    /// The scheduler was away, and bots have until then to find it again.
+    pub(super) no_expiration_before: Timestamp,
     leases: BTreeMap<Token, LiveLease>,
     by_expiry: BTreeSet<(Timestamp, Token)>,
 }
@@ -85,6 +87,12 @@ impl Presence {
         self.by_expiry.remove(&(lease.expiry, token));
         lease.expiry = expiry;
         self.by_expiry.insert((expiry, token));
+    }
+
+    /// Lets a lease live until then at least.
+    pub(super) fn prolong(&mut self, token: Token, until: Timestamp) {
+        let expiry = self.leases.get(&token).map_or(until, |lease| lease.expiry.max(until));
+        self.renew(token, expiry);
     }
 
     /// Notes how much output of a lease's attempt there is.

@@ -40,6 +40,16 @@ pub(crate) struct StepSpec {
     pub(crate) max_attempts: NonZeroU32,
 }
 
+impl StepSpec {
+    /// About what it takes in a message.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = self.command.iter().chain(&self.extra_args).map(String::len);
+        let variables = self.environment.iter().map(|(name, value)| name.len() + value.len());
+        let outputs = self.outputs.iter().map(|path| path.as_str().len());
+        texts.chain(variables).chain(outputs).map(|len| len + 16).sum::<usize>() + 1024
+    }
+}
+
 /// How long a command may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {

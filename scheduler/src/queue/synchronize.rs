@@ -63,7 +63,7 @@ impl Queue {
         let held = self.state.held.get(&report.bot);
         let lost: Vec<Token> = held.into_iter().flatten().filter(older).copied().collect();
         for token in lost {
-            self.lose(token, format!("bot {} was restarted", report.bot), now, decided);
+            self.lose(token, format!("bot {} was stopped or restarted", report.bot), now, decided);
         }
     }
 
@@ -118,7 +118,7 @@ impl Queue {
 
     /// Whether a shard that this bot has lost should go to another bot that could take it. For the life of one lease
     /// only, so that nothing starves.
-    fn is_left_to_others(&self, id: ShardId, bot: &BotId, now: Timestamp) -> bool {
+    pub(super) fn is_left_to_others(&self, id: ShardId, bot: &BotId, now: Timestamp) -> bool {
         let Some(shard) = self.shard(id) else { return false };
         if !shard.attempts.iter().any(|attempt| attempt.bot == *bot)
             || now.since(shard.pending_since) >= self.tuning.lease_ttl

@@ -17,7 +17,8 @@ impl Queue {
             });
             self.lose(token, reason, now, decided);
         }
-        let expired: Vec<ShardId> = self.state.pending.expired(now).collect();
+        let may_expire = now >= self.presence.no_expiration_before;
+        let expired: Vec<ShardId> = self.state.pending.expired(now).filter(|_| may_expire).collect();
         for shard in expired {
             let waited = self.state.context(shard).map(|(_, step)| step.expiration).unwrap_or_default();
             let message =
@@ -29,6 +30,8 @@ impl Queue {
 
     /// When a tick is due.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.presence.next_expiry().into_iter().chain(self.state.pending.next_expiration()).min()
+        let expiration = self.state.pending.next_expiration();
+        let expiration = expiration.map(|expires| expires.max(self.presence.no_expiration_before));
+        self.presence.next_expiry().into_iter().chain(expiration).min()
     }
 }

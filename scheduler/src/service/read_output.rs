@@ -88,17 +88,15 @@ impl Reader {
                 return None;
             }
             if self.tail.state.changed().await.is_err() {
-                self.failed = true;
-                return Some(Err(Status::unavailable(
-                    "the scheduler is stopping: go on from the offset reached",
-                )));
+                return Some(Err(self.closed()));
             }
         }
         None
     }
 
     async fn read(&mut self) -> Result<v1::ReadOutputResponse, Status> {
-        let (store, key, offset) = (Arc::clone(&self.tail.store), self.key, self.offset);
+        let store = self.tail.store.upgrade().ok_or_else(|| self.closed())?;
+        let (key, offset) = (self.key, self.offset);
         let data = read_chunk(store, key, offset).await.inspect_err(|_| self.failed = true)?;
         if data.is_empty() {
             self.failed = true;
@@ -109,6 +107,11 @@ impl Reader {
         }
         self.offset += data.len() as u64;
         Ok(v1::ReadOutputResponse { attempt: key.attempt, offset, data })
+    }
+
+    fn closed(&mut self) -> Status {
+        self.failed = true;
+        Status::unavailable("the scheduler has closed its journal: go on from the offset reached")
     }
 }
 

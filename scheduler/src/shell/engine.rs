@@ -18,7 +18,7 @@ use proto::{RequestId, RunId, Timestamp};
 use runtime::{Clock, Entropy};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// The gauges are read off the queue this often while something is pending, and bots that wait ask again.
+/// The gauges are read off the queue this often, and bots that wait ask again.
 const PULSE: Duration = Duration::from_secs(1);
 
 /// One engine for each time that the journal is opened.
@@ -89,15 +89,15 @@ impl Engine {
             Command::Trigger { request, spec, reply } => self.trigger(request, spec, now, reply, &mut batch),
             Command::Synchronize { report, reply } => self.synchronize(report, now, reply, &mut batch),
             Command::Cancel { run, mode, reply } => self.cancel(run, mode, now, reply, &mut batch),
-            Command::Read(reading) => batch.releases.push(reading(&self.queue, now)),
+            Command::Read(reading) => batch.releases.push(reading(Ok((&self.queue, now)))),
             Command::Watch { run, look } => {
-                let found = self.queue.run(run).ok_or(Refusal::UnknownRun { run });
+                let found = self.queue.run(run).ok_or(CallError::from(Refusal::UnknownRun { run }));
                 let found = found.map(|found| (&self.queue, found, self.watchers.subscribe(found)));
                 batch.releases.push(look(found));
             }
             Command::Tail { attempt, reply } => {
                 let state = self.tails.subscribe(&self.queue, attempt);
-                let tail = state.map(|state| Tail { store: Arc::clone(&self.store), state });
+                let tail = state.map(|state| Tail { store: Arc::downgrade(&self.store), state });
                 batch.release(move || drop(reply.send(Ok(tail))));
             }
         }
@@ -111,6 +111,11 @@ impl Engine {
     pub(super) async fn pulse(&mut self) {
         let mut batch = Batch::default();
         let now = self.time.now();
+        let late = now.since(self.next_deadline());
+        if late > self.heartbeat() {
+            tracing::warn!(?late, "the scheduler was stopped or its disk stuck: leases start anew");
+            self.queue.stalled(now);
+        }
         let pulse = self.next_pulse <= now;
         if pulse || self.queue.next_deadline().is_some_and(|deadline| deadline <= now) {
             let ticked = self.decide(Event::Tick, now, &mut batch);

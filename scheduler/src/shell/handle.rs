@@ -35,14 +35,14 @@ impl CallError {
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
 
-/// What the queue says of a state that is durable when it is told.
-pub(super) type Reading = Box<dyn FnOnce(&Queue, Timestamp) -> Release + Send>;
+/// What the queue says of a state that is durable when it is told, or why it says nothing.
+pub(super) type Reading = Box<dyn FnOnce(Result<(&Queue, Timestamp), CallError>) -> Release + Send>;
 
 /// The changes of a run after its snapshot.
 pub(crate) type Updates = broadcast::Receiver<Arc<Update>>;
 
 /// What a run is, and what changes from the time on when that is told.
-pub(super) type Snapshot = Box<dyn FnOnce(Result<(&Queue, &Run, Updates), Refusal>) -> Release + Send>;
+pub(super) type Snapshot = Box<dyn FnOnce(Result<(&Queue, &Run, Updates), CallError>) -> Release + Send>;
 
 /// What the shell is asked to do.
 pub(super) enum Command {
@@ -102,7 +102,7 @@ impl Handle {
                     // Changes that are told before the snapshot is are in it already.
                     let seen = seen.map(|(seen, updates)| (seen, updates.resubscribe()));
                     // An error means that the caller is gone.
-                    drop(reply.send(seen.map_err(CallError::from)));
+                    drop(reply.send(seen));
                 })
             });
             Command::Watch { run, look }
@@ -121,10 +121,10 @@ impl Handle {
         look: impl FnOnce(&Queue, Timestamp) -> T + Send + 'static,
     ) -> Result<T, CallError> {
         let command = |reply: Reply<T>| {
-            Command::Read(Box::new(move |queue, now| {
-                let seen = look(queue, now);
+            Command::Read(Box::new(move |found| {
+                let seen = found.map(|(queue, now)| look(queue, now));
                 // An error means that the caller is gone.
-                Box::new(move || drop(reply.send(Ok(seen))))
+                Box::new(move || drop(reply.send(seen)))
             }))
         };
         self.call(Duration::ZERO, command).await
@@ -163,8 +163,8 @@ pub(super) fn refuse(command: Command, reason: &Arc<str>) {
         Command::Trigger { reply, .. } => drop(reply.send(Err(error))),
         Command::Synchronize { reply, .. } => drop(reply.send(Err(error))),
         Command::Cancel { reply, .. } => drop(reply.send(Err(error))),
-        // Their callers see that the answer will not come.
-        Command::Read(_) | Command::Watch { .. } => {}
+        Command::Read(reading) => reading(Err(error))(),
+        Command::Watch { look, .. } => look(Err(error))(),
         Command::Tail { reply, .. } => drop(reply.send(Err(error))),
     }
 }

@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// A bot that calls this often keeps its leases though a call or two are lost.
-    fn heartbeat(&self) -> Duration {
+    pub(super) fn heartbeat(&self) -> Duration {
         self.lease_ttl / 3
     }
 

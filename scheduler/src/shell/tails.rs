@@ -4,7 +4,7 @@ use crate::{
     journal::{AttemptKey, Store},
     queue::{AttemptEnd, Decided, Queue, Transition},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Weak};
 use tokio::sync::watch;
 
 /// How far an attempt's output has come. All of it is durable.
@@ -18,7 +18,8 @@ pub(crate) struct TailState {
 /// An attempt's output and its growth.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    pub(crate) store: Arc<Store>,
+    /// Gone when the journal is closed: one who is slow to read must not keep it from being opened again.
+    pub(crate) store: Weak<Store>,
     pub(crate) state: watch::Receiver<TailState>,
 }
 

@@ -44,6 +44,7 @@ impl Watchers {
         if run.ended.is_some() {
             return broadcast::Sender::new(1).subscribe();
         }
+        self.runs.retain(|_, sender| sender.receiver_count() > 0);
         self.runs.entry(run.id).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
     }
 

@@ -6,12 +6,26 @@ use std::time::Duration;
 use tonic::Code;
 
 #[tokio::test]
+async fn a_scheduler_that_was_stopped_for_a_while_takes_no_lease_away_for_it() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    let run = bench.trigger("r", 1).await;
+    let mut bot = bench.bot("b").no_wait();
+    let lease = bot.work().await.lease;
+    clock.advance(Duration::from_secs(600));
+    bench.bots().await;
+    assert_eq!(bot.synchronize().await.unwrap()[0].lease, lease);
+    bench.pass(&clock, 30).await;
+    assert_eq!(bench.get(&run).await.shards[0].state(), ShardState::Pending, "a silent bot still loses it");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_bots_shard_goes_to_another_and_its_late_report_changes_nothing() {
     let (mut bench, clock) = Bench::with_manual_clock().await;
     let run = bench.trigger("r", 1).await;
     let mut silent = bench.bot("b1");
     silent.work().await;
-    clock.advance(Duration::from_secs(31));
+    bench.pass(&clock, 31).await;
     let mut other = bench.bot("b2");
     let taken = other.work().await;
     assert_eq!(taken.lease.as_ref().unwrap().attempt, 2);
@@ -39,7 +53,7 @@ async fn a_bot_that_holds_its_calls_open_keeps_its_lease() {
     let mut bot = bench.bot("b").no_wait();
     bot.work().await;
     for _ in 0..10 {
-        clock.advance(Duration::from_secs(29));
+        bench.pass(&clock, 29).await;
         assert_eq!(bot.synchronize().await.unwrap().len(), 1);
     }
     assert_eq!(bench.get(&run).await.shards[0].attempts.len(), 1);

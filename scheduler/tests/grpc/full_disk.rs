@@ -1,17 +1,18 @@
 //! The journal's disk is full, and then is not.
 
-use crate::support::{Bench, eventually, run_spec};
+use crate::support::{Bench, eventually, run_spec, soon};
+use proto::v1::{ReadOutputRequest, swarm_client::SwarmClient};
 use std::{path::Path, process::Command};
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::{Code, transport::Endpoint};
 
 /// A file system of a few MiB. None where tests may not mount.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn new() -> Option<Self> {
+    fn new(mebibytes: u32) -> Option<Self> {
         let dir = TempDir::new().unwrap();
-        let mount = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+        let mount = ["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"];
         let mounted = Command::new("mount").args(mount).arg(dir.path()).output().ok()?;
         mounted.status.success().then(|| Self(dir))
     }
@@ -38,7 +39,7 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
-    let Some(disk) = SmallDisk::new() else { return };
+    let Some(disk) = SmallDisk::new(8) else { return };
     let mut bench = Bench::in_directory(disk.path()).await;
     let mut acknowledged = vec![bench.trigger("first", 1).await];
     let mut bot = bench.bot("b").no_wait();
@@ -67,6 +68,16 @@ async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
     .await;
     assert!(status.message().contains("free some, the scheduler goes on by itself"), "{status:?}");
     assert_eq!(bot.synchronize().await.unwrap_err().code(), Code::Unavailable);
+    let mut client = bench.client();
+    let get = proto::v1::GetRequest { run_id: acknowledged[0].clone() };
+    // What is durable can be read until a write is tried.
+    let status = eventually(async || {
+        bench.trigger_spec("later", spec.clone()).await.unwrap_err();
+        let refused = client.get(get.clone()).await.err()?;
+        refused.message().contains("no space left").then_some(refused)
+    })
+    .await;
+    assert_eq!(status.code(), Code::Unavailable);
 
     disk.free();
     let made = eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
@@ -77,5 +88,46 @@ async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
     bot.finish(0);
     bot.synchronize().await.unwrap();
     assert_eq!(bench.get(&acknowledged[0]).await.counts.unwrap().succeeded, 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn one_who_stops_reading_does_not_keep_a_failed_journal_from_being_opened_again() {
+    let Some(disk) = SmallDisk::new(32) else { return };
+    let mut bench = Bench::in_directory(disk.path()).await;
+    let run = bench.trigger("first", 1).await;
+    let mut bot = bench.bot("b").no_wait();
+    bot.work().await;
+    for _ in 0..4 {
+        bot.print(&"x".repeat(1 << 20));
+        bot.synchronize().await.unwrap();
+    }
+    // It takes the first message and no other: the rest does not fit into its window.
+    let endpoint = Endpoint::from_shared(bench.url.clone()).unwrap().initial_stream_window_size(65_535);
+    let request = ReadOutputRequest { shard_id: format!("{run}/0/0"), ..Default::default() };
+    let mut reader =
+        SwarmClient::new(endpoint.connect_lazy()).read_output(request).await.unwrap().into_inner();
+    assert!(soon(reader.message()).await.unwrap().is_some());
+
+    disk.fill();
+    let mut spec = run_spec(1);
+    spec.steps[0].extra_args = vec!["x".repeat(100_000)];
+    let mut number = 0;
+    eventually(async || {
+        number += 1;
+        bench.trigger_spec(&format!("r{number}"), spec.clone()).await.err()
+    })
+    .await;
+    disk.free();
+    eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
+    let rest = async {
+        while reader.message().await?.is_some() {}
+        Ok::<_, tonic::Status>(())
+    };
+    assert_eq!(
+        soon(rest).await.unwrap_err().code(),
+        Code::Unavailable,
+        "it goes on from its offset elsewhere"
+    );
     bench.stop().await;
 }

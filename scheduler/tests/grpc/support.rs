@@ -59,8 +59,18 @@ impl Bench {
         let url = running.url();
         let shutdown = Shutdown::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(running.run_until(shutdown.clone()));
+        let serving = running.run_until(shutdown.clone());
+        tasks.spawn(async { serving.await.unwrap() });
         Self { config, url, clock, shutdown, tasks, dir }
+    }
+
+    /// Time passes in steps that the scheduler keeps up with. A jump looks to it as if it had been stopped.
+    pub(crate) async fn pass(&self, clock: &ManualClock, seconds: u64) {
+        for _ in 0..seconds {
+            clock.advance(Duration::from_secs(1));
+            // What is due is done before anybody is answered.
+            self.bots().await;
+        }
     }
 
     pub(crate) fn channel(&self) -> Channel {

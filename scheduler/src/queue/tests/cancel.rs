@@ -89,3 +89,18 @@ fn a_lost_shard_gets_its_whole_time_to_be_taken_again() {
     bench.pass(TTL / 2);
     assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Ended(Ending::Expired));
 }
+
+#[test]
+fn nothing_expires_after_a_restart_before_bots_had_time_to_call() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [StepSpec { expiration: TTL, ..step(2, &[]) }]));
+    bench.now = bench.now + TTL * 10;
+    bench.restart();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.run_state(run), RunState::Pending);
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    assert_eq!(bench.queue.next_deadline(), Some(bench.now + TTL - Duration::from_secs(1)));
+    bench.pass(TTL - Duration::from_secs(1));
+    assert_eq!(bench.state(shard(run, 0, 1)), ShardState::Ended(Ending::Expired));
+    assert_eq!(bench.state(lease.shard), ShardState::Running);
+}

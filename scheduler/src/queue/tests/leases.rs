@@ -165,3 +165,20 @@ fn how_much_output_there_was_is_kept_with_the_attempt() {
     let attempt = bench.queue.shard(lease.shard).unwrap().attempts[0].clone();
     assert!(matches!(attempt.end, AttemptEnd::Lost { output_size: 7, .. }));
 }
+
+#[test]
+fn a_short_lease_lives_on_after_a_restart_until_its_bot_has_tried_again() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    bench.queue = Queue::new(Tuning { lease_ttl: SECOND, ..TUNING });
+    for record in bench.records.clone() {
+        bench.queue.replay(&record).unwrap();
+    }
+    bench.queue.resume(bench.now);
+    bench.queue.stalled(bench.now);
+    bench.pass(14 * SECOND);
+    assert_eq!(bench.bot("b", vec![running(lease)]), [lease], "bots back off for up to ten seconds");
+    bench.pass(SECOND);
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending, "and then it is as short as before");
+}

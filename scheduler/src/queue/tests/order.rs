@@ -106,10 +106,14 @@ fn explain_names_what_keeps_bots_away() {
     bench.bot("b1", vec![]);
     bench.call(BotReport { draining: true, ..report("b2", "s1", vec![]) });
     let [linux, mac] = &explain(&bench, Subject::Run(run))[..] else { panic!() };
-    assert_eq!((linux.step, linux.pending.as_slice(), linux.ahead), (0, &[1, 2][..], 2));
+    assert_eq!(
+        (linux.step, linux.pending.as_slice(), linux.ahead),
+        (0, &[1, 2][..], 0),
+        "Macs are no rivals"
+    );
     assert_eq!(linux.busy, ["b1".parse().unwrap()]);
     assert_eq!(linux.obstacles[0].criterion, "the bot is draining");
-    assert!(linux.to_string().starts_with("2 shards wait behind 2 others"), "{linux}");
+    assert_eq!(linux.to_string(), "2 shards wait: every bot that fits is busy (1)");
     let criteria: Vec<_> = mac.obstacles.iter().map(|o| (o.criterion.as_str(), o.bots.len())).collect();
     assert_eq!(criteria, [("gpu=a|b", 2), ("os=Mac", 2), ("the bot is draining", 1)]);
     assert!(mac.to_string().contains("keeps 2 away"), "{mac}");
@@ -120,4 +124,67 @@ fn explain_names_what_keeps_bots_away() {
     assert!(one[0].obstacles.iter().any(|o| o.criterion == "the bot is dead" && o.bots.len() == 2));
     let unknown = bench.queue.explain(Subject::Shard(shard(run, 7, 0)), bench.now);
     assert!(matches!(unknown, Err(Refusal::UnknownShard { .. })));
+}
+
+#[test]
+fn explain_counts_as_ahead_what_the_same_bots_could_take() {
+    let mut bench = Bench::new();
+    bench.run(spec(0, [step(3, &["os=Linux"]), step(4, &["os=Mac"]), step(2, &["os=Mac|Linux"])]));
+    let run = bench.run(spec(1, [step(1, &["os=Linux"])]));
+    bench.bot("b", vec![]);
+    let [explained] = &bench.queue.explain(Subject::Run(run), bench.now).unwrap()[..] else { panic!() };
+    assert_eq!(explained.ahead, 4, "one of the five that fit has been taken");
+    assert_eq!(explained.to_string(), "1 shard waits behind 4 others: every bot that fits is busy (1)");
+}
+
+#[test]
+fn explain_does_not_promise_a_shard_to_a_bot_that_leaves_it_to_others() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(2, &[])]));
+    let [lost] = bench.bot("b1", vec![])[..] else { panic!() };
+    let [other] = bench.bot("b2", vec![])[..] else { panic!() };
+    assert_eq!(bench.call(report("b1", "s2", vec![])), []);
+    let explain = |bench: &Bench| bench.queue.explain(Subject::Run(run), bench.now).unwrap().remove(0);
+    let left = explain(&bench);
+    assert_eq!((left.pending.as_slice(), left.free.as_slice()), (&[lost.shard.index][..], &[][..]));
+    assert_eq!(left.busy, ["b2".parse().unwrap()]);
+    assert_eq!(left.obstacles[0].bots, ["b1".parse().unwrap()]);
+    bench.pass(TTL - std::time::Duration::from_secs(1));
+    bench.bot("b2", vec![running(other)]);
+    bench.pass(std::time::Duration::from_secs(1));
+    assert_eq!(explain(&bench).free, ["b1".parse().unwrap()], "its turn has come");
+}
+
+#[test]
+fn the_oldest_pending_shard_is_found_behind_one_that_waits_anew() {
+    let mut bench = Bench::new();
+    let since = bench.now;
+    bench.run(spec(0, [step(2, &[])]));
+    assert_eq!(bench.queue.oldest_pending(), Some(since));
+    bench.bot("b", vec![]);
+    bench.pass(TTL);
+    assert_eq!(bench.queue.pending(), 2);
+    assert_eq!(bench.queue.oldest_pending(), Some(since), "the first has been lost and waits since now");
+}
+
+#[test]
+fn a_bot_holds_no_more_than_fits_into_one_answer() {
+    let mut bench = Bench::new();
+    let arguments = vec!["x".repeat(500_000)];
+    bench.run(spec(0, [StepSpec { extra_args: arguments, ..step(100, &[]) }]));
+    let call = |bench: &mut Bench, held: &[LeaseRef]| {
+        let held = held.iter().map(|lease| running(*lease)).collect();
+        bench.call(BotReport { slots: 100, ..report("b", "s1", held) })
+    };
+    let mut held = vec![];
+    loop {
+        let more = call(&mut bench, &held);
+        if more.len() == held.len() {
+            break;
+        }
+        held = more;
+    }
+    assert!(held.len() * 500_000 < proto::limits::MAX_MESSAGE_BYTES * 3 / 4, "{}", held.len());
+    let done = held.iter().map(|lease| finished(*lease, 0)).collect();
+    assert!(!bench.call(BotReport { slots: 100, ..report("b", "s1", done) }).is_empty(), "it goes on");
 }
