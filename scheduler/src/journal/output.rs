@@ -63,12 +63,22 @@ pub(crate) fn accept(attempt: AttemptKey, size: u64, offset: u64, bytes: &Bytes)
     let fresh = bytes.slice(usize::try_from(size - offset).unwrap_or(bytes.len())..);
     let room = limits::MAX_OUTPUT_PER_ATTEMPT - size;
     if fresh.len() as u64 <= room {
-        let chunks = vec![Chunk { attempt, offset: size, bytes: fresh }];
-        return Accepted { chunks, size: end, received: end, complete: true };
+        return Accepted { chunks: cut(attempt, size, fresh), size: end, received: end, complete: true };
     }
     let mut last = BytesMut::from(&fresh[..usize::try_from(room).unwrap_or(fresh.len())]);
     last.extend_from_slice(MARKER);
     let kept = size + last.len() as u64;
-    let chunks = vec![Chunk { attempt, offset: size, bytes: last.freeze() }];
-    Accepted { chunks, size: kept, received: end, complete: true }
+    Accepted { chunks: cut(attempt, size, last.freeze()), size: kept, received: end, complete: true }
+}
+
+/// Chunks are read whole, and one goes into one message.
+fn cut(attempt: AttemptKey, mut offset: u64, mut bytes: Bytes) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(limits::STREAM_CHUNK));
+        let len = piece.len() as u64;
+        chunks.push(Chunk { attempt, offset, bytes: piece });
+        offset += len;
+    }
+    chunks
 }

@@ -164,6 +164,17 @@ fn repeated_output_is_not_doubled_and_a_gap_is_refused() {
 }
 
 #[test]
+fn a_long_report_is_kept_in_chunks_that_fit_a_message() {
+    let chunk = proto::limits::STREAM_CHUNK;
+    let bytes = Bytes::from(vec![7; 3 * chunk + 5]);
+    let accepted = accept(attempt(1), 10, 0, &bytes);
+    let kept: Vec<_> = accepted.chunks.iter().map(|chunk| (chunk.offset, chunk.bytes.len())).collect();
+    let at = |number: usize| 10 + (number * chunk) as u64;
+    assert_eq!(kept, [(at(0), chunk), (at(1), chunk), (at(2), chunk - 5)]);
+    assert_eq!((accepted.size, accepted.received), (bytes.len() as u64, bytes.len() as u64));
+}
+
+#[test]
 fn output_beyond_the_limit_is_acknowledged_marked_and_dropped() {
     let most = MAX_OUTPUT_PER_ATTEMPT;
     let full = took(most - 2, most - 2, "abcd");

@@ -8,11 +8,15 @@ use crate::{
         run,
     },
 };
+use prost::Message as _;
 use proto::{RunId, v1};
 use tonic::Status;
 
 const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;
+
+/// A page ends here: clients accept 4 MiB by default, and one run alone may take more.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Runs that one call looks at: a filter that nothing passes must not hold up the queue. A page may be short for it.
 const MOST_LOOKED_AT: usize = 10_000;
@@ -54,21 +58,21 @@ pub(super) async fn list(service: &Service, request: v1::ListRequest) -> Result<
 
 fn page(queue: &Queue, before: Option<RunId>, filter: &Filter, size: usize) -> v1::ListResponse {
     let mut response = v1::ListResponse::default();
-    let mut candidates = queue.runs_before(before).peekable();
-    for _ in 0..MOST_LOOKED_AT {
-        let Some(candidate) = candidates.next() else { break };
-        if filter.passes(candidate) {
-            response.runs.push(run::run_summary(candidate));
-        }
-        if response.runs.len() == size {
-            response.next_page_token =
-                candidates.peek().map(|_| candidate.id.to_string()).unwrap_or_default();
+    let mut bytes = 0;
+    for (looked_at, candidate) in queue.runs_before(before).enumerate() {
+        if looked_at == MOST_LOOKED_AT {
             return response;
+        }
+        if filter.passes(candidate) {
+            let summary = run::run_summary(candidate);
+            bytes += summary.encoded_len();
+            if response.runs.len() == size || (bytes > PAGE_BYTES && !response.runs.is_empty()) {
+                return response;
+            }
+            response.runs.push(summary);
         }
         response.next_page_token = candidate.id.to_string();
     }
-    if candidates.peek().is_none() {
-        response.next_page_token.clear();
-    }
+    response.next_page_token.clear();
     response
 }

@@ -7,6 +7,7 @@ use crate::{
     wire::{field::InField, run},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use prost::Message as _;
 use proto::{RunId, ShardId, v1};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,8 +17,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tonic::Status;
 use v1::watch_response::{Changes, Update as Wire};
 
-/// A snapshot with more shards goes out in several messages, the later ones as changes.
-const SHARDS_PER_MESSAGE: usize = 5000;
+/// More than these bytes of shards go out in several messages. Clients accept 4 MiB by default.
+const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Decisions that are told in one message when the watcher is behind.
 const MOST_MERGED: usize = 1000;
@@ -84,7 +85,7 @@ impl Watcher {
             }
         }
         self.ended = merged.changes.ended.is_some();
-        self.ready.push_back(Wire::Changes(merged.finish()));
+        self.ready = merged.messages();
         Ok(())
     }
 
@@ -99,16 +100,31 @@ fn look(queue: &Queue, run: &Run) -> v1::Run {
     run::run(queue, run)
 }
 
+/// The whole run: what does not fit into the first message comes as changes.
 fn messages(mut run: v1::Run) -> VecDeque<Wire> {
-    let mut rest = run.shards.split_off(run.shards.len().min(SHARDS_PER_MESSAGE));
     let (state, ended) = (run.state, run.ended);
-    let mut messages = VecDeque::from([Wire::Run(run)]);
-    while !rest.is_empty() {
-        let later = rest.split_off(rest.len().min(SHARDS_PER_MESSAGE));
-        messages.push_back(Wire::Changes(Changes { state, ended, shards: rest }));
-        rest = later;
+    let mut parts = parts(std::mem::take(&mut run.shards));
+    run.shards = parts.pop_front().unwrap_or_default();
+    let later = parts.into_iter().map(|shards| Wire::Changes(Changes { state, ended, shards }));
+    std::iter::once(Wire::Run(run)).chain(later).collect()
+}
+
+/// Shards in as many parts as messages are needed for them.
+fn parts(shards: impl IntoIterator<Item = v1::Shard>) -> VecDeque<Vec<v1::Shard>> {
+    let mut parts: VecDeque<Vec<v1::Shard>> = VecDeque::new();
+    let mut bytes = 0;
+    for shard in shards {
+        let len = shard.encoded_len();
+        bytes += len;
+        match parts.back_mut().filter(|_| bytes <= MESSAGE_BYTES) {
+            Some(part) => part.push(shard),
+            None => {
+                parts.push_back(vec![shard]);
+                bytes = len;
+            }
+        }
     }
-    messages
+    parts
 }
 
 /// Several updates as one: the last word on each shard.
@@ -132,8 +148,13 @@ impl Merged {
         }
     }
 
-    fn finish(self) -> Changes {
-        Changes { shards: self.shards.into_values().collect(), ..self.changes }
+    /// Only the last one says that the run has ended.
+    fn messages(self) -> VecDeque<Wire> {
+        let mut parts = parts(self.shards.into_values());
+        let last = Changes { shards: parts.pop_back().unwrap_or_default(), ..self.changes };
+        let state = v1::RunState::Running.into();
+        let sooner = parts.into_iter().map(|shards| Changes { state, ended: None, shards });
+        sooner.chain([last]).map(Wire::Changes).collect()
     }
 }
 

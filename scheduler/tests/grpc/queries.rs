@@ -103,3 +103,30 @@ async fn metrics_and_health_are_told_over_http() {
     }
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_page_of_large_runs_is_short_and_leaves_none_out() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    for number in 0..7 {
+        let mut spec = run_spec(1);
+        spec.name = number.to_string();
+        spec.steps[0].extra_args = vec!["x".repeat(500_000)];
+        bench.trigger_spec(&number.to_string(), spec).await.unwrap();
+        clock.advance(std::time::Duration::from_millis(1));
+    }
+    let mut client = proto::v1::swarm_client::SwarmClient::new(bench.channel());
+    let mut pages = vec![];
+    let mut page_token = String::new();
+    loop {
+        // As any client: it accepts 4 MiB.
+        let request = ListRequest { page_token, ..Default::default() };
+        let page = client.list(request).await.unwrap().into_inner();
+        pages.push(page.runs.into_iter().map(|run| run.spec.unwrap().name).collect::<String>());
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["6543", "210"]);
+    bench.stop().await;
+}

@@ -42,25 +42,30 @@ async fn a_watch_tells_what_is_then_what_changes_until_the_end() {
 }
 
 #[tokio::test]
-async fn a_large_run_comes_in_several_messages() {
+async fn a_large_run_comes_in_several_messages_and_so_do_its_changes() {
+    const SHARDS: u32 = 100_000;
     let mut bench = Bench::start().await;
-    let run = bench.trigger("r", 12_000).await;
-    let mut watch = bench.client().watch(WatchRequest { run_id: run.clone() }).await.unwrap().into_inner();
+    let run = bench.trigger("r", SHARDS).await;
+    // As any client: it accepts 4 MiB.
+    let mut client = proto::v1::swarm_client::SwarmClient::new(bench.channel());
+    let mut watch = client.watch(WatchRequest { run_id: run.clone() }).await.unwrap().into_inner();
     let Some(Update::Run(snapshot)) = soon(watch.message()).await.unwrap().unwrap().update else { panic!() };
-    let mut shards = snapshot.shards.len();
-    while shards < 12_000 {
+    let mut shards = snapshot.shards.len() as u32;
+    while shards < SHARDS {
         let message = soon(watch.message()).await.unwrap().unwrap();
         let Some(Update::Changes(changes)) = message.update else { panic!() };
-        assert_eq!(changes.shards[0].index as usize, shards);
-        shards += changes.shards.len();
+        assert_eq!(changes.shards[0].index, shards);
+        shards += changes.shards.len() as u32;
     }
     bench.cancel(&run, true).await;
-    let mut ended = false;
+    let mut canceled = 0;
     while let Some(message) = soon(watch.message()).await.unwrap() {
         let Some(Update::Changes(changes)) = message.update else { panic!() };
-        ended = changes.ended.is_some();
+        canceled += changes.shards.len() as u32;
+        assert_eq!(changes.ended.is_some(), canceled == SHARDS, "the end is told last");
+        assert_eq!(changes.state() == RunState::Canceled, canceled == SHARDS);
     }
-    assert!(ended);
+    assert_eq!(canceled, SHARDS);
     bench.stop().await;
 }
 
