@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+use proto::v1::{self, swarm_client::SwarmClient};
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 fn scheduler() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scheduler"));
@@ -78,4 +84,60 @@ fn mistakes_are_named_with_their_remedy() {
 fn it_prints_a_configuration_that_it_takes() {
     let printed = scheduler().arg("--print-config").output().unwrap();
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), scheduler::config::SAMPLE);
+}
+
+/// Triggers runs one after the other until the scheduler is gone, and says which were answered.
+async fn trigger_until_killed(
+    url: String,
+    name: String,
+    answered: Arc<AtomicUsize>,
+) -> Vec<(String, String)> {
+    let mut client = SwarmClient::new(runtime::connect::channel(&url, None).unwrap());
+    let mut made = vec![];
+    for number in 0.. {
+        let request_id = format!("{name}-{number}");
+        let Ok(response) = client.trigger(request(&request_id)).await else { break };
+        made.push((request_id, response.into_inner().run_id));
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+    made
+}
+
+fn request(request_id: &str) -> v1::TriggerRequest {
+    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: 3 });
+    let step = v1::StepSpec {
+        input: Some(proto::DigestFunction::Blake3.digest(b"manifest").into()),
+        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        ..Default::default()
+    };
+    let run = v1::RunSpec { steps: vec![step], ..Default::default() };
+    v1::TriggerRequest { request_id: request_id.into(), run: Some(run) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_answered_survives_a_kill_at_any_instant() {
+    let dir = TempDir::new().unwrap();
+    let mut made: Vec<(String, String)> = vec![];
+    for round in 0..6 {
+        let (mut child, _stdout, line) = start(dir.path());
+        let url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
+        let mut client = SwarmClient::new(runtime::connect::channel(&url, None).unwrap());
+        for (request_id, run) in &made {
+            let again = client.trigger(request(request_id)).await.unwrap().into_inner();
+            assert_eq!((&again.run_id, again.created), (run, false), "{request_id} was answered");
+        }
+        let answered = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for number in 0..8 {
+            let name = format!("{round}-{number}");
+            clients.spawn(trigger_until_killed(url.clone(), name, Arc::clone(&answered)));
+        }
+        while answered.load(Ordering::Relaxed) < 20 + 17 * round {
+            tokio::task::yield_now().await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        made.extend(clients.join_all().await.into_iter().flatten());
+    }
+    assert!(made.len() > 300, "{}", made.len());
 }

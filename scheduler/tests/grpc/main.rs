@@ -10,6 +10,7 @@ mod long_poll;
 mod main_path;
 mod output;
 mod queries;
+mod reflection;
 mod restart;
 mod support;
 mod throughput;

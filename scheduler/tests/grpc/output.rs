@@ -2,6 +2,7 @@
 
 use crate::support::{Bench, FakeBot, soon};
 use proto::v1::{ReadOutputRequest, RunState};
+use runtime::{Entropy as _, SeededEntropy};
 use tokio::task::JoinSet;
 use tonic::Code;
 
@@ -94,5 +95,56 @@ async fn a_large_output_comes_back_whole() {
         bot.synchronize().await.unwrap();
     }
     assert!(bench.output(read).await.unwrap() == line.repeat(10));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn output_is_whole_through_lost_answers_repeats_cuts_and_restarts() {
+    let (mut bench, mut bot, read) = printing().await;
+    let entropy = SeededEntropy::new(5);
+    let text: String = (0..3000).map(|line| format!("line {line}\n")).collect();
+    let mut said = vec![];
+    let mut received = 0;
+    let mut restarts = 0;
+    while received < text.len() {
+        let held = &mut bot.request.held[0];
+        held.output_offset = received as u64;
+        let end = text.len().min(received + entropy.next() as usize % 400);
+        held.output = text.as_bytes()[received..end].to_vec().into();
+        said.push(bot.clone());
+        match entropy.next() % 64 {
+            // The answer is lost.
+            0..10 => drop(bot.say().await.unwrap()),
+            // Something said before arrives once more.
+            10..20 => {
+                let earlier = entropy.next() as usize % said.len();
+                drop(said[earlier].say().await.unwrap());
+            }
+            // The call is cut, wherever it is.
+            20..30 => {
+                let mut cut = JoinSet::new();
+                let mut bot = bot.clone();
+                cut.spawn(async move { drop(bot.say().await) });
+                tokio::task::yield_now().await;
+                cut.shutdown().await;
+            }
+            30 => {
+                bench = bench.restart().await;
+                said.clear();
+                bot = bot.moved_to(&bench);
+                restarts += 1;
+            }
+            _ => received = bot.say().await.unwrap().desired[0].output_received as usize,
+        }
+    }
+    assert!(restarts > 0);
+    bot.request.held[0].output_offset = received as u64;
+    bot.print("");
+    bot.finish(0);
+    assert_eq!(bot.synchronize().await.unwrap(), []);
+    assert!(bench.output(read.clone()).await.unwrap() == text);
+    let run = bench.get(read.shard_id.split('/').next().unwrap()).await;
+    assert_eq!(run.shards[0].attempts.len(), 1);
+    assert_eq!(run.shards[0].attempts[0].output_size, text.len() as u64);
     bench.stop().await;
 }
