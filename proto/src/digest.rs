@@ -150,8 +150,15 @@ pub struct Digest {
 impl Digest {
     const MAX_HASH_LEN: usize = 64;
 
-    /// From the hash's raw bytes. Fails when their number is not the function's.
+    /// Largest size that the wire can carry.
+    const MAX_SIZE: u64 = i64::MAX.cast_unsigned();
+
+    /// From the hash's raw bytes. Fails when their number is not the function's, or the size is none that the wire can
+    /// carry.
     pub fn new(function: DigestFunction, hash: &[u8], size: u64) -> Result<Self, DigestError> {
+        if size > Self::MAX_SIZE {
+            return Err(DigestError::TooLarge { given: size });
+        }
         if hash.len() != function.hash_len() {
             return Err(DigestError::Length {
                 function,
@@ -314,6 +321,12 @@ pub enum DigestError {
         /// What was given.
         given: i64,
     },
+    /// A size that no blob has.
+    #[error("{given} is not a size: the largest is {}", Digest::MAX_SIZE)]
+    TooLarge {
+        /// What was given.
+        given: u64,
+    },
     /// Size zero with the hash of something, or the hash of nothing with a size.
     #[error("`{given}` names no blob: size 0 goes with the hash of the empty blob and with no other")]
     EmptyMismatch {
@@ -354,6 +367,12 @@ mod tests {
         assert!(matches!(parse(&format!("blake3:{}/4", "A".repeat(64))), DigestError::Hex { .. }));
         assert!(matches!(parse(&format!("blake3:{}/0", "a".repeat(64))), DigestError::EmptyMismatch { .. }));
         assert!(matches!(parse(&format!("blake3:{}/-1", "a".repeat(64))), DigestError::Syntax { .. }));
+        let largest = format!("blake3:{}/{}", "a".repeat(64), i64::MAX);
+        let digest: Digest = largest.parse().unwrap();
+        assert_eq!(Digest::try_from(&crate::v1::Digest::from(digest)).unwrap(), digest);
+        let beyond = 1 << 63;
+        let refused = parse(&format!("blake3:{}/{beyond}", "a".repeat(64)));
+        assert_eq!(refused, DigestError::TooLarge { given: beyond });
     }
 
     proptest! {
