@@ -6,8 +6,8 @@ use std::{
     str::FromStr,
 };
 
-/// Limits of the original Swarming (keys 64, values 256 bytes, 16 values a key, 32 keys), kept so that its users'
-/// dimensions stay valid.
+/// Limits of the original Swarming (keys of 64 and values of 256 bytes, 16 values a key), with twice its 32 keys: its
+/// users' dimensions stay valid.
 const MAX_KEY: usize = 64;
 const MAX_VALUE: usize = 256;
 const MAX_VALUES: usize = 16;
@@ -38,12 +38,14 @@ impl Dimensions {
     pub fn insert(&mut self, key: &str, value: &str) -> Result<(), DimensionError> {
         check_key(key)?;
         check_value(key, value)?;
-        let keys = self.0.len();
-        let values = self.0.entry(key.to_owned()).or_default();
-        if (values.is_empty() && keys >= MAX_KEYS) || values.len() >= MAX_VALUES {
+        let full = match self.0.get(key) {
+            Some(values) => values.len() >= MAX_VALUES && !values.contains(value),
+            None => self.0.len() >= MAX_KEYS,
+        };
+        if full {
             return Err(DimensionError::TooMany { key: key.to_owned() });
         }
-        values.insert(value.to_owned());
+        self.0.entry(key.to_owned()).or_default().insert(value.to_owned());
         Ok(())
     }
 
@@ -158,7 +160,7 @@ pub struct Requirements(BTreeSet<Requirement>);
 impl Requirements {
     /// Adds one.
     pub fn insert(&mut self, requirement: Requirement) -> Result<(), DimensionError> {
-        if self.0.len() >= MAX_KEYS {
+        if self.0.len() >= MAX_KEYS && !self.0.contains(&requirement) {
             return Err(DimensionError::TooMany { key: requirement.key });
         }
         self.0.insert(requirement);
@@ -272,6 +274,22 @@ mod tests {
             assert!(bad.parse::<Requirement>().is_err(), "{bad}");
         }
         assert!(Dimensions::default().insert("os", "a|b").is_err());
+    }
+
+    #[test]
+    fn what_is_too_much_leaves_no_trace() {
+        let mut full = Dimensions::default();
+        for at in 0..MAX_KEYS {
+            full.insert(&format!("k{at}"), "v").unwrap();
+        }
+        for at in 1..MAX_VALUES {
+            full.insert("k0", &format!("v{at}")).unwrap();
+        }
+        let before = full.clone();
+        assert!(matches!(full.insert("other", "v"), Err(DimensionError::TooMany { .. })));
+        assert!(matches!(full.insert("k0", "other"), Err(DimensionError::TooMany { .. })));
+        full.insert("k0", "v").unwrap();
+        assert_eq!(full, before);
     }
 
     #[test]
