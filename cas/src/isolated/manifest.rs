@@ -48,7 +48,7 @@ impl Isolated {
 
     /// Sum of the sizes of all files, counting equal files as often as they appear.
     pub fn total_bytes(&self) -> u64 {
-        self.files.values().filter_map(Entry::digest).map(|digest| digest.size()).sum()
+        self.files.values().filter_map(Entry::digest).fold(0, |sum, digest| sum.saturating_add(digest.size()))
     }
 }
 

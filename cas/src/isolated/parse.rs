@@ -4,9 +4,9 @@ use super::{Document, Entry, Include, IsolatedError, ReadOnly};
 use proto::{Digest, DigestFunction, RelPath};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 /// What is written, and the newest minor version of its major version that is read.
 pub(super) const VERSION: Version = Version { major: 1, minor: 6 };
@@ -23,27 +23,63 @@ const MODE_MASK: u32 = 0o7777;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
+    #[serde(default, deserialize_with = "some")]
     algo: Option<String>,
+    #[serde(default, deserialize_with = "some")]
     version: Option<String>,
+    #[serde(default, deserialize_with = "some")]
     command: Option<Vec<String>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "some")]
     files: Option<Files<'a>>,
+    #[serde(default, deserialize_with = "some")]
     includes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "some")]
     read_only: Option<u64>,
+    #[serde(default, deserialize_with = "some")]
     relative_cwd: Option<String>,
+    #[serde(default, deserialize_with = "some")]
     os: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Props<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "some")]
     h: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "some")]
     s: Option<u64>,
+    #[serde(default, deserialize_with = "some")]
     m: Option<u32>,
+    #[serde(default, deserialize_with = "some")]
     l: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "some")]
     t: Option<Cow<'a, str>>,
+}
+
+/// An object and nothing else: left to itself serde takes a list of the values, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+/// A key that is there has a value: `null` is none.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The value of `files`, in the order of the file, no path twice.
@@ -62,7 +98,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Files<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut files = BTreeMap::new();
                 while let Some(Text(path)) = map.next_key()? {
-                    let props: Props<'de> = map
+                    let Object(props): Object<Props<'de>> = map
                         .next_value()
                         .map_err(|error| M::Error::custom(format!("in `files`, `{path}`: {error}")))?;
                     if files.contains_key(&path) {
@@ -99,7 +135,7 @@ fn refuse<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, Iso
 }
 
 pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
-    let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(IsolatedError::Syntax)?;
+    let Object(wire): Object<Wire<'_>> = serde_json::from_slice(bytes).map_err(IsolatedError::Syntax)?;
     let version = version(wire.version.as_deref())?;
     if wire.os.is_some() && version > LAST_WITH_OS {
         return refuse("os", format!("version {version} does not have it"));

@@ -2,7 +2,7 @@
 
 use super::{Entry, IsolatedError};
 use proto::RelPath;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::successors};
 
 /// As many links as Linux follows in one path.
 const MAX_HOPS: usize = 40;
@@ -10,22 +10,25 @@ const MAX_HOPS: usize = 40;
 /// Longest target that Linux takes, in bytes.
 const MAX_TARGET: usize = 4095;
 
+/// Most components that are walked in all, of a manifest without entries and for each entry more. Real links take a few
+/// each; some that point through each other as often as they may would take days.
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_ENTRY: u64 = 64;
+
 /// Refuses entries below files and symlinks, and symlinks that lead out of the tree, be it through other symlinks.
 pub(crate) fn check_layout(files: &BTreeMap<RelPath, Entry>) -> Result<(), IsolatedError> {
+    let mut walk = Walk { files, steps: STEPS + STEPS_PER_ENTRY * files.len() as u64 };
     for (path, entry) in files {
-        let mut below = path.parent();
-        while let Some(parent) = below {
-            if let Some(entry) = files.get(&parent) {
-                let kind = match entry {
-                    Entry::File { .. } => "file",
-                    Entry::Symlink { .. } => "symlink",
-                };
-                return Err(IsolatedError::Below { path: path.clone(), parent, kind });
-            }
-            below = parent.parent();
+        let above = successors(parent(path.as_str()), |path| parent(path));
+        if let Some((parent, entry)) = above.filter_map(|path| files.get_key_value(path)).next() {
+            let kind = match entry {
+                Entry::File { .. } => "file",
+                Entry::Symlink { .. } => "symlink",
+            };
+            return Err(IsolatedError::Below { path: path.clone(), parent: parent.clone(), kind });
         }
         if let Entry::Symlink { target } = entry {
-            check_target(files, path, target).map_err(|reason| IsolatedError::Symlink {
+            walk.target(path, target).map_err(|reason| IsolatedError::Symlink {
                 path: path.clone(),
                 target: target.clone(),
                 reason,
@@ -35,32 +38,48 @@ pub(crate) fn check_layout(files: &BTreeMap<RelPath, Entry>) -> Result<(), Isola
     Ok(())
 }
 
-/// Walks the target as the kernel would, over the links of the manifest.
-fn check_target(files: &BTreeMap<RelPath, Entry>, link: &RelPath, target: &str) -> Result<(), &'static str> {
-    let mut place: Vec<&str> = link.components().collect();
-    place.pop();
-    let mut pending = components(target)?;
-    let mut hops = 0;
-    while let Some(component) = pending.pop() {
-        match component {
-            "." => {}
-            ".." => {
-                place.pop().ok_or("it leads out of the tree")?;
-            }
-            name => {
-                place.push(name);
-                if let Some(Entry::Symlink { target }) = files.get(place.join("/").as_str()) {
-                    hops += 1;
-                    if hops > MAX_HOPS {
-                        return Err("it leads back to itself");
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(parent, _)| parent)
+}
+
+struct Walk<'a> {
+    files: &'a BTreeMap<RelPath, Entry>,
+    /// How many more are made.
+    steps: u64,
+}
+
+impl Walk<'_> {
+    /// Goes where a link points as the kernel would, over the links of the manifest.
+    fn target(&mut self, link: &RelPath, target: &str) -> Result<(), &'static str> {
+        // The root is empty.
+        let mut place = parent(link.as_str()).unwrap_or_default().to_owned();
+        let mut pending = components(target)?;
+        let mut hops = 0;
+        while let Some(component) = pending.pop() {
+            self.steps = self.steps.checked_sub(1).ok_or("the manifest's symlinks are too entangled")?;
+            match component {
+                "." => {}
+                ".." if place.is_empty() => return Err("it leads out of the tree"),
+                ".." => place.truncate(place.rfind('/').unwrap_or(0)),
+                name => {
+                    let above = place.len();
+                    if !place.is_empty() {
+                        place.push('/');
                     }
-                    place.pop();
-                    pending.extend(components(target)?);
+                    place.push_str(name);
+                    if let Some(Entry::Symlink { target }) = self.files.get(place.as_str()) {
+                        hops += 1;
+                        if hops > MAX_HOPS {
+                            return Err("it leads back to itself");
+                        }
+                        place.truncate(above);
+                        pending.extend(components(target)?);
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The components of a target, the last first.

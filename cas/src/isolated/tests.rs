@@ -85,6 +85,10 @@ fn every_error_names_the_key() {
         (format!(r#"{{"includes":["{SHA1}/x"]}}"#), "`includes`"),
         (r#"{"read_only":3}"#.into(), "`read_only`"),
         (r#"{"read_only":true}"#.into(), "boolean"),
+        (r#"{"read_only":null}"#.into(), "null"),
+        (r#"{"command":null}"#.into(), "null"),
+        (r#"{"files":null}"#.into(), "null"),
+        (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"l":null}}"#)), "`f`"),
         (r#"{"relative_cwd":"../up"}"#.into(), "../up"),
         (r#"{"relative_cwd":"/abs"}"#.into(), "/abs"),
         (r#"{"version":"1.6","version":"1.6"}"#.into(), "duplicate field `version`"),
@@ -103,7 +107,10 @@ fn every_error_names_the_key() {
         (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"t":"tar"}}"#)), "`f` of type `tar`"),
         (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"t":"zip"}}"#)), "`f: t`"),
         (r#"{"files":{"a":{"l":"x"},"a":{"l":"y"}}}"#.into(), "`a` appears twice"),
-        ("[]".into(), "expected struct"),
+        ("[]".into(), "expected an object"),
+        (r#"["sha-1","1.6",["ls"],{},["abc"],1,".","linux"]"#.into(), "expected an object"),
+        (with_file("f", &format!(r#"["{SHA1}",3,416,null,null]"#)), "expected an object"),
+        (with_file("f", &format!(r#"["{SHA1}",3]"#)), "`f`"),
         ("".into(), "EOF"),
         (r#"{"version":"1.6"} trailing"#.into(), "trailing characters"),
     ] {
@@ -145,6 +152,30 @@ fn symlinks_that_lead_out_are_refused_also_through_each_other() {
     // `d/up` is the root, so that `d/up/..` is out, which the text alone does not show.
     assert!(refusal(&links(&[("d/up", ".."), ("z", "d/up/../etc")])).contains("leads out"));
     assert!(refusal(&links(&[("a", "b"), ("b", "a")])).contains("leads back"));
+}
+
+#[test]
+fn symlinks_that_would_take_days_to_follow_are_refused() {
+    // Each goes to the next one by many detours.
+    let detours = "d/../".repeat(800);
+    let link = |target: String| Entry::Symlink { target };
+    let mut files: BTreeMap<RelPath, Entry> =
+        (0..39).map(|at| (path(&format!("x{at}")), link(format!("{detours}x{}", at + 1)))).collect();
+    assert!(check_layout(&files).is_err());
+    let straight = (0..100_000).map(|at| (path(&format!("{at}")), link("x38".into())));
+    files = straight.chain([(path("x38"), link(format!("{detours}end")))]).collect();
+    assert!(check_layout(&files).unwrap_err().to_string().contains("too entangled"));
+    files.insert(path("x38"), link("some/where/else".into()));
+    check_layout(&files).unwrap();
+}
+
+#[test]
+fn sizes_that_nothing_has_are_refused_and_huge_ones_do_not_overflow() {
+    let empty_but = format!(r#"{{"h":"{SHA1}","s":{}}}"#, u64::MAX);
+    assert!(refusal(&with_file("f", &empty_but)).contains("the largest is"));
+    let huge = format!(r#"{{"h":"{SHA1}","s":{}}}"#, i64::MAX);
+    let text = format!(r#"{{"algo":"sha-1","files":{{"a":{huge},"b":{huge},"c":{huge}}}}}"#);
+    assert_eq!(parse(&text).unwrap().total_bytes(), u64::MAX);
 }
 
 #[test]
