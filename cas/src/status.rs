@@ -2,6 +2,7 @@
 
 use crate::Error;
 use proto::Digest;
+use std::{error::Error as _, iter::successors};
 use tonic::{Code, Status};
 
 /// What a server answers.
@@ -28,11 +29,13 @@ pub fn to_status(error: &Error) -> Status {
 
 /// What a client makes of an answer about `digest`, where it was about one.
 pub fn from_status(status: &Status, digest: Option<Digest>) -> Error {
-    let reason = match status.message() {
-        "" => status.code().description().to_owned(),
-        message => message.to_owned(),
-    };
+    let reason = reason(status);
     match (status.code(), digest) {
+        // A status with a cause was made on this side: the connection did not come up or broke in the middle of a call.
+        // Codes that tonic gives to such breaks depend on where it noticed them.
+        (Code::Unknown | Code::Internal | Code::ResourceExhausted, _) if status.source().is_some() => {
+            Error::Unavailable { reason }
+        }
         (Code::NotFound, Some(digest)) => Error::NotFound { digest },
         (Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::Unimplemented, _) => {
             Error::Invalid { reason }
@@ -42,10 +45,23 @@ pub fn from_status(status: &Status, digest: Option<Digest>) -> Error {
             Error::Unavailable { reason }
         }
         (Code::PermissionDenied | Code::Unauthenticated, _) => Error::Denied { reason },
-        // tonic reports a connection that breaks in the middle of a call as unknown, with the cause as its source.
-        (Code::Unknown, _) if std::error::Error::source(status).is_some() => Error::Unavailable { reason },
         _ => Error::Internal { reason },
     }
+}
+
+/// The message, with causes that it does not tell itself.
+fn reason(status: &Status) -> String {
+    let mut reason = match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    };
+    for cause in successors(status.source(), |error| (*error).source()) {
+        let cause = cause.to_string();
+        if !reason.contains(&cause) {
+            reason = format!("{reason}: {cause}");
+        }
+    }
+    reason
 }
 
 #[cfg(test)]
@@ -53,6 +69,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use proto::DigestFunction;
+
+    /// What tonic gives for an error on this side: a status with the error as its source.
+    #[derive(Debug, thiserror::Error)]
+    #[error("transport error")]
+    struct Transport(#[source] Status);
+
+    #[test]
+    fn a_connection_that_breaks_is_transient_whatever_code_tonic_gives_it() {
+        for code in
+            [Code::Unknown, Code::Internal, Code::ResourceExhausted, Code::Cancelled, Code::Unavailable]
+        {
+            let status = Status::from_error(Box::new(Transport(Status::new(code, "connection reset"))));
+            assert_eq!(status.code(), code);
+            let error = from_status(&status, None);
+            assert!(error.is_transient(), "{error:?}");
+            assert!(error.to_string().contains("connection reset"), "{error}");
+        }
+        let said_by_the_server = from_status(&Status::internal("broken"), None);
+        assert!(matches!(said_by_the_server, Error::Internal { .. }));
+    }
 
     proptest! {
         #[test]

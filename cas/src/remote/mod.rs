@@ -9,5 +9,7 @@ mod batch;
 mod resource;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use store::RemoteStore;

@@ -63,7 +63,7 @@ impl RemoteStore {
             blob_digests: digests.into_iter().map(batch::to_wire).collect(),
             digest_function: i32::from(function.number()),
         };
-        let answer = answer(self.blobs.clone().find_missing_blobs(deadline(request)).await)?;
+        let answer = answer(self.blobs.clone().find_missing_blobs(deadline(request))).await?;
         answer.missing_blob_digests.iter().map(|wire| batch::from_wire(function, Some(wire))).collect()
     }
 
@@ -78,7 +78,7 @@ impl RemoteStore {
             digest_function: i32::from(function.number()),
             ..Default::default()
         };
-        let answer = answer(self.blobs.clone().batch_read_blobs(deadline(request)).await)?;
+        let answer = answer(self.blobs.clone().batch_read_blobs(deadline(request))).await?;
         let blob = |response: proto::reapi::batch_read_blobs_response::Response| {
             let digest = batch::from_wire(function, response.digest.as_ref())?;
             let verified = batch::outcome(response.status, digest).and_then(|()| {
@@ -113,7 +113,7 @@ impl RemoteStore {
             requests: blobs.into_iter().map(update).collect(),
             digest_function: i32::from(function.number()),
         };
-        let answer = answer(self.blobs.clone().batch_update_blobs(deadline(request)).await)?;
+        let answer = answer(self.blobs.clone().batch_update_blobs(deadline(request))).await?;
         let outcome = |response: proto::reapi::batch_update_blobs_response::Response| {
             let digest = batch::from_wire(function, response.digest.as_ref())?;
             Ok((digest, batch::outcome(response.status, digest)))
@@ -122,13 +122,18 @@ impl RemoteStore {
     }
 }
 
+/// Tells the server how long its answer is waited for.
 fn deadline<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(CALL_DEADLINE);
     request
 }
 
-fn answer<T>(answered: Result<Response<T>, Status>) -> Result<T> {
+/// The whole answer, or an error when it takes too long: the channel's own deadline ends where the answer begins.
+async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+    let seconds = CALL_DEADLINE.as_secs();
+    let late = |_| Error::Unavailable { reason: format!("the server did not answer within {seconds} s") };
+    let answered = tokio::time::timeout(CALL_DEADLINE, call).await.map_err(late)?;
     answered.map(Response::into_inner).map_err(|status| status::from_status(&status, None))
 }
 

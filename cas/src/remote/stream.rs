@@ -79,6 +79,7 @@ pub(super) async fn write(
         source,
         size: digest.size(),
         pending: VecDeque::new(),
+        ended: false,
         offset: 0,
         finished: false,
         sent: sent.clone(),
@@ -111,8 +112,10 @@ struct Writing {
     resource_name: String,
     source: ByteStream,
     size: u64,
-    /// Chunks of the source, cut to what a message takes.
+    /// Chunks of the source, cut to what a message takes, none of them empty.
     pending: VecDeque<Bytes>,
+    /// Whether the source has ended.
+    ended: bool,
     offset: u64,
     finished: bool,
     sent: Arc<AtomicU64>,
@@ -125,25 +128,15 @@ impl Writing {
         if self.finished {
             return None;
         }
-        let mut data = Bytes::new();
-        while data.is_empty() {
-            if let Some(chunk) = self.pending.pop_front() {
-                data = chunk;
-                continue;
-            }
-            match self.source.next().await {
-                Some(Ok(chunk)) => self.cut(chunk),
-                Some(Err(error)) => {
-                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return None;
-                }
-                None => break,
-            }
-        }
+        self.fill().await?;
+        let data = self.pending.pop_front().unwrap_or_default();
         let write_offset = self.offset.cast_signed();
         self.offset += data.len() as u64;
-        // The end of the source shows in an empty chunk, or ahead of it in the size having come.
-        self.finished = data.is_empty() || (self.offset == self.size && self.pending.is_empty());
+        if self.offset >= self.size {
+            // Mostly its end, which saves an empty message; more than that is for the server to refuse.
+            self.fill().await?;
+        }
+        self.finished = self.ended && self.pending.is_empty();
         self.sent.store(self.offset, Ordering::Relaxed);
         let message = WriteRequest {
             resource_name: std::mem::take(&mut self.resource_name),
@@ -154,10 +147,24 @@ impl Writing {
         Some((message, self))
     }
 
-    fn cut(&mut self, mut chunk: Bytes) {
-        while chunk.len() > limits::STREAM_CHUNK {
-            self.pending.push_back(chunk.split_to(limits::STREAM_CHUNK));
+    /// Has a chunk pending unless the source has ended. `None`: it failed.
+    async fn fill(&mut self) -> Option<()> {
+        while self.pending.is_empty() && !self.ended {
+            match self.source.next().await {
+                Some(Ok(chunk)) => self.cut(chunk),
+                Some(Err(error)) => {
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return None;
+                }
+                None => self.ended = true,
+            }
         }
-        self.pending.push_back(chunk);
+        Some(())
+    }
+
+    fn cut(&mut self, mut chunk: Bytes) {
+        while !chunk.is_empty() {
+            self.pending.push_back(chunk.split_to(chunk.len().min(limits::STREAM_CHUNK)));
+        }
     }
 }

@@ -143,14 +143,16 @@ pub async fn batches_of_any_number_are_taken(store: &dyn BlobStore) {
     assert!(read.iter().zip(&blobs).all(|(read, (_, bytes))| read.as_ref().unwrap() == bytes));
 }
 
-/// Other bytes of the same length, fewer and more.
+/// Other bytes of the same length, fewer and more, also when what is too much comes apart from the rest.
 pub async fn wrong_bytes_are_refused_and_stay_invisible(store: &dyn BlobStore) {
     for function in DigestFunction::ALL {
         let right = noise(20, 2000);
         let digest = function.digest(&right);
         let long = [&right[..], b"!"].concat();
         for wrong in [noise(21, 2000), right.slice(..1999), long.into(), Bytes::new()] {
-            assert!(is_refused(&store.write(digest, stream_of(wrong.clone(), 300)).await));
+            for chunk in [300, 1000] {
+                assert!(is_refused(&store.write(digest, stream_of(wrong.clone(), chunk)).await));
+            }
             assert!(is_refused(
                 &store.write_batch(vec![(digest, wrong)]).await.and_then(|mut one| one.remove(0))
             ));

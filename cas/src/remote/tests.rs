@@ -1,0 +1,101 @@
+//! The client against servers that keep to the protocol, servers that do not, and wires that break.
+
+mod server;
+
+use crate::{
+    BlobStore, BlobStoreExt as _, Error, Range,
+    layers::{Patience, Retrying, Verified},
+    testing::{conformance, noise, stream_of},
+};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use proto::{Digest, DigestFunction};
+use runtime::{SystemClock, SystemEntropy};
+use server::{Mischief, Server};
+use std::time::Duration;
+
+const FUNCTION: DigestFunction = DigestFunction::Blake3;
+
+/// As [`crate::connect`] puts them together, with less patience.
+fn layered(store: impl BlobStore) -> Verified<Retrying<impl BlobStore>> {
+    let patience = Patience { first: Duration::from_millis(1), ..Patience::default() };
+    Verified::new(Retrying::new(store, patience, SystemClock::shared(), SystemEntropy::shared()))
+}
+
+async fn collect(store: &dyn BlobStore, digest: Digest) -> crate::Result<Vec<u8>> {
+    let chunks: Vec<Bytes> = store.read(digest, Range::ALL).await?.try_collect().await?;
+    Ok(chunks.concat())
+}
+
+#[tokio::test]
+async fn conforms() {
+    let server = Server::start(Mischief::None).await;
+    conformance::all(&server.client()).await;
+    conformance::all(&layered(server.client())).await;
+}
+
+#[tokio::test]
+async fn a_server_that_lies_is_found_out() {
+    for mischief in [Mischief::Other, Mischief::Shorter, Mischief::Longer] {
+        let server = Server::start(mischief).await;
+        let store = Verified::new(server.client());
+        for length in [1000, 5_000_000] {
+            let digest = server.store.put(FUNCTION, noise(1, length)).await.unwrap();
+            let streamed = collect(&store, digest).await.unwrap_err();
+            let batched = store.read_batch(&[digest]).await.unwrap().remove(0).unwrap_err();
+            for error in [streamed, batched] {
+                match mischief {
+                    // As if the connection had been cut: the rest may come yet.
+                    Mischief::Shorter if error.is_transient() => {}
+                    Mischief::Longer if matches!(error, Error::Internal { .. }) => {}
+                    _ => assert!(matches!(error, Error::Mismatch { .. }), "{mischief:?}: {error:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_of_a_blob_has_not_acknowledged_it() {
+    let server = Server::start(Mischief::Silence).await;
+    let bytes = noise(1, 1000);
+    let digest = FUNCTION.digest(&bytes);
+    for outcome in [
+        server.client().write_batch(vec![(digest, bytes)]).await.unwrap().remove(0),
+        server.client().read_batch(&[digest]).await.unwrap().remove(0).map(drop),
+    ] {
+        assert!(outcome.unwrap_err().to_string().contains(&digest.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_was_committed_in_part_is_not_acknowledged() {
+    let server = Server::start(Mischief::Shorter).await;
+    let bytes = noise(1, 5_000_000);
+    let written = server.client().write(FUNCTION.digest(&bytes), stream_of(bytes, 100_000)).await;
+    assert!(written.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_a_transient_error_and_reads_go_on_after_it() {
+    let mut server = Server::start(Mischief::None).await;
+    let (small, large) = (noise(1, 1_500_000), noise(2, 9_000_000));
+    let small = server.store.put(FUNCTION, small).await.unwrap();
+    let bare = server.client_with_breaks(1_000_000).await;
+    let large_digest = server.store.put(FUNCTION, large.clone()).await.unwrap();
+    assert!(collect(&bare, large_digest).await.unwrap_err().is_transient());
+    assert!(bare.read_batch(&[small]).await.unwrap_err().is_transient());
+    let store = layered(server.client_with_breaks(1_000_000).await);
+    assert!(collect(&store, large_digest).await.unwrap() == large);
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_transient_error_that_says_why() {
+    let server = Server::start(Mischief::None).await;
+    let client = server.client();
+    drop(server);
+    let digest = FUNCTION.digest(b"any");
+    let error = client.find_missing(&[digest]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(error.to_string().to_lowercase().contains("connection refused"), "{error}");
+}
