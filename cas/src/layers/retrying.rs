@@ -9,7 +9,7 @@ use runtime::{Clock, Entropy};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +43,8 @@ impl Default for Patience {
 
 /// Makes calls again that failed with a transient error, with full jitter between them. A read that breaks in the middle
 /// goes on from there. `write` is not repeated, because its source is used up: whoever can open the source again asks
-/// `find_missing` whether the blob arrived, which waits until the store is back, and writes again.
+/// `find_missing` whether the blob arrived, which waits until the store is back, and writes again. A write that failed for
+/// a moment ends after a wait, so that whoever does so need not wait.
 #[derive(Clone, Debug)]
 pub struct Retrying<S> {
     shared: Arc<Shared<S>>,
@@ -57,6 +58,8 @@ struct Shared<S> {
     entropy: Arc<dyn Entropy>,
     /// Whether the store ever answered anything.
     reached: AtomicBool,
+    /// Writes that failed for a moment since the last one that did not.
+    failed_writes: AtomicU32,
 }
 
 /// What is left of the patience with one call.
@@ -68,8 +71,8 @@ struct Tries {
 impl<S: BlobStore> Retrying<S> {
     /// Around `inner`.
     pub fn new(inner: S, patience: Patience, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let reached = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { inner, patience, clock, entropy, reached }) }
+        let (reached, failed_writes) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { shared: Arc::new(Shared { inner, patience, clock, entropy, reached, failed_writes }) }
     }
 }
 
@@ -82,6 +85,23 @@ impl<S: BlobStore> Shared<S> {
         &self.inner
     }
 
+    /// How long to wait after so many failures and one more.
+    fn wait(&self, failures: u32) -> Duration {
+        let longest = self.patience.first.saturating_mul(1 << failures.min(16));
+        self.entropy.jitter(longest.min(self.patience.longest))
+    }
+
+    /// Takes note of the outcome of a write, and waits after one that failed for a moment.
+    async fn pace(&self, error: Option<&Error>) {
+        if error.is_some_and(Error::is_transient) {
+            let failures = self.failed_writes.fetch_add(1, Ordering::Relaxed);
+            self.clock.sleep(self.wait(failures)).await;
+        } else {
+            self.reached.store(true, Ordering::Relaxed);
+            self.failed_writes.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes note of an outcome. `true` after a wait: try again.
     async fn again(&self, tries: &mut Tries, error: Option<&Error>) -> bool {
         let Some(error) = error.filter(|error| error.is_transient()) else {
@@ -90,8 +110,7 @@ impl<S: BlobStore> Shared<S> {
         };
         tries.made += 1;
         let patience = &self.patience;
-        let longest = patience.first.saturating_mul(1 << (tries.made - 1).min(16)).min(patience.longest);
-        let wait = self.entropy.jitter(longest);
+        let wait = self.wait(tries.made - 1);
         let reached = self.reached.load(Ordering::Relaxed);
         let limit = if reached { patience.reached } else { patience.unreached };
         if tries.made >= patience.tries || self.clock.elapsed() + wait > tries.began + limit {
@@ -183,7 +202,9 @@ impl<S: BlobStore> BlobStore for Retrying<S> {
     }
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
-        self.shared.inner().write(digest, source).await
+        let outcome = self.shared.inner().write(digest, source).await;
+        self.shared.pace(outcome.as_ref().err()).await;
+        outcome
     }
 }
 
@@ -194,4 +215,145 @@ fn all_or_transient<T>(outcomes: Vec<Result<T>>) -> Result<Vec<Result<T>>> {
         kept => Ok(kept),
     };
     outcomes.into_iter().map(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        BlobStoreExt as _,
+        memory::MemoryStore,
+        testing::{Call, Faulty, noise, stream_of},
+    };
+    use futures::TryStreamExt as _;
+    use proto::{DigestFunction, Timestamp};
+    use runtime::SeededEntropy;
+    use std::{
+        pin::Pin,
+        sync::{Mutex, atomic::AtomicUsize},
+    };
+
+    /// Time passes by sleeping only.
+    #[derive(Clone, Debug, Default)]
+    struct Sleeper(Arc<Mutex<Vec<Duration>>>);
+
+    impl Sleeper {
+        fn slept(&self) -> Vec<Duration> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    impl Clock for Sleeper {
+        fn now(&self) -> Timestamp {
+            Timestamp::default() + self.elapsed()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.slept().iter().sum()
+        }
+
+        fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            self.0.lock().unwrap().push(duration);
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn around<S: BlobStore>(inner: S) -> (Retrying<S>, Sleeper) {
+        let clock = Sleeper::default();
+        let entropy = Arc::new(SeededEntropy::new(1));
+        (Retrying::new(inner, Patience::default(), Arc::new(clock.clone()), entropy), clock)
+    }
+
+    fn unavailable() -> Error {
+        Error::Unavailable { reason: "for a test".into() }
+    }
+
+    /// Fails so many calls.
+    fn failing(calls: usize) -> Faulty<MemoryStore> {
+        let left = AtomicUsize::new(calls);
+        let fail =
+            move || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        Faulty::new(MemoryStore::new(), move |_| fail().then(unavailable))
+    }
+
+    #[tokio::test]
+    async fn calls_that_failed_for_a_moment_are_made_again_after_a_wait() {
+        let bytes = noise(1, 100);
+        let digest = DigestFunction::Blake3.digest(&bytes);
+        let (store, clock) = around(failing(3));
+        assert_eq!(store.find_missing(&[digest]).await.unwrap(), [digest]);
+        assert_eq!(clock.slept().len(), 3);
+        let (store, _) = around(failing(3));
+        assert!(store.write_batch(vec![(digest, bytes.clone())]).await.unwrap().remove(0).is_ok());
+        let (store, _) = around(failing(3));
+        assert!(matches!(store.get(digest).await, Err(Error::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn patience_ends_sooner_with_a_store_that_never_answered() {
+        let digest = DigestFunction::Blake3.digest(b"any");
+        let (store, clock) = around(failing(usize::MAX));
+        assert!(store.find_missing(&[digest]).await.unwrap_err().is_transient());
+        assert!(clock.elapsed() <= Patience::default().unreached, "{:?}", clock.elapsed());
+        let down = Arc::new(AtomicBool::new(false));
+        let is_down = down.clone();
+        let fault = move |_| is_down.load(Ordering::SeqCst).then(unavailable);
+        let (store, clock) = around(Faulty::new(MemoryStore::new(), fault));
+        store.find_missing(&[digest]).await.unwrap();
+        down.store(true, Ordering::SeqCst);
+        assert!(store.find_missing(&[digest]).await.unwrap_err().is_transient());
+        let patience = Patience::default();
+        assert!(clock.elapsed() > patience.unreached && clock.elapsed() <= patience.reached);
+        assert!(clock.slept().iter().all(|wait| *wait <= patience.longest));
+    }
+
+    #[tokio::test]
+    async fn errors_that_will_stay_are_told_at_once() {
+        let denied = |_| Some(Error::Denied { reason: "for a test".into() });
+        let (store, clock) = around(Faulty::new(MemoryStore::new(), denied));
+        assert!(matches!(store.find_missing(&[]).await, Err(Error::Denied { .. })));
+        assert_eq!(clock.slept(), []);
+    }
+
+    #[tokio::test]
+    async fn a_read_goes_on_where_it_broke() {
+        let bytes = noise(1, 5_000_000);
+        let inner = Faulty::new(MemoryStore::new(), |_| None).cutting(|| Some(700_001));
+        let (store, _) = around(inner);
+        let digest = store.put(DigestFunction::Blake3, bytes.clone()).await.unwrap();
+        for range in [Range::ALL, Range { offset: 5, limit: Some(3_000_000) }] {
+            let chunks: Vec<Bytes> = store.read(digest, range).await.unwrap().try_collect().await.unwrap();
+            assert!(chunks.concat() == range.of(&bytes).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_never_gets_any_further_ends() {
+        let inner = Faulty::new(MemoryStore::new(), |_| None).cutting(|| Some(0));
+        let (store, _) = around(inner);
+        let digest = store.put(DigestFunction::Blake3, noise(1, 5_000_000)).await.unwrap();
+        let source = store.read(digest, Range::ALL).await.unwrap();
+        assert!(source.try_collect::<Vec<Bytes>>().await.unwrap_err().is_transient());
+    }
+
+    #[tokio::test]
+    async fn writes_are_not_repeated_and_their_failures_take_their_time() {
+        let bytes = noise(1, 100);
+        let digest = DigestFunction::Blake3.digest(&bytes);
+        let write_fails = {
+            let failing = AtomicUsize::new(5);
+            let fail = move || {
+                failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+            };
+            move |call| (call == Call::Write && fail()).then(unavailable)
+        };
+        let (store, clock) = around(Faulty::new(MemoryStore::new(), write_fails));
+        for failures in 1..=5 {
+            assert!(store.write(digest, stream_of(bytes.clone(), 10)).await.unwrap_err().is_transient());
+            assert_eq!(clock.slept().len(), failures);
+        }
+        assert!(clock.slept()[4] <= Patience::default().first * 16);
+        store.write(digest, stream_of(bytes, 10)).await.unwrap();
+        assert_eq!(clock.slept().len(), 5);
+    }
 }
