@@ -104,7 +104,8 @@ impl Accounting {
                 return Ok(());
             }
             let most = self.max_bytes.saturating_sub(upcoming);
-            let left = trim(now, Target { most, wanted: most / 10 * 9 })?;
+            // Of a trim that fails nobody knows how far it came.
+            let left = trim(now, Target { most, wanted: most / 10 * 9 }).inspect_err(|_| usage.forget())?;
             usage.set(left);
             let futile = if left > most { left + upcoming + self.max_bytes / RETRY_PART } else { 0 };
             self.futile_below.store(futile, Ordering::Relaxed);

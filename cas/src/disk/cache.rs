@@ -177,6 +177,11 @@ impl DiskCache {
         &self.shared.layout
     }
 
+    #[cfg(test)]
+    pub(super) fn accounting(&self) -> &Accounting {
+        &self.shared.accounting
+    }
+
     pub(super) fn session_dir(&self) -> &Path {
         self.shared.session.path()
     }

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use proto::Digest;
 use std::{
     fs::File,
-    io::{Seek as _, SeekFrom},
+    io::{self, Seek as _, SeekFrom},
 };
 
 /// A store that keeps as much as its byte budget allows, and forgets what was not used for longest.
@@ -73,7 +73,11 @@ impl BlobStore for DiskStore {
                 file.seek(SeekFrom::Start(bounds.start))?;
                 Ok(file)
             });
-            let file = opened.map_err(|error| Error::io(&path, error))?;
+            let file = opened.map_err(|error| match error.kind() {
+                // It was there a moment ago.
+                io::ErrorKind::NotFound => Error::NotFound { digest },
+                _ => Error::io(&path, error),
+            })?;
             Ok(file_stream(path, file, bounds.end - bounds.start))
         };
         self.blocking(open).await

@@ -184,9 +184,32 @@ fn foreign_files_are_cleared_away_by_a_trim() {
     let digest = insert(&cache, 1);
     let foreign = cache.path(digest).with_file_name("foreign");
     fs::write(&foreign, b"?").unwrap();
+    // Directories, and what is not beside blobs, may be anything: they are left alone and stop nothing.
+    fs::create_dir(foreign.with_file_name("directory")).unwrap();
+    fs::write(dir.path().join("blobs/foreign"), b"?").unwrap();
     insert(&cache, 2);
     cache.make_room(0).unwrap();
     assert!(!foreign.exists());
+    assert_eq!(cache.stats().unwrap().blobs, 1);
+}
+
+#[test]
+fn a_trim_that_fails_makes_the_next_one_count_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 100 * 4096);
+    let failed = |_: i64, _| Err(Error::Internal { reason: "for a test".into() });
+    let (first, second) = (insert(&cache, 1), insert(&cache, 2));
+    cache.make_room(0).unwrap();
+    assert!(cache.accounting().settle(1 << 40, failed).is_err());
+    // Nobody knows what is left: it is looked at, though there is room.
+    let mut looked = false;
+    let look = |_: i64, _| {
+        looked = true;
+        Ok(2 * 4096)
+    };
+    cache.accounting().settle(0, look).unwrap();
+    assert!(looked);
+    assert_eq!(cache.missing(&[first, second]).unwrap(), []);
 }
 
 #[test]

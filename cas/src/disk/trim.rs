@@ -21,18 +21,28 @@ pub(super) struct Item {
     pub(super) used: (i64, i64),
 }
 
-/// Everything that is there. Files that are none of ours, and damaged ones, are removed on the way.
+/// Everything that is there. Files beside blobs that are none of ours, and damaged ones, are removed on the way; what else
+/// somebody may have put there is passed over.
 pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     let blobs = layout.blobs();
     for shard in fs::read_dir(&blobs).map_err(|error| Error::io(&blobs, error))? {
         let shard = shard.map_err(|error| Error::io(&blobs, error))?.path();
-        for file in fs::read_dir(&shard).map_err(|error| Error::io(&shard, error))? {
+        let files = match fs::read_dir(&shard) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                continue;
+            }
+            files => files.map_err(|error| Error::io(&shard, error))?,
+        };
+        for file in files {
             let file = file.map_err(|error| Error::io(&shard, error))?;
             let metadata = match file.metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 metadata => metadata.map_err(|error| Error::io(file.path(), error))?,
             };
+            if metadata.is_dir() {
+                continue;
+            }
             let digest = file.file_name().to_str().and_then(parse_file_name);
             match digest.filter(|digest| metadata.is_file() && metadata.len() == digest.size()) {
                 Some(digest) => items.push(Item {
