@@ -69,8 +69,9 @@ pub async fn fetch(
     })
 }
 
+/// Of sizes that a manifest claims, which may be anything.
 fn sum(digests: &[Digest]) -> u64 {
-    digests.iter().map(Digest::size).sum()
+    digests.iter().fold(0, |sum, digest| sum.saturating_add(digest.size()))
 }
 
 /// Those that the cache does not have, and those that it has.

@@ -23,7 +23,8 @@ pub(super) struct Loaded {
     pub(super) hot: Vec<Digest>,
 }
 
-/// Loads manifests through the cache, depth first and left to right: what is defined first stays.
+/// Loads manifests through the cache, depth first and left to right: what is defined first stays. Together they are no
+/// larger than one may be.
 pub(super) async fn load(
     store: &dyn BlobStore,
     cache: &DiskCache,
@@ -33,6 +34,7 @@ pub(super) async fn load(
     let mut loading = Loading { store, cache, monitor, pins: Vec::new(), cold: Vec::new(), hot: Vec::new() };
     let mut merged = loading.document(manifest).await?;
     let mut seen = HashSet::from([manifest]);
+    let mut bytes = manifest.size();
     let mut pending: Vec<Include> = merged.includes.drain(..).rev().collect();
     while let Some(include) = pending.pop() {
         let refuse = |source| Error::Manifest { digest: manifest, source };
@@ -42,6 +44,11 @@ pub(super) async fn load(
         }
         if seen.len() > MAX_INCLUDES {
             let reason = format!("there are more than {MAX_INCLUDES}");
+            return Err(refuse(IsolatedError::Key { key: "includes".into(), reason }));
+        }
+        bytes = bytes.saturating_add(digest.size());
+        if bytes > limits::MAX_MANIFEST_BYTES {
+            let reason = format!("with them the manifest has more than {} bytes", limits::MAX_MANIFEST_BYTES);
             return Err(refuse(IsolatedError::Key { key: "includes".into(), reason }));
         }
         let mut later = loading.document(digest).await?;

@@ -24,6 +24,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::Builder,
 };
 
 /// Permissions of directories, before they may become read-only.
@@ -180,7 +181,8 @@ impl Place<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len());
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                scope.spawn(run);
+                // Where no more threads are to be had, those that are there do it all.
+                let _ = Builder::new().spawn_scoped(scope, run);
             }
             run();
         });

@@ -1,7 +1,7 @@
 //! Trees of files to a store and back, the same two verbs for those who archive and those who run:
 //!
-//! - [`snapshot`] lists and hashes, [`upload`] asks once what is missing and sends that;
-//! - [`fetch`] brings what a manifest names into the local cache, [`materialize`] lays it out in an empty directory.
+//! - [`snapshot()`] lists and hashes, [`upload()`] asks once what is missing and sends that;
+//! - [`fetch()`] brings what a manifest names into the local cache, [`materialize()`] lays it out in an empty directory.
 //!
 //! `snapshot` and `materialize` block and use all cores; call them on a thread where that is fine. `upload` and `fetch`
 //! are asynchronous.

@@ -21,6 +21,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::Builder,
 };
 
 /// Bytes that are read at once.
@@ -191,7 +192,8 @@ fn hash_all(
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(work);
+            // Where no more threads are to be had, those that are there do it all.
+            let _ = Builder::new().spawn_scoped(scope, work);
         }
         work();
     });

@@ -11,9 +11,12 @@ use proto::RelPath;
 use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, FileType},
+    fs::{self, DirEntry, FileType},
     io,
+    iter::successors,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
 /// As many links as Linux follows in one path; also bounds how deep followed directories may nest.
@@ -40,16 +43,19 @@ pub(super) fn walk(root: &Path, inputs: &[Input], options: &SnapshotOptions) -> 
         options,
         found: Walked::default(),
         done: BTreeSet::new(),
-        chain: Vec::new(),
+        unlisted: Vec::new(),
         followed: 0,
     };
     for input in inputs {
         match input {
-            Input::Everything => walk.directory(&[], Links::Record, 0)?,
+            Input::Everything => walk.directory(Vec::new(), Way::Record { hops: 0 }),
             Input::Path(path) => {
                 let components = path.components().map(str::to_owned).collect();
                 walk.path(Vec::new(), components, 0)?;
             }
+        }
+        while let Some((place, way)) = walk.unlisted.pop() {
+            walk.list(&place, &way)?;
         }
     }
     Ok(walk.found)
@@ -60,21 +66,28 @@ struct Walk<'a> {
     canonical: PathBuf,
     options: &'a SnapshotOptions,
     found: Walked,
-    /// Directories that were listed, not to list them again.
+    /// Directories that were come to other than by following symlinks, not to list them again.
     done: BTreeSet<String>,
-    /// Directories that are being listed through symlinks, where they really are.
-    chain: Vec<PathBuf>,
-    /// How many were listed so.
+    /// Directories that are to be listed: nesting costs no stack.
+    unlisted: Vec<(Vec<String>, Way)>,
+    /// How many directories were listed through symlinks.
     followed: usize,
 }
 
-/// What to do with symlinks at a place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Links {
-    /// Record those that stay inside.
-    Record,
-    /// Follow all: relative ones mean something else where they really are.
-    Follow,
+/// How a place was come to, and so what to do with symlinks there. Counts the links on the way.
+#[derive(Clone)]
+enum Way {
+    /// Over links that are recorded: those that stay inside are recorded, too.
+    Record { hops: usize },
+    /// Through a link that leads out: all are followed, relative ones mean something else where they really are.
+    Follow { hops: usize, above: Option<Rc<Followed>> },
+}
+
+/// A directory that was listed through symlinks, which one it really is, and those that it was come to by.
+struct Followed {
+    device: u64,
+    inode: u64,
+    above: Option<Rc<Followed>>,
 }
 
 fn missing(path: &Path, error: io::Error) -> Error {
@@ -84,6 +97,9 @@ fn missing(path: &Path, error: io::Error) -> Error {
         }
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             Error::Unusable { path: path.to_owned(), reason: "the symlink leads back to itself" }
+        }
+        _ if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
+            Error::Unusable { path: path.to_owned(), reason: "its path is too long" }
         }
         _ => Error::io(path, error),
     }
@@ -113,10 +129,11 @@ impl Walk<'_> {
                 return self.symlink(place, rest, hops);
             }
             if rest.is_empty() {
-                return self.entry(&place, file_type, Links::Record, hops);
+                return self.entry(place, file_type, Way::Record { hops });
             }
         }
-        self.directory(&place, Links::Record, hops)
+        self.directory(place, Way::Record { hops });
+        Ok(())
     }
 
     /// A symlink at `place`, below whose target `rest` is wanted.
@@ -143,7 +160,10 @@ impl Walk<'_> {
                 place.extend(rest);
                 let physical = self.physical(&place);
                 match fs::metadata(&physical) {
-                    Ok(metadata) => self.entry(&place, metadata.file_type(), Links::Follow, hops + 1),
+                    Ok(metadata) => {
+                        let way = Way::Follow { hops: hops + 1, above: None };
+                        self.entry(place, metadata.file_type(), way)
+                    }
                     Err(error) => self.broken(missing(&physical, error)),
                 }
             }
@@ -185,72 +205,87 @@ impl Walk<'_> {
         real.is_none_or(|real| real.starts_with(&self.canonical)).then_some((relative, components))
     }
 
-    fn entry(&mut self, place: &[String], kind: FileType, links: Links, hops: usize) -> Result<(), Error> {
+    fn entry(&mut self, place: Vec<String>, kind: FileType, way: Way) -> Result<(), Error> {
         if kind.is_dir() {
-            return self.directory(place, links, hops);
+            self.directory(place, way);
+            return Ok(());
         }
         if !kind.is_file() {
             let reason = "it is a device, socket or pipe";
-            return self.broken(Error::Unusable { path: self.physical(place), reason });
+            return self.broken(Error::Unusable { path: self.physical(&place), reason });
         }
-        if let Some(name) = self.name(place)? {
+        if let Some(name) = self.name(&place)? {
             self.found.files.insert(name);
         }
         Ok(())
     }
 
-    /// Everything below a directory that is not excluded.
-    fn directory(&mut self, place: &[String], links: Links, hops: usize) -> Result<(), Error> {
-        let physical = self.physical(place);
-        if links == Links::Record {
-            if self.done.insert(place.join("/")) {
-                self.listing(place, &physical, links, hops)?;
-            }
-            return Ok(());
+    /// Notes a directory to be listed, once unless symlinks are followed there.
+    fn directory(&mut self, place: Vec<String>, way: Way) {
+        if matches!(way, Way::Follow { .. }) || self.done.insert(place.join("/")) {
+            self.unlisted.push((place, way));
         }
-        let real = fs::canonicalize(&physical).map_err(|error| missing(&physical, error))?;
-        self.followed += 1;
-        if self.chain.contains(&real) || hops > MAX_HOPS || self.followed > MAX_FOLLOWED {
-            let reason = "its symlinks lead back to itself or to too many directories";
-            return self.broken(Error::Unusable { path: physical, reason });
-        }
-        self.chain.push(real);
-        let listed = self.listing(place, &physical, links, hops);
-        self.chain.pop();
-        listed
     }
 
-    fn listing(&mut self, place: &[String], physical: &Path, links: Links, hops: usize) -> Result<(), Error> {
-        let listing = match fs::read_dir(physical) {
+    /// Takes in what is in a directory and not excluded.
+    fn list(&mut self, place: &[String], way: &Way) -> Result<(), Error> {
+        let physical = self.physical(place);
+        let (below, hops) = match way {
+            Way::Record { hops } => (way.clone(), *hops),
+            Way::Follow { hops, above } => {
+                let (device, inode) = match fs::metadata(&physical) {
+                    Ok(metadata) => (metadata.dev(), metadata.ino()),
+                    Err(error) => return self.broken(missing(&physical, error)),
+                };
+                self.followed += 1;
+                let mut chain = successors(above.as_ref(), |followed| followed.above.as_ref());
+                if chain.any(|followed| (followed.device, followed.inode) == (device, inode))
+                    || *hops > MAX_HOPS
+                    || self.followed > MAX_FOLLOWED
+                {
+                    let reason = "its symlinks lead back to itself or to too many directories";
+                    return self.broken(Error::Unusable { path: physical, reason });
+                }
+                let above = Some(Rc::new(Followed { device, inode, above: above.clone() }));
+                (Way::Follow { hops: *hops, above }, *hops)
+            }
+        };
+        let listing = match fs::read_dir(&physical) {
             Ok(listing) => listing,
-            Err(error) => return self.broken(missing(physical, error)),
+            Err(error) => return self.broken(missing(&physical, error)),
         };
         for entry in listing {
-            let entry = entry.map_err(|error| Error::io(physical, error))?;
-            let mut below = place.to_vec();
-            let Ok(name) = entry.file_name().into_string() else {
-                let reason = "its name is not UTF-8";
-                self.broken(Error::Unusable { path: entry.path(), reason })?;
-                continue;
-            };
-            below.push(name);
-            let Some(path) = self.name(&below)? else { continue };
-            if self.options.excludes(&path) {
-                continue;
-            }
-            let kind = entry.file_type().map_err(|error| Error::io(entry.path(), error))?;
-            if !kind.is_symlink() {
-                self.entry(&below, kind, links, hops)?;
-            } else if links == Links::Record && self.options.symlinks == Symlinks::Keep {
-                self.symlink(below, Vec::new(), hops)?;
-            } else {
-                match fs::metadata(entry.path()) {
-                    Ok(metadata) => self.entry(&below, metadata.file_type(), Links::Follow, hops + 1)?,
-                    Err(error) => self.broken(missing(&entry.path(), error))?,
-                }
-            }
+            let entry = entry.map_err(|error| Error::io(&physical, error))?;
+            self.listed(place, &entry, &below, hops)?;
         }
         Ok(())
+    }
+
+    /// One item of a directory that was come to by `way`, over so many links.
+    fn listed(&mut self, place: &[String], entry: &DirEntry, way: &Way, hops: usize) -> Result<(), Error> {
+        let Ok(name) = entry.file_name().into_string() else {
+            return self.broken(Error::Unusable { path: entry.path(), reason: "its name is not UTF-8" });
+        };
+        let below = [place, &[name]].concat();
+        let Some(path) = self.name(&below)? else { return Ok(()) };
+        if self.options.excludes(&path) {
+            return Ok(());
+        }
+        let kind = entry.file_type().map_err(|error| Error::io(entry.path(), error))?;
+        if !kind.is_symlink() {
+            return self.entry(below, kind, way.clone());
+        }
+        let above = match way {
+            Way::Record { .. } if self.options.symlinks == Symlinks::Keep => {
+                return self.symlink(below, Vec::new(), hops);
+            }
+            Way::Record { .. } => None,
+            Way::Follow { above, .. } => above.clone(),
+        };
+        match fs::metadata(entry.path()) {
+            Ok(metadata) => self.entry(below, metadata.file_type(), Way::Follow { hops: hops + 1, above }),
+            Err(error) => self.broken(missing(&entry.path(), error)),
+        }
     }
 
     fn physical(&self, place: &[String]) -> PathBuf {

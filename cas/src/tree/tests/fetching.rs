@@ -77,6 +77,38 @@ async fn inputs_that_can_never_fit_are_refused_with_the_remedy() {
 }
 
 #[tokio::test]
+async fn sizes_that_nobody_has_are_refused_and_do_not_overflow() {
+    let store = MemoryStore::new();
+    let huge = |seed: u8| {
+        let digest = Digest::new(FUNCTION, &[seed; 32], i64::MAX.cast_unsigned()).unwrap();
+        Entry::File { digest, mode: None }
+    };
+    let files = [("a", huge(1)), ("b", huge(2)), ("c", huge(3))].map(|(name, entry)| (path(name), entry));
+    let isolated = Isolated { files: files.into(), ..Isolated::new(FUNCTION) };
+    let digest = store_manifest(&store, &isolated).await;
+    let Cache { cache, .. } = &Cache::new();
+    let error = fetch(&store, cache, digest, &Silent).await.unwrap_err();
+    assert!(matches!(&error, Error::Store(crate::Error::Exhausted { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn manifests_are_no_larger_together_than_one_may_be() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let refusal = async |size: u64| {
+        let include = Include::Sized(Digest::new(FUNCTION, &[1; 32], size).unwrap());
+        let isolated = Isolated { includes: vec![include], ..Isolated::new(FUNCTION) };
+        let digest = store_manifest(&store, &isolated).await;
+        fetch(&store, cache, digest, &Silent).await.unwrap_err()
+    };
+    // This one is only not there.
+    let within = refusal(limits::MAX_MANIFEST_BYTES - 1000).await;
+    assert!(matches!(&within, Error::Missing { .. }), "{within:?}");
+    let beyond = refusal(limits::MAX_MANIFEST_BYTES).await;
+    assert!(matches!(&beyond, Error::Manifest { .. }), "{beyond:?}");
+}
+
+#[tokio::test]
 async fn streams_that_break_off_are_never_published() {
     let store = Arc::new(MemoryStore::new());
     let (small, large) = (noise(1, 100), noise(2, 5_000_000));

@@ -141,6 +141,47 @@ fn symlinks_that_go_round_end() {
 }
 
 #[test]
+fn a_deep_tree_needs_no_deep_stack() {
+    const DEPTH: usize = 900;
+    let root = tree(&[]);
+    let mut deepest = root.path().to_owned();
+    for _ in 0..DEPTH {
+        deepest.push("d");
+        fs::create_dir(&deepest).unwrap();
+    }
+    write(&deepest.join("f"), b"1");
+    let out = tree(&[]);
+    symlink(root.path(), out.path().join("out")).unwrap();
+    for (root, first) in [(root.path().to_owned(), ""), (out.path().to_owned(), "out/")] {
+        let walked = std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+            let options = SnapshotOptions::default();
+            walk::walk(&root, &[Input::Everything], &options).map(|walked| walked.files)
+        });
+        let files = walked.unwrap().join().unwrap().unwrap();
+        let expected = path(&format!("{first}{}f", "d/".repeat(DEPTH)));
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_is_refused_or_skipped() {
+    let root = tree(&[("a", b"1")]);
+    let name = "n".repeat(200);
+    let mut dir = std::fs::File::open(root.path()).unwrap();
+    // Made from within, as a process would that goes down step by step.
+    for _ in 0..25 {
+        rustix::fs::mkdirat(&dir, &*name, 0o700.into()).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        dir = rustix::fs::openat(&dir, &*name, flags, rustix::fs::Mode::empty()).unwrap().into();
+    }
+    let options = SnapshotOptions { broken: Broken::Skip, ..SnapshotOptions::default() };
+    let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
+    assert_eq!((names(&snapshot), snapshot.skipped.len()), (vec!["a"], 1));
+    let error = take(root.path(), &[Input::Everything], &SnapshotOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. } | Error::Name { .. }), "{error:?}");
+}
+
+#[test]
 fn modes_are_reduced_to_what_a_manifest_keeps() {
     let root = tree(&[("f", b"1")]);
     let file = root.path().join("f");
