@@ -17,7 +17,8 @@ pub enum Exit {
     Unavailable,
     /// No space: a disk, a byte budget or a quota is full.
     NoSpace,
-    /// The run has no verdict: shards were cancelled, expired, lost their bots or could not be set up.
+    /// The run has no verdict: shards were cancelled, expired, lost their bots or could not be set up, or
+    /// reports that were asked for are missing.
     Incomplete,
     /// A defect or damage on our side: a file that cannot be read or written, an answer that makes no sense.
     Internal,
@@ -60,6 +61,6 @@ Exit codes:
   3    not found: no such blob, run, shard or bot
   4    a server is unreachable or did not answer in time
   5    no space: a disk or a byte budget is full
-  6    no verdict: shards were cancelled, expired or lost their bots
+  6    no verdict: shards were cancelled, expired or lost their bots, or reports are missing
   7    internal error
   130  interrupted";

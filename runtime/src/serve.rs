@@ -25,8 +25,8 @@ use tokio_rustls::TlsAcceptor;
 /// Connections get this long to finish what they accepted when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A client gets this long for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A client gets this long for its TLS handshake, or without TLS for its first byte.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// Longest pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -63,10 +63,13 @@ pub enum ServeError {
     },
 }
 
-fn remedy(source: &io::Error) -> String {
+/// The cause itself follows in the chain.
+fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::AddrInUse => ": the port is in use, choose another one or port 0".into(),
-        _ => format!(": {source}"),
+        io::ErrorKind::AddrInUse => ": the port is in use, choose another one or port 0",
+        io::ErrorKind::AddrNotAvailable => ": it is no address of this machine",
+        io::ErrorKind::PermissionDenied => ": choose a port from 1024 on",
+        _ => "",
     }
 }
 
@@ -140,8 +143,7 @@ impl Server {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
-                        // Out of file descriptors, most likely: wait for a connection to end, or a moment.
-                        let _ = tokio::time::timeout(ACCEPT_PAUSE, connections.join_next()).await;
+                        pause(&mut connections).await;
                         continue;
                     }
                 },
@@ -150,21 +152,23 @@ impl Server {
             };
             // Best effort: without it the connection is only slower.
             let _ = stream.set_nodelay(true);
-            let router = router.clone();
-            let watcher = graceful.watcher();
+            let (router, watcher, shutdown) = (router.clone(), graceful.watcher(), shutdown.clone());
             match &self.tls {
-                None => drop(connections.spawn(connection(stream, router, watcher))),
+                None => connections.spawn(async move {
+                    let opened = async { stream.readable().await.map(|()| stream) };
+                    if let Some(stream) = first_word(opened, shutdown).await {
+                        connection(stream, router, watcher).await;
+                    }
+                }),
                 Some(TlsAcceptorDebug(acceptor)) => {
-                    let handshake = acceptor.accept(stream);
+                    let opened = acceptor.accept(stream);
                     connections.spawn(async move {
-                        match tokio::time::timeout(HANDSHAKE, handshake).await {
-                            Ok(Ok(stream)) => connection(stream, router, watcher).await,
-                            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                            Err(_) => tracing::debug!("TLS handshake timed out"),
+                        if let Some(stream) = first_word(opened, shutdown).await {
+                            connection(stream, router, watcher).await;
                         }
-                    });
+                    })
                 }
-            }
+            };
         }
         drop(self.listener);
         if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
@@ -172,6 +176,31 @@ impl Server {
         }
         connections.shutdown().await;
     }
+}
+
+/// Out of file descriptors, most likely: waits for a connection to end, or a moment.
+async fn pause(connections: &mut JoinSet<()>) {
+    let ended = async {
+        if connections.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    };
+    // Either way it is time to try again.
+    let _ = tokio::time::timeout(ACCEPT_PAUSE, ended).await;
+}
+
+/// A client that says nothing must neither keep a connection for ever nor hold up a stop.
+async fn first_word<S>(opened: impl Future<Output = io::Result<S>>, shutdown: Shutdown) -> Option<S> {
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(FIRST_WORD, opened) => opened,
+        () = shutdown.requested() => return None,
+    };
+    match opened {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%error, "a client left before its first request"),
+        Err(_) => tracing::debug!("a client said nothing in time"),
+    }
+    None
 }
 
 async fn connection<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
@@ -212,3 +241,6 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests;

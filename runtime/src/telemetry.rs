@@ -10,7 +10,10 @@ pub const LOG_VARIABLE: &str = "ISOSWARM_LOG";
 
 /// Sends `tracing` events to stderr, one line each. Call once, from `main`.
 pub fn init(default_filter: &str) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let asked = std::env::var(LOG_VARIABLE).ok().filter(|asked| !asked.is_empty());
+    let parsed = asked.as_deref().map(EnvFilter::try_new);
+    let refused = parsed.as_ref().and_then(|parsed| parsed.as_ref().err()).map(ToString::to_string);
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(default_filter));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // An error means that a subscriber is set already, as in tests.
     let _ = tracing_subscriber::fmt()
@@ -18,6 +21,12 @@ pub fn init(default_filter: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
         .try_init();
+    if let Some(reason) = refused {
+        tracing::warn!(
+            reason,
+            "{LOG_VARIABLE} is no filter and left aside: write for instance `debug` or `info,h2=warn`"
+        );
+    }
 }
 
 /// `GET /healthz` answers `ok`; `GET /metrics` answers the registry in the OpenMetrics text format.
