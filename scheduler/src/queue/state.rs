@@ -37,6 +37,18 @@ pub(super) struct State {
     pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
     last_token: Token,
+    /// Names that attempts share: the history is long, and bots are few.
+    bots: BTreeSet<BotId>,
+    sessions: BTreeSet<SessionId>,
+}
+
+/// The same name, out of those that are known.
+fn shared<T: Ord + Clone>(known: &mut BTreeSet<T>, name: &T) -> T {
+    if let Some(known) = known.get(name) {
+        return known.clone();
+    }
+    known.insert(name.clone());
+    name.clone()
 }
 
 impl State {
@@ -129,11 +141,14 @@ impl State {
         if shard.attempts.len() + 1 != number as usize {
             return Err(impossible(id, "skips an attempt"));
         }
-        let (bot, session) = (bot.clone(), session.clone());
+        let bot = shared(&mut self.bots, bot);
+        let session = shared(&mut self.sessions, session);
         self.held.entry(bot.clone()).or_default().insert(token);
         self.leases.insert(token, id);
         self.last_token = token;
         let shard = self.set(id, ShardState::Running, at)?;
+        // Most shards have one attempt, and all of them stay in memory.
+        shard.attempts.reserve_exact(1);
         shard.attempts.push(Attempt { number, token, bot, session, started: at, end: AttemptEnd::Running });
         Ok(())
     }
