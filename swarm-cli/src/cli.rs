@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    commands::{bots, cancel, collect, explain, logs, run, runs, show, trigger, up},
+    commands::{bots, cancel, child, collect, explain, logs, run, runs, show, trigger, up},
     failure::Usage,
     remote::Scheduler,
 };
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
     Up(up::UpArgs),
+    #[command(hide = true)]
+    Child(child::ChildArgs),
 }
 
 /// Where the scheduler is.

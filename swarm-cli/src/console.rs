@@ -1,10 +1,14 @@
 //! Where text goes: results to stdout, progress and complaints to stderr. The only place that writes to either.
 
-use crate::display::Paint;
+use crate::display::{Page, Paint};
 use std::{
     io::{self, IsTerminal, Write as _},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+use terminal_size::terminal_size_of;
 
 /// What is known of the terminal, or of what stands in its place.
 #[derive(Debug)]
@@ -12,8 +16,10 @@ pub struct Console {
     out: Paint,
     err: Paint,
     live: Liveness,
-    /// The reader of stdout has left.
+    /// Nothing more can be written to stdout: its reader has left, or worse.
     closed: AtomicBool,
+    /// What was worse.
+    failure: OnceLock<io::Error>,
     /// Stdout is for a document: results go to stderr.
     reserved: AtomicBool,
 }
@@ -39,6 +45,7 @@ impl Console {
             err: paint(io::stderr().is_terminal()),
             live,
             closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             reserved: AtomicBool::new(false),
         }
     }
@@ -46,6 +53,15 @@ impl Console {
     /// How to paint results for people.
     pub fn paint(&self) -> Paint {
         if self.reserved.load(Ordering::Relaxed) { self.err } else { self.out }
+    }
+
+    /// How to lay out results for people. What goes to a file is as wide as it is.
+    pub fn page(&self) -> Page {
+        let size = match self.reserved.load(Ordering::Relaxed) {
+            true => terminal_size_of(io::stderr()),
+            false => terminal_size_of(io::stdout()),
+        };
+        Page { paint: self.paint(), width: size.map(|(width, _)| usize::from(width.0)) }
     }
 
     /// How to paint what goes to stderr.
@@ -85,9 +101,18 @@ impl Console {
             return;
         }
         let mut stdout = io::stdout().lock();
-        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             self.closed.store(true, Ordering::Relaxed);
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                // The first one says it all.
+                let _ = self.failure.set(error);
+            }
         }
+    }
+
+    /// Why results were lost, unless it was their reader who left.
+    pub fn failure(&self) -> Option<&io::Error> {
+        self.failure.get()
     }
 
     /// Whether nobody reads stdout any more.

@@ -81,7 +81,8 @@ fn of_program(ended: &EndedEarly) -> Exit {
     [Exit::Usage, Exit::NoSpace].into_iter().find(same).unwrap_or(Exit::Internal)
 }
 
-fn of_io(error: &io::Error) -> Exit {
+/// The exit code for a file or pipe that did not work.
+pub(crate) fn of_io(error: &io::Error) -> Exit {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoSpace,
         _ => Exit::Internal,

@@ -324,8 +324,13 @@ impl Run {
 
     /// Whether all of its shards are here: many come in several messages.
     pub fn is_whole(&self) -> bool {
+        self.missing() == 0
+    }
+
+    /// How many of its shards are not here.
+    pub fn missing(&self) -> u64 {
         let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.shards)).sum();
-        self.shards.len() as u64 >= expected
+        expected.saturating_sub(self.shards.len() as u64)
     }
 
     /// The shard of this name.

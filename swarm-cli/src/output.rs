@@ -1,76 +1,108 @@
 //! What shards print: read whole, followed through cut connections, or only its end.
 
 use crate::{
+    follow::{Acquaintance, Patience},
     model::Shard,
     remote::{CallError, OutputChunk, OutputEnd, OutputStart, Scheduler},
 };
 use futures::StreamExt as _;
 use proto::ShardId;
-use std::{ops::ControlFlow, pin::pin, time::Duration};
-
-/// How long a scheduler may be away while its output is followed.
-const ABSENCE: Duration = Duration::from_secs(300);
-
-/// How long it may be away before the first byte, and when nothing is followed.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
+use std::{ops::ControlFlow, pin::pin};
 
 /// The last lines are looked for in so many bytes at the end.
 const TAIL_BYTES: u64 = 512 * 1024;
 
-/// Gives every piece of an attempt's output to `sink`, in order and once, until it has all or wants no more.
+/// Gives every piece of an attempt's output to `sink`, in order and once, until it has all or wants no more. Returns
+/// where it ended.
 pub async fn read(
     scheduler: &Scheduler,
     shard: ShardId,
     mut from: OutputStart,
     mut sink: impl FnMut(OutputChunk) -> ControlFlow<()>,
-) -> Result<(), CallError> {
-    let mut contact = scheduler.clock().elapsed();
-    let mut patience = FIRST_CONTACT;
-    let mut tries = 0;
+) -> Result<OutputStart, CallError> {
+    let mut patience = Patience::with(match from.until {
+        OutputEnd::Present => Acquaintance::Unknown,
+        OutputEnd::Attempt => Acquaintance::Known,
+    });
     loop {
-        let error = match session(scheduler, shard, &mut from, &mut sink).await {
-            Ok(()) => return Ok(()),
-            Err((error, Heard::Something)) => {
-                contact = scheduler.clock().elapsed();
-                tries = 0;
-                if from.until == OutputEnd::Attempt {
-                    patience = ABSENCE;
-                }
-                error
-            }
-            Err((error, Heard::Nothing)) => error,
-        };
-        let away = scheduler.clock().elapsed().saturating_sub(contact);
-        if !error.is_transient() || away >= patience {
-            return Err(error);
+        match session(scheduler, shard, &mut from, &mut patience, &mut sink).await {
+            Ok(()) => return Ok(from),
+            Err(error) => drop(patience.lost(scheduler, error).await?),
         }
-        scheduler.back_off(tries).await;
-        tries += 1;
     }
 }
 
-/// Whether a connection brought anything before it broke.
-#[derive(Clone, Copy)]
-enum Heard {
-    Something,
-    Nothing,
+/// As [`read`]; when the newest attempt is followed and lost with its bot, goes on with the next one, until the shard
+/// has ended. `lost` is told so.
+pub async fn read_attempts(
+    scheduler: &Scheduler,
+    shard: ShardId,
+    mut from: OutputStart,
+    mut sink: impl FnMut(OutputChunk) -> ControlFlow<()>,
+    lost: impl Fn(&str),
+) -> Result<(), CallError> {
+    let newest = from.attempt.is_none() && from.until == OutputEnd::Attempt;
+    let mut enough = false;
+    loop {
+        let watched = |chunk| {
+            let flow = sink(chunk);
+            enough = flow.is_break();
+            flow
+        };
+        let ended = read(scheduler, shard, from, watched).await?.attempt.unwrap_or(0);
+        if !newest || enough {
+            return Ok(());
+        }
+        let Some(next) = attempt_after(scheduler, shard, ended).await? else { return Ok(()) };
+        if ended > 0 {
+            lost(&format!("attempt {ended} of shard {shard} was lost with its bot; attempt {next} follows"));
+        }
+        from = OutputStart { attempt: Some(next), offset: 0, ..from };
+    }
+}
+
+/// The attempt after this one, waited for. `None` when the shard has ended without.
+async fn attempt_after(scheduler: &Scheduler, shard: ShardId, ended: u32) -> Result<Option<u32>, CallError> {
+    let mut patience = Patience::with(Acquaintance::Known);
+    for looks in 0.. {
+        match scheduler.get(shard.run).await {
+            Ok(run) => match run.shard(shard) {
+                Some(shard) if shard.attempt().is_some_and(|newest| newest.number > ended) => {
+                    return Ok(Some(ended + 1));
+                }
+                Some(shard) if !shard.state.is_final() => patience.heard(),
+                _ => return Ok(None),
+            },
+            Err(error) => drop(patience.lost(scheduler, error).await?),
+        }
+        scheduler.back_off(looks).await;
+    }
+    Ok(None)
 }
 
 async fn session(
     scheduler: &Scheduler,
     shard: ShardId,
     from: &mut OutputStart,
+    patience: &mut Patience,
     sink: &mut impl FnMut(OutputChunk) -> ControlFlow<()>,
-) -> Result<(), (CallError, Heard)> {
-    let stream = scheduler.read_output(shard, *from).await.map_err(|error| (error, Heard::Nothing))?;
-    let mut stream = pin!(stream);
-    let mut heard = Heard::Nothing;
+) -> Result<(), CallError> {
+    let mut stream = pin!(scheduler.read_output(shard, *from).await?);
+    // Silence that follows is the shard's.
+    patience.heard();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| (error, heard))?;
-        heard = Heard::Something;
+        let mut chunk = chunk?;
         // The newest attempt may be another one after a restart; the one that was begun is read to its end.
         from.attempt = Some(chunk.attempt).filter(|&number| number > 0).or(from.attempt);
-        from.offset = chunk.offset + chunk.data.len() as u64;
+        // What was read before a cut is not told again, and nothing is left out without a word.
+        let told = from.offset.saturating_sub(chunk.offset).min(chunk.data.len() as u64);
+        if chunk.offset > from.offset {
+            let reason = format!("output of {shard} is missing from {} to {}", from.offset, chunk.offset);
+            return Err(CallError::Internal { reason });
+        }
+        chunk.data = chunk.data.split_off(usize::try_from(told).unwrap_or(usize::MAX));
+        chunk.offset = from.offset;
+        from.offset += chunk.data.len() as u64;
         if sink(chunk).is_break() {
             break;
         }

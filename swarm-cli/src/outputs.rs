@@ -163,6 +163,15 @@ async fn lay_out(
         }
         Err(error) => return Err(error).with_context(|| format!("cannot make {}", target.display())),
     }
+    let filled = fill(store, cache, outputs, target).await;
+    if filled.is_err() {
+        // A half would be in the way of the next try. What cannot be removed is worth less than why it came about.
+        let _ = std::fs::remove_dir_all(target);
+    }
+    filled
+}
+
+async fn fill(store: &dyn BlobStore, cache: DiskCache, outputs: Digest, target: &Path) -> anyhow::Result<()> {
     let mut fetched = tree::fetch(store, &cache, outputs, &cas::Silent).await?;
     // Inputs are protected from the task; outputs belong to whoever asked for them.
     fetched.isolated.read_only = ReadOnly::Writable;

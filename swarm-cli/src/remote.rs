@@ -187,7 +187,15 @@ impl Scheduler {
     ) -> Result<impl Stream<Item = Result<OutputChunk, CallError>> + use<>, CallError> {
         let mut client = self.client.clone();
         let address = self.address.clone();
-        let opened = self.within_deadline(client.read_output(encode::read_output(shard, from))).await?;
+        let opening = client.read_output(encode::read_output(shard, from));
+        let opened = match from.until {
+            OutputEnd::Present => self.within_deadline(opening).await?,
+            // A shard that waits for a bot has an attempt to follow only when one has taken it. Keep-alive tells
+            // a scheduler that has gone.
+            OutputEnd::Attempt => {
+                opening.await.map_err(|status| CallError::from_status(&status, &address))?
+            }
+        };
         Ok(opened.into_inner().map(move |message| match message {
             Ok(message) => {
                 Ok(OutputChunk { attempt: message.attempt, offset: message.offset, data: message.data })
@@ -235,10 +243,12 @@ impl Scheduler {
     ) -> Result<T, CallError> {
         match tokio::time::timeout(CALL_DEADLINE, answer).await {
             Ok(answer) => answer.map_err(|status| CallError::from_status(&status, &self.address)),
-            Err(_) => Err(CallError::Unavailable {
-                address: self.address.to_string(),
-                reason: format!("no answer within {} s", CALL_DEADLINE.as_secs()),
-            }),
+            Err(_) => Err(self.unavailable(&format!("no answer within {} s", CALL_DEADLINE.as_secs()))),
         }
+    }
+
+    /// What to make of a scheduler that does not do as it should, and may the next time.
+    pub(crate) fn unavailable(&self, reason: &str) -> CallError {
+        CallError::Unavailable { address: self.address.to_string(), reason: reason.to_owned() }
     }
 }

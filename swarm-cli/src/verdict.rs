@@ -36,6 +36,8 @@ pub struct Findings {
     pub failed_in_passed_shards: u64,
     /// Shards whose reports are wanted and cannot be read.
     pub unreadable: u64,
+    /// Passed shards whose reports are wanted and not there, while other shards of their step report.
+    pub unreported: u64,
 }
 
 impl Verdict {
@@ -82,6 +84,14 @@ pub fn judge(run: &Run, findings: Findings) -> Verdict {
     if findings.unreadable > 0 {
         outcome = Outcome::Incomplete;
         reasons.push(format!("the reports of {} cannot be read", count(findings.unreadable, "shard")));
+    }
+    if findings.unreported > 0 {
+        outcome = Outcome::Incomplete;
+        reasons.push(format!("{} passed without a report", count(findings.unreported, "shard")));
+    }
+    if run.missing() > 0 {
+        outcome = Outcome::Incomplete;
+        reasons.push(format!("the scheduler did not tell of {}", count(run.missing(), "shard")));
     }
     if run.shards.is_empty() {
         outcome = Outcome::Incomplete;
@@ -132,8 +142,11 @@ mod tests {
     #[test]
     fn every_way_to_end_has_its_verdict() {
         let state = |state| vec![completed(0, 0), ended(1, state, "")];
-        let red =
-            |failed, failed_in_passed_shards| Findings { failed, failed_in_passed_shards, unreadable: 0 };
+        let red = |failed, failed_in_passed_shards| Findings {
+            failed,
+            failed_in_passed_shards,
+            ..Findings::default()
+        };
         let table = [
             judged(vec![completed(0, 0), completed(1, 0)], Findings::default()),
             judged(vec![completed(0, 0), completed(1, 1), completed(2, 139)], red(3, 0)),
@@ -148,6 +161,7 @@ mod tests {
             judged(vec![completed(0, 2), ended(1, ShardState::Expired, "")], red(1, 0)),
             judged(vec![pending(0), running(1)], Findings::default()),
             judged(vec![completed(0, 0)], Findings { unreadable: 1, ..Findings::default() }),
+            judged(vec![completed(0, 0)], Findings { unreported: 1, ..Findings::default() }),
             judged(vec![], Findings::default()),
         ];
         insta::assert_snapshot!(table.join("\n"), @r"
@@ -164,7 +178,17 @@ mod tests {
         Incomplete 6: 1 shard exited with an error, 1 shard expired: no bot took it in time, 1 test failed
         Incomplete 6: 2 shards not ended
         Incomplete 6: the reports of 1 shard cannot be read
+        Incomplete 6: 1 shard passed without a report
         Incomplete 6: the run has no shards
         ");
+    }
+
+    #[test]
+    fn a_shard_that_nobody_told_of_is_no_pass() {
+        let mut run = run(RunState::Succeeded, vec![completed(0, 0)]);
+        run.spec.steps[0].shards = 2;
+        let verdict = judge(&run, Findings::default());
+        assert_eq!(verdict.outcome, Outcome::Incomplete);
+        assert_eq!(verdict.reasons, ["the scheduler did not tell of 1 shard"]);
     }
 }

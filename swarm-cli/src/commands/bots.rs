@@ -38,7 +38,7 @@ pub(crate) async fn bots(context: &Context, args: BotsArgs) -> anyhow::Result<Ex
     } else if bots.is_empty() {
         console.note("no bots: start one with `bot --scheduler URL --cas URL`");
     } else {
-        console.print(table(&bots, context.clock.now()).render(console.paint()));
+        console.print(table(&bots, context.clock.now()).render(console.page()));
     }
     Ok(Exit::Success)
 }
@@ -74,7 +74,7 @@ fn table(bots: &[Bot], now: Timestamp) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::display::Paint;
+    use crate::display::Page;
 
     #[test]
     fn bots_are_listed_with_what_they_are() {
@@ -95,7 +95,7 @@ mod tests {
         };
         let old = Timestamp::from_micros(700_000_000);
         let table = table(&[bot("a", BotHealth::Alive, now), bot("long-name", BotHealth::Dead, old)], now);
-        insta::assert_snapshot!(table.render(Paint::Plain), @r"
+        insta::assert_snapshot!(table.render(Page::PLAIN), @r"
         bot        state  busy  last seen  dimensions
         a          alive   1/2  just now   os=Debian|Linux pool=ci
         long-name  dead    1/2  5m ago     os=Debian|Linux pool=ci

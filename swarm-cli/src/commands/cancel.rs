@@ -24,7 +24,8 @@ pub(crate) async fn cancel(context: &Context, args: CancelArgs) -> anyhow::Resul
     let scope = if args.kill { CancelScope::PendingAndRunning } else { CancelScope::Pending };
     let done = scheduler.cancel(args.run, scope).await?;
     let text = match (done.canceled, done.killing) {
-        (0, 0) => "nothing to cancel".to_owned(),
+        (0, 0) if args.kill => "nothing to cancel: no shard is pending or running".to_owned(),
+        (0, 0) => "nothing to cancel: no shard is pending (--kill stops those that are running)".to_owned(),
         (canceled, 0) => format!("canceled {}", count(canceled, "pending shard")),
         (0, killing) => format!("stopping {}", count(killing, "running shard")),
         (canceled, killing) => {

@@ -5,13 +5,14 @@ use crate::{
     cli::{CasArgs, SchedulerArgs, duration},
     display::{self, TestCounts},
     failure::TimedOut,
-    follow::{Followed, follow},
+    follow::{Acquaintance::Unknown, Followed, follow},
+    interrupts::Interrupts,
     live,
     model::{Run, Shard},
     output::{self, Completeness},
     outputs,
     remote::Scheduler,
-    report::{self, Report, ReportJson},
+    report::{self, Report, ReportJson, Totals},
     verdict::{self, Findings, Outcome, Verdict},
 };
 use anyhow::Context as _;
@@ -31,7 +32,10 @@ use std::{
 const MAX_OUTPUTS: usize = 20;
 
 /// Follow a run to its end and tell what its shards reported
+///
+/// Ctrl-C leaves; the run goes on.
 #[derive(Debug, Args)]
+#[command(after_help = runtime::exit::HELP)]
 pub(crate) struct CollectArgs {
     /// The run
     #[arg(value_name = "RUN")]
@@ -45,7 +49,7 @@ pub(crate) struct CollectArgs {
 /// How to collect.
 #[derive(Debug, Args)]
 pub(crate) struct CollectHow {
-    /// Stop waiting after this time; the run goes on
+    /// Stop waiting after this time, with exit code 4; the run goes on
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
     /// Write the merged JUnit report here
@@ -77,12 +81,24 @@ pub(crate) async fn collect(context: &Context, args: CollectArgs) -> anyhow::Res
     args.how.prepare(context);
     let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
+    let mut interrupts = Interrupts::install().context("cannot listen to signals")?;
     let mut live = live::on(&context.console);
-    let followed = follow(&scheduler, args.run, args.how.timeout, &mut *live).await;
+    let followed = tokio::select! {
+        followed = follow(&scheduler, args.run, Unknown, args.how.timeout, &mut *live) => Some(followed),
+        () = interrupts.next() => None,
+    };
     live.finish();
-    match followed? {
-        Followed::Ended(run) => tell(context, &scheduler, &*store, &run, &args.how).await,
-        Followed::TimedOut(seen) => Err(out_of_time(args.run, seen.as_ref()).into()),
+    match followed.transpose()? {
+        Some(Followed::Ended(run)) => {
+            tell_or_leave(context, &scheduler, &*store, &run, &args.how, &mut interrupts).await
+        }
+        Some(Followed::TimedOut(seen)) => Err(out_of_time(args.run, seen.as_ref()).into()),
+        None => {
+            let id = args.run;
+            let see = format!("see `swarm collect {id}`, `swarm cancel --kill {id}`");
+            context.console.note(format!("interrupted: run {id} goes on without us; {see}"));
+            Ok(Exit::Interrupted)
+        }
     }
 }
 
@@ -100,12 +116,32 @@ pub(crate) fn connect(
 pub(crate) fn out_of_time(run: RunId, seen: Option<&Run>) -> TimedOut {
     let stands = seen.map(|run| format!(" ({})", display::counts(run.counts))).unwrap_or_default();
     TimedOut(format!(
-        "the run has not ended in time{stands}: it goes on, see `swarm collect {run}`, `swarm cancel {run}`"
+        "the run has not ended in time{stands}: it goes on, see `swarm collect {run}`, `swarm cancel --kill {run}`"
     ))
 }
 
+/// Tells what a run that has ended is worth, unless Ctrl-C comes first.
+pub(crate) async fn tell_or_leave(
+    context: &Context,
+    scheduler: &Scheduler,
+    store: &dyn BlobStore,
+    run: &Run,
+    how: &CollectHow,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<Exit> {
+    tokio::select! {
+        told = tell(context, scheduler, store, run, how) => told,
+        () = interrupts.next() => {
+            let (id, state) = (run.id, run.state.name());
+            let left = format!("interrupted before all of run {id} ({state}) was collected");
+            context.console.note(format!("{left}: see `swarm collect {id}`"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
 /// Tells what a run that has ended is worth, and writes what was asked for.
-pub(crate) async fn tell(
+async fn tell(
     context: &Context,
     scheduler: &Scheduler,
     store: &dyn BlobStore,
@@ -115,14 +151,20 @@ pub(crate) async fn tell(
     let console = &context.console;
     print_failing(context, scheduler, run, how.tail).await;
     let report = report::merge(run, outputs::reports(store, run).await);
-    // Nobody asked for reports: a CAS that is away makes a run no worse.
     let asked = how.junit.is_some() || how.json.is_some();
-    let unreadable = if asked { report.findings.unreadable } else { 0 };
-    let verdict = verdict::judge(run, Findings { unreadable, ..report.findings });
+    let findings = match asked {
+        true => report.findings,
+        // Nobody asked for reports: a CAS that is away makes a run no worse.
+        false => Findings { unreadable: 0, unreported: 0, ..report.findings },
+    };
+    let verdict = verdict::judge(run, findings);
     let paint = console.paint();
-    console.print(format!("\n{}", display::shard_table(run, &test_counts(&report), paint)));
-    console.print(display::failed_tests(run, &report, paint));
-    for note in &report.notes {
+    console.print(format!("\n{}", display::shard_table(run, &test_counts(&report), console.page())));
+    console.print(display::failed_tests(run, &report, verdict.outcome, paint));
+    let silent = asked && !report.has_tests();
+    let silent =
+        silent.then_some("no shard left a JUnit or gtest XML: in the report each counts as one test");
+    for note in report.notes.iter().map(String::as_str).chain(silent) {
         console.note(format!("{}: {note}", console.note_paint().yellow("note")));
     }
     let written = write_files(context, run, &report, &verdict, how);
@@ -132,7 +174,7 @@ pub(crate) async fn tell(
         }),
         None => Ok(()),
     };
-    console.print(display::verdict_line(run, &verdict, report.totals, paint));
+    console.print(display::verdict_line(run, &verdict, report.tests, paint));
     match (verdict.outcome, written.and(downloaded)) {
         (_, Ok(())) => Ok(verdict.exit()),
         (Outcome::Passed, Err(error)) => Err(error),
@@ -147,7 +189,7 @@ pub(crate) async fn tell(
 /// Tests of each shard that reported any.
 fn test_counts(report: &Report) -> BTreeMap<ShardId, TestCounts> {
     let counts = report.suites.iter().map(|suite| {
-        let totals = suite.totals();
+        let totals = Totals::of(&suite.cases);
         (suite.shard, TestCounts { ran: totals.ran(), failed: totals.bad() })
     });
     counts.filter(|(_, counts)| *counts != TestCounts::default()).collect()
@@ -206,6 +248,8 @@ async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, line
                     console.print(format!("{}\n", console.paint().dim(&note)));
                 }
                 console.print(tail.text);
+                // A colour that was left on is theirs, not ours.
+                console.print(console.paint().reset());
             }
             Err(error) => console.note(format!("its output cannot be read: {error}")),
         }

@@ -6,8 +6,8 @@ use crate::{
     console::Console,
     failure::NotFound,
     model::Run,
-    output,
-    remote::{CallError, OutputEnd, OutputStart, Scheduler},
+    output::read_attempts,
+    remote::{OutputChunk, OutputEnd, OutputStart, Scheduler},
 };
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -43,7 +43,13 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Ex
     let from = OutputStart { attempt: args.attempt, offset: 0, until };
     let console = &*context.console;
     match args.id {
-        RunOrShard::Shard(shard) => whole(&scheduler, shard, from, console).await?,
+        RunOrShard::Shard(shard) => {
+            if until == OutputEnd::Attempt {
+                let known = scheduler.get(shard.run).await?.shard(shard).is_some();
+                known.then_some(()).ok_or_else(|| NotFound(format!("there is no shard {shard}")))?;
+            }
+            whole(&scheduler, shard, from, console).await?;
+        }
         RunOrShard::Run(run) => {
             let run = scheduler.get(run).await?;
             match until {
@@ -55,18 +61,21 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Ex
     Ok(Exit::Success)
 }
 
-/// The bytes as they are.
+/// The bytes as they are. Returns whether they end in the middle of a line.
 async fn whole(
     scheduler: &Scheduler,
     shard: ShardId,
     from: OutputStart,
     console: &Console,
-) -> Result<(), CallError> {
-    output::read(scheduler, shard, from, |chunk| {
+) -> anyhow::Result<bool> {
+    let mut open_line = false;
+    let print = |chunk: OutputChunk| {
         console.print_bytes(&chunk.data);
+        open_line = chunk.data.last().map_or(open_line, |&last| last != b'\n');
         flow(console)
-    })
-    .await
+    };
+    read_attempts(scheduler, shard, from, print, |lost| console.note(lost)).await?;
+    Ok(open_line)
 }
 
 fn flow(console: &Console) -> ControlFlow<()> {
@@ -88,7 +97,9 @@ async fn one_by_one(
         }
         shown += 1;
         console.print(format!("{}\n", console.paint().bold(&format!("==> {} <==", shard.id))));
-        whole(scheduler, shard.id, from, console).await?;
+        if whole(scheduler, shard.id, from, console).await? {
+            console.print("\n");
+        }
         if console.is_closed() {
             break;
         }
@@ -105,16 +116,19 @@ async fn side_by_side(
     run: &Run,
     from: OutputStart,
     console: &Console,
-) -> Result<(), CallError> {
+) -> anyhow::Result<()> {
     let width = run.shards.iter().map(|shard| run.label(shard.id).chars().count()).max().unwrap_or(0);
     let each = futures::stream::iter(&run.shards).map(|shard| async move {
         let prefix = console.paint().dim(&format!("{:>width$} | ", run.label(shard.id)));
-        let mut lines = Lines::default();
-        output::read(scheduler, shard.id, from, |chunk| {
+        let (mut lines, mut attempt) = (Lines::default(), None);
+        let print = |chunk: OutputChunk| {
+            if attempt.replace(chunk.attempt) != Some(chunk.attempt) {
+                lines.finish(|line| print_line(console, &prefix, line));
+            }
             lines.push(&chunk.data, |line| print_line(console, &prefix, line));
             flow(console)
-        })
-        .await?;
+        };
+        read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await?;
         lines.finish(|line| print_line(console, &prefix, line));
         Ok(())
     });
@@ -150,9 +164,10 @@ impl Lines {
         }
     }
 
-    fn finish(self, mut take: impl FnMut(&[u8])) {
+    fn finish(&mut self, mut take: impl FnMut(&[u8])) {
         if !self.begun.is_empty() {
             take(&self.begun);
+            self.begun.clear();
         }
     }
 }

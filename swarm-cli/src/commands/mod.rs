@@ -2,6 +2,7 @@
 
 pub(crate) mod bots;
 pub(crate) mod cancel;
+pub(crate) mod child;
 pub(crate) mod collect;
 pub(crate) mod explain;
 pub(crate) mod logs;
@@ -18,7 +19,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use runtime::{Clock, Entropy, Exit, SystemClock, SystemEntropy};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What every verb needs.
 #[derive(Clone, Debug)]
@@ -28,8 +29,16 @@ pub(crate) struct Context {
     pub(crate) console: Arc<Console>,
 }
 
+/// After the end, threads that still read or write files get this long.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+
 /// Does what the command line says, and tells the shell how it went.
 pub fn run(cli: Cli) -> Exit {
+    let command = match cli.command {
+        // It becomes another program, and needs nothing of what follows.
+        Command::Child(args) => return child::child(args),
+        command => command,
+    };
     let console = Arc::new(Console::detect());
     let done = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -41,12 +50,21 @@ pub fn run(cli: Cli) -> Exit {
                 entropy: SystemEntropy::shared(),
                 console: Arc::clone(&console),
             };
-            runtime.block_on(dispatch(context, cli.command))
+            let done = runtime.block_on(dispatch(context, command));
+            runtime.shutdown_timeout(LEFTOVERS);
+            done
         });
-    done.unwrap_or_else(|error| {
+    let exit = done.unwrap_or_else(|error| {
         console.complain(&error);
         failure::exit_code(&error)
-    })
+    });
+    match console.failure() {
+        Some(error) if exit == Exit::Success => {
+            console.note(format!("{}: cannot write to stdout: {error}", console.note_paint().red("error")));
+            failure::of_io(error)
+        }
+        _ => exit,
+    }
 }
 
 async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
@@ -61,5 +79,6 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::explain(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Up(args) => up::up(&context, args).await,
+        Command::Child(args) => Ok(child::child(args)),
     }
 }

@@ -2,16 +2,16 @@
 
 use super::{
     Context,
-    collect::{CollectHow, connect, out_of_time, tell},
+    collect::{CollectHow, connect, out_of_time, tell_or_leave},
     trigger::SpecArgs,
 };
 use crate::{
     cli::SchedulerArgs,
     display::count,
-    follow::{Followed, follow},
+    follow::{Acquaintance::Known, Followed, follow},
     interrupts::Interrupts,
     live::{self, Live},
-    remote::{CancelScope, Scheduler},
+    remote::{CancelScope, Novelty, Scheduler},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -23,7 +23,10 @@ use std::time::Duration;
 const AFTER_INTERRUPT: Duration = Duration::from_secs(20);
 
 /// Trigger a run, follow it to its end and tell what its shards reported
+///
+/// Ctrl-C cancels the run and waits for it to stop; a second one leaves at once.
 #[derive(Debug, Args)]
+#[command(after_help = runtime::exit::HELP)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -38,12 +41,20 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
     let mut interrupts = Interrupts::install().context("cannot listen to signals")?;
-    let triggered = args.spec.trigger(context, &scheduler).await?;
+    let triggered = tokio::select! {
+        triggered = args.spec.trigger(context, &scheduler) => triggered?,
+        () = interrupts.next() => {
+            let left = "interrupted before the scheduler answered: it may have made the run, see `swarm runs`";
+            context.console.note(left);
+            return Ok(Exit::Interrupted);
+        }
+    };
     let id = triggered.run;
-    context.console.note(format!("run {id}: {}", count(triggered.shards, "shard")));
+    let again = if triggered.novelty == Novelty::Existing { ", made by this request id before" } else { "" };
+    context.console.note(format!("run {id}: {}{again}", count(triggered.shards, "shard")));
     let mut live = live::on(&context.console);
     let followed = tokio::select! {
-        followed = follow(&scheduler, id, args.how.timeout, &mut *live) => Some(followed),
+        followed = follow(&scheduler, id, Known, args.how.timeout, &mut *live) => Some(followed),
         () = interrupts.next() => None,
     };
     let Some(followed) = followed else {
@@ -54,7 +65,9 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     };
     live.finish();
     match followed? {
-        Followed::Ended(run) => tell(context, &scheduler, &*store, &run, &args.how).await,
+        Followed::Ended(run) => {
+            tell_or_leave(context, &scheduler, &*store, &run, &args.how, &mut interrupts).await
+        }
         Followed::TimedOut(seen) => Err(out_of_time(id, seen.as_ref()).into()),
     }
 }
@@ -62,17 +75,19 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
 /// Cancels the run and waits a little for it to end. Says what happened.
 async fn stop(scheduler: &Scheduler, id: RunId, live: &mut dyn Live, interrupts: &mut Interrupts) -> String {
     live.note("interrupted: canceling the run (once more to leave at once)");
+    let see = format!("see `swarm show {id}`, `swarm cancel --kill {id}`");
     let ending = async {
-        scheduler.cancel(id, CancelScope::PendingAndRunning).await?;
-        follow(scheduler, id, Some(AFTER_INTERRUPT), live).await
+        if let Err(error) = scheduler.cancel(id, CancelScope::PendingAndRunning).await {
+            return format!("left run {id}: it could not be canceled and goes on ({error}); {see}");
+        }
+        match follow(scheduler, id, Known, Some(AFTER_INTERRUPT), live).await {
+            Ok(Followed::Ended(run)) => format!("run {id} is {}", run.state.name()),
+            Ok(Followed::TimedOut(_)) => format!("left run {id}: it is canceled and still stopping; {see}"),
+            Err(error) => format!("left run {id}: it was canceled, how it ends is unknown ({error}); {see}"),
+        }
     };
-    let left = tokio::select! {
-        ended = ending => match ended {
-            Ok(Followed::Ended(run)) => return format!("run {id} is {}", run.state.name()),
-            Ok(Followed::TimedOut(_)) => "it was canceled and is still stopping".to_owned(),
-            Err(error) => format!("it could not be canceled and goes on: {error}"),
-        },
-        () = interrupts.next() => "it may go on".to_owned(),
-    };
-    format!("left run {id}: {left}; see `swarm show {id}`, `swarm cancel --kill {id}`")
+    tokio::select! {
+        said = ending => said,
+        () = interrupts.next() => format!("left run {id}: it may go on; {see}"),
+    }
 }

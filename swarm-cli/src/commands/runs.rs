@@ -25,7 +25,7 @@ pub(crate) struct RunsArgs {
     #[arg(long = "tag", value_name = "KEY:VALUE")]
     tags: Vec<String>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Go on where an earlier list ended
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
@@ -57,7 +57,7 @@ pub(crate) async fn runs(context: &Context, args: RunsArgs) -> anyhow::Result<Ex
     if runs.is_empty() {
         console.note("no runs");
     } else {
-        console.print(table(&runs, context.clock.now()).render(console.paint()));
+        console.print(table(&runs, context.clock.now()).render(console.page()));
     }
     if let Some(token) = next_page {
         console.note(format!("there are more: go on with --page {token}"));
@@ -94,10 +94,10 @@ fn table(runs: &[Run], now: Timestamp) -> Table {
         Column::text("state"),
         Column::number("shards"),
         Column::number("passed"),
-        Column::text("user"),
+        Column::text("user").minor(1),
         Column::text("triggered"),
         Column::number("took"),
-        Column::text("tags"),
+        Column::text("tags").minor(2),
     ]);
     for run in runs {
         let state = run.state.name();

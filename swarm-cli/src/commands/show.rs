@@ -3,7 +3,7 @@
 use super::Context;
 use crate::{
     cli::{RunOrShard, SchedulerArgs},
-    display::{Cell, Column, Paint, Table, bytes, duration, run_line, shard_table, state_text, utc},
+    display::{Cell, Column, Page, Table, bytes, duration, run_line, shard_table, state_text, utc},
     failure::NotFound,
     json::{RunJson, ShardJson},
     model::{Attempt, Run, Shard},
@@ -31,13 +31,13 @@ pub(crate) async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<Ex
     let console = &context.console;
     let text = match args.id {
         RunOrShard::Run(_) if args.json => serde_json::to_string_pretty(&RunJson::from(&run))? + "\n",
-        RunOrShard::Run(_) => render_run(&run, console.paint()),
+        RunOrShard::Run(_) => render_run(&run, console.page()),
         RunOrShard::Shard(id) => {
             let shard = run.shard(id).ok_or_else(|| NotFound(format!("run {} has no shard {id}", run.id)))?;
             if args.json {
                 serde_json::to_string_pretty(&ShardJson::from(shard))? + "\n"
             } else {
-                render_shard(shard, console.paint())
+                render_shard(shard, console.page())
             }
         }
     };
@@ -45,7 +45,8 @@ pub(crate) async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<Ex
     Ok(Exit::Success)
 }
 
-fn render_run(run: &Run, paint: Paint) -> String {
+fn render_run(run: &Run, page: Page) -> String {
+    let paint = page.paint;
     let mut text = run_line(run, paint) + "\n";
     let mut fact = |name: &str, value: String| {
         if !value.is_empty() {
@@ -66,11 +67,11 @@ fn render_run(run: &Run, paint: Paint) -> String {
         fact("asks for", step.requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     }
     text.push('\n');
-    text + &shard_table(run, &BTreeMap::new(), paint)
+    text + &shard_table(run, &BTreeMap::new(), page)
 }
 
-fn render_shard(shard: &Shard, paint: Paint) -> String {
-    let mut text = format!("{}: {}\n", paint.bold(&shard.id.to_string()), state_text(shard));
+fn render_shard(shard: &Shard, page: Page) -> String {
+    let mut text = format!("{}: {}\n", page.paint.bold(&shard.id.to_string()), state_text(shard));
     if !shard.reason().is_empty() {
         text.push_str(&format!("  {}\n", shard.reason()));
     }
@@ -90,7 +91,7 @@ fn render_shard(shard: &Shard, paint: Paint) -> String {
     }
     if !table.is_empty() {
         text.push('\n');
-        text.push_str(&table.render(paint));
+        text.push_str(&table.render(page));
     }
     text
 }

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::{
     display::count,
-    failure::TimedOut,
+    failure::{self, TimedOut},
     interrupts::Interrupts,
     model::BotHealth,
     remote::Scheduler,
@@ -32,7 +32,10 @@ const REGISTRATION: Duration = Duration::from_secs(30);
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
 
 /// Bring up a CAS, a scheduler and bots on this machine, until Ctrl-C
+///
+/// When one of them ends by itself, all are stopped. None outlives this program, however it ends.
 #[derive(Debug, Args)]
+#[command(after_help = runtime::exit::HELP)]
 pub(crate) struct UpArgs {
     /// How many bots
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -93,17 +96,19 @@ struct Up {
 pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::install().context("cannot listen to signals")?;
     let programs = Programs::find()?;
-    if programs.setpriv.is_none() {
-        tracing::debug!("there is no setpriv: the servers would outlive a `swarm up` that is killed");
-    }
     let layout = Layout::take(&args.storage())?;
     let mut up = Up { swarm: Swarm::new(layout), command: None, env_file: None };
     let outcome = tokio::select! {
         outcome = up.serve(context, &args, &programs) => outcome,
         () = interrupts.next() => Ok(if args.command.is_empty() { Exit::Success } else { Exit::Interrupted }),
     };
-    if outcome.as_ref().is_ok_and(|exit| matches!(exit, Exit::Success | Exit::Interrupted)) {
-        context.console.note("stopping (once more to kill)");
+    let exit = outcome.unwrap_or_else(|error| {
+        // Now, as stopping what is left may take a while.
+        context.console.complain(&error);
+        failure::exit_code(&error)
+    });
+    if !matches!(exit, Exit::Command(_)) {
+        context.console.note("stopping (Ctrl-C to kill)");
     }
     drop(up.env_file.take());
     if let Some(command) = &mut up.command {
@@ -116,7 +121,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> anyhow::Result<Exit> 
     if !stopped {
         up.swarm.kill().await;
     }
-    outcome
+    Ok(exit)
 }
 
 impl Up {
@@ -125,7 +130,11 @@ impl Up {
         let urls = self.swarm.start(&args.plan(), programs).await?;
         let scheduler =
             Scheduler::new(&urls.scheduler, None, Arc::clone(&context.clock), Arc::clone(&context.entropy))?;
-        self.registered(&scheduler).await?;
+        let bots: Vec<String> = self.swarm.bots().map(str::to_owned).collect();
+        tokio::select! {
+            known = registered(&scheduler, &bots) => known?,
+            broken = self.swarm.broken() => return Err(broken?.into()),
+        }
         let variables = [("ISOSWARM_CAS", urls.cas), ("ISOSWARM_SCHEDULER", urls.scheduler)];
         if let Some(path) = &args.env_file {
             self.env_file = Some(EnvFile::write(path, &variables)?);
@@ -141,25 +150,6 @@ impl Up {
         }
     }
 
-    /// Waits until the scheduler knows all bots.
-    async fn registered(&self, scheduler: &Scheduler) -> anyhow::Result<()> {
-        let all = async {
-            for tries in 0.. {
-                let known = scheduler.bots(&Requirements::default()).await?;
-                let alive = |id: &str| known.iter().any(|bot| bot.id == id && bot.health == BotHealth::Alive);
-                if self.swarm.bots().all(alive) {
-                    break;
-                }
-                scheduler.back_off(tries).await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(REGISTRATION, all).await.unwrap_or_else(|_| {
-            let seconds = REGISTRATION.as_secs();
-            Err(TimedOut(format!("the scheduler does not know all bots after {seconds} s")).into())
-        })
-    }
-
     fn welcome(&self, variables: &[(&str, String)]) -> String {
         let bots: Vec<&str> = self.swarm.bots().collect();
         let data = self.swarm.layout().root().display();
@@ -169,6 +159,25 @@ impl Up {
         }
         text + "Ctrl-C stops it\n"
     }
+}
+
+/// Waits until the scheduler knows all of these bots.
+async fn registered(scheduler: &Scheduler, bots: &[String]) -> anyhow::Result<()> {
+    let all = async {
+        for tries in 0.. {
+            let known = scheduler.bots(&Requirements::default()).await?;
+            let alive = |id: &String| known.iter().any(|bot| bot.id == *id && bot.health == BotHealth::Alive);
+            if bots.iter().all(alive) {
+                break;
+            }
+            scheduler.back_off(tries).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(REGISTRATION, all).await.unwrap_or_else(|_| {
+        let seconds = REGISTRATION.as_secs();
+        Err(TimedOut(format!("the scheduler does not know all bots after {seconds} s")).into())
+    })
 }
 
 /// The exit code of the command, as a shell would tell it.

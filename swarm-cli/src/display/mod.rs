@@ -7,7 +7,7 @@ mod table;
 mod verdict;
 
 pub use human::{ago, bytes, count, duration, utc};
-pub use paint::Paint;
+pub use paint::{Paint, cut};
 pub use summary::{TestCounts, counts, run_line, shard_table, state_text};
-pub use table::{Cell, Column, Table};
+pub use table::{Cell, Column, Page, Table};
 pub use verdict::{failed_tests, verdict_line};

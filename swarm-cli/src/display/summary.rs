@@ -1,6 +1,6 @@
 //! Runs and shards as lines and tables.
 
-use super::{Cell, Column, Paint, Table, bytes, count, duration};
+use super::{Cell, Column, Page, Paint, Table, bytes, count, duration};
 use crate::model::{AttemptStats, Counts, Run, RunState, Shard, ShardState};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -77,26 +77,26 @@ fn exit_text(shard: &Shard) -> String {
 }
 
 /// One row for each shard: how it ended, where, how long each part took, its tests, and what it fetched.
-pub fn shard_table(run: &Run, tests: &BTreeMap<proto::ShardId, TestCounts>, paint: Paint) -> String {
+pub fn shard_table(run: &Run, tests: &BTreeMap<proto::ShardId, TestCounts>, page: Page) -> String {
     let mut table = Table::new([
         Column::text("shard"),
         Column::text("state"),
         Column::number("exit"),
         Column::text("bot"),
         Column::number("attempts"),
-        Column::number("queue"),
-        Column::number("fetch"),
+        Column::number("queue").minor(1),
+        Column::number("fetch").minor(2),
         Column::number("run"),
-        Column::number("upload"),
+        Column::number("upload").minor(3),
         Column::number("tests"),
         Column::number("failed"),
-        Column::number("cold"),
-        Column::number("hot"),
+        Column::number("cold").minor(2),
+        Column::number("hot").minor(4),
     ]);
     for shard in &run.shards {
         table.row(shard_row(run, shard, tests.get(&shard.id).copied()));
     }
-    table.render(paint)
+    table.render(page)
 }
 
 fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
@@ -110,7 +110,8 @@ fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
         state_cell(shard),
         exit_text(shard).into(),
         shard.attempt().map(|attempt| attempt.bot.clone()).unwrap_or_default().into(),
-        shard.attempts.len().to_string().into(),
+        // The first one is no news.
+        Some(shard.attempts.len()).filter(|&n| n > 1).map(|n| n.to_string()).unwrap_or_default().into(),
         queue.map(duration).unwrap_or_default().into(),
         time(|stats| stats.fetch).into(),
         time(|stats| stats.run).into(),

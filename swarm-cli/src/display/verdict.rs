@@ -10,16 +10,20 @@ use crate::{
 /// At most so many failed tests are named; all of them are in the reports.
 const MAX_NAMED: usize = 50;
 
-/// A line for each test that did not pass, and for each result that is missing.
-pub fn failed_tests(run: &Run, report: &Report, paint: Paint) -> String {
+/// A line for each test that did not pass, and for each result whose absence makes a difference. Where no shard reports
+/// tests, the table of shards has said it all.
+pub fn failed_tests(run: &Run, report: &Report, outcome: Outcome, paint: Paint) -> String {
+    if !report.has_tests() || outcome == Outcome::Passed {
+        return String::new();
+    }
     let bad = report.suites.iter().flat_map(|suite| {
-        let bad = suite.cases.iter().filter(|case| case.status.is_bad());
+        let bad = suite.all().filter(|case| case.status.is_bad());
         bad.map(move |case| (suite.shard, case))
     });
     let mut text = String::new();
     for (n, (shard, case)) in bad.enumerate() {
         if n == MAX_NAMED {
-            let more = report.totals.bad() as usize - MAX_NAMED;
+            let more = report.totals.bad().saturating_sub(MAX_NAMED as u64);
             text.push_str(&format!("  and {more} more\n"));
             break;
         }

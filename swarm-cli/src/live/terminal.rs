@@ -2,14 +2,22 @@
 
 use super::Live;
 use crate::{
-    display::{Paint, counts, duration, state_text},
+    display::{Paint, counts, cut, duration, state_text},
     model::{Run, Shard, ShardState},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::Timestamp;
+use std::io;
+use terminal_size::terminal_size_of;
 
-/// Up to this many shards have a line each; of more, only the running ones have.
+/// Up to this many shards have a line each, or fewer on a low terminal; of more, only the running ones have.
 const MAX_LINES: usize = 30;
+
+/// Kept free at the end of each line: where `^C` is echoed, a line that wraps could not be redrawn.
+const MARGIN: usize = 3;
+
+/// Kept free of shards: the line for all, the one for those left out, and the cursor's.
+const OTHER_LINES: usize = 3;
 
 /// Redraws lines in place.
 pub(super) struct Terminal {
@@ -45,7 +53,11 @@ impl Terminal {
 
 impl Live for Terminal {
     fn update(&mut self, run: &Run, now: Timestamp) {
-        self.show(lines(run, now, self.paint));
+        let (width, height) = terminal_size_of(io::stderr())
+            .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+        let most = MAX_LINES.min(height.saturating_sub(OTHER_LINES).max(1));
+        let lines = lines(run, now, most, self.paint);
+        self.show(lines.iter().map(|line| cut(line, width.saturating_sub(MARGIN))).collect());
     }
 
     fn note(&mut self, line: &str) {
@@ -60,20 +72,20 @@ impl Live for Terminal {
 }
 
 /// A line for each shard, or for each running one when they are many, above a line for all.
-fn lines(run: &Run, now: Timestamp, paint: Paint) -> Vec<String> {
+fn lines(run: &Run, now: Timestamp, most: usize, paint: Paint) -> Vec<String> {
     let total = run.shards.len();
-    let worth_a_line = |shard: &&Shard| total <= MAX_LINES || shard.state == ShardState::Running;
+    let worth_a_line = |shard: &&Shard| total <= most || shard.state == ShardState::Running;
     let width = run.shards.iter().map(|shard| run.label(shard.id).chars().count()).max().unwrap_or(0);
     let mut lines: Vec<String> = run
         .shards
         .iter()
         .filter(worth_a_line)
-        .take(MAX_LINES)
+        .take(most)
         .map(|shard| shard_line(run, shard, now, width, paint))
         .collect();
     let running = run.counts.running as usize;
-    if total > MAX_LINES && running > MAX_LINES {
-        lines.push(paint.dim(&format!("… and {} more running", running - MAX_LINES)));
+    if total > most && running > most {
+        lines.push(paint.dim(&format!("… and {} more running", running - most)));
     }
     let elapsed = duration(run.ended.unwrap_or(now).since(run.created));
     lines.push(format!("{} {} · {elapsed}", bar(run), counts(run.counts)));
@@ -103,9 +115,52 @@ fn shard_line(run: &Run, shard: &Shard, now: Timestamp, width: usize, paint: Pai
 
 /// `[████████░░░░]`: how much of the run has ended.
 fn bar(run: &Run) -> String {
-    const WIDTH: u32 = 30;
+    const WIDTH: u32 = 20;
     let total = u64::from(run.counts.total().max(1));
     let ended = u64::from(run.counts.succeeded + run.counts.failed);
     let full = usize::try_from(ended * u64::from(WIDTH) / total).unwrap_or(0);
     format!("[{}{}]", "█".repeat(full), "░".repeat(WIDTH as usize - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::RunState,
+        testing::{START, completed, ended, pending, run, running},
+    };
+    use std::time::Duration;
+
+    fn shown(shards: Vec<Shard>, most: usize) -> String {
+        let run = run(RunState::Running, shards);
+        lines(&run, START + Duration::from_secs(12), most, Paint::Plain).join("\n")
+    }
+
+    #[test]
+    fn every_shard_has_a_line_above_one_for_all() {
+        let mut again = running(3);
+        again.attempts[0].number = 2;
+        let expired = ended(4, ShardState::Expired, "no bot");
+        let shards = vec![completed(0, 0), completed(1, 1), pending(2), again, expired];
+        insta::assert_snapshot!(shown(shards, 30), @r"
+          0  passed             4.0s  bot-0
+          1  failed             4.0s  bot-1
+          2  pending
+          3  running           10.0s  bot-3  attempt 2
+          4  expired
+        [████████████░░░░░░░░] 5 shards: 1 pending, 1 running, 1 passed, 2 not passed · 12.0s
+        ");
+    }
+
+    #[test]
+    fn of_too_many_shards_only_running_ones_have_lines() {
+        let shards = |n: u32| (0..n).map(|n| if n % 3 == 0 { pending(n) } else { running(n) }).collect();
+        insta::assert_snapshot!(shown(shards(12), 3), @r"
+           1  running           10.0s  bot-1
+           2  running           10.0s  bot-2
+           4  running           10.0s  bot-4
+        … and 5 more running
+        [░░░░░░░░░░░░░░░░░░░░] 12 shards: 4 pending, 8 running · 12.0s
+        ");
+    }
 }

@@ -100,6 +100,16 @@ async fn outputs_are_laid_out_by_step_and_index() {
     assert!(error.contains("is there already"), "{error}");
 }
 
+#[tokio::test]
+async fn outputs_that_cannot_be_had_leave_nothing_in_the_way() {
+    let store = MemoryStore::new();
+    let run = run_with(&[Some(DigestFunction::Blake3.digest(b"lost"))]);
+    let dir = tempfile::tempdir().unwrap();
+    let error = format!("{:#}", download(&store, &run, dir.path()).await.unwrap_err());
+    assert!(error.starts_with("cannot download the outputs of shard 1hf7yat000007/0/0: "), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn steps_of_one_name_have_directories_of_their_own() {
     let mut run = run_with(&[None, None]);

@@ -66,8 +66,7 @@ pub struct TestJson<'a> {
 impl<'a> ReportJson<'a> {
     /// Puts the document together.
     pub fn new(run: &'a Run, report: &'a Report, verdict: &'a Verdict) -> Self {
-        let tests =
-            report.suites.iter().flat_map(|suite| suite.cases.iter().map(|case| TestJson::of(suite, case)));
+        let tests = report.suites.iter().flat_map(|suite| suite.all().map(|case| TestJson::of(suite, case)));
         Self {
             schema_version: SCHEMA_VERSION,
             outcome: verdict.outcome,

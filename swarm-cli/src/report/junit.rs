@@ -41,7 +41,7 @@ fn write_suite(xml: &mut String, run: &Run, suite: &Suite) {
         ("outputs", digest(suite.outputs)),
     ];
     write_properties(xml, 2, properties.iter().map(|(name, value)| (*name, value.as_str())));
-    for case in &suite.cases {
+    for case in suite.all() {
         write_case(xml, case);
     }
     xml.push_str("  </testsuite>\n");

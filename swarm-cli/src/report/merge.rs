@@ -1,15 +1,17 @@
 //! Many shards' reports as one: every test once, nothing missing without a word.
 
-use super::{Parsed, ProblemKind, Status, TestCase};
+use super::{
+    Parsed, ProblemKind, Status, TestCase,
+    owed::{Habit, Notes, stand_ins},
+};
 use crate::{
-    display::{count, state_text},
     model::{Run, Shard, ShardState},
     verdict::Findings,
 };
 use proto::{Digest, RelPath, ShardId};
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -52,6 +54,8 @@ pub struct Suite {
     pub time: Duration,
     /// Its tests.
     pub cases: Vec<TestCase>,
+    /// What stands for results that it owes, or for itself where no shard of its step reports tests.
+    pub stand_ins: Vec<TestCase>,
 }
 
 /// How many tests went how.
@@ -78,8 +82,10 @@ pub struct Totals {
 pub struct Report {
     /// One for each shard, in order.
     pub suites: Vec<Suite>,
-    /// Over all suites.
+    /// Over all suites, stand-ins included.
     pub totals: Totals,
+    /// Over all suites, tests alone.
+    pub tests: Totals,
     /// What the verdict takes from the reports: stand-ins for missing results are no failed tests.
     pub findings: Findings,
     /// What is odd about the reports, for people.
@@ -93,12 +99,14 @@ type Key = (u32, String, String, usize);
 pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report {
     let mut notes = Notes::default();
     let mut suites = Vec::new();
-    let mut owed = Vec::new();
+    let reporting: BTreeSet<u32> =
+        reports.iter().filter(|(_, reports)| !reports.is_empty()).map(|(shard, _)| shard.step).collect();
     let mut best: HashMap<Key, Place> = HashMap::new();
     for (at, shard) in run.shards.iter().enumerate() {
         let reports = reports.remove(&shard.id).unwrap_or_default();
-        owed.push(stand_ins(run, shard, &reports, &mut notes));
-        let mut suite = Suite::of(run, shard);
+        let habit = if reporting.contains(&shard.id.step) { Habit::Reports } else { Habit::Silence };
+        let stand_ins = stand_ins(run, shard, &reports, habit, &mut notes);
+        let mut suite = Suite { stand_ins, ..Suite::of(run, shard) };
         for file in reports.files {
             let mut seen: HashMap<(String, String), usize> = HashMap::new();
             for case in file.parsed.cases {
@@ -107,19 +115,24 @@ pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report 
                 let key = (shard.id.step, names.0, names.1, *ordinal);
                 let place = Place { suite: at, case: suite.cases.len(), status: case.status };
                 suite.cases.push(case);
-                notes.duplicate(best.get(&key), place);
+                notes.duplicates += u64::from(best.get(&key).is_some_and(|first| first.is_doubled_by(place)));
                 best.entry(key).and_modify(|best| *best = best.worse(place)).or_insert(place);
             }
         }
         suites.push(suite);
     }
     keep(&mut suites, best.values());
-    let findings = Findings { unreadable: notes.unreadable, ..failed_tests(run, &suites) };
-    for (suite, stand_ins) in suites.iter_mut().zip(owed) {
-        suite.cases.extend(stand_ins);
+    let findings = notes.findings(failed_tests(run, &suites));
+    let totals = Totals::of(suites.iter().flat_map(Suite::all));
+    let tests = Totals::of(suites.iter().flat_map(|suite| &suite.cases));
+    Report { suites, totals, tests, findings, notes: notes.texts() }
+}
+
+impl Report {
+    /// Whether any shard reported tests.
+    pub fn has_tests(&self) -> bool {
+        self.tests.tests > 0
     }
-    let totals = suites.iter().flat_map(|suite| &suite.cases).fold(Totals::default(), Totals::with);
-    Report { suites, totals, findings, notes: notes.texts() }
 }
 
 /// Where a result stands.
@@ -131,6 +144,11 @@ struct Place {
 }
 
 impl Place {
+    /// Whether a test ran in two shards, which is odd; one that is disabled is listed by all of them.
+    fn is_doubled_by(&self, other: Self) -> bool {
+        self.status.min(other.status) >= Status::Passed && self.suite != other.suite
+    }
+
     /// The worse of two results; the first of two that are alike.
     fn worse(self, other: Self) -> Self {
         if other.status > self.status { other } else { self }
@@ -161,52 +179,6 @@ fn failed_tests(run: &Run, suites: &[Suite]) -> Findings {
     findings
 }
 
-/// The errors that stand for what a shard owes.
-fn stand_ins(run: &Run, shard: &Shard, reports: &ShardReports, notes: &mut Notes) -> Vec<TestCase> {
-    let step = run.step_name(shard.id);
-    let broken = |type_name: &str, message: String| {
-        TestCase::broken(&step, &format!("shard {}", shard.id.index), type_name, message)
-    };
-    let mut cases = Vec::new();
-    let why = if shard.reason().is_empty() { String::new() } else { format!(": {}", shard.reason()) };
-    let crashed = shard.result().and_then(|result| result.signal);
-    let red_case =
-        || reports.files.iter().flat_map(|file| &file.parsed.cases).any(|case| case.status.is_bad());
-    match (shard.state, shard.exit_code()) {
-        (ShardState::Completed, _) if crashed.is_some() => {
-            let signal = crashed.unwrap_or_default();
-            cases.push(broken("crash", format!("the shard was ended by signal {signal}{why}")));
-        }
-        (ShardState::Completed, code) if reports.files.is_empty() && reports.unreadable.is_empty() => {
-            let code = code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
-            let message =
-                format!("the shard ended with {code} and left no JUnit or gtest XML among its outputs");
-            notes.without_report += u64::from(shard.passed());
-            cases.push(broken("missing", message));
-        }
-        // A report may be good and the shard not: a check at exit, a leak.
-        (ShardState::Completed, Some(code)) if code != 0 && !red_case() => {
-            cases.push(broken(
-                "exit",
-                format!("the shard ended with exit code {code}, though no test failed{why}"),
-            ));
-        }
-        (ShardState::Completed, _) => {}
-        _ => cases.push(broken("missing", format!("the shard has no results: {}{why}", state_text(shard)))),
-    }
-    for file in &reports.files {
-        if let Some(damage) = &file.parsed.damage {
-            notes.damaged += 1;
-            cases.push(broken("damaged", format!("report {} is damaged: {damage}", file.path)));
-        }
-    }
-    notes.unreadable += u64::from(!reports.unreadable.is_empty());
-    for reason in &reports.unreadable {
-        cases.push(broken("missing", format!("outputs cannot be read: {reason}")));
-    }
-    cases
-}
-
 impl Suite {
     fn of(run: &Run, shard: &Shard) -> Self {
         let step = run.spec.steps.get(usize::try_from(shard.id.step).unwrap_or(usize::MAX));
@@ -220,16 +192,27 @@ impl Suite {
             input: step.map(|step| step.input),
             time: shard.result().map(|result| result.stats.run).unwrap_or_default(),
             cases: Vec::new(),
+            stand_ins: Vec::new(),
         }
     }
 
-    /// How many tests went how.
+    /// Its tests, then what stands for those that are missing.
+    pub fn all(&self) -> impl Iterator<Item = &TestCase> {
+        self.cases.iter().chain(&self.stand_ins)
+    }
+
+    /// How all of them went.
     pub fn totals(&self) -> Totals {
-        self.cases.iter().fold(Totals::default(), Totals::with)
+        Totals::of(self.all())
     }
 }
 
 impl Totals {
+    /// Counts these.
+    pub fn of<'a>(cases: impl IntoIterator<Item = &'a TestCase>) -> Self {
+        cases.into_iter().fold(Self::default(), Self::with)
+    }
+
     fn with(mut self, case: &TestCase) -> Self {
         self.tests += 1;
         *match case.status {
@@ -253,45 +236,6 @@ impl Totals {
     /// Tests that ran, or should have, and are not good.
     pub fn bad(self) -> u64 {
         self.failed + self.errored
-    }
-}
-
-/// What is odd about the reports, counted.
-#[derive(Default)]
-struct Notes {
-    duplicates: u64,
-    without_report: u64,
-    damaged: u64,
-    unreadable: u64,
-}
-
-impl Notes {
-    /// A test that ran in two shards is odd; one that is disabled is listed by all of them.
-    fn duplicate(&mut self, first: Option<&Place>, second: Place) {
-        let ran = |place: &Place| place.status >= Status::Passed;
-        if first.is_some_and(|first| ran(first) && ran(&second) && first.suite != second.suite) {
-            self.duplicates += 1;
-        }
-    }
-
-    fn texts(&self) -> Vec<String> {
-        let mut texts = Vec::new();
-        if self.duplicates > 0 {
-            let n = count(self.duplicates, "test result");
-            texts
-                .push(format!("{n} came from more than one shard: does the suite heed the shard variables?"));
-        }
-        if self.without_report > 0 {
-            let n = count(self.without_report, "shard");
-            texts.push(format!("{n} passed without a report: the merged report counts each as an error"));
-        }
-        if self.damaged > 0 {
-            texts.push(format!("{} could not be read to the end", count(self.damaged, "report")));
-        }
-        if self.unreadable > 0 {
-            texts.push(format!("outputs of {} could not be read", count(self.unreadable, "shard")));
-        }
-        texts
     }
 }
 

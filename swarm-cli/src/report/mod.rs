@@ -7,6 +7,7 @@ mod case;
 mod json;
 mod junit;
 mod merge;
+mod owed;
 mod parse;
 
 pub use case::{Problem, ProblemKind, Status, TestCase};

@@ -1,6 +1,6 @@
 //! One process: started, watched until it is ready, stopped with TERM, grace and KILL.
 
-use crate::failure::TimedOut;
+use crate::{commands::child, failure::TimedOut};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
@@ -51,24 +51,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program`. Its stderr is the log file. Through `setpriv`, where there is one, it gets a TERM when we end.
+    /// Starts `program`. Its stderr is the log file.
     pub(crate) fn start(
         name: &str,
         program: &Path,
         args: Vec<OsString>,
         log: PathBuf,
-        setpriv: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = match setpriv {
-            // Sent when the thread that forks ends: that is the main thread, which lives as long as the process.
-            Some(setpriv) => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = command(program)?;
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
@@ -93,6 +84,11 @@ impl Process {
             Some(rest) => Ok(rest.trim().to_owned()),
             None => anyhow::bail!("{} says `{line}`, not `{prefix}…`: is it of another version?", self.name),
         }
+    }
+
+    /// Waits until it says where it listens.
+    pub(crate) async fn listening(&mut self) -> anyhow::Result<String> {
+        self.ready(&format!("{} listening on ", self.name)).await
     }
 
     async fn first_line(&mut self) -> anyhow::Result<String> {
@@ -135,6 +131,14 @@ impl Process {
     }
 }
 
+/// Runs `program` so that it gets a TERM when we end, even if that is by KILL.
+fn command(program: impl Into<OsString>) -> anyhow::Result<Command> {
+    let own = std::env::current_exe().context("cannot find the program that this is")?;
+    let mut command = Command::new(own);
+    command.args(child::words()).arg(program.into());
+    Ok(command)
+}
+
 /// `None` once it was waited for.
 fn pid(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()?).ok()?)
@@ -150,11 +154,9 @@ impl Foreground {
     /// Starts it with these variables.
     pub(crate) fn start(words: &[OsString], environment: &[(&str, String)]) -> anyhow::Result<Self> {
         let (program, args) = words.split_first().context("there is no command")?;
-        let mut command = Command::new(program);
+        let mut command = command(program)?;
         command.args(args).envs(environment.iter().map(|(name, value)| (name, value))).kill_on_drop(true);
-        let child = command.spawn().map_err(|error| {
-            crate::failure::Usage(format!("cannot start {}: {error}", program.to_string_lossy()))
-        })?;
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self { child })
     }
 

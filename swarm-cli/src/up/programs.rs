@@ -14,8 +14,6 @@ pub(crate) struct Programs {
     pub(crate) cas_server: PathBuf,
     pub(crate) scheduler: PathBuf,
     pub(crate) bot: PathBuf,
-    /// Of util-linux. Makes children end when we are killed; without it they only end when we stop them.
-    pub(crate) setpriv: Option<PathBuf>,
 }
 
 impl Programs {
@@ -28,11 +26,10 @@ impl Programs {
     }
 
     fn find_in(own: Option<&Path>, path: &OsStr) -> Result<Self, Usage> {
-        let on_path: Vec<PathBuf> = env::split_paths(path).collect();
-        let all: Vec<&Path> = own.into_iter().chain(on_path.iter().map(PathBuf::as_path)).collect();
+        let dirs: Vec<PathBuf> = own.map(Path::to_owned).into_iter().chain(env::split_paths(path)).collect();
         let mut missing = Vec::new();
         let mut need = |name: &'static str| {
-            find(name, all.iter().copied()).unwrap_or_else(|| {
+            find(name, &dirs).unwrap_or_else(|| {
                 missing.push(name);
                 PathBuf::new()
             })
@@ -45,13 +42,12 @@ impl Programs {
                 "cannot find {missing}: looked{place} on the PATH; build them with `cargo build --release`"
             )));
         }
-        let setpriv = find("setpriv", on_path.iter().map(PathBuf::as_path));
-        Ok(Self { cas_server, scheduler, bot, setpriv })
+        Ok(Self { cas_server, scheduler, bot })
     }
 }
 
-fn find<'a>(name: &str, mut dirs: impl Iterator<Item = &'a Path>) -> Option<PathBuf> {
-    dirs.find_map(|dir| {
+fn find(name: &str, dirs: &[PathBuf]) -> Option<PathBuf> {
+    dirs.iter().find_map(|dir| {
         let path = dir.join(name);
         let metadata = path.metadata().ok()?;
         (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
@@ -81,6 +77,6 @@ mod tests {
         let refusal = find().unwrap_err().to_string();
         assert!(refusal.starts_with("cannot find cas-server: looked in "), "{refusal}");
         let cas_server = program(other.path(), "cas-server");
-        assert_eq!(find().unwrap(), Programs { cas_server, scheduler, bot, setpriv: None });
+        assert_eq!(find().unwrap(), Programs { cas_server, scheduler, bot });
     }
 }

@@ -65,18 +65,18 @@ impl Swarm {
     /// dropped: stop it.
     pub(crate) async fn start(&mut self, plan: &Plan, programs: &Programs) -> anyhow::Result<Urls> {
         let layout = &self.layout;
-        let start = |name: &str, program, args| {
-            Process::start(name, program, args, layout.fresh_log(name)?, programs.setpriv.as_deref())
+        let start = |name: &str, program, args| Process::start(name, program, args, layout.fresh_log(name)?);
+        let cas = |listen: SocketAddr| {
+            let mut args = vec![flag("listen", listen), data(layout, "cas")];
+            args.extend(plan.cas_size.map(|size| flag("max-size", format!("{}B", size.as_u64()))));
+            start("cas-server", &programs.cas_server, args)
         };
-        let mut args = vec![flag("listen", listen(plan.cas_listen, CAS_PORT)), data(layout, "cas")];
-        args.extend(plan.cas_size.map(|size| flag("max-size", format!("{}B", size.as_u64()))));
-        let cas = self.cas.insert(start("cas-server", &programs.cas_server, args)?);
-        let cas = cas.ready("cas-server listening on ").await?;
-
-        let listen = listen(plan.scheduler_listen, SCHEDULER_PORT);
-        let args = vec![flag("listen", listen), data(layout, "scheduler")];
-        let scheduler = self.scheduler.insert(start("scheduler", &programs.scheduler, args)?);
-        let scheduler = scheduler.ready("scheduler listening on ").await?;
+        let cas = server(&mut self.cas, plan.cas_listen, CAS_PORT, cas).await?;
+        let scheduler = |listen: SocketAddr| {
+            let args = vec![flag("listen", listen), data(layout, "scheduler")];
+            start("scheduler", &programs.scheduler, args)
+        };
+        let scheduler = server(&mut self.scheduler, plan.scheduler_listen, SCHEDULER_PORT, scheduler).await?;
 
         let urls = Urls { cas, scheduler };
         for number in 1..=plan.bots {
@@ -151,6 +151,23 @@ fn bot_args(plan: &Plan, urls: &Urls, layout: &Layout, id: &str) -> Vec<OsString
     args.extend(plan.slots.map(|slots| flag("slots", slots)));
     args.extend(plan.dimensions.iter().map(|dimension| flag("dimension", dimension)));
     args
+}
+
+/// Starts a server, and gives its URL when it is ready.
+async fn server(
+    process: &mut Option<Process>,
+    asked: Option<SocketAddr>,
+    usual: u16,
+    start: impl Fn(SocketAddr) -> anyhow::Result<Process>,
+) -> anyhow::Result<String> {
+    let address = listen(asked, usual);
+    let ready = process.insert(start(address)?).listening().await;
+    let again = listen(asked, usual);
+    match ready {
+        // Somebody has taken the usual port since we looked.
+        Err(_) if again != address => process.insert(start(again)?).listening().await,
+        ready => ready,
+    }
 }
 
 /// The address that was asked for; else the usual one when it is free, and a free one when it is not.

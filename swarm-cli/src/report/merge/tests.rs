@@ -25,7 +25,7 @@ fn lines(report: &Report) -> Vec<String> {
             case.problems.first().map(|problem| format!(" {}", problem.type_name)).unwrap_or_default();
         format!("{}: {} {:?}{problem}", suite.shard.index, case.full_name(), case.status)
     };
-    report.suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| line(suite, case))).collect()
+    report.suites.iter().flat_map(|suite| suite.all().map(move |case| line(suite, case))).collect()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_suite_that_does_not_heed_the_shards_is_not_counted_twice() {
     let fails = r#"<testsuite name="S"><testcase name="a"><failure type="once"/></testcase><testcase name="b"/></testsuite>"#;
     let report = merged(&run, &[reports(&[passes]), reports(&[fails]), reports(&[passes])]);
     assert_eq!(lines(&report), ["0: S.b Passed", "1: S.a Failed once"], "the worst result is the one kept");
-    assert_eq!(report.findings, Findings { failed: 1, failed_in_passed_shards: 1, unreadable: 0 });
+    assert_eq!(report.findings, Findings { failed: 1, failed_in_passed_shards: 1, ..Findings::default() });
     assert!(
         report.notes[0].starts_with("4 test results came from more than one shard"),
         "{:?}",
@@ -115,13 +115,14 @@ fn what_is_missing_is_an_error_in_the_report() {
     6: suite.shard 6 Errored missing
     ");
     assert_eq!(report.totals.errored, 6);
+    assert_eq!(report.tests, Totals { tests: 3, passed: 3, ..Totals::default() });
     assert_eq!(
         report.findings,
-        Findings { unreadable: 1, ..Findings::default() },
+        Findings { unreadable: 2, unreported: 1, ..Findings::default() },
         "stand-ins are no tests of the suite"
     );
     insta::assert_snapshot!(report.notes.join("\n"), @r"
-    1 shard passed without a report: the merged report counts each as an error
+    1 shard passed without a report, unlike others: tests may be missing
     1 report could not be read to the end
     outputs of 1 shard could not be read
     ");
@@ -134,4 +135,32 @@ fn a_test_that_passed_in_the_end_counts_as_flaky() {
         r#"<testsuite name="S"><testcase name="a"><flakyError message="first"/></testcase></testsuite>"#;
     let report = merged(&run, &[reports(&[xml])]);
     assert_eq!(report.totals, Totals { tests: 1, passed: 1, flaky: 1, ..Totals::default() });
+}
+
+#[test]
+fn shards_of_a_suite_that_reports_no_tests_stand_for_themselves() {
+    let mut crashed = completed(2, 139);
+    crashed.attempts[0].result.as_mut().unwrap().signal = Some(11);
+    let shards =
+        vec![completed(0, 0), completed(1, 3), crashed, ended(3, ShardState::BotDied, "its bots were lost")];
+    let run = run(RunState::Incomplete, shards);
+    let report = merged(&run, &[]);
+    insta::assert_snapshot!(lines(&report).join("\n"), @r"
+    0: suite.shard 0 Passed
+    1: suite.shard 1 Errored exit
+    2: suite.shard 2 Errored crash
+    3: suite.shard 3 Errored missing
+    ");
+    assert_eq!(report.tests, Totals::default());
+    assert_eq!(report.totals, Totals { tests: 4, passed: 1, errored: 3, ..Totals::default() });
+    assert_eq!(report.findings, Findings::default());
+    assert_eq!(report.notes, Vec::<String>::new());
+}
+
+#[test]
+fn a_suite_whose_outputs_cannot_be_read_does_not_pass_for_one_without_tests() {
+    let run = run(RunState::Succeeded, vec![completed(0, 0), completed(1, 0)]);
+    let unreadable = ShardReports { files: vec![], unreadable: vec!["the CAS is away".into()] };
+    let report = merged(&run, &[unreadable, ShardReports::default()]);
+    assert_eq!(lines(&report), ["0: suite.shard 0 Errored missing", "1: suite.shard 1 Errored missing"]);
 }

@@ -5,31 +5,41 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     process::Output,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
-use tokio::{net::TcpListener, process::Command, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    process::Command,
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status};
 use v1::swarm_server::{Swarm, SwarmServer};
 
 /// When the run of the fake is triggered.
-pub const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 /// What it knows. Outlives its servers, as a journal does.
 #[derive(Clone)]
-pub struct State {
+pub(crate) struct State {
     run: watch::Sender<v1::Run>,
-    pub triggers: Arc<Mutex<Vec<v1::TriggerRequest>>>,
-    pub cancels: Arc<Mutex<Vec<v1::CancelRequest>>>,
+    pub(crate) triggers: Arc<Mutex<Vec<v1::TriggerRequest>>>,
+    pub(crate) cancels: Arc<Mutex<Vec<v1::CancelRequest>>>,
     output: Arc<Mutex<Vec<u8>>>,
     /// A reader of output is cut off after so many bytes, once each.
     cuts: Arc<Mutex<Vec<usize>>>,
+    /// So many watches end after the run as it is.
+    short_watches: Arc<AtomicUsize>,
 }
 
 impl State {
     /// A run of one step with pending shards.
-    pub fn new(shards: u32) -> Self {
+    pub(crate) fn new(shards: u32) -> Self {
         let run = v1::Run {
             id: run_id().to_string(),
             spec: Some(v1::RunSpec {
@@ -51,28 +61,32 @@ impl State {
             cancels: Arc::default(),
             output: Arc::default(),
             cuts: Arc::default(),
+            short_watches: Arc::default(),
         }
     }
 
     /// Changes the run, and tells those who watch.
-    pub fn change(&self, change: impl FnOnce(&mut v1::Run)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut v1::Run)) {
         self.run.send_modify(change);
     }
 
     /// Every shard runs on a bot.
-    pub fn start_all(&self) {
+    pub(crate) fn start_all(&self) {
         self.change(|run| {
             run.state = v1::RunState::Running.into();
             for shard in &mut run.shards {
                 shard.state = v1::ShardState::Running.into();
-                shard.attempts = vec![attempt(shard.index)];
+                let number = u32::try_from(shard.attempts.len()).unwrap() + 1;
+                shard.attempts.push(v1::Attempt { number, ..attempt(shard.index) });
             }
         });
     }
 
     /// Every shard has ended with one of these codes.
-    pub fn end_all(&self, codes: &[i32]) {
-        self.start_all();
+    pub(crate) fn end_all(&self, codes: &[i32]) {
+        if self.run.borrow().shards.iter().any(|shard| shard.state() == v1::ShardState::Pending) {
+            self.start_all();
+        }
         self.change(|run| {
             let bad = codes.iter().any(|&code| code != 0);
             run.state = if bad { v1::RunState::Failed } else { v1::RunState::Succeeded }.into();
@@ -80,7 +94,7 @@ impl State {
             for (shard, code) in run.shards.iter_mut().zip(codes) {
                 shard.state = v1::ShardState::Completed.into();
                 shard.ended = Some((START + Duration::from_secs(60)).into());
-                let attempt = &mut shard.attempts[0];
+                let attempt = shard.attempts.last_mut().unwrap();
                 attempt.ended = shard.ended;
                 attempt.result = Some(result(*code));
             }
@@ -88,7 +102,7 @@ impl State {
     }
 
     /// What every attempt has printed.
-    pub fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         self.output.lock().unwrap().extend_from_slice(text.as_bytes());
         let size = self.output.lock().unwrap().len() as u64;
         self.change(|run| {
@@ -97,26 +111,49 @@ impl State {
     }
 
     /// Cuts a reader off after so many bytes, once.
-    pub fn cut_output_after(&self, bytes: usize) {
+    pub(crate) fn cut_output_after(&self, bytes: usize) {
         self.cuts.lock().unwrap().push(bytes);
     }
 
+    /// The bots of all shards are lost; the shards wait for others.
+    pub(crate) fn lose_all(&self) {
+        self.change(|run| {
+            for shard in &mut run.shards {
+                shard.state = v1::ShardState::Pending.into();
+                shard.attempts.iter_mut().for_each(|attempt| {
+                    attempt.ended = Some((START + Duration::from_secs(9)).into());
+                    attempt.lost = "its lease has expired".into();
+                });
+            }
+        });
+    }
+
+    /// Ends so many watches early.
+    pub(crate) fn end_watches(&self, watches: usize) {
+        self.short_watches.store(watches, Ordering::Relaxed);
+    }
+
+    /// How many watches are still to be ended early.
+    pub(crate) fn watches_to_end(&self) -> usize {
+        self.short_watches.load(Ordering::Relaxed)
+    }
+
     /// How many watch the run.
-    pub fn watchers(&self) -> usize {
+    pub(crate) fn watchers(&self) -> usize {
         self.run.receiver_count()
     }
 }
 
-pub fn run_id() -> RunId {
+pub(crate) fn run_id() -> RunId {
     RunId::new(START, 7)
 }
 
-pub fn shard_id(index: u32) -> ShardId {
+pub(crate) fn shard_id(index: u32) -> ShardId {
     ShardId { run: run_id(), step: 0, index }
 }
 
 /// The digest of an input.
-pub fn input() -> proto::Digest {
+pub(crate) fn input() -> proto::Digest {
     proto::DigestFunction::Blake3.digest(b"input")
 }
 
@@ -158,45 +195,52 @@ fn result(code: i32) -> v1::AttemptResult {
 }
 
 /// A server of the state. Its connections are cut when it is dropped.
-pub struct FakeScheduler {
+pub(crate) struct FakeScheduler {
     address: SocketAddr,
-    _serving: JoinSet<()>,
+    /// Its own, as connections are tasks that nobody else can end.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for FakeScheduler {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
 }
 
 impl FakeScheduler {
     /// On a free port.
-    pub async fn start(state: &State) -> Self {
+    pub(crate) async fn start(state: &State) -> Self {
         Self::start_at(state, "127.0.0.1:0".parse().unwrap()).await
     }
 
     /// On the port of one that was there before.
-    pub async fn start_at(state: &State, address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    pub(crate) async fn start_at(state: &State, address: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut serving = JoinSet::new();
-        // Connections are tasks of the server, not of ours: a signal ends them.
         let service = SwarmServer::new(state.clone());
-        serving.spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
             tonic::transport::Server::builder()
                 .add_service(service)
                 .serve_with_incoming(incoming)
                 .await
                 .unwrap();
         });
-        Self { address, _serving: serving }
+        Self { address, runtime: Some(runtime) }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// `swarm` with these arguments, at this scheduler, with an environment of its own.
-    pub fn swarm(&self, args: &[&str]) -> Command {
+    pub(crate) fn swarm(&self, args: &[&str]) -> Command {
         let mut command = swarm(args);
         command.env("ISOSWARM_SCHEDULER", self.url());
         command
@@ -204,7 +248,7 @@ impl FakeScheduler {
 }
 
 /// `swarm` with these arguments and no server anywhere.
-pub fn swarm(args: &[&str]) -> Command {
+pub(crate) fn swarm(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
     command.args(args).env_clear().env("USER", "ann").kill_on_drop(true);
     command.env("ISOSWARM_SCHEDULER", "http://127.0.0.1:1").env("ISOSWARM_CAS", "http://127.0.0.1:1");
@@ -212,14 +256,20 @@ pub fn swarm(args: &[&str]) -> Command {
 }
 
 /// What a command printed, with its exit code in front.
-pub fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().map_or("a signal".to_owned(), |code| code.to_string());
     format!("exit {code}\n--- stdout\n{}--- stderr\n{}", text(&output.stdout), text(&output.stderr))
 }
 
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
 /// Waits until `condition` holds.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::task::yield_now().await;
@@ -254,7 +304,9 @@ impl Swarm for State {
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let mut changes = self.run.subscribe();
         let first = changes.borrow_and_update().clone();
-        let ended = first.ended.is_some();
+        let less = |left: usize| left.checked_sub(1);
+        let short = self.short_watches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        let ended = short || first.ended.is_some();
         let whole = v1::WatchResponse { update: Some(v1::watch_response::Update::Run(first)) };
         let later = futures::stream::unfold((changes, ended), async |(mut changes, ended)| {
             if ended || changes.changed().await.is_err() {
@@ -314,12 +366,14 @@ impl Swarm for State {
         &self,
         request: Request<v1::ReadOutputRequest>,
     ) -> Result<Response<Self::ReadOutputStream>, Status> {
-        let offset = request.into_inner().offset;
+        let v1::ReadOutputRequest { offset, attempt, .. } = request.into_inner();
+        let newest = self.run.borrow().shards[0].attempts.len();
+        let attempt = if attempt == 0 { u32::try_from(newest).unwrap() } else { attempt };
         let output = self.output.lock().unwrap();
         let rest = &output[usize::try_from(offset).unwrap().min(output.len())..];
         let cut = self.cuts.lock().unwrap().pop();
         let data = &rest[..cut.unwrap_or(rest.len()).min(rest.len())];
-        let answer = v1::ReadOutputResponse { attempt: 1, offset, data: data.to_vec().into() };
+        let answer = v1::ReadOutputResponse { attempt, offset, data: data.to_vec().into() };
         let mut answers = vec![Ok(answer)];
         answers.extend(cut.map(|_| Err(Status::unavailable("the scheduler is stopping"))));
         Ok(Response::new(Box::pin(tokio_stream::iter(answers))))

@@ -1,0 +1,7 @@
+//! The program as it is called: what it prints and how it exits.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests may, also in their helpers")]
+
+mod cli;
+mod fake;
+mod signals;
+mod up;
