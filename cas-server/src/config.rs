@@ -28,7 +28,7 @@ pub struct Config {
     /// How long blobs are safe from eviction after their last use.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// Bytes of uploads and downloads in memory at a time.
+    /// Bytes of uploads and of batches in memory at a time.
     pub max_memory: ByteSize,
     /// PEM file of the certificate chain.
     pub tls_cert: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<String>,
-    /// Bytes of uploads and downloads in memory at a time [default: 256MiB].
+    /// Bytes of uploads and of batches in memory at a time [default: 256MiB].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_memory: Option<String>,

@@ -35,7 +35,9 @@ impl StartError {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => Exit::Usage,
                 _ => Exit::Internal,
             },
-            Self::Open(OpenError::Replay { source: cas::Error::Exhausted { .. }, .. }) => Exit::NoSpace,
+            Self::Open(
+                OpenError::Full { .. } | OpenError::Replay { source: cas::Error::Exhausted { .. }, .. },
+            ) => Exit::NoSpace,
             Self::Open(OpenError::Index { .. } | OpenError::Replay { .. }) => Exit::Internal,
         }
     }
@@ -66,7 +68,7 @@ pub async fn start(
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);
     let latency = Latency::new(clock, &mut registry, service::METHODS);
-    let router = service::router(Arc::clone(&engine)).await;
+    let router = service::router(Arc::clone(&engine), config.max_memory.as_u64()).await;
     let router = latency.around(router.merge(telemetry::routes(Arc::new(registry))));
     Ok(Running { server, router, engine })
 }

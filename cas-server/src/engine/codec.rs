@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn digest() -> impl Strategy<Value = Digest> {
-        (any::<[u8; 64]>(), 0..4usize, any::<u64>()).prop_map(|(hash, f, size)| {
+        (any::<[u8; 64]>(), 0..4usize, 0..=i64::MAX.cast_unsigned()).prop_map(|(hash, f, size)| {
             let function = DigestFunction::ALL[f];
             Digest::new(function, &hash[..function.hash_len()], size).unwrap()
         })

@@ -8,6 +8,7 @@ use super::{
     codec::{Location, Position, SegmentAccount},
     files::Files,
     index::Durability,
+    io::failed,
     metrics::gauge,
     record::{Kind, packed_len},
     segments::{ReadError, Walk},
@@ -56,7 +57,12 @@ impl Evictor {
             }
             let worth = self.most_dead().filter(|(_, account)| account.len - account.live >= account.len / 4);
             if let Some((id, _)) = worth {
-                self.reclaim(id)?;
+                match self.reclaim(id) {
+                    // There is no room for the copies: forgetting makes some, or leaves less to copy.
+                    Err(full @ Error::Exhausted { .. }) if self.forget(rest)? == 0 => return Err(full),
+                    Ok(()) | Err(Error::Exhausted { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             } else if self.forget(rest)? == 0 {
                 return self.last_resort();
             }
@@ -117,13 +123,13 @@ impl Evictor {
     /// Copies what lives in a segment forward, then deletes it.
     pub(crate) fn reclaim(&self, id: u32) -> Result<()> {
         let shared = &self.shared;
-        let io = |error| Error::io(shared.segments.path(id), error);
+        let io = |error| failed(shared.segments.path(id), error);
         match shared.segments.file(id).and_then(|file| Walk::new(file, 0)) {
             Ok(walk) => self.copy_forward(id, walk)?,
-            // All that was in it reads as not found already.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(io(error)),
         }
+        self.drop_lost(id)?;
         // Where the records went must be durable before they go from here.
         shared.index.sync()?;
         shared.index.remove_segment(id)?;
@@ -132,8 +138,18 @@ impl Evictor {
         Ok(())
     }
 
+    /// Forgets the blobs in a segment whose records were not found in it, so that nobody is told that they are there.
+    fn drop_lost(&self, id: u32) -> Result<()> {
+        let shared = &self.shared;
+        if shared.index.sums().segments.get(&id).is_none_or(|account| account.live == 0) {
+            return Ok(());
+        }
+        let lost = shared.index.inhabitants(id)?;
+        lost.into_iter().try_for_each(|(digest, location)| shared.drop_damaged(digest, location))
+    }
+
     fn copy_forward(&self, id: u32, mut walk: Walk) -> Result<()> {
-        let io = |error| Error::io(self.shared.segments.path(id), error);
+        let io = |error| failed(self.shared.segments.path(id), error);
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
             match walk.next().map_err(io)? {
@@ -167,7 +183,7 @@ impl Evictor {
                 let len = bytes.len();
                 Ok(Some((Item::Moved { digest, bytes, from }, len)))
             }
-            Err(ReadError::Io(error)) => Err(Error::io(self.shared.segments.path(at.segment), error)),
+            Err(ReadError::Io(error)) => Err(failed(self.shared.segments.path(at.segment), error)),
             Err(ReadError::Gone | ReadError::Damaged) => {
                 self.shared.drop_damaged(digest, from).map(|()| None)
             }
@@ -180,7 +196,7 @@ impl Evictor {
         }
         let closing = || Error::Unavailable { reason: "the store is closing".into() };
         let (answer, done) = oneshot::channel();
-        self.writer.blocking_send(Request { items, answer }).map_err(|_| closing())?;
+        self.writer.blocking_send(Request { items, memory: None, answer }).map_err(|_| closing())?;
         done.blocking_recv().map_err(|_| closing())?
     }
 }

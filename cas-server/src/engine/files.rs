@@ -5,6 +5,7 @@
 
 use super::{
     codec::Position,
+    io::failed,
     record::{SUM_LEN, sum},
     segments::{ReadError, sync_dir},
 };
@@ -66,8 +67,7 @@ impl Files {
 
     /// Begins an upload.
     pub(crate) fn stage(&self, digest: Digest) -> cas::Result<Staging> {
-        let file =
-            NamedTempFile::new_in(&self.uploads).map_err(|error| cas::Error::io(&self.uploads, error))?;
+        let file = NamedTempFile::new_in(&self.uploads).map_err(|error| failed(&self.uploads, error))?;
         Ok(Staging { file, digest, hasher: digest.function().hasher(), piece: Vec::new(), sums: Vec::new() })
     }
 
@@ -154,7 +154,7 @@ impl Staging {
         if self.hasher.size() > self.digest.size() {
             return Err(self.mismatch());
         }
-        self.file.write_all(bytes).map_err(|error| cas::Error::io(self.file.path(), error))?;
+        self.file.write_all(bytes).map_err(|error| failed(self.file.path(), error))?;
         let mut rest = bytes;
         while self.piece.len() + rest.len() >= PIECE_LEN {
             let (head, tail) = rest.split_at(PIECE_LEN - self.piece.len());
@@ -180,7 +180,7 @@ impl Staging {
             self.sums.extend(sum(&self.piece));
         }
         let written = self.file.write_all(&self.sums).and_then(|()| self.file.as_file().sync_data());
-        written.map_err(|error| cas::Error::io(self.file.path(), error))?;
+        written.map_err(|error| failed(self.file.path(), error))?;
         Ok(Staged { path: self.file.into_temp_path(), digest: self.digest })
     }
 

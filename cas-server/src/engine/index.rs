@@ -2,22 +2,23 @@
 //!
 //! Column families: `blobs` (digest -> location, last touch), `ages` (last touch, digest), `segments` (bytes and live
 //! bytes of each), `doomed` (names of files whose entries are gone; they are deleted when the entry's end is durable).
-//! All changes go through one lock and one batch each, so that the accounts always agree with the entries. Calls block.
+//! All changes go through one lock and one [`batch`] each, so that the accounts always agree with the entries. Calls block.
 
+mod batch;
+
+use self::batch::Batch;
 use super::{
     codec::{
         Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
-        decode_segment, decode_totals, encode_age, encode_entry, encode_key, encode_segment, encode_totals,
-        key_prefix,
+        decode_segment, decode_totals, encode_key, key_prefix,
     },
-    files::Files,
-    record,
+    options::OpenError,
 };
 use cas::{Error, Result};
 use proto::{Digest, DigestFunction, Timestamp};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
 };
 use std::{
     collections::BTreeMap,
@@ -62,13 +63,18 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens it, making it if need be. The error is what RocksDB says.
-    pub(crate) fn open(dir: &Path) -> Result<Self, String> {
+    /// Opens it, making it if need be.
+    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+        let refuse = |error: Error| match error {
+            Error::Exhausted { .. } => OpenError::Full { path: dir.to_owned() },
+            other => OpenError::Index { path: dir.to_owned(), reason: other.to_string() },
+        };
         let cache = Cache::new_lru_cache(64 << 20);
         let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let db = DB::open_cf_descriptors(&db_options(), dir, families).map_err(|error| error.to_string())?;
+        let db =
+            DB::open_cf_descriptors(&db_options(), dir, families).map_err(|error| refuse(failed(error)))?;
         let index = Self { db, accounts: Mutex::default() };
-        let accounts = index.load().map_err(|error| error.to_string())?;
+        let accounts = index.load().map_err(refuse)?;
         *index.accounts() = accounts;
         Ok(index)
     }
@@ -216,18 +222,24 @@ impl Index {
         Ok(removed)
     }
 
+    /// What the index has in a segment. Looks at every entry: only for when the segment itself does not tell.
+    pub(crate) fn inhabitants(&self, id: u32) -> Result<Vec<(Digest, Location)>> {
+        let mut found = Vec::new();
+        for item in self.db.iterator_cf(self.family("blobs"), IteratorMode::Start) {
+            let (key, value) = item.map_err(failed)?;
+            let (Some(digest), Some(entry)) = (decode_key(&key), decode_entry(&value)) else { continue };
+            if matches!(entry.location, Location::Packed(position) if position.segment == id) {
+                found.push((digest, entry.location));
+            }
+        }
+        Ok(found)
+    }
+
     /// Forgets a segment, durably: its file may go now.
     pub(crate) fn remove_segment(&self, id: u32) -> Result<()> {
         let mut batch = Batch::begin(self);
         batch.drop_segment(id);
         batch.write(Durability::Synced)
-    }
-
-    /// Corrects the length of a segment.
-    pub(crate) fn set_len(&self, id: u32, len: u64) -> Result<()> {
-        let mut batch = Batch::begin(self);
-        batch.set_len(id, len);
-        batch.write(Durability::Unsynced)
     }
 
     /// Names of the files to delete.
@@ -243,139 +255,14 @@ impl Index {
         self.db.write(batch).map_err(failed)
     }
 
+    /// Fails if the index takes no changes.
+    pub(crate) fn probe(&self) -> Result<()> {
+        Batch::begin(self).write(Durability::Unsynced)
+    }
+
     /// Makes everything that was written durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.db.flush_wal(true).map_err(failed)
-    }
-}
-
-/// One change of the index together with its accounts. What is not written is undone.
-struct Batch<'a> {
-    index: &'a Index,
-    batch: WriteBatch,
-    accounts: MutexGuard<'a, Accounts>,
-    undo: Option<Undo>,
-}
-
-/// The accounts before a change, as far as it changes them.
-struct Undo {
-    totals: Totals,
-    segment_bytes: u64,
-    segments: BTreeMap<u32, Option<SegmentAccount>>,
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        let Some(undo) = self.undo.take() else { return };
-        self.accounts.totals = undo.totals;
-        self.accounts.segment_bytes = undo.segment_bytes;
-        for (id, account) in undo.segments {
-            match account {
-                Some(account) => self.accounts.segments.insert(id, account),
-                None => self.accounts.segments.remove(&id),
-            };
-        }
-    }
-}
-
-impl<'a> Batch<'a> {
-    fn begin(index: &'a Index) -> Self {
-        let accounts = index.accounts();
-        let undo = Undo {
-            totals: accounts.totals,
-            segment_bytes: accounts.segment_bytes,
-            segments: BTreeMap::new(),
-        };
-        Self { index, batch: WriteBatch::default(), accounts, undo: Some(undo) }
-    }
-
-    fn remember_segment(&mut self, id: u32) {
-        if let Some(undo) = &mut self.undo {
-            undo.segments.entry(id).or_insert_with(|| self.accounts.segments.get(&id).copied());
-        }
-    }
-
-    fn segment(&mut self, id: u32) -> &mut SegmentAccount {
-        self.remember_segment(id);
-        self.accounts.segments.entry(id).or_default()
-    }
-
-    fn set_len(&mut self, id: u32, len: u64) {
-        let before = std::mem::replace(&mut self.segment(id).len, len);
-        self.accounts.segment_bytes = self.accounts.segment_bytes + len - before;
-    }
-
-    fn drop_segment(&mut self, id: u32) {
-        self.set_len(id, 0);
-        self.accounts.segments.remove(&id);
-    }
-
-    fn put(&mut self, digest: Digest, entry: Entry) {
-        self.write_entry(digest, entry);
-        self.accounts.totals.blobs += 1;
-        self.add(digest, entry.location);
-    }
-
-    fn relocate(&mut self, digest: Digest, entry: Entry, to: Location) {
-        self.write_entry(digest, Entry { location: to, ..entry });
-        self.subtract(digest, entry.location);
-        self.add(digest, to);
-    }
-
-    fn touch(&mut self, digest: Digest, entry: Entry, touched: Timestamp) {
-        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &encode_key(&digest)));
-        self.write_entry(digest, Entry { touched, ..entry });
-    }
-
-    fn remove(&mut self, digest: Digest, entry: Entry) {
-        let key = encode_key(&digest);
-        self.batch.delete_cf(self.index.family("blobs"), &key);
-        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &key));
-        if let Location::File(position) = entry.location {
-            self.batch.put_cf(self.index.family("doomed"), Files::name(&digest, position), []);
-        }
-        self.accounts.totals.blobs = self.accounts.totals.blobs.saturating_sub(1);
-        self.subtract(digest, entry.location);
-    }
-
-    fn write_entry(&mut self, digest: Digest, entry: Entry) {
-        let key = encode_key(&digest);
-        self.batch.put_cf(self.index.family("ages"), encode_age(entry.touched, &key), []);
-        self.batch.put_cf(self.index.family("blobs"), key, encode_entry(&entry));
-    }
-
-    fn add(&mut self, digest: Digest, location: Location) {
-        match location {
-            Location::Packed(position) => self.segment(position.segment).live += record::packed_len(&digest),
-            Location::File(_) => self.accounts.totals.file_bytes += Files::disk_len(&digest),
-        }
-    }
-
-    fn subtract(&mut self, digest: Digest, location: Location) {
-        let (sum, by) = match location {
-            Location::Packed(position) => {
-                (&mut self.segment(position.segment).live, record::packed_len(&digest))
-            }
-            Location::File(_) => (&mut self.accounts.totals.file_bytes, Files::disk_len(&digest)),
-        };
-        *sum = sum.saturating_sub(by);
-    }
-
-    fn write(mut self, durability: Durability) -> Result<()> {
-        let mut batch = std::mem::take(&mut self.batch);
-        let segments = self.index.family("segments");
-        for id in self.undo.iter().flat_map(|undo| undo.segments.keys()) {
-            match self.accounts.segments.get(id) {
-                Some(account) => batch.put_cf(segments, id.to_be_bytes(), encode_segment(*account)),
-                None => batch.delete_cf(segments, id.to_be_bytes()),
-            }
-        }
-        batch.put(TOTALS, encode_totals(&self.accounts.totals));
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.index.db.write_opt(batch, &options).map_err(failed)?;
-        self.undo = None;
-        Ok(())
     }
 }
 
@@ -408,9 +295,12 @@ fn family_options(cache: &Cache) -> Options {
 /// RocksDB tells causes in words only.
 fn failed(error: rocksdb::Error) -> Error {
     let reason = format!("index: {error}");
-    match reason.contains("No space left") {
-        true => Error::Exhausted { reason },
-        false => Error::Internal { reason },
+    if reason.contains("No space left") {
+        Error::Exhausted { reason }
+    } else if reason.contains("Too many open files") {
+        Error::Unavailable { reason }
+    } else {
+        Error::Internal { reason }
     }
 }
 

@@ -14,9 +14,11 @@
 mod blocking;
 mod codec;
 mod damage;
+mod directory;
 mod evict;
 mod files;
 mod index;
+mod io;
 mod metrics;
 mod options;
 mod read;

@@ -13,7 +13,7 @@ pub struct EngineOptions {
     pub lease: Duration,
     /// A use is written to the index if the last one written is at least this old.
     pub touch_interval: Duration,
-    /// Bytes of uploads and downloads that are held in memory at a time.
+    /// Bytes of uploads and of batches that are held in memory at a time.
     pub max_memory: u64,
     /// Blobs of this size and above have a file each.
     pub pack_below: u64,
@@ -77,6 +77,12 @@ pub enum OpenError {
         path: PathBuf,
         /// What RocksDB says.
         reason: String,
+    },
+    /// The index finds no space to open in.
+    #[error("the disk that {} is on is full: free space on it", path.display())]
+    Full {
+        /// The index's directory.
+        path: PathBuf,
     },
     /// The data was written by a version that this one does not know.
     #[error("{} has format {found}, this program reads up to {known}: use a newer cas-server", path.display())]

@@ -3,14 +3,16 @@
 use super::{
     codec::{Location, Position},
     index::Change,
+    io::failed,
     record::{Header, Kind},
-    segments::Walk,
+    segments::{ReadError, Walk},
     shared::Shared,
 };
-use cas::{Error, Result};
+use cas::Result;
 use std::{
     collections::{BTreeMap, HashSet},
     fs::OpenOptions,
+    path::PathBuf,
 };
 
 /// Records that are looked at before the index is told.
@@ -24,7 +26,7 @@ pub(crate) fn recover(shared: &Shared, ids: &[u32]) -> Result<(Option<Position>,
     for &id in ids {
         let unwanted = id < from.segment && !known.segments.contains_key(&id);
         if unwanted {
-            shared.segments.remove(id).map_err(|error| Error::io(shared.segments.path(id), error))?;
+            shared.segments.remove(id).map_err(|error| failed(shared.segments.path(id), error))?;
         }
     }
     let mut end = None;
@@ -39,19 +41,26 @@ pub(crate) fn recover(shared: &Shared, ids: &[u32]) -> Result<(Option<Position>,
     Ok((end, next))
 }
 
-/// Takes in one segment from `from` on. The last one is cut off where the last whole record ends.
+/// Takes in one segment from `from` on. Damage costs the records that it is in; what stands behind the last whole one
+/// was never acknowledged and is cut off, if the log goes on there.
 fn replay(shared: &Shared, from: Position, last: bool) -> Result<Position> {
     let path = shared.segments.path(from.segment);
-    let io = |error| Error::io(path.clone(), error);
+    let io = |error| failed(path.clone(), error);
     let mut walk =
         Walk::new(shared.segments.file(from.segment).map_err(io)?, u64::from(from.offset)).map_err(io)?;
     let mut found = Vec::new();
     let mut replayed = 0;
     let mut end = walk.offset();
-    while let Some((offset, header)) = walk.next().map_err(io)? {
+    loop {
+        let Some((offset, header)) = walk.next().map_err(io)? else {
+            if walk.resume().map_err(io)? {
+                continue;
+            }
+            break;
+        };
         let at = Position { segment: from.segment, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
         if !is_whole(shared, at, &header)? {
-            break;
+            continue;
         }
         end = walk.offset();
         found.push((header, at));
@@ -72,16 +81,18 @@ fn replay(shared: &Shared, from: Position, last: bool) -> Result<Position> {
 
 /// Whether the record and what it stands for are there, verified.
 fn is_whole(shared: &Shared, at: Position, header: &Header) -> Result<bool> {
-    use super::segments::ReadError;
-    let read = match header.kind {
-        Kind::Packed => shared.segments.read(at, &header.digest).map(drop),
-        // The file has its name only after the record was durable: without it the upload was not acknowledged.
-        Kind::File => return Ok(true),
-    };
+    match header.kind {
+        Kind::Packed => there(shared.segments.path(at.segment), shared.segments.read(at, &header.digest)),
+        Kind::File => Ok(true),
+    }
+}
+
+/// Whether a read succeeds. That the disk, or the number of open files, does not let us see is no answer.
+fn there<T>(path: PathBuf, read: Result<T, ReadError>) -> Result<bool> {
     match read {
-        Ok(()) => Ok(true),
+        Ok(_) => Ok(true),
         Err(ReadError::Gone | ReadError::Damaged) => Ok(false),
-        Err(ReadError::Io(error)) => Err(Error::io(shared.segments.path(at.segment), error)),
+        Err(ReadError::Io(error)) => Err(failed(path, error)),
     }
 }
 
@@ -97,14 +108,18 @@ fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, e
             Kind::Packed => Location::Packed(at),
             Kind::File => Location::File(at),
         };
-        let there = header.kind == Kind::Packed || shared.files.read(&digest, at).is_ok();
-        if entry.is_none() && there && seen.insert(digest) {
+        // A file has its name only after its record was durable: without it the upload was not acknowledged.
+        let is_there = match header.kind {
+            Kind::Packed => true,
+            Kind::File => there(shared.files.path(&digest, at), shared.files.read(&digest, at))?,
+        };
+        if entry.is_none() && is_there && seen.insert(digest) {
             changes.push(Change::New { digest, location });
         }
     }
     let end_offset = u32::try_from(end).unwrap_or(u32::MAX);
     let on_disk = shared.segments.file(segment).and_then(|file| file.metadata());
-    let len = on_disk.map_err(|error| Error::io(shared.segments.path(segment), error))?.len();
+    let len = on_disk.map_err(|error| failed(shared.segments.path(segment), error))?.len();
     let lens = BTreeMap::from([(segment, len)]);
     let position = Position { segment, offset: end_offset };
     shared.index.commit(&changes, &lens, position, shared.clock.now())?;

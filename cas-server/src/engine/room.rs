@@ -24,22 +24,31 @@ pub(crate) struct Room {
     used: AtomicU64,
     /// Bytes of uploads that have begun and are not on disk yet, or not counted yet.
     reserved: AtomicU64,
+    /// Bytes of uploads that wait for room.
+    waiting: AtomicU64,
     /// Wakes whoever makes room.
     wanted: Notify,
     /// Rounds of making room that have ended.
     rounds: watch::Sender<u64>,
 }
 
-/// Bytes that an upload may still write. Given back when dropped.
+/// Bytes that an upload may still write, or waits for. Given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
-    room: &'a Room,
+    account: &'a AtomicU64,
     bytes: u64,
+}
+
+impl<'a> Reservation<'a> {
+    fn new(account: &'a AtomicU64, bytes: u64) -> Self {
+        account.fetch_add(bytes, Ordering::Relaxed);
+        Self { account, bytes }
+    }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.room.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -51,6 +60,7 @@ impl Room {
             min_free: options.min_free,
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
         }
@@ -75,16 +85,19 @@ impl Room {
 
     /// What the budget and the file system allow to be used.
     pub(crate) fn limit(&self) -> u64 {
-        // A file system that does not tell is taken to have room: the write itself will show.
-        let free = rustix::fs::statvfs(&self.data)
-            .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        self.max_bytes.min(self.used().saturating_add(free.saturating_sub(self.min_free)))
+        self.max_bytes.min(self.used().saturating_add(self.free().saturating_sub(self.min_free)))
     }
 
-    /// Bytes above this part of the limit.
+    /// What the file system has left. One that does not tell is taken to have room: the write itself will show.
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.data).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Bytes above this part of the limit, with those that wait.
     fn excess(&self, percent: u64) -> u64 {
-        let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
-        taken.saturating_sub(self.limit() / 100 * percent)
+        let coming =
+            self.reserved.load(Ordering::Relaxed).saturating_add(self.waiting.load(Ordering::Relaxed));
+        self.used().saturating_add(coming).saturating_sub(self.limit() / 100 * percent)
     }
 
     /// Bytes that must go, once the high mark is passed.
@@ -113,27 +126,42 @@ impl Room {
             let reason = format!("a blob of {bytes} bytes is larger than the whole store (--max-size)");
             return Err(Error::Exhausted { reason });
         }
-        let mut rounds = self.rounds.subscribe();
-        // Two rounds: the first may have been about to end when it was asked for.
-        for _ in 0..2 {
-            if let Some(reservation) = self.try_reserve(bytes) {
-                return Ok(reservation);
-            }
-            self.wanted.notify_one();
-            let _ = tokio::time::timeout(patience, rounds.changed()).await;
-        }
         if let Some(reservation) = self.try_reserve(bytes) {
             return Ok(reservation);
         }
-        Err(Error::Exhausted {
-            reason: "the store is full of blobs in use, or the disk is full: raise --max-size, free disk space, or wait"
-                .into(),
-        })
+        let mut rounds = self.rounds.subscribe();
+        // Whoever makes room has to know how much it takes, also below the high mark.
+        let _waiting = Reservation::new(&self.waiting, bytes);
+        // Two rounds: the first may have been about to end when it was asked for.
+        for _ in 0..2 {
+            self.wanted.notify_one();
+            let _ = tokio::time::timeout(patience, rounds.changed()).await;
+            if let Some(reservation) = self.try_reserve(bytes) {
+                return Ok(reservation);
+            }
+        }
+        Err(self.refusal(bytes))
+    }
+
+    /// Names what is full and what to do about it.
+    fn refusal(&self, bytes: u64) -> Error {
+        let free = self.free();
+        let reason = if free < self.min_free.saturating_add(bytes) {
+            let min_free = self.min_free;
+            format!(
+                "the server's disk is full: {free} bytes are free, of which {min_free} are to stay so (--min-free): free space on it"
+            )
+        } else {
+            let max_bytes = self.max_bytes;
+            format!(
+                "the store is full of blobs in use: its {max_bytes} bytes are taken; raise --max-size, or wait until leases end"
+            )
+        };
+        Error::Exhausted { reason }
     }
 
     fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
-        self.reserved.fetch_add(bytes, Ordering::Relaxed);
-        let reservation = Reservation { room: self, bytes };
+        let reservation = Reservation::new(&self.reserved, bytes);
         let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
         (taken <= self.limit()).then_some(reservation)
     }

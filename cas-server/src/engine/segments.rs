@@ -89,7 +89,9 @@ impl Segments {
 
     /// Deletes a segment. Readers that have it open go on reading.
     pub(crate) fn remove(&self, id: u32) -> io::Result<()> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        // Under the lock: nobody may open it again meanwhile, which would keep its space.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&id);
         match fs::remove_file(self.path(id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,

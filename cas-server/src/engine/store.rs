@@ -2,7 +2,7 @@
 
 use super::{
     blocking::Bounds,
-    codec::FORMAT,
+    directory,
     evict::Evictor,
     files::Files,
     index::Index,
@@ -14,7 +14,7 @@ use super::{
     shared::Shared,
     touches::Touches,
     upload::Uploader,
-    writer::{QUEUE, Writer},
+    writer::{QUEUE, Request, Writer},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,11 +22,8 @@ use cas::{BlobStore, ByteStream, Range, Result};
 use prometheus_client::registry::Registry;
 use proto::{Digest, DigestFunction};
 use runtime::{Clock, Shutdown};
-use rustix::fs::FlockOperation;
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
-    io,
     path::Path,
     sync::{Arc, RwLock},
     thread,
@@ -34,16 +31,18 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// How often uses are written down, and the need for room is looked at without anybody asking.
-const ROUND: Duration = Duration::from_secs(30);
+/// How often uses are written down, and the need for room is looked at without anybody asking. A death of the process
+/// forgets the uses of this long.
+const ROUND: Duration = Duration::from_secs(5);
 
 /// The durable blob store. See the module's documentation.
 #[derive(Debug)]
 pub struct Engine {
-    uploader: Uploader,
     stop: StopOnDrop,
     housekeeper: JoinHandle<()>,
-    writer: thread::JoinHandle<()>,
+    uploader: Uploader,
+    /// Dropped last: it ends when the uploader is gone.
+    writer: JoinOnDrop,
 }
 
 /// Ends background work also when the engine is dropped without being closed.
@@ -56,16 +55,25 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Waits for the writer also when the engine is dropped without being closed: RocksDB must not be at work in a thread
+/// when the process ends.
+#[derive(Debug)]
+struct JoinOnDrop(Option<thread::JoinHandle<()>>);
+
+impl Drop for JoinOnDrop {
+    fn drop(&mut self) {
+        // A panic in it was told of by then.
+        let _ = self.0.take().map(thread::JoinHandle::join);
+    }
+}
+
 impl Engine {
     /// Opens the store in `dir`, making it if need be. Call it inside of a tokio runtime; it blocks for as long as
     /// the end of the log takes to replay, which is little.
     pub fn open(dir: &Path, options: EngineOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(io)?;
-        let lock = lock(dir)?;
-        check_format(dir)?;
-        let index_dir = dir.join("index");
-        let index = Index::open(&index_dir).map_err(|reason| OpenError::Index { path: index_dir, reason })?;
+        let lock = directory::take(dir)?;
+        let index = Index::open(&dir.join("index"))?;
         let (segments, ids) = Segments::open(dir.join("segments")).map_err(io)?;
         let shared = Arc::new(Shared {
             index,
@@ -88,12 +96,11 @@ impl Engine {
         let thread =
             thread::Builder::new().name("cas-writer".into()).spawn(move || log.run(requests)).map_err(io)?;
         let shutdown = Shutdown::new();
-        let evictor = Evictor { shared: Arc::clone(&shared), writer: writer.clone() };
         Ok(Self {
-            housekeeper: keep_house(evictor, shutdown.clone()),
+            housekeeper: keep_house(Arc::clone(&shared), writer.downgrade(), shutdown.clone()),
             uploader: Uploader { shared, writer },
             stop: StopOnDrop(shutdown),
-            writer: thread,
+            writer: JoinOnDrop(Some(thread)),
         })
     }
 
@@ -107,7 +114,7 @@ impl Engine {
         drop(writer);
         let thread = self.writer;
         let last = tokio::task::spawn_blocking(move || {
-            let _ = thread.join();
+            drop(thread);
             if let Err(error) = shared.touches.flush(&shared.index).and_then(|()| shared.index.sync()) {
                 tracing::warn!(%error, "cannot write the last uses down");
             }
@@ -135,7 +142,7 @@ impl Engine {
     }
 
     #[cfg(test)]
-    pub(crate) fn writer(&self) -> &mpsc::Sender<super::writer::Request> {
+    pub(crate) fn writer(&self) -> &mpsc::Sender<Request> {
         &self.uploader.writer
     }
 }
@@ -179,46 +186,18 @@ impl BlobStore for Engine {
     }
 }
 
-/// One process at a time.
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|source| OpenError::Io { path: path.clone(), source })?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse { path: dir.to_owned() }),
-        Err(error) => Err(OpenError::Io { path, source: error.into() }),
-    }
-}
-
-/// `format` says in one line what wrote the directory.
-fn check_format(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join("format");
-    let io = |source| OpenError::Io { path: path.clone(), source };
-    match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::write(&path, format!("{FORMAT}\n")).map_err(io)
-        }
-        Err(error) => Err(io(error)),
-        Ok(text) => match text.trim().parse() {
-            Ok(FORMAT) => Ok(()),
-            Ok(found) => Err(OpenError::Format { path: dir.to_owned(), found, known: FORMAT }),
-            Err(_) => Err(io(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a number"))),
-        },
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "the engine awaits it when it closes")]
-fn keep_house(evictor: Evictor, shutdown: Shutdown) -> JoinHandle<()> {
+fn keep_house(shared: Arc<Shared>, writer: mpsc::WeakSender<Request>, shutdown: Shutdown) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            let shared = &evictor.shared;
             tokio::select! {
                 () = shared.room.wanted() => {}
                 () = shared.clock.sleep(ROUND) => {}
                 () = shutdown.requested() => return,
             }
-            let evictor = evictor.clone();
+            // The writer ends with the engine, not with this task.
+            let Some(writer) = writer.upgrade() else { return };
+            let evictor = Evictor { shared: Arc::clone(&shared), writer };
             // A panic in it must not end all eviction.
             if let Err(error) = tokio::task::spawn_blocking(move || evictor.round()).await {
                 tracing::error!(%error, "making room failed");

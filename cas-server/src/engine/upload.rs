@@ -10,7 +10,7 @@ use cas::{ByteStream, Error, Result};
 use futures::StreamExt as _;
 use proto::Digest;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Bytes of a large upload that are hashed and written in one go.
 const STEP: usize = 1 << 20;
@@ -40,16 +40,16 @@ impl Uploader {
         }
         let options = &self.shared.options;
         let _room = self.shared.room.reserve(digest.size(), options.patience).await?;
-        let item = if digest.size() < options.pack_below {
-            let _memory = self.shared.bounds.memory(digest.size()).await?;
+        if digest.size() < options.pack_below {
+            let memory = self.shared.bounds.memory(digest.size()).await?;
             let bytes = collect(digest, source).await?;
-            return self.commit(vec![Item::Packed { digest, bytes }]).await;
+            self.commit(vec![Item::Packed { digest, bytes }], memory).await
         } else {
             // Two steps: one that comes, one that is written.
-            let _memory = self.shared.bounds.memory(2 * STEP as u64).await?;
-            self.stage(digest, source).await?
-        };
-        self.commit(vec![item]).await
+            let memory = self.shared.bounds.memory(2 * STEP as u64).await?;
+            let item = self.stage(digest, source).await?;
+            self.commit(vec![item], memory).await
+        }
     }
 
     async fn stage(&self, digest: Digest, mut source: ByteStream) -> Result<Item> {
@@ -69,8 +69,9 @@ impl Uploader {
 
     /// Several blobs, each with its own outcome.
     pub(crate) async fn batch(&self, blobs: Vec<(Digest, Bytes)>) -> Result<Vec<Result<()>>> {
-        let total = blobs.iter().map(|(digest, _)| digest.size()).sum();
-        let _memory = self.shared.bounds.memory(total).await?;
+        // Of the bytes, not of the sizes in their names: those may be anything.
+        let total = blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let memory = self.shared.bounds.memory(total).await?;
         let room = self.shared.room.reserve(total, self.shared.options.patience).await;
         let full = room.as_ref().err().map(Error::to_string);
         let shared = Arc::clone(&self.shared);
@@ -86,7 +87,7 @@ impl Uploader {
                 }
             }));
         }
-        if let Err(error) = self.commit(items).await {
+        if let Err(error) = self.commit(items, memory).await {
             for at in pending {
                 outcomes[at] = Err(copy(&error));
             }
@@ -95,14 +96,14 @@ impl Uploader {
     }
 
     /// Hands verified blobs to the writer and waits until they are durable.
-    async fn commit(&self, items: Vec<Item>) -> Result<()> {
+    async fn commit(&self, items: Vec<Item>, memory: OwnedSemaphorePermit) -> Result<()> {
         if items.is_empty() {
             return Ok(());
         }
         let unavailable = |reason: &str| Error::Unavailable { reason: reason.into() };
         let (answer, done) = oneshot::channel();
         let patience = self.shared.options.patience;
-        match self.writer.send_timeout(Request { items, answer }, patience).await {
+        match self.writer.send_timeout(Request { items, memory: Some(memory), answer }, patience).await {
             Ok(()) => {}
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(unavailable("the disk is busy")),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(unavailable("the store is closing")),

@@ -8,6 +8,7 @@ use super::{
     codec::{Location, Position},
     files::{Files, Staged},
     index::Change,
+    io::failed,
     record::{Header, Kind},
     shared::Shared,
 };
@@ -21,7 +22,7 @@ use std::{
     os::unix::fs::FileExt as _,
     sync::Arc,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Requests that wait for the writer at a time.
 pub(crate) const QUEUE: usize = 1024;
@@ -46,6 +47,8 @@ pub(crate) enum Item {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) items: Vec<Item>,
+    /// Of the items, which outlive a caller who does not wait.
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
     pub(crate) answer: oneshot::Sender<Result<()>>,
 }
 
@@ -64,6 +67,10 @@ pub(crate) struct Writer {
     active: Option<Active>,
     next_id: u32,
     limit: u64,
+    /// Lengths of segments that the index has not been told of.
+    lens: BTreeMap<u32, u64>,
+    /// The index did not take the last group.
+    index_fails: bool,
 }
 
 /// What a group has come to so far.
@@ -74,7 +81,6 @@ struct Group {
     seen: HashSet<Digest>,
     /// Records that are not in the segment yet.
     buffer: Vec<u8>,
-    lens: BTreeMap<u32, u64>,
     bytes: u64,
 }
 
@@ -86,7 +92,14 @@ impl Writer {
             let file = shared.segments.file(end.segment)?;
             io::Result::Ok(Active { id: end.segment, file, len: u64::from(end.offset) })
         });
-        Ok(Self { shared, active: active.transpose()?, next_id, limit })
+        Ok(Self {
+            shared,
+            active: active.transpose()?,
+            next_id,
+            limit,
+            lens: BTreeMap::new(),
+            index_fails: false,
+        })
     }
 
     /// Serves requests until nobody can make any more.
@@ -107,7 +120,7 @@ impl Writer {
 
     fn serve(&mut self, requests: Vec<Request>) {
         let (items, answers): (Vec<_>, Vec<_>) =
-            requests.into_iter().map(|request| (request.items, request.answer)).unzip();
+            requests.into_iter().map(|request| (request.items, (request.answer, request.memory))).unzip();
         let outcome = self.commit(items.into_iter().flatten());
         if let Err(error) = &outcome {
             tracing::warn!(%error, "a group of uploads failed");
@@ -115,13 +128,19 @@ impl Writer {
         self.shared.metrics.commits.inc();
         self.shared.recount();
         self.shared.room.want();
-        for answer in answers {
+        for (answer, memory) in answers {
+            drop(memory);
             // Whoever asked may be gone.
             let _ = answer.send(outcome.as_ref().map_or_else(|error| Err(again(error)), |()| Ok(())));
         }
     }
 
     fn commit(&mut self, items: impl Iterator<Item = Item>) -> Result<()> {
+        if self.index_fails {
+            // Nothing is appended in vain: the log would grow with every attempt.
+            self.shared.index.probe()?;
+            self.index_fails = false;
+        }
         let mut group = Group::default();
         for item in items {
             self.add(&mut group, item)?;
@@ -134,13 +153,16 @@ impl Writer {
         let end = self.active.as_ref().map_or_else(Position::default, Active::end);
         let shared = &self.shared;
         let published = self.publish(std::mem::take(&mut group.files));
-        let told = published
-            .and_then(|()| shared.index.commit(&group.changes, &group.lens, end, shared.clock.now()));
+        let told =
+            published.and_then(|()| shared.index.commit(&group.changes, &self.lens, end, shared.clock.now()));
         if let Err(error) = told {
             // The index will not know of them. What cannot be deleted now is found by nobody, but was not acknowledged.
             let _ = shared.delete_named(names);
+            self.index_fails = true;
             return Err(error);
         }
+        self.lens.clear();
+        let shared = &self.shared;
         let new = group.changes.iter().filter(|change| matches!(change, Change::New { .. })).count();
         shared.metrics.written_blobs.inc_by(new as u64);
         shared.metrics.written_bytes.inc_by(group.bytes);
@@ -201,7 +223,7 @@ impl Writer {
         let id = self.next_id;
         self.next_id += 1;
         let file = self.shared.segments.create(id);
-        let file = file.map_err(|error| Error::io(self.shared.segments.path(id), error))?;
+        let file = file.map_err(|error| failed(self.shared.segments.path(id), error))?;
         Ok(Active { id, file, len: 0 })
     }
 
@@ -213,10 +235,10 @@ impl Writer {
         if let Err(error) = written {
             let path = self.shared.segments.path(active.id);
             self.abandon();
-            return Err(Error::io(path, error));
+            return Err(failed(path, error));
         }
         active.len += buffer.len() as u64;
-        group.lens.insert(active.id, active.len);
+        self.lens.insert(active.id, active.len);
         Ok(())
     }
 
@@ -224,14 +246,14 @@ impl Writer {
     fn abandon(&mut self) {
         let Some(active) = self.active.take() else { return };
         // Best effort: gives back the space of a write that the disk was too full for.
-        let cut = active.file.set_len(active.len).and_then(|()| active.file.sync_data());
-        let len = if cut.is_ok() {
-            active.len
-        } else {
-            active.file.metadata().map_or(active.len, |data| data.len())
+        let cut = match active.len {
+            0 => self.shared.segments.remove(active.id),
+            len => active.file.set_len(len).and_then(|()| active.file.sync_data()),
         };
-        if let Err(error) = self.shared.index.set_len(active.id, len) {
-            tracing::warn!(%error, segment = active.id, "cannot account for an abandoned segment");
+        if let Err(error) = cut {
+            tracing::warn!(%error, segment = active.id, "cannot cut an abandoned segment");
+            let len = active.file.metadata().map_or(active.len, |data| data.len());
+            self.lens.insert(active.id, len);
         }
     }
 
@@ -239,14 +261,14 @@ impl Writer {
         let published: Vec<_> = files.iter().map(|(staged, _)| staged.digest).collect();
         for (staged, at) in files {
             let path = self.shared.files.path(&staged.digest, at);
-            self.shared.files.publish(staged, at).map_err(|error| Error::io(path, error))?;
+            self.shared.files.publish(staged, at).map_err(|error| failed(path, error))?;
         }
         let mut buckets = HashSet::new();
         for digest in published.iter().filter(|digest| buckets.insert(digest.hash()[0])) {
             self.shared
                 .files
                 .sync(digest)
-                .map_err(|error| Error::io(format!("large/{:.2}", digest.hex()), error))?;
+                .map_err(|error| failed(format!("large/{:.2}", digest.hex()), error))?;
         }
         Ok(())
     }
@@ -276,6 +298,7 @@ impl Item {
 fn again(error: &Error) -> Error {
     match error {
         Error::Exhausted { reason } => Error::Exhausted { reason: reason.clone() },
+        Error::Unavailable { reason } => Error::Unavailable { reason: reason.clone() },
         other => Error::Internal { reason: format!("cannot write: {other}") },
     }
 }

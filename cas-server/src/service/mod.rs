@@ -10,8 +10,9 @@ mod resource;
 use crate::engine::Engine;
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use proto::{
@@ -22,7 +23,8 @@ use proto::{
         content_addressable_storage_server::ContentAddressableStorageServer,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tonic::{Status, service::Routes};
 
 /// What is measured by name.
@@ -39,8 +41,17 @@ pub(crate) const METHODS: &[&str] = &[
     "/cas",
 ];
 
-/// Everything that the server speaks.
-pub(crate) async fn router(engine: Arc<Engine>) -> Router {
+/// A call of [`WHOLE`] has ended after this long, whatever it waits for.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Calls of this service have their whole messages in memory.
+const WHOLE: &str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/";
+
+/// Bytes that such a call is taken to have in memory: a full batch.
+const CALL_BYTES: u64 = 4 << 20;
+
+/// Everything that the server speaks, with as many calls that are in memory as a whole as `max_memory` has room for.
+pub(crate) async fn router(engine: Arc<Engine>, max_memory: u64) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     let cas = ContentAddressableStorageServer::new(cas::CasService::new(Arc::clone(&engine)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -52,7 +63,23 @@ pub(crate) async fn router(engine: Arc<Engine>) -> Router {
     health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
     health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
     let grpc = Routes::new(cas).add_service(bytestream).add_service(capabilities).add_service(health_service);
-    grpc.into_axum_router().merge(http::routes(engine)).fallback(unknown)
+    let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
+    let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
+    grpc.into_axum_router().merge(http::routes(engine)).fallback(unknown).layer(bounded)
+}
+
+/// Lets a call begin, and its message be read, when there is memory for it.
+async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(WHOLE) {
+        return next.run(request).await;
+    }
+    let call = async {
+        let _permit = calls.acquire().await;
+        next.run(request).await
+    };
+    let late =
+        |_| Status::deadline_exceeded("the server is overloaded, or the request stands still").into_http();
+    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(late)
 }
 
 /// What is not ours.

@@ -19,6 +19,22 @@ async fn an_engine_is_a_blob_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sizes_that_no_blob_has_cost_those_that_claim_them_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let bytes = blob(1, 100);
+    let right = DigestFunction::Sha256.digest(&bytes);
+    let wrong = Digest::new(right.function(), right.hash(), u64::MAX / 2).unwrap();
+    let batch = [wrong, right, wrong, wrong].map(|digest| (digest, bytes.clone()));
+    let outcomes = engine.write_batch(batch.to_vec()).await.unwrap();
+    assert!(outcomes[1].is_ok(), "{outcomes:?}");
+    for at in [0, 2, 3] {
+        assert!(matches!(outcomes[at], Err(Error::Mismatch { .. })), "{outcomes:?}");
+    }
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_small_uploads_at_a_time_share_their_syncs() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());

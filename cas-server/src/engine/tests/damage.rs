@@ -19,7 +19,7 @@ fn large_file(dir: &Path, digest: Digest) -> PathBuf {
     files.find(|path| path.to_str().unwrap().contains(&digest.hex())).unwrap()
 }
 
-fn flip(path: &Path, offset: u64) {
+pub(super) fn flip(path: &Path, offset: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
@@ -114,6 +114,11 @@ async fn reclaiming_a_damaged_segment_saves_what_is_whole() {
         super::super::evict::Evictor { shared: Arc::clone(engine.shared()), writer: engine.writer().clone() };
     tokio::task::spawn_blocking(move || evictor.reclaim(0)).await.unwrap().unwrap();
     assert!(!segment(dir.path()).exists());
+    assert_eq!(
+        engine.find_missing(&digests).await.unwrap(),
+        [digests[1], digests[3]],
+        "nobody is told otherwise"
+    );
     for (at, (digest, bytes)) in digests.iter().zip(&blobs).enumerate() {
         match at {
             1 | 3 => assert!(is_gone(&engine, *digest).await),

@@ -108,6 +108,22 @@ async fn blobs_under_lease_are_not_evicted_but_uploads_refused_until_the_lease_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_blob_gets_the_room_of_old_ones_also_below_the_high_mark() {
+    let store = Store::new(8 * MIB);
+    let mut seed = 0;
+    // Not full enough for eviction to begin by itself, but too full for what comes.
+    while store.used() < 7 * MIB {
+        put(&store.engine, &blob(seed, 50_000)).await;
+        store.clock.advance(MINUTE);
+        seed += 1;
+    }
+    assert_eq!(store.engine.shared().metrics.evicted_blobs.get(), 0);
+    let large = put_stream(&store.engine, &blob(1 << 40, 3 << 20)).await.unwrap();
+    assert!(store.engine.contains(large).await.unwrap());
+    assert!(store.used() <= 8 * MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blob_larger_than_the_store_is_refused_at_once() {
     let store = Store::new(4 * MIB);
     let refused = put_stream(&store.engine, &blob(0, 5 << 20)).await.unwrap_err();

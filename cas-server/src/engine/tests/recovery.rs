@@ -86,6 +86,45 @@ async fn a_torn_end_of_the_log_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damage_in_what_is_replayed_costs_the_records_that_it_is_in_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, old) = (dir.path().join("index"), dir.path().join("old-index"));
+    open(dir.path()).close().await;
+    copy(&index, &old);
+    let engine = open(dir.path());
+    let blobs: Vec<_> = (0..6).map(|seed| blob(seed, 10_000)).collect();
+    for bytes in &blobs {
+        put(&engine, bytes).await;
+    }
+    engine.close().await;
+    copy(&old, &index);
+    let record = 10_000 + 54;
+    // The header of the second one, and the payload of the fourth.
+    super::damage::flip(&dir.path().join("segments/00000000"), record + 20);
+    super::damage::flip(&dir.path().join("segments/00000000"), 3 * record + 5000);
+
+    let engine = open(dir.path());
+    for (at, bytes) in blobs.iter().enumerate() {
+        let digest = DigestFunction::Blake3.digest(bytes);
+        assert_eq!(is_gone(&engine, digest).await, at == 1 || at == 3, "blob {at}");
+    }
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_made_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("several/levels/deep");
+    open(&data).close().await;
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "1\n");
+    assert!(!data.join("format.new").exists());
+    // A death while it was being made.
+    fs::rename(data.join("format"), data.join("format.new")).unwrap();
+    open(&data).close().await;
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leftovers_of_uploads_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).close().await;
