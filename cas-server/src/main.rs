@@ -5,6 +5,7 @@ use clap::Parser;
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, exit, telemetry};
 use std::path::PathBuf;
 
+mod descriptors;
 mod report;
 
 /// Content-addressable store: the Remote Execution API over gRPC, and plain HTTP, on one port.
@@ -28,6 +29,7 @@ async fn main() -> Exit {
         return report::print(SAMPLE);
     }
     telemetry::init("info");
+    descriptors::raise_limit();
     let config: Config = match runtime::config::load(arguments.config.as_deref(), &arguments.flags) {
         Ok(config) => config,
         Err(error) => return report::failed(error, Exit::Usage),

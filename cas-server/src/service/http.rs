@@ -6,9 +6,9 @@ use super::digest::implied;
 use crate::engine::Engine;
 use axum::{
     Router,
-    body::Body,
+    body::{Body, BodyDataStream, Bytes},
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -16,9 +16,13 @@ use cas::{BlobStore as _, Error, Range};
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{Digest, DigestFunction};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// An upload that says nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Bytes of an upload that are read although nobody needs them.
+const MAX_DRAINED: u64 = 1 << 30;
 
 type Name = Path<Vec<(String, String)>>;
 
@@ -94,10 +98,27 @@ async fn head(State(engine): State<Arc<Engine>>, Path(name): Name) -> Result<Res
 async fn write(
     State(engine): State<Arc<Engine>>,
     Path(name): Name,
+    version: Version,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    let (function, hash) = parse(&name)?;
+    let body = Arc::new(Mutex::new(body.into_data_stream()));
+    let written = take(&engine, &name, &headers, Arc::clone(&body)).await;
+    // Over HTTP/1 the answer reaches a client that is still sending only if all that it sends is read, unless it asked
+    // before it sent anything.
+    if version < Version::HTTP_2 && !headers.contains_key(header::EXPECT) {
+        drain(&body).await;
+    }
+    written.map(|()| StatusCode::OK)
+}
+
+async fn take(
+    engine: &Engine,
+    name: &[(String, String)],
+    headers: &HeaderMap,
+    body: Arc<Mutex<BodyDataStream>>,
+) -> Result<(), Refusal> {
+    let (function, hash) = parse(name)?;
     let size = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let size = size.ok_or_else(|| {
         Refusal(
@@ -106,15 +127,30 @@ async fn write(
         )
     })?;
     let digest = Digest::from_hex(function, hash, size).map_err(bad_request)?;
-    let broken = |error: axum::Error| Error::Unavailable { reason: error.to_string() };
-    let chunks = Box::pin(body.into_data_stream().map_err(broken));
-    let bytes = futures::stream::try_unfold(chunks, |mut chunks| async move {
-        let idle = |_| Error::Unavailable { reason: "the upload stands still".into() };
-        let chunk = tokio::time::timeout(IDLE, chunks.try_next()).await.map_err(idle)??;
-        Ok(chunk.map(|chunk| (chunk, chunks)))
+    let bytes = futures::stream::try_unfold(body, |body| async move {
+        let chunk = next(&mut *body.lock().await).await?;
+        Ok(chunk.map(|chunk| (chunk, body)))
     });
     engine.write(digest, bytes.boxed()).await?;
-    Ok(StatusCode::OK)
+    Ok(())
+}
+
+async fn next(body: &mut BodyDataStream) -> cas::Result<Option<Bytes>> {
+    let unavailable = |reason: String| Error::Unavailable { reason };
+    let chunk = tokio::time::timeout(IDLE, body.try_next()).await;
+    let chunk = chunk.map_err(|_| unavailable("the upload stands still".into()))?;
+    chunk.map_err(|error| unavailable(error.to_string()))
+}
+
+/// Reads what is left of an upload.
+async fn drain(body: &Mutex<BodyDataStream>) {
+    let mut body = body.lock().await;
+    let mut drained = 0;
+    while drained < MAX_DRAINED
+        && let Ok(Some(chunk)) = next(&mut body).await
+    {
+        drained += chunk.len() as u64;
+    }
 }
 
 fn headers(digest: &Digest) -> [(header::HeaderName, String); 2] {

@@ -56,6 +56,31 @@ async fn noise_as_messages_is_answered_with_a_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_that_memory_has_no_room_for_wait_their_turn() {
+    let server = Server::start_with(|config| config.max_memory = bytesize::ByteSize::mib(8)).await;
+    let mut halves = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head =
+            format!("POST /{} HTTP/1.1\r\nHost: test\r\nContent-Type: application/grpc\r\n", METHODS[2]);
+        stream.write_all(format!("{head}Content-Length: 1000\r\n\r\nhalf").as_bytes()).await.unwrap();
+        halves.push(stream);
+    }
+    let mut waits = false;
+    for _ in 0..50 {
+        let works = tokio::time::timeout(std::time::Duration::from_millis(500), server.assert_works()).await;
+        waits = works.is_err();
+        if waits {
+            break;
+        }
+    }
+    assert!(waits, "two calls take all memory");
+    drop(halves);
+    server.assert_works().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_cut_off_leave_nothing() {
     let server = Server::start().await;
     let bytes = noise(1, 5_000_000);

@@ -3,6 +3,10 @@
 use crate::support::{Answer, Server, request};
 use cas::{BlobStoreExt as _, testing};
 use proto::DigestFunction;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 async fn put(server: &Server, path: &str, body: &[u8]) -> Answer {
     let length = format!("Content-Length: {}", body.len());
@@ -26,6 +30,29 @@ async fn blobs_that_were_put_can_be_got() {
         assert_eq!((head.status, head.body.len()), (200, 0));
         assert!(head.head.contains(&format!("content-length: {len}")), "{}", head.head);
     }
+    server.stop().await;
+}
+
+/// As a client does that sends all before it listens: a connection that is cut meanwhile would be an error to it.
+async fn put_patiently(server: &Server, path: &str, body: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("PUT {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    std::str::from_utf8(&status[9..]).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let server = Server::start().await;
+    let bytes = testing::noise(1, 40_000_000);
+    let path = format!("/cas/{}", DigestFunction::Sha256.digest(&bytes).hex());
+    assert_eq!(put_patiently(&server, &path, &bytes).await, 200);
+    // It is there already.
+    assert_eq!(put_patiently(&server, &path, &bytes).await, 200);
+    assert_eq!(put_patiently(&server, "/cas/abc", &bytes).await, 400);
     server.stop().await;
 }
 

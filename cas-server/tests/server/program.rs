@@ -1,9 +1,16 @@
 //! The program: what it prints and how it ends.
 
 use crate::support::{Program, command};
-use cas::{BlobStoreExt as _, testing};
+use bytes::Bytes;
+use cas::{BlobStoreExt as _, remote::RemoteStore, testing};
 use proto::DigestFunction;
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 /// Runs it to its end. Gives the exit code and what it wrote to stderr.
 fn fail(arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
@@ -78,4 +85,80 @@ async fn a_server_that_is_told_to_stop_ends_with_code_0_and_keeps_its_blobs() {
     let server = Program::start(dir.path());
     assert_eq!(server.store().get(digest).await.unwrap(), testing::noise(1, 100));
     server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_files_may_be_open_as_the_hard_limit_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Program::start_limited("-Sn 200", dir.path());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid().as_raw_nonzero())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = files.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
+    assert!(numbers.len() == 2 && numbers[0] == numbers[1], "{files}");
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_takes_all_file_descriptors_does_no_lasting_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Program::start_limited("-n 100", dir.path());
+    let put = async |seed, len| {
+        let bytes: Bytes = testing::noise(seed, len);
+        server.store().put(DigestFunction::Blake3, bytes).await
+    };
+    let before = put(1, 100).await.unwrap();
+    // More than the backlog takes may wait in vain.
+    let connect = |_| TcpStream::connect_timeout(&server.address(), Duration::from_millis(50)).ok();
+    let crowd: Vec<_> = (0..150).filter_map(connect).collect();
+    assert!(crowd.len() > 100, "{}", crowd.len());
+    // Whatever comes of it.
+    let _ = tokio::time::timeout(Duration::from_secs(1), put(2, 2_000_000)).await;
+    drop(crowd);
+    let (small, large) = (put(3, 100).await.unwrap(), put(4, 6_000_000).await.unwrap());
+    assert_eq!(server.store().get(before).await.unwrap(), testing::noise(1, 100));
+    assert_eq!(server.store().get(small).await.unwrap(), testing::noise(3, 100));
+    assert_eq!(server.store().get(large).await.unwrap(), testing::noise(4, 6_000_000));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/tls").join(name);
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let mut tls = command();
+    tls.arg("--tls-cert").arg(&cert).arg("--tls-key").arg(&key);
+    let server = Program::start_by(tls, dir.path());
+    assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
+    let store =
+        |address: &str| RemoteStore::new(runtime::connect::channel(address, Some(&cert)).unwrap(), "");
+    let digest = store(&server.url).put(DigestFunction::Blake3, testing::noise(1, 3_000_000)).await.unwrap();
+    assert_eq!(store(&server.url).get(digest).await.unwrap(), testing::noise(1, 3_000_000));
+    let plain = store(&server.url.replace("https", "http")).get(digest).await;
+    assert!(plain.is_err(), "plain text is not answered");
+    assert_eq!(server.terminate(), Some(0));
+    // The key in place of the certificate.
+    let (cert, key) = (format!("--tls-cert={}", key.display()), format!("--tls-key={}", key.display()));
+    let (code, error) = fail(&["--listen=127.0.0.1:0", &cert, &key], dir.path());
+    assert!(code == Some(2) && error.contains("key.pem"), "{error}");
+}
+
+/// Unmounts when dropped.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_ends_with_code_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=8k", "tmpfs"]).arg(dir.path()).status();
+    assert!(mount.unwrap().success(), "this test mounts a tmpfs: run it as root");
+    let _mounted = Mounted(dir.path());
+    let (code, error) = fail(&["--listen=127.0.0.1:0"], dir.path());
+    assert!(code == Some(5) && error.contains("cas-data"), "{code:?} {error}");
 }

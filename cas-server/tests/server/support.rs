@@ -29,8 +29,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
+        let mut config = config(dir.path());
+        change(&mut config);
         let running =
             cas_server::start(config, SystemClock::shared(), SystemEntropy::shared()).await.unwrap();
         let (url, address) = (running.url(), running.address());
@@ -103,7 +108,23 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(data: &Path) -> Self {
-        let mut child = command().arg("--listen=127.0.0.1:0").arg("--data").arg(data).spawn().unwrap();
+        Self::start_by(command(), data)
+    }
+
+    /// Of whose open files `limit`, arguments of `ulimit`, says how many there may be.
+    pub(crate) fn start_limited(limit: &str, data: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            &format!("ulimit {limit} && exec \"$0\" \"$@\""),
+            env!("CARGO_BIN_EXE_cas-server"),
+        ]);
+        shell.stdout(Stdio::piped()).stderr(Stdio::null()).env("ISOSWARM_LOG", "off");
+        Self::start_by(shell, data)
+    }
+
+    pub(crate) fn start_by(mut command: Command, data: &Path) -> Self {
+        let mut child = command.arg("--listen=127.0.0.1:0").arg("--data").arg(data).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -116,6 +137,10 @@ impl Program {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url.split_once("://").unwrap().1.parse().unwrap()
     }
 
     pub(crate) fn pid(&self) -> rustix::process::Pid {
