@@ -1,0 +1,123 @@
+//! Any process can be killed at any instruction: nothing that was acknowledged is lost, nothing happens twice.
+
+use proto::v1::{RunState, ShardState};
+use runtime::{Clock as _, Entropy as _, SeededEntropy, SystemClock};
+use std::time::Duration;
+use tests::{Suite, System};
+
+fn running(run: &proto::v1::Run) -> usize {
+    run.shards.iter().filter(|shard| shard.state() == ShardState::Running).count()
+}
+
+#[tokio::test]
+async fn a_killed_bots_shard_goes_to_another_bot() {
+    let mut system = System::start(2).await;
+    let suite = Suite::new(40, "0.05");
+    let digest = system.archive(&suite).await;
+    let id = system.trigger(&digest, 2).await;
+    let run = system.wait_for(&id, |run| running(run) == 2).await;
+    let bot: usize = run.shards[0].attempts[0].bot_id.strip_prefix("bot-").unwrap().parse().unwrap();
+    system.kill_bot(bot).await;
+    let run = system.wait_for(&id, |run| run.ended.is_some()).await;
+    assert_eq!(run.state(), RunState::Succeeded);
+    assert_eq!(run.shards[0].attempts.len(), 2, "{:#?}", run.shards[0]);
+    assert!(!run.shards[0].attempts[0].lost.is_empty());
+    assert_eq!(run.shards[1].attempts.len(), 1, "the other bot's shard was not touched");
+    system.assert_whole(&run, &suite).await;
+}
+
+#[tokio::test]
+async fn a_killed_bots_task_dies_with_it() {
+    let mut system = System::start(1).await;
+    let suite = Suite::new(400, "0.05");
+    let digest = system.archive(&suite).await;
+    let id = system.trigger(&digest, 1).await;
+    system.wait_for(&id, |run| running(run) == 1).await;
+    system.kill_bot(0).await;
+    let marker = system.path().to_str().unwrap().to_owned();
+    tests::eventually("the killed bot's task to be gone", || {
+        let gone = !tests::processes_below(&marker).iter().any(|line| line.contains("suite.sh"));
+        async move { gone.then_some(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_killed_scheduler_goes_on_with_the_shards_that_were_running() {
+    let mut system = System::start(2).await;
+    let suite = Suite::new(30, "0.05");
+    let digest = system.archive(&suite).await;
+    let id = system.trigger(&digest, 4).await;
+    for _ in 0..3 {
+        system.wait_for(&id, |run| running(run) > 0 || run.ended.is_some()).await;
+        system.kill_scheduler().await;
+        system.restart_scheduler().await;
+    }
+    let run = system.wait_for(&id, |run| run.ended.is_some()).await;
+    assert_eq!(run.state(), RunState::Succeeded);
+    for shard in &run.shards {
+        assert_eq!(shard.attempts.len(), 1, "bots kept their tasks: {shard:#?}");
+    }
+    system.assert_whole(&run, &suite).await;
+}
+
+#[tokio::test]
+async fn a_killed_cas_delays_shards_and_fails_none() {
+    let mut system = System::start(2).await;
+    let suite = Suite::new(10, "0.05");
+    let digest = system.archive(&suite).await;
+    let id = system.trigger(&digest, 8).await;
+    for _ in 0..3 {
+        system.wait_for(&id, |run| running(run) > 0 || run.ended.is_some()).await;
+        system.kill_cas().await;
+        system.restart_cas().await;
+    }
+    let run = system.wait_for(&id, |run| run.ended.is_some()).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{run:#?}");
+    for shard in &run.shards {
+        assert_eq!(shard.attempts.len(), 1, "bots waited for the CAS: {shard:#?}");
+    }
+    system.assert_whole(&run, &suite).await;
+}
+
+#[tokio::test]
+async fn a_killed_cas_has_every_blob_that_it_acknowledged() {
+    let mut system = System::start(0).await;
+    let clock = SystemClock::new();
+    let entropy = SeededEntropy::new(7);
+    let mut acknowledged = Vec::new();
+    for round in 0..12u32 {
+        let files = system.path().join(format!("round-{round}"));
+        std::fs::create_dir(&files).unwrap();
+        for file in 0..60u32 {
+            let big = if file == 0 { 3_000_000 } else { 2_000 };
+            let text = format!("{round} {file} ").repeat(big / 6);
+            std::fs::write(files.join(file.to_string()), text).unwrap();
+        }
+        // Each file is an archive of its own, so that the kill falls between acknowledgements.
+        let mut uploads = tokio::task::JoinSet::new();
+        for part in 0..4u32 {
+            let names: Vec<String> = (0..15).map(|n| (part * 15 + n).to_string()).collect();
+            for name in names {
+                let mut command = system.command("isolate");
+                command.args(["archive", "--root", files.to_str().unwrap(), &name]).arg("-q");
+                uploads.spawn(async move { tests::Finished::of(&mut command).await });
+            }
+        }
+        clock.sleep(Duration::from_millis(50 + entropy.next() % 400)).await;
+        system.kill_cas().await;
+        system.restart_cas().await;
+        while let Some(upload) = uploads.join_next().await {
+            let upload = upload.unwrap();
+            if upload.code == 0 {
+                acknowledged.push(upload.stdout.split_whitespace().next().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(acknowledged.len() > 12, "something was acknowledged: {}", acknowledged.len());
+    for (number, digest) in acknowledged.iter().enumerate() {
+        let dir = system.path().join(format!("back-{number}"));
+        let args = ["download", digest, "-o", dir.to_str().unwrap()];
+        system.run("isolate", args).await.expect(0);
+    }
+}
