@@ -4,7 +4,7 @@ use crate::{
     testing::{conformance, noise},
 };
 use proto::{Digest, DigestFunction};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::SystemTime};
 
 const FUNCTION: DigestFunction = DigestFunction::Blake3;
 
@@ -141,6 +141,21 @@ fn what_is_pinned_stays_whatever_the_budget() {
     }
     cache.make_room(0).unwrap();
     assert!(cache.stats().unwrap().bytes <= 10 * 4096);
+}
+
+#[test]
+fn what_another_process_uses_while_a_trim_goes_on_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, other) = (open(dir.path(), 1 << 20), open(dir.path(), 1 << 20));
+    let digests: Vec<Digest> = (0..3).map(|seed| insert(&cache, seed)).collect();
+    digests.iter().for_each(|digest| age(&cache, *digest, 10_000));
+    let found = trim::scan(cache.layout()).unwrap();
+    assert_eq!(other.missing(&digests[..1]).unwrap(), []);
+    let (pins, now) = (Arc::default(), cache.accounting().now().unwrap());
+    let target = accounting::Target { most: 0, wanted: 0 };
+    let left = trim::evict(found, cache.layout(), &pins, now, target).unwrap();
+    assert_eq!(left, 4096);
+    assert_eq!(cache.missing(&digests).unwrap(), digests[1..]);
 }
 
 #[test]

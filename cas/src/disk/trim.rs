@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Error, Result};
 use proto::Digest;
-use std::{fs, io, os::unix::fs::MetadataExt as _};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 /// What was used within this many seconds may be in use by another process.
 const GRACE: i64 = 10 * 60;
@@ -63,7 +63,17 @@ pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
 /// Removes the least recently used blobs and tells how many bytes are left. Blobs that were used a moment ago go last, and
 /// only as far as they must.
 pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<u64> {
-    let mut items = scan(layout)?;
+    evict(scan(layout)?, layout, pins, now, target)
+}
+
+/// The same, of what a scan found.
+pub(super) fn evict(
+    mut items: Vec<Item>,
+    layout: &Layout,
+    pins: &PinTable,
+    now: i64,
+    target: Target,
+) -> Result<u64> {
     items.sort_unstable_by_key(|item| item.used);
     let mut left: u64 = items.iter().map(|item| item.footprint).sum();
     let before = left;
@@ -74,17 +84,24 @@ pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -
             break;
         }
         let path = layout.blob(item.digest);
-        match pins.unless_pinned(item.digest, || fs::remove_file(&path)) {
-            None => {}
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(path, error));
-            }
-            Some(_) => {
-                left -= item.footprint;
-                removed += 1;
-            }
+        let gone = pins.unless_pinned(item.digest, || remove_unused(&path, item.used));
+        if gone.transpose().map_err(|error| Error::io(path, error))? == Some(true) {
+            left -= item.footprint;
+            removed += 1;
         }
     }
     tracing::debug!(before, left, removed, "trimmed the local cache");
     Ok(left)
+}
+
+/// `false`: another process has used it since it was found.
+fn remove_unused(path: &Path, used: (i64, i64)) -> io::Result<bool> {
+    let removed = fs::symlink_metadata(path).and_then(|found| {
+        let unused = (found.mtime(), found.mtime_nsec()) == used;
+        if unused { fs::remove_file(path).map(|()| true) } else { Ok(false) }
+    });
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        removed => removed,
+    }
 }
