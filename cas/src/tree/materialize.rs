@@ -34,7 +34,7 @@ const DIR_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o640;
 
 /// Lays `fetched` out in `target`, an empty directory that is made when it is not there. Blocks; copies on as many threads
-/// as there are cores.
+/// as there are cores. What it made stays when it fails.
 pub fn materialize(fetched: &Fetched, cache: &DiskCache, target: &Path) -> Result<(), Error> {
     let isolated = &fetched.isolated;
     // A manifest that was parsed is fine already; one that was made by hand may not be.
@@ -54,6 +54,12 @@ pub fn materialize(fetched: &Fetched, cache: &DiskCache, target: &Path) -> Resul
         place.seal(&layout.directories)?;
     }
     Ok(())
+}
+
+/// The cache had it when it was fetched: no fault of the store or the manifest.
+fn lost(digest: Digest) -> crate::Error {
+    let reason = format!("{digest} was taken out of the local cache while it was in use: try again");
+    crate::Error::Internal { reason }
 }
 
 fn open_root(target: &Path) -> Result<OwnedFd, Error> {
@@ -209,7 +215,7 @@ impl Place<'_> {
     fn copy(&self, file: &FileToMake<'_>, made: &mut File) -> Result<(), Error> {
         let path = self.cache.path(file.digest);
         let mut source = File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => crate::Error::NotFound { digest: file.digest },
+            io::ErrorKind::NotFound => lost(file.digest),
             _ => crate::Error::io(&path, error),
         })?;
         if !self.cannot_clone.load(Ordering::Relaxed) {
@@ -221,7 +227,7 @@ impl Place<'_> {
         // The kernel copies, without the bytes passing through here.
         let copied = io::copy(&mut source, made).map_err(|error| self.failed(file.path, error))?;
         if copied != file.digest.size() {
-            return Err(crate::Error::NotFound { digest: file.digest }.into());
+            return Err(lost(file.digest).into());
         }
         Ok(())
     }

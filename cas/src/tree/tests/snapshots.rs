@@ -166,10 +166,11 @@ fn a_deep_tree_needs_no_deep_stack() {
 #[test]
 fn a_path_that_is_too_long_is_refused_or_skipped() {
     let root = tree(&[("a", b"1")]);
-    let name = "n".repeat(200);
     let mut dir = std::fs::File::open(root.path()).unwrap();
-    // Made from within, as a process would that goes down step by step.
-    for _ in 0..25 {
+    // Made from within, as a process would that goes down step by step. A manifest takes the path, the kernel does not
+    // when the root comes before it.
+    let lengths = std::iter::repeat_n(200, 20).chain([4095 - 20 * 201]);
+    for name in lengths.map(|length| "n".repeat(length)) {
         rustix::fs::mkdirat(&dir, &*name, 0o700.into()).unwrap();
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         dir = rustix::fs::openat(&dir, &*name, flags, rustix::fs::Mode::empty()).unwrap().into();
@@ -178,7 +179,7 @@ fn a_path_that_is_too_long_is_refused_or_skipped() {
     let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
     assert_eq!((names(&snapshot), snapshot.skipped.len()), (vec!["a"], 1));
     let error = take(root.path(), &[Input::Everything], &SnapshotOptions::default()).unwrap_err();
-    assert!(matches!(error, Error::Unusable { .. } | Error::Name { .. }), "{error:?}");
+    assert!(error.to_string().ends_with("its path is too long"), "{error}");
 }
 
 #[test]
