@@ -10,7 +10,13 @@ use crate::{
     spool::Spool,
 };
 use runtime::Clock;
-use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::unix::pipe, sync::watch};
 
 /// How long the end of the output may take after every writer was killed.
@@ -50,7 +56,7 @@ pub(crate) struct Execution {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecuteError {
     /// The command cannot be started: there is no such file, it is not executable. The bot is fine.
-    #[error("cannot start `{}`: {source}", program.display())]
+    #[error("cannot start `{}`: {source}{}", program.display(), remedy(program, source))]
     NotStarted { program: PathBuf, source: io::Error },
     /// The bot could not do its part.
     #[error("cannot run `{}`: {source}", program.display())]
@@ -123,6 +129,20 @@ impl Executor {
             tracing::warn!("the output is still open although every process was killed");
         }
         Ok((ended, watch.cause()))
+    }
+}
+
+/// What the author of the command can do about it, if that is known.
+fn remedy(program: &Path, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound if program.is_absolute() => {
+            ": is it among the files of the input, and its interpreter on the bot?"
+        }
+        io::ErrorKind::NotFound => {
+            ": it is not in the bot's PATH; a program among the files of the input is written with a slash, `./name`"
+        }
+        io::ErrorKind::PermissionDenied => ": make it executable and archive again",
+        _ => "",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Starts a command and holds on to it: through a supervisor, or directly where there is none.
 
 use super::{
-    processes::kill_marked_below,
+    processes::{kill_marked_below, kill_marked_or_in, start_when_closed},
     supervisor::{KILL, Order, SUPERVISE, TERMINATE, Verdict},
 };
 use crate::attempt::CommandExit;
@@ -18,10 +18,14 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout},
+    task::JoinHandle,
 };
 
 /// The environment variable by which the processes of an attempt are found: it names the attempt's directory.
 pub(crate) const MARKER: &str = "ISOSWARM_ATTEMPT_DIR";
+
+/// The same for the supervisor of an attempt, which must not be killed before it has done its work.
+pub(super) const SUPERVISED: &str = "ISOSWARM_SUPERVISED_DIR";
 
 /// Longest that killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -82,7 +86,7 @@ impl Running {
         let mut child = tokio::process::Command::new(supervisor)
             .arg(SUPERVISE)
             .env_clear()
-            .env(MARKER, &home)
+            .env(SUPERVISED, &home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(output)
@@ -155,36 +159,48 @@ async fn kill_marked(home: PathBuf) -> io::Result<usize> {
 #[derive(Debug)]
 pub(super) struct Direct {
     child: Child,
+    /// The command's process group, which may outlive it.
+    group: Pid,
     home: PathBuf,
+    /// Ends what the command left, once it has ended.
+    clearing: Option<JoinHandle<io::Result<usize>>>,
 }
 
 impl Direct {
     fn start(command: &Command, output: OwnedFd) -> io::Result<Self> {
-        let child = tokio::process::Command::new(&command.program)
-            .args(&command.arguments)
-            .env_clear()
-            .envs(&command.environment)
-            .current_dir(&command.directory)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0)
-            .spawn()?;
-        Ok(Self { child, home: home(command) })
+        let start = || {
+            tokio::process::Command::new(&command.program)
+                .args(&command.arguments)
+                .env_clear()
+                .envs(&command.environment)
+                .current_dir(&command.directory)
+                .stdin(Stdio::null())
+                .stdout(output.try_clone()?)
+                .stderr(output.try_clone()?)
+                .process_group(0)
+                .spawn()
+        };
+        let child = start_when_closed(start)?;
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let group = group.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Self { child, group, home: home(command), clearing: None })
     }
 
     async fn ended(&mut self) -> Result<Ended, Failure> {
         let status = self.child.wait().await.map_err(Failure::Lost)?;
-        let leaked = kill_marked(self.home.clone()).await.map_err(Failure::Lost)?;
+        let (home, group) = (self.home.clone(), Some(self.group));
+        // Kept, because this may be called again: the first one knows how many there were.
+        let clear = || tokio::task::spawn_blocking(move || kill_marked_or_in(&home, group, PATIENCE));
+        let cleared = self.clearing.get_or_insert_with(clear).await;
+        let leaked = cleared.map_err(io::Error::other).flatten().map_err(Failure::Lost)?;
         Ok(Ended { exit: exit(status), leaked })
     }
 
     fn signal(&self, signal: Signal) {
         // No number any more: the command has ended and was reaped.
-        let group = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group {
+        if self.child.id().is_some() {
             // An error means that the group is gone.
-            let _ = kill_process_group(group, signal);
+            let _ = kill_process_group(self.group, signal);
         }
     }
 }
@@ -193,7 +209,7 @@ impl Drop for Direct {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
         // Nobody is left to tell of a failure.
-        let _ = kill_marked_below(&self.home, SHORT_PATIENCE);
+        let _ = kill_marked_or_in(&self.home, Some(self.group), SHORT_PATIENCE);
     }
 }
 

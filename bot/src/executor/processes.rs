@@ -1,6 +1,6 @@
 //! Which processes there are, by ancestry or by a marker in their environment, and how to signal exactly those.
 
-use super::MARKER;
+use super::{MARKER, launch::SUPERVISED};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,8 +14,11 @@ use std::{
 /// Between two looks at what is left.
 pub(super) const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often processes without an environment are looked at again.
-const UNCLEAR: u32 = 5;
+/// Longest that a program's file may be open for writing elsewhere.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// How often processes without an environment are looked at again: 50 ms in all, on a busy host.
+const UNCLEAR: u32 = 25;
 
 /// In the flags of a process: it is a part of the kernel (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -25,6 +28,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 pub(super) struct Process {
     pub(super) pid: Pid,
     parent: i32,
+    pub(super) group: i32,
     /// Clock ticks since the host started.
     started: u64,
     state: u8,
@@ -46,6 +50,7 @@ impl Process {
         Some(Self {
             pid,
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
             flags: fields.get(6)?.parse().ok()?,
             state: *fields.first()?.as_bytes().first()?,
@@ -99,22 +104,31 @@ pub(super) fn descendants(ancestor: Pid) -> io::Result<Vec<Process>> {
 pub(super) struct Look {
     /// Live processes, but our own, that are marked.
     pub(super) marked: Vec<Process>,
+    /// Live supervisors of commands that are marked.
+    supervisors: Vec<Process>,
     /// Processes without an environment: it was wiped, or they are just about to execute another program, in which
     /// moment there is none to be seen.
     unclear: usize,
 }
 
-/// Looks for processes whose [`MARKER`] names `dir` or a path below it.
-pub(super) fn look(dir: &Path) -> io::Result<Look> {
+/// Looks for processes that are in `group`, or whose [`MARKER`] names `dir` or a path below it, and for supervisors of
+/// such.
+pub(super) fn look(dir: &Path, group: Option<Pid>) -> io::Result<Look> {
+    let group = group.map(|group| group.as_raw_nonzero().get());
     let own = rustix::process::getpid();
     let mut look = Look::default();
     for process in all()?.into_iter().filter(|process| process.pid != own && process.is_alive()) {
+        if Some(process.group) == group {
+            look.marked.push(process);
+            continue;
+        }
         let environ = fs::read(format!("/proc/{}/environ", process.pid.as_raw_nonzero()));
         match environ {
             Ok(environment) if environment.is_empty() => {
                 look.unclear += usize::from(process.flags & KERNEL_THREAD == 0);
             }
-            Ok(environment) if is_marked(&environment, dir) => look.marked.push(process),
+            Ok(environment) if names(&environment, MARKER, dir) => look.marked.push(process),
+            Ok(environment) if names(&environment, SUPERVISED, dir) => look.supervisors.push(process),
             // Those of other users cannot be read, and are not ours.
             Ok(_) | Err(_) => {}
         }
@@ -122,33 +136,56 @@ pub(super) fn look(dir: &Path) -> io::Result<Look> {
     Ok(look)
 }
 
-fn is_marked(environment: &[u8], dir: &Path) -> bool {
+fn names(environment: &[u8], marker: &str, dir: &Path) -> bool {
     let mut variables = environment.split(|&byte| byte == 0);
-    let value = variables.find_map(|variable| variable.strip_prefix(MARKER.as_bytes())?.strip_prefix(b"="));
+    let value = variables.find_map(|variable| variable.strip_prefix(marker.as_bytes())?.strip_prefix(b"="));
     value.is_some_and(|value| Path::new(OsStr::from_bytes(value)).starts_with(dir))
 }
 
 /// Kills every process whose [`MARKER`] names `dir` or a path below it, until none is left. Tells how many there were.
-/// Fails when some are still there after `patience`.
+/// A supervisor whose bot is gone is waited for: it finds what its command started without the mark, too. Fails when some
+/// are still there after `patience`.
 pub(crate) fn kill_marked_below(dir: &Path, patience: Duration) -> io::Result<usize> {
+    kill_marked_or_in(dir, None, patience)
+}
+
+/// The same, and every process of `group`, that of a command which was started as our child: they need not bear a mark.
+pub(super) fn kill_marked_or_in(dir: &Path, group: Option<Pid>, patience: Duration) -> io::Result<usize> {
     let mut killed = HashSet::new();
     let mut waited = Duration::ZERO;
     let mut unclear = 0;
     loop {
-        let look = look(dir)?;
+        let look = look(dir, group)?;
         for process in &look.marked {
             process.signal(Signal::KILL)?;
             killed.insert(process.pid);
         }
-        if look.marked.is_empty() {
+        if waited >= patience / 2 {
+            look.supervisors.iter().try_for_each(|supervisor| supervisor.signal(Signal::KILL))?;
+        }
+        let left = look.marked.len() + look.supervisors.len();
+        if left == 0 {
             unclear += 1;
             if look.unclear == 0 || unclear > UNCLEAR {
                 return Ok(killed.len());
             }
         } else if waited >= patience {
-            return Err(io::Error::other(format!("{} processes cannot be killed", look.marked.len())));
+            return Err(io::Error::other(format!("{left} processes cannot be killed")));
         }
         pause();
+        waited += PAUSE;
+    }
+}
+
+/// Starts a program, again and again while its file is open for writing. It was laid out just now, and while it was,
+/// another thread may have forked a child that holds on to the open file until it executes. Blocks the thread.
+pub(super) fn start_when_closed<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match start() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && waited < BUSY => pause(),
+            started => return started,
+        }
         waited += PAUSE;
     }
 }
@@ -170,7 +207,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_hide_the_parent() {
         let stat = b"42 (a) R 1 (b)) S 7 42 42 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 1 0 12345 1000 100 0";
         let process = Process::parse(Pid::from_raw(42).unwrap(), stat).unwrap();
-        assert_eq!((process.parent, process.started, process.state), (7, 12345, b'S'));
+        assert_eq!((process.parent, process.group, process.started, process.state), (7, 42, 12345, b'S'));
         assert!(Process::parse(process.pid, b"42 (x").is_none());
     }
 
@@ -183,14 +220,31 @@ mod tests {
         let own = rustix::process::getpid();
         assert!(descendants(own).unwrap().iter().any(|process| process.pid == pid));
         // Between fork and exec the child still has our environment.
-        while look(&dir).unwrap().marked.is_empty() {
+        while look(&dir, None).unwrap().marked.is_empty() {
             pause();
         }
-        assert!(look(&dir.join("2")).unwrap().marked.is_empty());
+        assert!(look(&dir.join("2"), None).unwrap().marked.is_empty());
         let stranger = Process { started: 1, ..Process::read(pid).unwrap() };
         stranger.signal(Signal::KILL).unwrap();
         assert!(Process::read(pid).unwrap().is_alive());
         assert_eq!(kill_marked_below(&dir, Duration::from_secs(5)).unwrap(), 1);
         assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn supervisors_are_waited_for_and_killed_only_when_they_stay() {
+        for (patience, lasts, ends_itself) in [(20, "0.3", true), (1, "60", false)] {
+            let dir = Path::new("/nonexistent/isoswarm-test-supervisor")
+                .join(std::process::id().to_string())
+                .join(lasts);
+            let mut child =
+                std::process::Command::new("sleep").arg(lasts).env(SUPERVISED, &dir).spawn().unwrap();
+            while look(&dir, None).unwrap().supervisors.is_empty() {
+                pause();
+            }
+            let waiting = std::thread::spawn(move || child.wait().unwrap());
+            assert_eq!(kill_marked_below(&dir, Duration::from_secs(patience)).unwrap(), 0);
+            assert_eq!(waiting.join().unwrap().success(), ends_itself);
+        }
     }
 }

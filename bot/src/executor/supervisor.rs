@@ -10,7 +10,7 @@
 
 use super::{
     Command,
-    processes::{PAUSE, descendants, pause},
+    processes::{PAUSE, descendants, pause, start_when_closed},
 };
 use crate::attempt::CommandExit;
 use runtime::Exit;
@@ -20,6 +20,7 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
@@ -80,18 +81,26 @@ fn supervised() -> io::Result<()> {
     let mut line = String::new();
     control.read_line(&mut line)?;
     let order: Order = serde_json::from_str(&line)?;
-    let verdict = match start(&order) {
+    let verdict = match start_when_closed(|| start(&order)) {
         Err(error) => Verdict::NotStarted(error.raw_os_error().unwrap_or(0)),
         Ok(command) => {
-            let wards = Arc::new(Mutex::new(Wards { command: Some(command), own }));
+            let wards = Arc::new(Mutex::new(Wards { command: Some(command), group: command, own }));
             let obeying = Arc::clone(&wards);
             thread::spawn(move || obey(control, &obeying));
             watch(command, &wards)?
         }
     };
-    let mut verdict = serde_json::to_vec(&verdict)?;
-    verdict.push(b'\n');
-    io::stdout().write_all(&verdict)
+    let mut line = serde_json::to_vec(&verdict)?;
+    line.push(b'\n');
+    let told = io::stdout().write_all(&line);
+    if let Verdict::Ended { stuck: 1.., .. } = verdict {
+        // The bot need not wait any longer, we must.
+        while has_children() {
+            kill_all(own, None);
+            pause();
+        }
+    }
+    told
 }
 
 fn start(order: &Order) -> io::Result<Pid> {
@@ -113,6 +122,8 @@ fn start(order: &Order) -> io::Result<Pid> {
 /// group that gets the same number.
 struct Wards {
     command: Option<Pid>,
+    /// The command's process group, which may outlive it.
+    group: Pid,
     own: Pid,
 }
 
@@ -126,13 +137,26 @@ impl Wards {
 
     /// Kills every descendant that there is at this moment, and tells how many.
     fn kill(&self) -> usize {
-        let wards = descendants(self.own).unwrap_or_default();
-        for ward in &wards {
-            // We are root's or the same user's; the rest comes up again as stuck.
-            let _ = ward.signal(Signal::KILL);
-        }
-        wards.len()
+        kill_all(self.own, Some(self.group))
     }
+}
+
+/// Kills every descendant of `own`, tells how many. Those in the `command` group, or in a group whose leader is a
+/// descendant too, are signalled as a group: what breeds faster than it is listed cannot get away from that.
+fn kill_all(own: Pid, command: Option<Pid>) -> usize {
+    let wards = descendants(own).unwrap_or_default();
+    let pids: HashSet<i32> =
+        wards.iter().map(|ward| ward.pid).chain(command).map(|pid| pid.as_raw_nonzero().get()).collect();
+    let groups: HashSet<i32> =
+        wards.iter().map(|ward| ward.group).filter(|group| pids.contains(group)).collect();
+    // We are root's or the same user's; what cannot be signalled comes up again as stuck.
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    for ward in &wards {
+        let _ = ward.signal(Signal::KILL);
+    }
+    wards.len()
 }
 
 fn lock(wards: &Mutex<Wards>) -> MutexGuard<'_, Wards> {

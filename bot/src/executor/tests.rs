@@ -59,7 +59,7 @@ impl Bench {
     }
 
     fn left(&self) -> usize {
-        processes::look(self.dir.path()).unwrap().marked.len()
+        processes::look(self.dir.path(), None).unwrap().marked.len()
     }
 
     async fn output_contains(&self, text: &str) {
@@ -109,6 +109,24 @@ async fn a_command_that_is_not_there_or_not_executable_is_not_the_bots_fault() {
     }
     let error = bench.run_program(&bench.dir.path().join("plain"), &[]).await.unwrap_err();
     assert!(matches!(error, ExecuteError::NotStarted { .. }), "{error}");
+    assert!(error.to_string().ends_with(": make it executable and archive again"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_still_open_for_writing_elsewhere_is_waited_for() {
+    let bench = Bench::new();
+    let program = bench.dir.path().join("program");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let open = std::fs::File::options().append(true).open(&program).unwrap();
+    let close = async {
+        SystemClock::shared().sleep(Duration::from_millis(100)).await;
+        drop(open);
+    };
+    // Starting blocks the thread that it is called on.
+    let closing = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(close));
+    let ended = bench.run_program(&program, &[]).await.unwrap();
+    assert_eq!(ended.exit, CommandExit::Code(0));
+    closing.join().unwrap();
 }
 
 #[tokio::test]
