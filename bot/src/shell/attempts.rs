@@ -91,9 +91,8 @@ impl Attempts {
     }
 
     fn place(&self) -> io::Result<(WorkDir, Arc<Spool>)> {
-        let dir = self.data.attempt()?;
-        let clock = Arc::clone(&self.worker.clock);
-        let spool = Spool::create(&dir.spool(), clock, Arc::clone(&self.grown))?;
+        let (clock, grown) = (Arc::clone(&self.worker.clock), Arc::clone(&self.grown));
+        let (dir, spool) = self.data.attempt(|dir| Spool::create(&dir.spool(), clock, grown))?;
         Ok((dir, Arc::new(spool)))
     }
 

@@ -30,16 +30,33 @@ pub(super) struct Manifest<'a> {
     pub(super) relative_cwd: Option<&'a RelPath>,
 }
 
-/// What to run. `None` when neither the assignment nor the manifest has a command.
+/// Why there is nothing to run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CommandError {
+    /// Neither the assignment nor the manifest has a command.
+    #[error("there is no command: archive the input with one, or name one when triggering")]
+    None,
+    /// An argument that no command can be given.
+    #[error("the argument `{}` of the command contains a NUL: archive the input without it", argument.escape_debug())]
+    Nul {
+        /// The argument.
+        argument: String,
+    },
+}
+
+/// What to run.
 pub(super) fn command(
     assignment: &Assignment,
     manifest: Manifest<'_>,
     place: &Place,
-) -> Option<executor::Command> {
+) -> Result<executor::Command, CommandError> {
     let outdir = place.outputs.to_string_lossy();
     let substitute = |text: &String| text.replace(OUTDIR_PLACEHOLDER, &outdir);
     let base = if assignment.command.is_empty() { manifest.command } else { &assignment.command };
-    let (program, arguments) = base.split_first()?;
+    let (program, arguments) = base.split_first().ok_or(CommandError::None)?;
+    if let Some(argument) = base.iter().find(|argument| argument.contains('\0')) {
+        return Err(CommandError::Nul { argument: argument.clone() });
+    }
     let directory = manifest.relative_cwd.map_or_else(|| place.input.clone(), |cwd| place.input.join(cwd));
     let program = PathBuf::from(substitute(program));
     // A name without a slash is looked up in the PATH; everything else is meant from where the command starts.
@@ -48,7 +65,7 @@ pub(super) fn command(
     } else {
         program
     };
-    Some(executor::Command {
+    Ok(executor::Command {
         program,
         arguments: arguments.iter().chain(&assignment.extra_args).map(substitute).collect(),
         environment: environment(assignment, place, substitute),
@@ -137,7 +154,15 @@ mod tests {
         assert_eq!(program("./run"), PathBuf::from("/w/1/in/./run"));
         assert_eq!(program("/bin/sh"), PathBuf::from("/bin/sh"));
         assert_eq!(program("${ISOLATED_OUTDIR}/x"), PathBuf::from("/w/1/out/x"));
-        assert!(super::command(&assignment(&[]), NONE, &place()).is_none());
+        assert_eq!(super::command(&assignment(&[]), NONE, &place()).unwrap_err(), CommandError::None);
+    }
+
+    #[test]
+    fn an_argument_of_the_manifest_that_no_command_can_be_given_is_refused() {
+        let words = ["./run".to_owned(), "a\0b".to_owned()];
+        let manifest = Manifest { command: &words, relative_cwd: None };
+        let error = super::command(&assignment(&[]), manifest, &place()).unwrap_err();
+        assert!(error.to_string().contains("`a\\0b` of the command contains a NUL"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a failure on the way means for the result: the input's fault or the bot's.
 
+use super::command::CommandError;
 use crate::{attempt::Ending, causes::explain, executor::ExecuteError};
 use cas::tree;
 use tokio::task::JoinError;
@@ -20,6 +21,11 @@ impl Failure {
     /// Another bot might succeed.
     pub(super) fn internal(message: String) -> Self {
         Self { ending: Ending::InternalError, message }
+    }
+
+    /// Somebody asked for the end of the attempt before its command was started.
+    pub(super) fn killed() -> Self {
+        Self { ending: Ending::Killed, message: "killed before its command was started".into() }
     }
 
     /// The input could not be fetched or laid out.
@@ -43,6 +49,12 @@ impl Failure {
     /// A thread was lost.
     pub(super) fn of_thread(error: JoinError) -> Self {
         Self::internal(format!("internal error: {error}"))
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self::client(error.to_string())
     }
 }
 

@@ -70,21 +70,24 @@ impl Worker {
         interrupted: &mut watch::Receiver<Interruption>,
         stats: &mut Stats,
     ) -> Result<AttemptResult, Failure> {
-        let fetched = unless_interrupted(interrupted, self.set_up(assignment, dir, stats)).await?;
+        let fetched = self.set_up(assignment, dir, interrupted, stats).await?;
         let isolated = &fetched.isolated;
         let manifest = Manifest { command: &isolated.command, relative_cwd: isolated.relative_cwd.as_ref() };
-        let command = command(assignment, manifest, &self.place(dir)).ok_or_else(|| {
-            Failure::client("there is no command: neither the manifest nor the step names one".into())
-        })?;
+        let command = command(assignment, manifest, &self.place(dir))?;
         if let Some(cwd) = &isolated.relative_cwd {
             make_directory(&dir.input(), cwd)?;
+        }
+        if *interrupted.borrow() != Interruption::None {
+            return Err(Failure::killed());
         }
         let execution = self.executor.run(&command, assignment.timeouts, spool, interrupted).await?;
         stats.run = execution.took;
         let mut result = ended(&execution, assignment.timeouts, spool);
-        // Nobody will ask for them, and the disk is wanted back.
-        if *interrupted.borrow() != Interruption::Abandon {
-            self.keep_outputs(assignment, isolated, dir, &mut result, stats).await;
+        tokio::select! {
+            biased;
+            // Nobody will ask for them, and the disk is wanted back.
+            () = interruption(interrupted, Interruption::Abandon) => {}
+            () = self.keep_outputs(assignment, isolated, dir, &mut result, stats) => {}
         }
         Ok(result)
     }
@@ -93,24 +96,55 @@ impl Worker {
         &self,
         assignment: &Assignment,
         dir: &WorkDir,
+        interrupted: &mut watch::Receiver<Interruption>,
         stats: &mut Stats,
     ) -> Result<Arc<Fetched>, Failure> {
         let began = self.clock.elapsed();
-        let fetched = self.with_patience(|| self.fetch(assignment)).await;
-        let fetched = Arc::new(fetched.map_err(Failure::of_input)?);
-        stats.cold_items = fetched.cold_items;
-        stats.cold_bytes = fetched.cold_bytes;
-        stats.hot_items = fetched.hot_items;
-        stats.hot_bytes = fetched.hot_bytes;
-        let (input, cache, laid_out) = (dir.input(), self.cache.clone(), Arc::clone(&fetched));
-        let materialized = tokio::task::spawn_blocking(move || tree::materialize(&laid_out, &cache, &input));
-        materialized.await.map_err(Failure::of_thread)?.map_err(Failure::of_input)?;
+        let mut fetched = self.fetch(assignment, interrupted, stats).await?;
+        if let Err(error) = self.lay_out(&fetched, dir).await? {
+            // Somebody else has taken something out of the cache, where it was a moment ago: once more.
+            let tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Internal { .. }) = error else {
+                return Err(Failure::of_input(error));
+            };
+            tracing::warn!(%error, "cannot lay out the input, fetching again");
+            dir.empty_input()
+                .map_err(|error| Failure::internal(format!("cannot empty the input: {error}")))?;
+            fetched = self.fetch(assignment, interrupted, stats).await?;
+            self.lay_out(&fetched, dir).await?.map_err(Failure::of_input)?;
+        }
         stats.fetch = self.clock.elapsed().saturating_sub(began);
         Ok(fetched)
     }
 
-    async fn fetch(&self, assignment: &Assignment) -> Result<Fetched, tree::Error> {
-        tree::fetch(&*self.store, &self.cache, assignment.input, &Silent).await
+    /// Brings the input into the cache, unless somebody wants the end of the attempt first.
+    async fn fetch(
+        &self,
+        assignment: &Assignment,
+        interrupted: &mut watch::Receiver<Interruption>,
+        stats: &mut Stats,
+    ) -> Result<Arc<Fetched>, Failure> {
+        let fetch = || tree::fetch(&*self.store, &self.cache, assignment.input, &Silent);
+        let fetched = tokio::select! {
+            biased;
+            () = interruption(interrupted, Interruption::Kill) => return Err(Failure::killed()),
+            fetched = self.with_patience(fetch) => Arc::new(fetched.map_err(Failure::of_input)?),
+        };
+        stats.cold_items += fetched.cold_items;
+        stats.cold_bytes += fetched.cold_bytes;
+        stats.hot_items = fetched.hot_items;
+        stats.hot_bytes = fetched.hot_bytes;
+        Ok(fetched)
+    }
+
+    /// Makes files of the input. Not to be cut short: nobody may write to the directory any more when it is removed.
+    async fn lay_out(
+        &self,
+        fetched: &Arc<Fetched>,
+        dir: &WorkDir,
+    ) -> Result<Result<(), tree::Error>, Failure> {
+        let (input, cache, fetched) = (dir.input(), self.cache.clone(), Arc::clone(fetched));
+        let materialized = tokio::task::spawn_blocking(move || tree::materialize(&fetched, &cache, &input));
+        materialized.await.map_err(Failure::of_thread)
     }
 
     /// Uploads what the command left. That this fails is told in `result`.
@@ -179,22 +213,11 @@ impl Worker {
     }
 }
 
-/// Drops `work` when somebody wants it to end: nothing of the command's is running yet.
-async fn unless_interrupted<T>(
-    interrupted: &mut watch::Receiver<Interruption>,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let interruption = async {
-        if interrupted.wait_for(|wanted| *wanted != Interruption::None).await.is_err() {
-            // Nobody is left who could interrupt.
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = interruption => {
-            Err(Failure { ending: Ending::Killed, message: "killed before its command was started".into() })
-        }
+/// Ends when somebody wants `least` or more of the attempt.
+async fn interruption(interrupted: &mut watch::Receiver<Interruption>, least: Interruption) {
+    if interrupted.wait_for(|wanted| *wanted >= least).await.is_err() {
+        // Nobody is left who could interrupt.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,1 +1,232 @@
+use super::*;
+use crate::{executor::Executor, workdir::DataDir};
+use bytes::Bytes;
+use cas::{
+    BlobStoreExt as _, Error,
+    disk::DiskCacheOptions,
+    isolated::Entry,
+    memory::MemoryStore,
+    testing::{Call, Faulty},
+};
+use proto::{Digest, DigestFunction};
+use runtime::{SystemClock, SystemEntropy};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use tempfile::TempDir;
 
+const B3: DigestFunction = DigestFunction::Blake3;
+
+struct Bench {
+    _root: TempDir,
+    cache: PathBuf,
+    worker: Worker,
+    dir: WorkDir,
+    spool: Arc<Spool>,
+    interruption: watch::Sender<Interruption>,
+    input: Digest,
+}
+
+impl Bench {
+    /// A worker over `store`, and an input of `files` and a shell script to run.
+    async fn new(store: impl BlobStore, files: &[(&str, &str)], script: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
+        let data = DataDir::open(&root.path().join("data")).unwrap();
+        let cache = DiskCache::open(&data.cache(), DiskCacheOptions::default()).unwrap();
+        let spooled = Arc::clone(&clock);
+        let (dir, spool) = data.attempt(|dir| Spool::create(&dir.spool(), spooled, Arc::default())).unwrap();
+        let input = archive(&store, files, &["/bin/sh", "-c", script]).await;
+        let executor = Executor { supervisor: None, clock: Arc::clone(&clock) };
+        let bot = BotId::new("b1").unwrap();
+        let worker = Worker { store: Arc::new(store), cache, executor, clock, entropy, bot };
+        let (cache, spool) = (data.cache(), Arc::new(spool));
+        Self { _root: root, cache, worker, dir, spool, interruption: watch::Sender::default(), input }
+    }
+
+    fn assignment(&self) -> Assignment {
+        Assignment {
+            input: self.input,
+            command: Vec::new(),
+            extra_args: Vec::new(),
+            environment: Vec::new(),
+            outputs: Vec::new(),
+            timeouts: Timeouts { hard: Duration::from_secs(60), io: None, grace: Duration::from_secs(5) },
+        }
+    }
+
+    async fn perform(&self, assignment: &Assignment) -> AttemptResult {
+        let performed =
+            self.worker.perform(assignment, &self.dir, &self.spool, self.interruption.subscribe());
+        tokio::time::timeout(Duration::from_secs(30), performed).await.expect("it ends in time")
+    }
+
+    fn output(&self) -> String {
+        String::from_utf8(self.spool.read(0..self.spool.len()).unwrap()).unwrap()
+    }
+
+    /// Waits until `condition` holds, then interrupts.
+    async fn interrupt_when(&self, interruption: Interruption, condition: impl Fn() -> bool) {
+        while !condition() {
+            self.worker.clock.sleep(Duration::from_millis(1)).await;
+        }
+        self.interruption.send_replace(interruption);
+    }
+}
+
+async fn archive(store: &impl BlobStore, files: &[(&str, &str)], command: &[&str]) -> Digest {
+    let mut entries = BTreeMap::new();
+    for (path, content) in files {
+        let digest = store.put(B3, Bytes::copy_from_slice(content.as_bytes())).await.unwrap();
+        entries.insert(RelPath::new(path).unwrap(), Entry::File { digest, mode: Some(0o640) });
+    }
+    let command = command.iter().map(ToString::to_string).collect();
+    let manifest = Isolated { command, files: entries, ..Isolated::new(B3) };
+    store.put(B3, manifest.to_bytes().into()).await.unwrap()
+}
+
+async fn outputs(bench: &Bench, result: &AttemptResult) -> BTreeMap<String, String> {
+    let store = &bench.worker.store;
+    let Some(manifest) = result.outputs else { return BTreeMap::new() };
+    let isolated = Isolated::parse(&store.get(manifest).await.unwrap()).unwrap();
+    let mut found = BTreeMap::new();
+    for (path, entry) in &isolated.files {
+        let bytes = store.get(entry.digest().unwrap()).await.unwrap();
+        found.insert(path.to_string(), String::from_utf8(bytes.to_vec()).unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn outputs_of_the_directory_and_declared_ones_come_back_as_a_manifest() {
+    let script = "cat data/a; cat data/a > ${ISOLATED_OUTDIR}/copy; mkdir $ISOLATED_OUTDIR/d made
+        echo deep > $ISOLATED_OUTDIR/d/e; echo log > made/log; echo $SHARD_INDEX; exit 3";
+    let bench = Bench::new(MemoryStore::new(), &[("data/a", "input\n")], script).await;
+    let path = |text| RelPath::new(text).unwrap();
+    let assignment = Assignment {
+        outputs: vec![path("made"), path("not/there")],
+        environment: vec![("SHARD_INDEX".into(), "2".into())],
+        ..bench.assignment()
+    };
+    let result = bench.perform(&assignment).await;
+    assert_eq!((result.ending, result.exit.unwrap().code()), (Ending::Completed, 3));
+    assert_eq!(bench.output(), "input\n2\n");
+    assert!(result.message.contains("not/there"), "{}", result.message);
+    let expected = [("copy", "input\n"), ("d/e", "deep\n"), ("made/log", "log\n")];
+    let expected = expected.map(|(path, content)| (path.to_owned(), content.to_owned()));
+    assert_eq!(outputs(&bench, &result).await, expected.into());
+    assert_eq!((result.stats.cold_items, result.stats.hot_items), (2, 0));
+    assert!(result.stats.uploaded_bytes > 0);
+}
+
+#[tokio::test]
+async fn without_outputs_nothing_is_uploaded() {
+    let bench = Bench::new(MemoryStore::new(), &[], "true").await;
+    let result = bench.perform(&bench.assignment()).await;
+    assert_eq!((result.ending, result.outputs, result.message.as_str()), (Ending::Completed, None, ""));
+}
+
+#[tokio::test]
+async fn an_input_that_is_not_there_is_the_clients_error_and_is_named() {
+    let bench = Bench::new(MemoryStore::new(), &[], "true").await;
+    let input = B3.digest(b"nowhere");
+    let result = bench.perform(&Assignment { input, ..bench.assignment() }).await;
+    assert_eq!((result.ending, result.exit), (Ending::ClientError, None));
+    assert!(result.message.contains(&input.to_string()), "{}", result.message);
+    let noise = bench.worker.store.put(B3, Bytes::from_static(b"no manifest")).await.unwrap();
+    let result = bench.perform(&Assignment { input: noise, ..bench.assignment() }).await;
+    assert_eq!(result.ending, Ending::ClientError, "{}", result.message);
+}
+
+#[tokio::test]
+async fn a_timeout_is_told_and_the_outputs_so_far_are_kept() {
+    let script = "echo part > $ISOLATED_OUTDIR/part; exec sleep 600";
+    let bench = Bench::new(MemoryStore::new(), &[], script).await;
+    let mut assignment = bench.assignment();
+    assignment.timeouts.hard = Duration::from_millis(500);
+    let result = bench.perform(&assignment).await;
+    assert_eq!(result.ending, Ending::TimedOut);
+    assert!(result.message.contains("hard timeout of 500ms"), "{}", result.message);
+    assert_eq!(outputs(&bench, &result).await["part"], "part\n");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_reached_is_waited_for() {
+    let down = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&down);
+    let fault = move |call| {
+        let once = matches!(call, Call::ReadBatch(_)) && seen.swap(false, Ordering::Relaxed);
+        once.then(|| Error::Unavailable { reason: "restarting".into() })
+    };
+    let bench = Bench::new(Faulty::new(MemoryStore::new(), fault), &[("a", "a")], "cat a").await;
+    down.store(true, Ordering::Relaxed);
+    let result = bench.perform(&bench.assignment()).await;
+    assert_eq!((result.ending, bench.output().as_str()), (Ending::Completed, "a"));
+    assert!(!down.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn what_is_lost_from_the_cache_meanwhile_is_fetched_again() {
+    let lost: Arc<std::sync::Mutex<Option<PathBuf>>> = Arc::default();
+    let lose = Arc::clone(&lost);
+    let fault = move |call| {
+        if matches!(call, Call::ReadBatch(_))
+            && let Some(path) = lose.lock().unwrap().take()
+        {
+            fs::remove_file(path).unwrap();
+        }
+        None
+    };
+    let store = Faulty::new(MemoryStore::new(), fault);
+    let bench = Bench::new(store, &[("a", "first"), ("b", "second")], "cat a b").await;
+    let first = B3.digest(b"first");
+    let manifest = bench.worker.store.get(bench.input).await.unwrap();
+    bench.worker.cache.insert(bench.input, &manifest).unwrap();
+    bench.worker.cache.insert(first, b"first").unwrap();
+    *lost.lock().unwrap() = Some(bench.worker.cache.path(first));
+    let result = bench.perform(&bench.assignment()).await;
+    assert_eq!((result.message.as_str(), bench.output().as_str()), ("", "firstsecond"));
+    assert!(lost.lock().unwrap().is_none() && bench.cache.is_dir());
+}
+
+#[tokio::test]
+async fn nothing_is_written_any_more_when_a_set_up_was_interrupted() {
+    let names: Vec<String> = (0..4000).map(|n| format!("{}/{n}", n % 50)).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    let bench = Bench::new(MemoryStore::new(), &files, "echo started").await;
+    let begun = || fs::read_dir(bench.dir.input()).unwrap().count() > 0;
+    let assignment = bench.assignment();
+    let (result, ()) =
+        tokio::join!(bench.perform(&assignment), bench.interrupt_when(Interruption::Kill, begun));
+    assert_eq!((result.ending, bench.output().as_str()), (Ending::Killed, ""));
+    let count = || {
+        let dirs = fs::read_dir(bench.dir.input()).unwrap();
+        dirs.map(|dir| fs::read_dir(dir.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    let left = count();
+    bench.worker.clock.sleep(Duration::from_millis(100)).await;
+    assert_eq!(count(), left);
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_abandoned_does_not_wait_for_its_upload() {
+    let uploading = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&uploading);
+    let down = move |call| {
+        let down = matches!(call, Call::FindMissing(_));
+        down.then(|| {
+            begun.store(true, Ordering::Relaxed);
+            Error::Unavailable { reason: "down for long".into() }
+        })
+    };
+    let store = Faulty::new(MemoryStore::new(), down);
+    let bench = Bench::new(store, &[], "echo x > $ISOLATED_OUTDIR/x").await;
+    let begun = || uploading.load(Ordering::Relaxed);
+    let assignment = bench.assignment();
+    let (result, ()) =
+        tokio::join!(bench.perform(&assignment), bench.interrupt_when(Interruption::Abandon, begun));
+    assert_eq!(result.outputs, None);
+}

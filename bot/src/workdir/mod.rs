@@ -104,15 +104,25 @@ impl DataDir {
         Ok(())
     }
 
-    /// A fresh place for an attempt. Blocks.
-    pub(crate) fn attempt(&self) -> io::Result<WorkDir> {
+    /// A fresh place for an attempt, with what `fill` adds to it. Nothing stays of a place that cannot be filled. Blocks.
+    pub(crate) fn attempt<T>(
+        &self,
+        fill: impl FnOnce(&WorkDir) -> io::Result<T>,
+    ) -> io::Result<(WorkDir, T)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let dir = WorkDir { work: self.work(), name: number.to_string(), removal: Arc::default() };
-        fs::create_dir(dir.path())?;
-        for part in [dir.input(), dir.outputs(), dir.temporary()] {
-            fs::create_dir(part)?;
+        let make = || {
+            fs::create_dir(dir.path())?;
+            [dir.input(), dir.outputs(), dir.temporary()].iter().try_for_each(fs::create_dir)?;
+            fill(&dir)
+        };
+        match make() {
+            Ok(filled) => Ok((dir, filled)),
+            Err(error) => {
+                dir.remove()?;
+                Err(error)
+            }
         }
-        Ok(dir)
     }
 }
 
@@ -151,6 +161,13 @@ impl WorkDir {
         self.path().join("output")
     }
 
+    /// Makes the place for the inputs empty again. Blocks.
+    pub(crate) fn empty_input(&self) -> io::Result<()> {
+        let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
+        remove(&self.path(), "in".as_ref())?;
+        fs::create_dir(self.input())
+    }
+
     /// Removes everything but the spool, however the command left it. Blocks.
     pub(crate) fn remove_trees(&self) -> io::Result<()> {
         let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,6 +185,10 @@ impl WorkDir {
 mod tests {
     use super::*;
 
+    fn attempt(data: &DataDir) -> WorkDir {
+        data.attempt(|_| Ok(())).unwrap().0
+    }
+
     #[test]
     fn two_bots_do_not_share_a_directory() {
         let dir = tempfile::tempdir().unwrap();
@@ -181,7 +202,7 @@ mod tests {
     #[test]
     fn what_a_former_bot_left_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let left = DataDir::open(dir.path()).unwrap().attempt().unwrap();
+        let left = attempt(&DataDir::open(dir.path()).unwrap());
         fs::write(left.input().join("file"), "x").unwrap();
         let mut process = std::process::Command::new("sleep")
             .arg("600")
@@ -199,6 +220,16 @@ mod tests {
             opening.join().unwrap()
         });
         assert_eq!(fs::read_dir(opened.work()).unwrap().count(), 0);
-        assert_eq!(opened.attempt().unwrap().name, "1");
+        assert_eq!(attempt(&opened).name, "1");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_filled_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = data.attempt(|dir| fs::write(dir.spool(), "x").and(Err::<(), _>(full()))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_dir(data.work()).unwrap().count(), 0);
     }
 }
