@@ -3,7 +3,8 @@
 use crate::{
     Error,
     isolate_file::{
-        Evaluated, InputKind, InputPath, IsolateFileError, Problem, Variables, evaluate, lexical_join, load,
+        Evaluated, InputKind, InputPath, IsolateFileError, MAX_BYTES, Problem, Variables, evaluate,
+        lexical_join, load,
     },
 };
 use cas::{
@@ -12,7 +13,8 @@ use cas::{
 };
 use proto::RelPath;
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -40,7 +42,7 @@ impl WorkItem {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Links in the way to it are resolved, so that comparing paths by their text means something.
         let dir = fs::canonicalize(parent).map_err(|source| missing(path, source))?;
-        let loaded = load(&dir.join(name), &|path| fs::read_to_string(path))?;
+        let loaded = load(&dir.join(name), &read)?;
         let Evaluated { command, inputs, read_only, root, relative_cwd } = evaluate(&loaded, variables)?;
         for input in &inputs {
             check(input, broken)?;
@@ -71,6 +73,13 @@ impl WorkItem {
         let (command, read_only) = (Vec::new(), ReadOnly::default());
         Ok(Self { root, inputs, command, relative_cwd: None, read_only })
     }
+}
+
+/// The text of an `.isolate` file. Of one that is too large no more than it takes to find that out.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The real path of a directory that has to be there.

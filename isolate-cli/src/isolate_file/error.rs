@@ -1,6 +1,9 @@
 //! What is wrong with an `.isolate` file, and where.
 
-use super::{Position, suggestion::hint};
+use super::{
+    Position,
+    suggestion::{closest, hint},
+};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -196,7 +199,8 @@ pub enum Problem {
     },
     /// A reference to a variable that was not given.
     #[error(
-        "variable `{name}` was not given{}: add {flags} {name}=VALUE", hint(name, known.iter().map(String::as_str))
+        "variable `{name}` was not given{}: add {flags} {name}=VALUE",
+        closest(name, known.iter().map(String::as_str)).map_or_else(String::new, |best| format!(" (did you mean `{best}`?)"))
     )]
     UnknownVariable {
         /// Its name.

@@ -51,18 +51,19 @@ pub enum InputKind {
 /// Decides the conditions, merges the blocks that hold, and puts the variables in.
 pub fn evaluate(loaded: &LoadedFile, variables: &Variables) -> Result<Evaluated, IsolateFileError> {
     check_config(loaded, variables)?;
-    let mut blocks = Vec::new();
-    collect(loaded, variables, Commands::Count, &mut blocks);
+    let mut blocks = Active { conditional: Vec::new(), unconditional: Vec::new() };
+    blocks.collect(loaded, variables, Commands::Count);
+    let blocks = blocks.by_precedence();
 
-    let first_command = blocks.iter().find(|active| !active.command().is_empty());
-    let with_files = blocks.iter().find(|active| !active.block.files.is_empty());
+    let first_command = blocks.iter().find(|holding| !holding.command().is_empty());
+    let with_files = blocks.iter().find(|holding| !holding.block.files.is_empty());
     // As in the original, a description without a command starts where its first files are named.
-    let home = first_command.or(with_files).map_or(loaded.dir(), |active| active.file.dir());
+    let home = first_command.or(with_files).map_or(loaded.dir(), |holding| holding.file.dir());
     let command = first_command.map_or_else(
         || Ok(Vec::new()),
-        |active| {
-            let put_in = |arg| variables.substitute(arg, &active.file.path, home, Use::Command);
-            active.command().iter().map(put_in).collect::<Result<Vec<_>, _>>()
+        |holding| {
+            let put_in = |arg| variables.substitute(arg, &holding.file.path, home, Use::Command);
+            holding.command().iter().map(put_in).collect::<Result<Vec<_>, _>>()
         },
     )?;
     let inputs = inputs(&blocks, variables)?;
@@ -75,7 +76,7 @@ pub fn evaluate(loaded: &LoadedFile, variables: &Variables) -> Result<Evaluated,
             IsolateFileError::whole(&loaded.path, problem)
         })?),
     };
-    let read_only = blocks.iter().find_map(|active| active.block.read_only).unwrap_or_default();
+    let read_only = blocks.iter().find_map(|holding| holding.block.read_only).unwrap_or_default();
     Ok(Evaluated { command, inputs, read_only, root, relative_cwd })
 }
 
@@ -103,13 +104,13 @@ enum Commands {
 }
 
 /// A block that holds, and the file that it stands in.
-struct Active<'a> {
+struct Holding<'a> {
     file: &'a LoadedFile,
     block: &'a Block,
     commands: Commands,
 }
 
-impl Active<'_> {
+impl Holding<'_> {
     fn command(&self) -> &[Placed<String>] {
         match self.commands {
             Commands::Count => &self.block.command,
@@ -118,26 +119,36 @@ impl Active<'_> {
     }
 }
 
-/// Adds the blocks of `file` and its includes that hold, those with precedence first.
-fn collect<'a>(
-    file: &'a LoadedFile,
-    variables: &Variables,
-    commands: Commands,
-    active: &mut Vec<Active<'a>>,
-) {
-    let hold = file.document.conditions.iter().filter(|(condition, _)| condition.holds(&variables.config));
-    let blocks = hold.map(|(_, block)| block).chain([&file.document.variables]);
-    active.extend(blocks.map(|block| Active { file, block, commands }));
-    let own = file.document.blocks().any(|block| !block.command.is_empty());
-    let below = if own { Commands::Ignored } else { commands };
-    for include in file.includes.iter().rev() {
-        collect(include, variables, below, active);
+/// All blocks that hold, of a file and its includes, those with precedence first.
+struct Active<'a> {
+    conditional: Vec<Holding<'a>>,
+    unconditional: Vec<Holding<'a>>,
+}
+
+impl<'a> Active<'a> {
+    fn collect(&mut self, file: &'a LoadedFile, variables: &Variables, commands: Commands) {
+        let holding = |block| Holding { file, block, commands };
+        let hold =
+            file.document.conditions.iter().filter(|(condition, _)| condition.holds(&variables.config));
+        self.conditional.extend(hold.map(|(_, block)| holding(block)));
+        self.unconditional.push(holding(&file.document.variables));
+        let own = file.document.blocks().any(|block| !block.command.is_empty());
+        let below = if own { Commands::Ignored } else { commands };
+        for include in file.includes.iter().rev() {
+            self.collect(include, variables, below);
+        }
+    }
+
+    /// What stands under a condition is meant more than what always holds, in whichever file.
+    fn by_precedence(mut self) -> Vec<Holding<'a>> {
+        self.conditional.append(&mut self.unconditional);
+        self.conditional
     }
 }
 
-fn inputs(blocks: &[Active<'_>], variables: &Variables) -> Result<Vec<InputPath>, IsolateFileError> {
+fn inputs(blocks: &[Holding<'_>], variables: &Variables) -> Result<Vec<InputPath>, IsolateFileError> {
     let mut inputs = BTreeMap::new();
-    for Active { file, block, .. } in blocks {
+    for Holding { file, block, .. } in blocks {
         for text in &block.files {
             let written = variables.substitute(text, &file.path, file.dir(), Use::File)?;
             if written.starts_with('/') {

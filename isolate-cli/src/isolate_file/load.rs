@@ -60,7 +60,10 @@ impl Loader<'_> {
                     if file == target && source.kind() == io::ErrorKind::NotFound =>
                 {
                     let path = include.value.clone();
-                    return Err(refuse(Problem::Path { path, reason: "no such file" }));
+                    return Err(refuse(Problem::Path {
+                        path,
+                        reason: "no such file: create it, or correct the path",
+                    }));
                 }
                 included => loaded.includes.push(included?),
             }

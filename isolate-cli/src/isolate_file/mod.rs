@@ -20,9 +20,10 @@
 //!
 //! - Conditions are plain boolean expressions. The original tried only the values that it saw in the file, so that
 //!   `chromeos==1 or OS=="linux"` did not hold for `OS=linux, chromeos=0`. What matched there matches here.
-//! - Of several blocks that hold, the first condition that sets a command (or `read_only`) wins, then the unconditional
-//!   block, then the includes, the last of them first. The original ordered them by the text of their values, which
-//!   gives the same for every file whose conditions exclude each other.
+//! - Of several blocks that hold, the first one that sets a command (or `read_only`) wins: first those under conditions,
+//!   then the unconditional ones, each in the order of the file itself, then its includes, the last of them first. The
+//!   original ordered them by the text of their values, which gives the same unless conditions of two files hold that
+//!   are about different variables.
 //! - A path that is listed twice is taken once.
 //! - A key that appears twice in a dictionary is an error, and so is a file that includes itself.
 
@@ -49,4 +50,5 @@ pub use load::{LoadedFile, load};
 pub use place::{Placed, Position};
 pub use variables::{ConfigValue, VariableError, Variables};
 
+pub(crate) use parser::MAX_BYTES;
 pub(crate) use paths::{common_ancestor, lexical_join, relative_path};

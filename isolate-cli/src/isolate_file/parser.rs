@@ -10,7 +10,7 @@ use std::collections::HashMap;
 const MAX_DEPTH: usize = 32;
 
 /// Longest file that is parsed.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A value and where it begins.
 pub(super) type Node = Placed<Value>;

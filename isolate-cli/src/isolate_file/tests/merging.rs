@@ -39,6 +39,22 @@ fn the_including_file_wins_over_includes_and_the_last_include_over_earlier_ones(
 }
 
 #[test]
+fn a_condition_beats_what_always_holds_across_files_too() {
+    let files = [
+        (A, "{'includes': ['one.isolate', 'two.isolate'], 'variables': {'read_only': 0}}"),
+        (
+            "/src/test/one.isolate",
+            "{'conditions': [['OS==\"linux\"', {'variables': {'command': ['linux'], 'read_only': 2}}]]}",
+        ),
+        ("/src/test/two.isolate", "{'variables': {'command': ['any']}}"),
+    ];
+    let linux = evaluate_all(&files, &[("OS", "linux")]).unwrap();
+    assert_eq!((linux.command, linux.read_only.number()), (vec!["linux".to_owned()], 2));
+    let other = evaluate_all(&files, &[("OS", "mac")]).unwrap();
+    assert_eq!((other.command, other.read_only.number()), (vec!["any".to_owned()], 0));
+}
+
+#[test]
 fn a_command_in_the_including_file_strips_those_of_its_includes_even_if_its_condition_does_not_hold() {
     let files = [
         (
@@ -70,7 +86,9 @@ fn the_command_starts_in_the_directory_of_the_file_that_has_it() {
 #[test]
 fn includes_that_are_missing_or_circular_are_refused_where_they_are_named() {
     let missing = evaluate_all(&[(A, "{'includes': [\n'b.isolate']}")], &[]).unwrap_err();
-    assert_eq!(missing.to_string(), "/src/test/a.isolate:2:1: `b.isolate` is refused: no such file");
+    let message =
+        "/src/test/a.isolate:2:1: `b.isolate` is refused: no such file: create it, or correct the path";
+    assert_eq!(missing.to_string(), message);
     let circle =
         [(A, "{'includes': ['b.isolate']}"), ("/src/test/b.isolate", "{'includes': ['../test/a.isolate']}")];
     let error = evaluate_all(&circle, &[]).unwrap_err();

@@ -39,7 +39,7 @@ fn an_unknown_variable_is_named_with_its_place_and_the_likely_one() {
     let error = with_variables(text, &product_dir()).unwrap_err().to_string();
     assert!(
         error.starts_with(
-            "/src/test/a.isolate:2:11: variable `PRODUCT_DRI` was not given: did you mean `PRODUCT_DIR`?"
+            "/src/test/a.isolate:2:11: variable `PRODUCT_DRI` was not given (did you mean `PRODUCT_DIR`?): add --path-variable or "
         ),
         "{error}"
     );
