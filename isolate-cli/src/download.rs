@@ -49,7 +49,8 @@ impl From<&Fetched> for Downloaded {
     }
 }
 
-/// Lays the work item out in `target`, which must not exist or be empty, as a whole or not at all.
+/// Lays the work item out in `target`, which must not exist or be empty. One that does not exist appears as a whole or
+/// not at all; one that does stays the directory that it is, somebody may be in it.
 pub async fn download(
     store: &dyn BlobStore,
     cache: &DiskCache,
@@ -59,32 +60,43 @@ pub async fn download(
     shutdown: &Shutdown,
 ) -> Result<Downloaded, Error> {
     check_vacant(target)?;
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
     let downloaded = Downloaded::from(&fetched);
-    // Beside the target, so that it is on the same disk and can be renamed.
-    let scratch = Scratch::create(parent)?;
+    // In or beside the target, so that it is on the same disk and can be renamed.
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let exists = target.is_dir();
+    let scratch = Scratch::create(if exists { target } else { parent })?;
     let scratch = laid_out(fetched, cache, scratch).await?;
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }
-    publish(&tree_in(&scratch), target)?;
+    let tree = tree_in(&scratch);
+    let moved = if exists { fill(&tree, target) } else { rename(&tree, target) };
+    moved.map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => occupied(target),
+        _ => Error::io(target, error),
+    })?;
     Ok(downloaded)
 }
 
-/// Moves a directory, which may be read-only, to where it belongs.
-fn publish(tree: &Path, target: &Path) -> Result<(), Error> {
-    let rename = || {
-        let permissions = fs::metadata(tree)?.permissions();
-        // Its entry for `..` changes, so that it must be writable while it moves.
-        fs::set_permissions(tree, Permissions::from_mode(0o700))?;
-        fs::rename(tree, target)?;
-        fs::set_permissions(target, permissions)
-    };
-    rename().map_err(|error| match error.kind() {
-        io::ErrorKind::DirectoryNotEmpty => occupied(target),
-        _ => Error::io(target, error),
-    })
+/// Moves a directory, which may be read-only.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let permissions = fs::metadata(from)?.permissions();
+    // Its entry for `..` changes, so that it must be writable while it moves.
+    fs::set_permissions(from, Permissions::from_mode(0o700))?;
+    fs::rename(from, to)?;
+    fs::set_permissions(to, permissions)
+}
+
+/// Moves what is in `tree` into `target`.
+fn fill(tree: &Path, target: &Path) -> io::Result<()> {
+    fs::set_permissions(tree, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(tree)? {
+        let entry = entry?;
+        let to = target.join(entry.file_name());
+        if entry.file_type()?.is_dir() { rename(&entry.path(), &to)? } else { fs::rename(entry.path(), &to)? }
+    }
+    Ok(())
 }
 
 /// Where [`laid_out`] puts the tree.

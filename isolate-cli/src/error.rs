@@ -15,6 +15,12 @@ pub enum Error {
     /// A variable with an impossible name.
     #[error(transparent)]
     Variable(#[from] VariableError),
+    /// Variables, and no description to put them into.
+    #[error("variables are for .isolate files: add one with -i FILE, or leave --{flag} away")]
+    NoIsolateFile {
+        /// A flag that was given.
+        flag: &'static str,
+    },
     /// Something on the command line does not fit what is on the disk.
     #[error("{}: {reason}", path.display())]
     Argument {
@@ -106,6 +112,7 @@ impl Error {
         match self {
             Self::IsolateFile(_)
             | Self::Variable(_)
+            | Self::NoIsolateFile { .. }
             | Self::Argument { .. }
             | Self::Outside { .. }
             | Self::Path(_)

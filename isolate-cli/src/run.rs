@@ -78,11 +78,13 @@ impl Prepared {
     /// Runs the command with our own input and output. Tells how it ended: with its own exit code, or 128 and the number of
     /// the signal that killed it.
     pub async fn run(mut self, clock: &dyn Clock) -> Result<Exit, Error> {
+        // Before there is a command that could miss one.
+        let signals = Signals::listen().map_err(|error| Error::io("signal handlers", error))?;
         let child = self.command.spawn().map_err(|source| {
             let (program, hint) = (self.program.clone(), hint(&self.program, &source));
             Error::Start { program, hint, source }
         })?;
-        let status = wait(child, clock).await.map_err(|error| Error::io(&self.program, error))?;
+        let status = wait(child, signals, clock).await.map_err(|error| Error::io(&self.program, error))?;
         Ok(Exit::Command(code(status)))
     }
 }
@@ -119,16 +121,26 @@ fn hint(program: &str, error: &io::Error) -> &'static str {
     }
 }
 
+/// Requests to stop.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
 /// Until the command ends. Hands on the first SIGTERM or SIGINT, and kills the command at the second, or when the first
 /// did not end it in time.
-async fn wait(mut child: Child, clock: &dyn Clock) -> io::Result<ExitStatus> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait(mut child: Child, mut signals: Signals, clock: &dyn Clock) -> io::Result<ExitStatus> {
     let first = tokio::select! {
         status = child.wait() => return status,
-        _ = terminate.recv() => Some(Signal::TERM),
+        _ = signals.terminate.recv() => Some(Signal::TERM),
         // On a terminal, Ctrl-C went to the command too: a second one would mean something else to it.
-        _ = interrupt.recv() => (!io::stdin().is_terminal()).then_some(Signal::INT),
+        _ = signals.interrupt.recv() => (!io::stdin().is_terminal()).then_some(Signal::INT),
     };
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     if let (Some(pid), Some(signal)) = (pid, first) {
@@ -137,8 +149,8 @@ async fn wait(mut child: Child, clock: &dyn Clock) -> io::Result<ExitStatus> {
     }
     tokio::select! {
         status = child.wait() => return status,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
         () = clock.sleep(GRACE) => {}
     }
     child.kill().await?;

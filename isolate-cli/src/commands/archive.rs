@@ -14,7 +14,7 @@ use cas::{
     isolated::ReadOnly,
     tree::{Broken, HashCache, Symlinks},
 };
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use proto::{DigestFunction, RelPath};
 use runtime::Exit;
 use std::{
@@ -23,16 +23,21 @@ use std::{
     time::Duration,
 };
 
+const USAGE: &str = "\
+isolate archive [OPTIONS] <PATH>... [-- <COMMAND>...]
+       isolate archive [OPTIONS] -i <FILE>";
+
 const EXAMPLES: &str = "\
 Examples:
   isolate archive -i unit_tests.isolate --config-variable OS=linux --path-variable PRODUCT_DIR=../../out
   isolate archive --root out/Release unit_tests data/ -- ./unit_tests --gtest_color=no
 
-Prints `DIGEST  NAME` on stdout: DIGEST is what `isolate run`, `isolate download` and `swarm trigger` take.";
+Prints `DIGEST  NAME` on stdout: DIGEST is what `isolate run`, `isolate download` and `swarm trigger` take.
+`isolate --help` lists the exit codes.";
 
 /// Package a test with everything that it needs, and upload what the CAS does not have yet
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct ArchiveArgs {
     /// Files and directories to package, relative to --root; `.` for everything
     #[arg(value_name = "PATH", required_unless_present = "isolate", conflicts_with = "isolate")]
@@ -61,7 +66,13 @@ pub(crate) struct ArchiveArgs {
     #[arg(long, value_name = "REGEX")]
     blacklist: Vec<String>,
     /// Leave out inputs that do not exist or cannot be packaged
-    #[arg(long, alias = "ignore_broken_items", env = "ISOLATE_IGNORE_BROKEN_ITEMS")]
+    #[arg(
+        long,
+        alias = "ignore_broken_items",
+        env = "ISOLATE_IGNORE_BROKEN_ITEMS",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new()
+    )]
     ignore_broken_items: bool,
     /// Package what symlinks point to instead of the symlinks
     #[arg(short = 'L', long, alias = "collapse_symlinks")]
@@ -83,13 +94,13 @@ pub(crate) struct ArchiveArgs {
 #[derive(Debug, Args)]
 struct VariableArgs {
     /// Value for the conditions of the .isolate file; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "isolate")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     config_variable: Vec<(String, String)>,
     /// Directory for paths in the .isolate file, relative to the current directory; may be repeated
-    #[arg(long, value_name = "NAME=DIR", value_parser = pair, requires = "isolate")]
+    #[arg(long, value_name = "NAME=DIR", value_parser = pair)]
     path_variable: Vec<(String, String)>,
     /// Text for paths and commands in the .isolate file; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "isolate")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     extra_variable: Vec<(String, String)>,
 }
 
@@ -104,6 +115,17 @@ fn read_only(text: &str) -> Result<ReadOnly, &'static str> {
 }
 
 impl VariableArgs {
+    /// The parser of the command line lets them pass without a file: plain paths stand in the place of one.
+    fn refuse(&self) -> Result<(), Error> {
+        let flags = [
+            ("config-variable", &self.config_variable),
+            ("path-variable", &self.path_variable),
+            ("extra-variable", &self.extra_variable),
+        ];
+        let given = flags.into_iter().find(|(_, given)| !given.is_empty());
+        given.map_or(Ok(()), |(flag, _)| Err(Error::NoIsolateFile { flag }))
+    }
+
     fn resolve(&self) -> Result<Variables, Error> {
         let mut variables = Variables::default();
         let config = self.config_variable.iter();
@@ -124,12 +146,15 @@ impl ArchiveArgs {
     fn work_item(&self) -> Result<WorkItem, Error> {
         match &self.isolate {
             Some(file) => WorkItem::from_isolate_file(file, &self.variables.resolve()?, self.broken()),
-            None => Ok(WorkItem {
-                command: self.command.clone(),
-                relative_cwd: self.relative_cwd.clone(),
-                read_only: self.read_only,
-                ..WorkItem::from_paths(&self.root, &self.paths)?
-            }),
+            None => {
+                self.variables.refuse()?;
+                Ok(WorkItem {
+                    command: self.command.clone(),
+                    relative_cwd: self.relative_cwd.clone(),
+                    read_only: self.read_only,
+                    ..WorkItem::from_paths(&self.root, &self.paths)?
+                })
+            }
         }
     }
 

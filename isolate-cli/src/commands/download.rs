@@ -14,7 +14,9 @@ use std::{path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "\
 Examples:
-  isolate download blake3:af13...49/812 -o unit_tests";
+  isolate download blake3:af13...49/812 -o unit_tests
+
+`isolate --help` lists the exit codes.";
 
 /// Bring a packaged test, or the outputs of one, into a directory
 #[derive(Debug, Args)]

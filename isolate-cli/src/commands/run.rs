@@ -17,8 +17,10 @@ Examples:
   isolate run blake3:af13...49/812
   isolate run blake3:af13...49/812 --outdir results -- --gtest_filter=Parser.*
 
-Exits with the command's own code. The command finds the directory for its outputs as ${ISOLATED_OUTDIR} in its
-arguments and its environment.";
+The command finds the directory for its outputs as ${ISOLATED_OUTDIR} in its arguments and environment.
+
+Exits with the command's own code, or 128 + N when signal N ended it. When it could not be run,
+stderr says `error: ...` and the code is one of those that `isolate --help` lists.";
 
 /// Run a packaged test here, in a fresh copy that goes away afterwards
 #[derive(Debug, Args)]
