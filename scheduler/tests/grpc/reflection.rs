@@ -22,7 +22,7 @@ async fn ask(bench: &Bench, request: MessageRequest) -> MessageResponse {
 
 async fn files(bench: &Bench, request: MessageRequest) -> Vec<FileDescriptorProto> {
     let answer = ask(bench, request).await;
-    let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{answer:?}") };
+    let MessageResponse::FileDescriptorResponse(files) = answer else { unreachable!("{answer:?}") };
     files.file_descriptor_proto.iter().map(|file| FileDescriptorProto::decode(&file[..]).unwrap()).collect()
 }
 
@@ -30,7 +30,7 @@ async fn files(bench: &Bench, request: MessageRequest) -> Vec<FileDescriptorProt
 async fn services_are_listed_and_described_with_all_that_they_import() {
     let mut bench = Bench::start().await;
     let answer = ask(&bench, MessageRequest::ListServices(String::new())).await;
-    let MessageResponse::ListServicesResponse(services) = answer else { panic!("{answer:?}") };
+    let MessageResponse::ListServicesResponse(services) = answer else { unreachable!("{answer:?}") };
     let names: Vec<_> = services.service.iter().map(|service| service.name.as_str()).collect();
     for name in ["isoswarm.v1.Swarm", "isoswarm.v1.Bots", "grpc.health.v1.Health"] {
         assert!(names.contains(&name), "{name} in {names:?}");

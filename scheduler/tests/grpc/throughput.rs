@@ -14,6 +14,7 @@ async fn throughput_of_complete_and_next() {
     measure(50, 10_000).await;
 }
 
+#[expect(clippy::print_stderr, reason = "a measurement")]
 async fn measure(number_of_bots: u32, shards: u32) {
     let bench = Bench::start().await;
     let run = bench.trigger("r", shards).await;
