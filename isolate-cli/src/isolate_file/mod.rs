@@ -1,6 +1,6 @@
 //! The `.isolate` language: what a test needs at run time, written by hand, with variables and conditions.
 //!
-//! [`load`] reads a file and its includes through a function that is handed in, [`evaluate`] turns what was loaded into
+//! [`load()`] reads a file and its includes through a function that is handed in, [`evaluate()`] turns what was loaded into
 //! the command, the input paths and the root directory for one set of [`Variables`]. Pure: no file is touched here,
 //! and paths are compared by their text, so the caller resolves symlinks first.
 //!
