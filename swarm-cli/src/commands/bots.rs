@@ -45,11 +45,11 @@ pub(crate) async fn bots(context: &Context, args: BotsArgs) -> anyhow::Result<Ex
 
 fn table(bots: &[Bot], now: Timestamp) -> Table {
     let mut table = Table::new([
-        Column::text("bot"),
+        Column::text("bot").whole(),
         Column::text("state"),
         Column::number("busy"),
         Column::text("last seen"),
-        Column::text("dimensions"),
+        Column::text("dimensions").whole(),
     ]);
     for bot in bots {
         let dimensions = bot.dimensions.iter().filter(|(key, _)| *key != "id").map(|(key, values)| {

@@ -89,7 +89,7 @@ async fn list(
 
 fn table(runs: &[Run], now: Timestamp) -> Table {
     let mut table = Table::new([
-        Column::text("run"),
+        Column::text("run").whole(),
         Column::text("name"),
         Column::text("state"),
         Column::number("shards"),

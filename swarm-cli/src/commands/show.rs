@@ -83,8 +83,8 @@ fn render_shard(shard: &Shard, page: Page) -> String {
         Column::text("started"),
         Column::number("took"),
         Column::number("output"),
-        Column::text("outputs"),
-        Column::text("why"),
+        Column::text("outputs").whole(),
+        Column::text("why").whole(),
     ]);
     for attempt in &shard.attempts {
         table.row(attempt_row(attempt));

@@ -19,6 +19,8 @@ pub struct Column {
     align: Align,
     /// Columns of the highest rank go first when the page is too narrow; those of rank 0 stay.
     rank: u8,
+    /// Rather wraps than lose its end.
+    whole: bool,
 }
 
 /// What text is laid out on.
@@ -44,17 +46,22 @@ const MIN_TEXT: usize = 12;
 impl Column {
     /// Of text.
     pub const fn text(title: &'static str) -> Self {
-        Self { title, align: Align::Left, rank: 0 }
+        Self { title, align: Align::Left, rank: 0, whole: false }
     }
 
     /// Of numbers.
     pub const fn number(title: &'static str) -> Self {
-        Self { title, align: Align::Right, rank: 0 }
+        Self { title, align: Align::Right, rank: 0, whole: true }
     }
 
     /// Left out on narrow pages, those of a higher rank first.
     pub const fn minor(self, rank: u8) -> Self {
         Self { rank, ..self }
+    }
+
+    /// Never cut: for what people copy, or look for.
+    pub const fn whole(self) -> Self {
+        Self { whole: true, ..self }
     }
 }
 
@@ -162,7 +169,7 @@ impl Table {
             shown.remove(least);
         }
         while excess(&shown) > 0 {
-            let texts = (0..shown.len()).filter(|&at| self.columns[shown[at].0].align == Align::Left);
+            let texts = (0..shown.len()).filter(|&at| !self.columns[shown[at].0].whole);
             let Some(widest) = texts.max_by_key(|&at| shown[at].1).filter(|&at| shown[at].1 > MIN_TEXT)
             else {
                 break;
@@ -213,6 +220,9 @@ mod tests {
         ]);
         table.row(vec!["bot-1".into(), "1 B".into(), "2s".into(), "cores=2 cpu=x86-64 os=Linux".into()]);
         let on = |width| table.render(Page { width: Some(width), ..Page::PLAIN });
+        let mut ids = Table::new([Column::text("id").whole()]);
+        ids.row(vec!["1hf7yat000007/0/0".into()]);
+        assert!(ids.render(Page { width: Some(5), ..Page::PLAIN }).contains("1hf7yat000007/0/0"));
         assert_eq!(on(47), table.render(Page::PLAIN));
         insta::assert_snapshot!(format!("{}{}{}{}", on(46), on(40), on(30), on(5)), @r"
         name   queue  dimensions

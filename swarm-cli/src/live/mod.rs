@@ -1,6 +1,7 @@
 //! A run while it goes on: redrawn lines on a terminal, one line for each transition elsewhere.
 
 mod lines;
+mod screen;
 mod terminal;
 
 use crate::{

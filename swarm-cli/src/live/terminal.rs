@@ -1,20 +1,21 @@
 //! Redrawn lines on a terminal. What they say is decided by a pure function; indicatif moves the cursor.
 
-use super::Live;
+use super::{
+    Live,
+    screen::{self, Screen},
+};
 use crate::{
     display::{Paint, counts, cut, duration, state_text},
     model::{Run, Shard, ShardState},
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proto::Timestamp;
-use std::io;
-use terminal_size::terminal_size_of;
 
 /// Up to this many shards have a line each, or fewer on a low terminal; of more, only the running ones have.
 const MAX_LINES: usize = 30;
 
-/// Kept free at the end of each line: where `^C` is echoed, a line that wraps could not be redrawn.
-const MARGIN: usize = 3;
+/// Most drawings in a second.
+const DRAWINGS: u8 = 20;
 
 /// Kept free of shards: the line for all, the one for those left out, and the cursor's.
 const OTHER_LINES: usize = 3;
@@ -22,52 +23,37 @@ const OTHER_LINES: usize = 3;
 /// Redraws lines in place.
 pub(super) struct Terminal {
     paint: Paint,
-    progress: MultiProgress,
-    bars: Vec<ProgressBar>,
+    /// Of several lines.
+    bar: ProgressBar,
 }
 
 impl Terminal {
     pub(super) fn new(paint: Paint) -> Self {
-        Self { paint, progress: MultiProgress::new(), bars: Vec::new() }
-    }
-
-    fn show(&mut self, lines: Vec<String>) {
-        while self.bars.len() > lines.len() {
-            if let Some(bar) = self.bars.pop() {
-                bar.finish_and_clear();
-                self.progress.remove(&bar);
-            }
-        }
-        while self.bars.len() < lines.len() {
-            let style =
-                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            self.bars.push(self.progress.add(ProgressBar::new_spinner().with_style(style)));
-        }
-        for (bar, line) in self.bars.iter().zip(lines) {
-            if bar.message() != line {
-                bar.set_message(line);
-            }
-        }
+        let style =
+            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWINGS);
+        Self { paint, bar: ProgressBar::with_draw_target(None, target).with_style(style) }
     }
 }
 
 impl Live for Terminal {
     fn update(&mut self, run: &Run, now: Timestamp) {
-        let (width, height) = terminal_size_of(io::stderr())
-            .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
-        let most = MAX_LINES.min(height.saturating_sub(OTHER_LINES).max(1));
+        let (width, height) = screen::size();
+        let most = MAX_LINES.min(usize::from(height).saturating_sub(OTHER_LINES).max(1));
         let lines = lines(run, now, most, self.paint);
-        self.show(lines.iter().map(|line| cut(line, width.saturating_sub(MARGIN))).collect());
+        let lines: Vec<_> = lines.iter().map(|line| cut(line, usize::from(width))).collect();
+        let text = lines.join("\n");
+        if self.bar.message() != text {
+            self.bar.set_message(text);
+        }
     }
 
     fn note(&mut self, line: &str) {
-        // The terminal is gone when this fails, and with it whoever would read.
-        let _ = self.progress.println(line);
+        self.bar.println(line);
     }
 
     fn finish(&mut self) {
-        self.show(Vec::new());
-        let _ = self.progress.clear();
+        self.bar.finish_and_clear();
     }
 }
 
