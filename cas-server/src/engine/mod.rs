@@ -1,12 +1,12 @@
 //! The durable blob store.
 //!
-//! - Blobs below 1 MiB are *packed*: appended as self-describing records ([`record`]) to segment files
-//!   ([`segments`]). Larger ones have a file each ([`files`]), staged under `uploads/`.
-//! - One writer ([`writer`]) appends, syncs once for a whole group of uploads, tells the index, and only then
+//! - Blobs below 1 MiB are *packed*: appended as self-describing records (`record`) to segment files
+//!   (`segments`). Larger ones have a file each (`files`), staged under `uploads/`.
+//! - One writer (`writer`) appends, syncs once for a whole group of uploads, tells the index, and only then
 //!   acknowledges. The segments are the log: a large blob leaves a record without payload there too.
-//! - The index ([`index`], RocksDB) says where each blob is and when it was used last. It is written unsynced, each
-//!   batch together with the log position that it covers; opening replays the log from there ([`replay`]).
-//! - Space comes back in the background ([`evict`]), least recently used first, never what is under lease.
+//! - The index (`index`, RocksDB) says where each blob is and when it was used last. It is written unsynced, each
+//!   batch together with the log position that it covers; opening replays the log from there (`replay`).
+//! - Space comes back in the background (`evict`), least recently used first, never what is under lease.
 //!
 //! Every byte is verified when it is written and when it is read. What turns out damaged is dropped and counted, and
 //! reads as not found. Opening lists the segments, a handful, and no other directory.
