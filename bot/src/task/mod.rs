@@ -262,9 +262,11 @@ fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptRes
     let mut result =
         AttemptResult { exit: Some(execution.exit), ..AttemptResult::unstarted(ending, message) };
     if execution.leaked > 0 && execution.cause == Cause::Itself {
-        let processes =
-            if execution.leaked == 1 { "1 process" } else { &format!("{} processes", execution.leaked) };
-        say(&mut result.message, &format!("the command left {processes} behind, which were killed"));
+        let left = match execution.leaked {
+            1 => "1 process behind, which was killed".into(),
+            many => format!("{many} processes behind, which were killed"),
+        };
+        say(&mut result.message, &format!("the command left {left}"));
     }
     if let Some(error) = spool.failure() {
         result.ending = Ending::InternalError;
