@@ -9,8 +9,8 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use std::{sync::Arc, time::Duration};
-use tonic::Code;
+use std::{error::Error as _, sync::Arc, time::Duration};
+use tonic::{Code, Status};
 
 /// Longest that an answer may take beyond the time that the scheduler was asked to hold it.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -86,7 +86,17 @@ async fn bounded(limit: Duration, scheduler: &Scheduler, statement: Statement) -
         Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
             Err(CallError::Replaced { reason: status.message().to_owned() })
         }
-        Ok(answer) => answer.map_err(failed),
+        Ok(answer) => answer.map_err(|status| CallError::Failed(told(&status))),
+    }
+}
+
+/// What a status tells people: its message, and what is at the bottom of it.
+fn told(status: &Status) -> String {
+    let causes = std::iter::successors(status.source(), |&cause| cause.source());
+    match causes.last().map(ToString::to_string) {
+        Some(cause) if !status.message().contains(&cause) => format!("{}: {cause}", status.message()),
+        _ if status.message().is_empty() => status.code().to_string(),
+        _ => status.message().to_owned(),
     }
 }
 
@@ -99,4 +109,19 @@ fn read((report, spool): (Report, Option<Arc<Spool>>)) -> std::io::Result<HeldAt
     let output_offset = output.start;
     let output = spool.map(|spool| spool.read(output)).transpose()?.unwrap_or_default();
     Ok(HeldAttempt { lease, output_offset, output: Bytes::from(output), result })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_by_its_message_and_its_first_cause() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let mut status = Status::unavailable("tcp connect error");
+        status.set_source(Arc::new(refused));
+        assert_eq!(told(&status), "tcp connect error: connection refused");
+        assert_eq!(told(&Status::unavailable("")), Code::Unavailable.to_string());
+        assert_eq!(told(&Status::internal("no room")), "no room");
+    }
 }

@@ -8,7 +8,7 @@ use runtime::{Exit, connect::ConnectError};
 #[derive(Debug, thiserror::Error)]
 pub enum BotError {
     /// Its name, or the host's, cannot be one.
-    #[error("{0}: choose another --id")]
+    #[error("choose another --id")]
     Id(#[from] IdError),
     /// No slots.
     #[error("a bot without slots runs nothing: give --slots 1 or more")]
@@ -23,7 +23,7 @@ pub enum BotError {
     #[error(transparent)]
     Data(#[from] DataDirError),
     /// The cache in the data directory.
-    #[error("cannot use the input cache: {0}")]
+    #[error("cannot use the input cache")]
     Cache(#[from] cas::Error),
     /// Another process runs under this bot's name.
     #[error("bot {id} was started elsewhere: give each bot an --id of its own ({reason})")]
@@ -34,7 +34,7 @@ pub enum BotError {
         reason: String,
     },
     /// Work that was handed to another thread was lost.
-    #[error("internal error: {0}")]
+    #[error("internal error")]
     Internal(#[from] tokio::task::JoinError),
 }
 

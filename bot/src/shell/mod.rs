@@ -47,6 +47,8 @@ pub struct Stop {
 #[derive(Debug)]
 pub struct Bot {
     id: BotId,
+    /// Where the scheduler is.
+    address: String,
     drain_timeout: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -113,6 +115,7 @@ impl Bot {
         let identity = Identity { bot: id.clone(), session, dimensions, slots: config.slots };
         Ok(Self {
             id,
+            address: config.scheduler,
             drain_timeout: config.drain_timeout,
             clock,
             entropy,
@@ -188,7 +191,11 @@ impl Bot {
                 let failures = self.synchronizer.failures();
                 // Once for each outage, and then now and then.
                 if failures.is_power_of_two() {
-                    tracing::warn!(%error, failures, "cannot reach the scheduler, trying on");
+                    let scheduler = &self.address;
+                    tracing::warn!(
+                        scheduler, %error, failures,
+                        "cannot reach the scheduler, trying on: start it, or name another with --scheduler"
+                    );
                 }
                 return Ok(());
             }

@@ -39,7 +39,7 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// It cannot be made, locked or cleaned.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io {
         /// What cannot be used.
         path: PathBuf,
