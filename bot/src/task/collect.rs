@@ -5,7 +5,7 @@ use bytes::Bytes;
 use cas::{
     Silent,
     isolated::{Entry, Isolated},
-    tree::{self, Broken, HashCache, Input, Snapshot, SnapshotOptions, Sources},
+    tree::{self, Broken, HashCache, Input, Snapshot, SnapshotOptions, Sources, Symlinks},
 };
 use proto::{Digest, DigestFunction, RelPath};
 use std::{
@@ -27,8 +27,8 @@ pub(super) struct Collected {
 /// Most names in one note.
 const NAMED: usize = 5;
 
-/// Archives what is in `dir`. Blocks. What cannot be archived (a socket, a symlink to nothing, a declared output that is not
-/// there) is left out and noted.
+/// Archives what is in `dir`. Blocks. What cannot be archived (a socket, a symlink to nothing or out of `dir`, a declared output
+/// that is not there) is left out and noted.
 pub(super) fn collect(
     dir: &WorkDir,
     declared: &[RelPath],
@@ -36,7 +36,9 @@ pub(super) fn collect(
 ) -> Result<Collected, tree::Error> {
     let mut notes = Vec::new();
     let snapshot = |root: &Path, inputs: &[Input]| {
-        let options = SnapshotOptions { function, broken: Broken::Skip, ..SnapshotOptions::default() };
+        // A command may link to all of the host: that is neither its output nor ever done with.
+        let (broken, symlinks) = (Broken::Skip, Symlinks::Within);
+        let options = SnapshotOptions { function, broken, symlinks, ..SnapshotOptions::default() };
         tree::snapshot(root, inputs, &options, &HashCache::disabled(), &Silent)
     };
     let outdir = snapshot(&dir.outputs(), &[Input::Everything])?;

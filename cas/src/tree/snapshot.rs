@@ -62,9 +62,13 @@ pub enum Symlinks {
     Keep,
     /// All are followed.
     Follow,
+    /// Those that stay inside of the root stay symlinks, and what they point to is archived too. The others are
+    /// [`Broken`]: for trees that somebody not trusted has left, who may point anywhere.
+    Within,
 }
 
-/// What becomes of inputs that do not exist, symlinks that point to nothing, sockets, devices, and names that no manifest
+/// What becomes of inputs that do not exist, symlinks that point to nothing, or out of the root where they must stay
+/// [within](Symlinks::Within), sockets, devices, and names that no manifest
 /// can carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Broken {

@@ -1,7 +1,7 @@
 //! What is below a root: files and symlinks by relative path. Looks at names, types and links only.
 //!
 //! A symlink that stays inside of the root is recorded as such, and what it points to is recorded too. One that leads out
-//! is followed as if the file or directory were there, and everything below it likewise.
+//! is followed as if the file or directory were there, and everything below it likewise, or is broken, as the options say.
 
 use super::{
     Error,
@@ -124,7 +124,7 @@ impl Walk<'_> {
                     return self.broken(missing(&self.physical(&place), error));
                 }
             };
-            if file_type.is_symlink() && self.options.symlinks == Symlinks::Keep {
+            if file_type.is_symlink() && self.options.symlinks != Symlinks::Follow {
                 rest.reverse();
                 return self.symlink(place, rest, hops);
             }
@@ -156,6 +156,8 @@ impl Walk<'_> {
                 // A target inside of the root is walked from the top: `..` may lead above the link's directory.
                 self.path(Vec::new(), target, hops + 1)
             }
+            None if self.options.symlinks == Symlinks::Within => self
+                .broken(Error::Unusable { path: physical, reason: "the symlink leads out of the directory" }),
             None => {
                 place.extend(rest);
                 let physical = self.physical(&place);
@@ -276,7 +278,7 @@ impl Walk<'_> {
             return self.entry(below, kind, way.clone());
         }
         let above = match way {
-            Way::Record { .. } if self.options.symlinks == Symlinks::Keep => {
+            Way::Record { .. } if self.options.symlinks != Symlinks::Follow => {
                 return self.symlink(below, Vec::new(), hops);
             }
             Way::Record { .. } => None,

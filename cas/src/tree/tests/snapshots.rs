@@ -1,7 +1,7 @@
 //! What is archived, and what is not.
 
 use super::*;
-use std::os::unix::net::UnixListener;
+use std::{collections::BTreeSet, os::unix::net::UnixListener};
 
 fn inputs(paths: &[&str]) -> Vec<Input> {
     paths.iter().map(|text| Input::Path(path(text))).collect()
@@ -111,6 +111,24 @@ fn symlinks_that_lead_out_are_followed() {
     assert_eq!(names(&snapshot), ["dir/deep", "dir/sibling", "file", "in"]);
     let digest = FUNCTION.digest(b"out");
     assert_eq!(snapshot.files[&path("file")], Entry::File { digest, mode: Some(0o640) });
+}
+
+#[test]
+fn symlinks_that_lead_out_are_refused_or_skipped_where_they_must_stay_within() {
+    let root = tree(&[("a", b"1"), ("real/file", b"2")]);
+    symlink("../a", root.path().join("real/inside")).unwrap();
+    symlink("/", root.path().join("real/everything")).unwrap();
+    symlink("real/everything/etc", root.path().join("far")).unwrap();
+    let options = SnapshotOptions { symlinks: Symlinks::Within, ..SnapshotOptions::default() };
+    for leading_out in ["real", "far", "real/everything/etc/passwd"] {
+        let error = take(root.path(), &inputs(&[leading_out]), &options).unwrap_err();
+        assert!(error.to_string().contains("leads out"), "{error}");
+    }
+    let options = SnapshotOptions { broken: Broken::Skip, ..options };
+    let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
+    assert_eq!(names(&snapshot), ["a", "real/file", "real/inside"]);
+    let skipped: BTreeSet<_> = snapshot.skipped.into_iter().collect();
+    assert_eq!(skipped, BTreeSet::from([root.path().join("far"), root.path().join("real/everything")]));
 }
 
 #[test]
