@@ -42,6 +42,9 @@ pub enum ConnectError {
 /// Waits at most this long for a connection to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that swallows what it is given is noticed after twice this time, well within the life of a lease.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// A channel to a gRPC server that connects when it is first used and again when it was cut. The address is
 /// `HOST:PORT`, `http://…`, `grpc://…`, or with TLS `https://…`, `grpcs://…` and `ca_cert` a PEM file.
 pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, ConnectError> {
@@ -62,8 +65,8 @@ pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, Connect
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(Duration::from_secs(30)))
-        .http2_keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20))
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024);
     let endpoint = if tls { endpoint.tls_config(tls_config(address, ca_cert)?) } else { Ok(endpoint) };

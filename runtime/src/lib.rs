@@ -9,6 +9,7 @@ pub mod latency;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod testing;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};

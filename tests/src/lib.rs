@@ -4,7 +4,6 @@
 //! Nothing here is part of the product. Helpers panic with a message that says what was expected, as tests do.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
-mod disk;
 mod http;
 mod program;
 mod proxy;
@@ -12,7 +11,6 @@ mod suite;
 mod system;
 mod wait;
 
-pub use disk::SmallDisk;
 pub use http::http;
 pub use program::{Finished, Program, binary, processes_below};
 pub use proxy::Proxy;

@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use proto::DigestFunction;
-use runtime::Exit;
+use runtime::{Exit, testing::SmallDisk};
 use std::fs;
-use tests::{Finished, Program, SmallDisk, Suite, System, binary, http};
+use tests::{Finished, Program, Suite, System, binary, http};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command};
 
 fn code(exit: Exit) -> i32 {

@@ -2,44 +2,12 @@
 
 use crate::support::{Bench, eventually, run_spec, soon};
 use proto::v1::{ReadOutputRequest, swarm_client::SwarmClient};
-use std::{path::Path, process::Command};
-use tempfile::TempDir;
+use runtime::testing::SmallDisk;
 use tonic::{Code, transport::Endpoint};
-
-/// A file system of a few MiB. None where tests may not mount.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn new(mebibytes: u32) -> Option<Self> {
-        let dir = TempDir::new().unwrap();
-        let mount = ["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"];
-        let mounted = Command::new("mount").args(mount).arg(dir.path()).output().ok()?;
-        mounted.status.success().then(|| Self(dir))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.path().join("filler")).unwrap();
-        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).output();
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
-    let Some(disk) = SmallDisk::new(8) else { return };
+    let disk = SmallDisk::new(8);
     let mut bench = Bench::in_directory(disk.path()).await;
     let mut acknowledged = vec![bench.trigger("first", 1).await];
     let mut bot = bench.bot("b").no_wait();
@@ -79,7 +47,7 @@ async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
     .await;
     assert_eq!(status.code(), Code::Unavailable);
 
-    disk.free();
+    disk.relieve();
     let made = eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
     acknowledged.push(made.run_id);
     for run in &acknowledged {
@@ -93,7 +61,7 @@ async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
 
 #[tokio::test]
 async fn one_who_stops_reading_does_not_keep_a_failed_journal_from_being_opened_again() {
-    let Some(disk) = SmallDisk::new(32) else { return };
+    let disk = SmallDisk::new(32);
     let mut bench = Bench::in_directory(disk.path()).await;
     let run = bench.trigger("first", 1).await;
     let mut bot = bench.bot("b").no_wait();
@@ -118,7 +86,7 @@ async fn one_who_stops_reading_does_not_keep_a_failed_journal_from_being_opened_
         bench.trigger_spec(&format!("r{number}"), spec.clone()).await.err()
     })
     .await;
-    disk.free();
+    disk.relieve();
     eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
     let rest = async {
         while reader.message().await?.is_some() {}
