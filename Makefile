@@ -21,7 +21,7 @@ test: build
 	$(CARGO) test --release --workspace --locked --doc -q
 
 bench: build
-	$(CARGO) bench --profile release -p tests --locked
+	$(CARGO) bench --profile release -p tests -p scheduler --bench spine --bench cycles --locked
 
 ci: fmt-check build clippy test docs deny
 

@@ -5,12 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 mod spine {
+    pub(crate) mod blobs;
     pub(crate) mod dispatch;
     pub(crate) mod table;
     pub(crate) mod tree;
 }
 
-use spine::{dispatch, tree};
+use spine::{blobs, dispatch, tree};
 
 #[tokio::main]
 async fn main() {
@@ -19,5 +20,6 @@ async fn main() {
         return;
     }
     tree::bench().await;
+    blobs::bench().await;
     dispatch::bench().await;
 }

@@ -1,7 +1,6 @@
 //! The server from the outside: in this process on a port of its own, or as the program that users start.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
 
-mod bench;
 mod crash;
 mod garbage;
 mod grpc;

@@ -4,11 +4,11 @@ use crate::support::{Program, command};
 use bytes::Bytes;
 use cas::{BlobStoreExt as _, remote::RemoteStore, testing};
 use proto::DigestFunction;
+use runtime::testing::SmallDisk;
 use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::Path,
-    process::Command,
     time::Duration,
 };
 
@@ -143,22 +143,10 @@ async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
     assert!(code == Some(2) && error.contains("key.pem"), "{error}");
 }
 
-/// Unmounts when dropped.
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_ends_with_code_5() {
-    let dir = tempfile::tempdir().unwrap();
-    let mount =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=8k", "tmpfs"]).arg(dir.path()).status();
-    assert!(mount.unwrap().success(), "this test mounts a tmpfs: run it as root");
-    let _mounted = Mounted(dir.path());
-    let (code, error) = fail(&["--listen=127.0.0.1:0"], dir.path());
+    let disk = SmallDisk::new(1);
+    disk.fill();
+    let (code, error) = fail(&["--listen=127.0.0.1:0"], disk.path());
     assert!(code == Some(5) && error.contains("cas-data"), "{code:?} {error}");
 }

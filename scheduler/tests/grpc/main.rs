@@ -13,5 +13,4 @@ mod queries;
 mod reflection;
 mod restart;
 mod support;
-mod throughput;
 mod watch;

@@ -22,65 +22,51 @@ pub(crate) async fn bench() {
         BYTES / 1_000_000
     );
 
-    let archive = dir.path().join("tree.tar.zst");
-    let tar = repeat(async || {
-        shell(&format!("tar c -C {} . | zstd -q -1 > {}", show(&tree), show(&archive))).await
-    })
-    .await;
-    let to = dir.path().join("copy");
-    let untar = repeat(async || {
-        fs::create_dir(&to).unwrap();
-        let took = shell(&format!("zstd -q -dc {} | tar x -C {}", show(&archive), show(&to))).await;
-        fs::remove_dir_all(&to).unwrap();
-        took
-    })
-    .await;
-    let copy = repeat(async || {
-        let took = shell(&format!("cp -r {} {}", show(&tree), show(&to))).await;
-        fs::remove_dir_all(&to).unwrap();
-        took
-    })
-    .await;
-
-    let mut cold = Vec::new();
-    let mut unchanged = Vec::new();
-    let mut fetch_cold = Vec::new();
-    let mut fetch_warm = Vec::new();
-    for _ in 0..ROUNDS {
-        let system = System::start(0).await;
-        let root = tree.to_str().unwrap();
-        let archive = ["archive", "-q", "--root", root, "./", "--", "true"];
-        let (took, first) = timed(system.command("isolate").args(archive)).await;
-        cold.push(took);
-        let (took, again) = timed(system.command("isolate").args(archive)).await;
-        unchanged.push(took);
-        assert_eq!(first.stdout, again.stdout);
-        let digest = first.stdout.split_whitespace().next().unwrap();
-        for times in [&mut fetch_cold, &mut fetch_warm] {
-            let download = ["download", "-q", digest, "-o", to.to_str().unwrap()];
-            times.push(timed(system.command("isolate").args(download)).await.0);
-            fs::remove_dir_all(&to).unwrap();
-        }
+    // What is compared is measured side by side, and nothing is deleted in between: discards would slow the next one.
+    let mut columns: [Vec<Duration>; 7] = Default::default();
+    for round in 0..ROUNDS {
+        let times = measure(dir.path(), &tree, round).await;
+        columns.iter_mut().zip(times).for_each(|(column, took)| column.push(took));
     }
+    let [tar, untar, copy, archive, unchanged, fetch, warm] = columns.map(median);
     line("tar c | zstd -1", tar, "");
     line("zstd -d | tar x", untar, "");
     line("cp -r", copy, "");
-    let cold = median(cold);
-    line("isolate archive, empty server", cold, &ratio(cold, tar, "tar | zstd"));
-    let unchanged = median(unchanged);
+    line("isolate archive, empty server", archive, &ratio(archive, tar, "tar | zstd"));
     line("isolate archive, unchanged", unchanged, &ratio(unchanged, tar, "tar | zstd"));
-    let fetch = median(fetch_cold);
-    line(
-        "isolate download, empty cache",
-        fetch,
-        &format!("{}, {}", ratio(fetch, copy, "cp -r"), ratio(fetch, untar, "untar")),
-    );
-    let fetch = median(fetch_warm);
-    line("isolate download, warm cache", fetch, &ratio(fetch, copy, "cp -r"));
+    let note = format!("{}, {}", ratio(fetch, copy, "cp -r"), ratio(fetch, untar, "untar"));
+    line("isolate download, empty cache", fetch, &note);
+    line("isolate download, warm cache", warm, &ratio(warm, copy, "cp -r"));
 }
 
-fn show(path: &Path) -> String {
-    path.display().to_string()
+/// One round: tar, untar, copy, archive, archive again, fetch, fetch again.
+async fn measure(dir: &Path, tree: &Path, round: usize) -> [Duration; 7] {
+    let system = System::start(0).await;
+    let at = |name: &str| dir.join(format!("{name}-{round}"));
+    let root = tree.to_str().unwrap();
+    let packed = at("tar").display().to_string();
+    let untarred = at("untar");
+    fs::create_dir(&untarred).unwrap();
+    let archive = ["archive", "-q", "--root", root, "./", "--", "true"];
+    let isolate = |args: &[&str]| {
+        let mut command = system.command("isolate");
+        command.args(args).env("XDG_CACHE_HOME", at("cache"));
+        command
+    };
+
+    let tar = shell(&format!("tar c -C {root} . | zstd -q -1 > {packed}")).await;
+    let (first, digest) = timed(&mut isolate(&archive)).await;
+    let (unchanged, again) = timed(&mut isolate(&archive)).await;
+    assert_eq!(digest.stdout, again.stdout);
+    let untar = shell(&format!("zstd -q -dc {packed} | tar x -C {}", untarred.display())).await;
+    let copy = shell(&format!("cp -r {root} {}", at("copy").display())).await;
+    let digest = digest.stdout.split_whitespace().next().unwrap();
+    let mut fetches = Vec::new();
+    for to in [at("cold"), at("warm")] {
+        let download = ["download", "-q", digest, "-o", to.to_str().unwrap()];
+        fetches.push(timed(&mut isolate(&download)).await.0);
+    }
+    [tar, untar, copy, first, unchanged, fetches[0], fetches[1]]
 }
 
 /// Files in 100 directories, of sizes that vary as sources and fixtures do; the same tree each time.
@@ -104,14 +90,6 @@ fn make_tree(root: &Path) {
         bytes[half..].fill(b'a' + (number % 26) as u8);
         fs::write(dir.join(format!("file-{number}")), bytes).unwrap();
     }
-}
-
-async fn repeat(mut once: impl AsyncFnMut() -> Duration) -> Duration {
-    let mut all = Vec::new();
-    for _ in 0..ROUNDS {
-        all.push(once().await);
-    }
-    median(all)
 }
 
 async fn shell(script: &str) -> Duration {

@@ -6,45 +6,9 @@ use crate::engine::{
     index::Durability,
     writer::{Item, Request},
 };
-use std::{fs, io::Write as _, path::PathBuf, process::Command};
+use runtime::testing::SmallDisk;
+use std::fs;
 use tokio::sync::mpsc;
-
-/// A mounted tmpfs, gone when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(mib: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={mib}m");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).status();
-        assert!(mount.unwrap().success(), "this test mounts a tmpfs: run it as root");
-        Self(dir)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.0.path().join("filler")).unwrap();
-        for piece in [vec![0; 1 << 20], vec![0; 4096]] {
-            while filler.write_all(&piece).is_ok() {}
-        }
-    }
-
-    fn relieve(&self) {
-        fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
-}
 
 /// An upload whose bytes come when they are handed over.
 fn upload(
@@ -64,7 +28,7 @@ fn upload(
 async fn uploads_are_refused_while_the_disk_is_full_and_work_again_when_it_is_not() {
     let disk = SmallDisk::new(96);
     let options = EngineOptions { min_free: 8 * MIB, patience: Duration::from_secs(1), ..options() };
-    let engine = Arc::new(Engine::open(&disk.data(), options, Arc::new(clock())).unwrap());
+    let engine = Arc::new(Engine::open(&disk.path().join("data"), options, Arc::new(clock())).unwrap());
     let kept = blob(1, 50_000);
     let digest = put(&engine, &kept).await;
 
@@ -108,7 +72,7 @@ async fn uploads_are_refused_while_the_disk_is_full_and_work_again_when_it_is_no
     }
     let Some(engine) = Arc::into_inner(engine) else { panic!("nobody else has it") };
     engine.close().await;
-    let engine = open(&disk.data());
+    let engine = open(&disk.path().join("data"));
     assert_eq!(engine.get(digest).await.unwrap(), kept);
     assert_eq!(engine.get(DigestFunction::Sha256.digest(&large)).await.unwrap(), large);
     engine.close().await;
@@ -126,14 +90,15 @@ async fn append(engine: &Engine, bytes: &Bytes) -> cas::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_that_the_disk_had_no_room_for_leave_nothing_in_the_log() {
     let disk = SmallDisk::new(96);
-    let engine = open(&disk.data());
+    let engine = open(&disk.path().join("data"));
     put(&engine, &blob(1, 50_000)).await;
     disk.fill();
     for seed in 2..12 {
         let refused = append(&engine, &blob(seed, 60_000)).await.unwrap_err();
         assert!(matches!(refused, Error::Exhausted { .. }), "{refused}");
     }
-    let segments = || fs::read_dir(disk.data().join("segments")).unwrap().map(|entry| entry.unwrap());
+    let segments =
+        || fs::read_dir(disk.path().join("data").join("segments")).unwrap().map(|entry| entry.unwrap());
     assert_eq!(segments().count(), 1);
     disk.relieve();
     append(&engine, &blob(2, 60_000)).await.unwrap();
@@ -146,7 +111,7 @@ async fn writes_that_the_disk_had_no_room_for_leave_nothing_in_the_log() {
 async fn eviction_makes_room_also_when_there_is_none_for_copies() {
     let disk = SmallDisk::new(96);
     let clock = clock();
-    let engine = Engine::open(&disk.data(), options(), Arc::new(clock.clone())).unwrap();
+    let engine = Engine::open(&disk.path().join("data"), options(), Arc::new(clock.clone())).unwrap();
     let mut digests = Vec::new();
     for seed in 0..30 {
         digests.push(put(&engine, &blob(seed, 50_000)).await);
@@ -174,7 +139,7 @@ async fn eviction_makes_room_also_when_there_is_none_for_copies() {
 async fn an_index_that_ran_out_of_disk_works_again_when_there_is_some() {
     let disk = SmallDisk::new(96);
     let clock = clock();
-    let engine = Engine::open(&disk.data(), options(), Arc::new(clock.clone())).unwrap();
+    let engine = Engine::open(&disk.path().join("data"), options(), Arc::new(clock.clone())).unwrap();
     let kept = put(&engine, &blob(1, 1000)).await;
     let mut digests = Vec::new();
     for seed in 0..20 {
@@ -210,7 +175,7 @@ async fn an_index_that_ran_out_of_disk_works_again_when_there_is_some() {
     let digest = tokio::time::timeout(Duration::from_secs(30), written).await.expect("it recovers");
     assert!(engine.contains(digest).await.unwrap());
     engine.close().await;
-    let engine = open(&disk.data());
+    let engine = open(&disk.path().join("data"));
     assert_eq!(engine.find_missing(&digests).await.unwrap(), []);
     engine.close().await;
 }

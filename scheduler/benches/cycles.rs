@@ -1,20 +1,24 @@
-//! How fast shards change hands.
+//! How fast shards change hands: reports and leases through the real server and its journal, with bots that do nothing.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
-use crate::support::Bench;
+#[path = "../tests/grpc/support.rs"]
+#[expect(dead_code, reason = "shared with the tests")]
+mod support;
+
 use runtime::{Clock as _, SystemClock};
 use std::time::Duration;
+use support::Bench;
 use tokio::task::JoinSet;
 
 /// Each cycle is one call: the report of a shard and the lease of the next, durable before it is answered.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: cargo nextest run --release -p scheduler --run-ignored all --no-capture throughput"]
-async fn throughput_of_complete_and_next() {
+#[tokio::main]
+async fn main() {
+    println!("\nscheduler alone: report of a shard and lease of the next in one durable call");
     // One bot alone shows the gap between its shards.
     measure(1, 2000).await;
     measure(50, 10_000).await;
 }
 
-#[expect(clippy::print_stderr, reason = "a measurement")]
 async fn measure(number_of_bots: u32, shards: u32) {
     let bench = Bench::start().await;
     let run = bench.trigger("r", shards).await;
@@ -40,11 +44,11 @@ async fn measure(number_of_bots: u32, shards: u32) {
     took.sort();
     let cycles = f64::from(shards) / elapsed.as_secs_f64();
     let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-    eprintln!("{number_of_bots} bots, {shards} shards: {cycles:.0} cycles/s, p50 {p50:?}, p99 {p99:?}");
+    println!("{number_of_bots:>4} bots, {shards} shards: {cycles:.0} calls/s, p50 {p50:.1?}, p99 {p99:.1?}");
     assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, shards);
     let stopped = clock.elapsed();
     let mut bench = bench.restart().await;
-    eprintln!("restart over its journal: {:?}", clock.elapsed() - stopped);
+    println!("     stop and restart over that journal: {:.1?}", clock.elapsed() - stopped);
     assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, shards);
     bench.stop().await;
 }

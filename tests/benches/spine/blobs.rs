@@ -1,11 +1,11 @@
-//! Quick figures: `cargo test --release -p cas-server --test server bench -- --ignored --nocapture`.
+//! How fast the CAS takes and gives blobs, durably, over loopback.
 
-use crate::support::Program;
 use bytes::Bytes;
-use cas::{BlobStore as _, Range, testing};
+use cas::{BlobStore as _, Range, remote::RemoteStore, testing};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use proto::{Digest, DigestFunction};
-use runtime::{Clock as _, SystemClock};
+use runtime::{Clock as _, SystemClock, connect::channel};
+use tests::Program;
 
 fn batch(from: u64) -> Vec<(Digest, Bytes)> {
     let named = |seed| {
@@ -15,13 +15,20 @@ fn batch(from: u64) -> Vec<(Digest, Bytes)> {
     (from..from + 100).map(named).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures"]
-async fn small_blobs_and_large_ones() {
-    const BATCHES: u64 = 200;
+/// Prints the part of the table on blobs.
+pub(crate) async fn bench() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Program::start(dir.path());
-    let store = server.store();
+    let args = ["--listen", "127.0.0.1:0", "--data", dir.path().to_str().unwrap()];
+    let server = Program::start("cas-server", args).await;
+    let store = RemoteStore::new(channel(server.url(), None).unwrap(), "");
+    println!("\nCAS alone, SHA-256, every write synced");
+    small(&store).await;
+    large(&store).await;
+    assert!(server.terminate().await.success());
+}
+
+async fn small(store: &RemoteStore) {
+    const BATCHES: u64 = 200;
     let clock = SystemClock::new();
     for concurrency in [1, 8, 64] {
         let batches: Vec<_> = (0..BATCHES).map(|i| batch((concurrency as u64 * BATCHES + i) * 100)).collect();
@@ -43,6 +50,10 @@ async fn small_blobs_and_large_ones() {
             count / read
         );
     }
+}
+
+async fn large(store: &RemoteStore) {
+    let clock = SystemClock::new();
     for seed in 0..3 {
         let bytes = testing::noise(seed, 64 << 20);
         let digest = DigestFunction::Sha256.digest(&bytes);
@@ -57,5 +68,4 @@ async fn small_blobs_and_large_ones() {
         let megabytes = f64::from(64 << 20) / 1e6;
         println!("64 MiB: {:.0} MB/s written, {:.0} MB/s read", megabytes / wrote, megabytes / read);
     }
-    server.kill();
 }
