@@ -34,8 +34,11 @@ pub(crate) struct Evictor {
 }
 
 impl Evictor {
-    /// One round: writes uses down, and makes room if the high mark is passed.
+    /// One round: gets over what failed before, writes uses down, and makes room if the high mark is passed.
     pub(crate) fn round(&self) {
+        if let Err(error) = self.shared.index.heal(self.shared.room.free()) {
+            tracing::warn!(%error, "cannot open the index again");
+        }
         if let Err(error) = self.make_room() {
             tracing::warn!(%error, "cannot make room");
         }

@@ -5,8 +5,12 @@
 //! All changes go through one lock and one [`batch`] each, so that the accounts always agree with the entries. Calls block.
 
 mod batch;
+mod database;
 
-use self::batch::Batch;
+use self::{
+    batch::Batch,
+    database::{Database, InUse, failed},
+};
 use super::{
     codec::{
         Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
@@ -16,10 +20,7 @@ use super::{
 };
 use cas::{Error, Result};
 use proto::{Digest, DigestFunction, Timestamp};
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
-};
+use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -58,7 +59,7 @@ pub(crate) struct Accounts {
 /// The open index.
 #[derive(Debug)]
 pub(crate) struct Index {
-    db: DB,
+    database: Database,
     accounts: Mutex<Accounts>,
 }
 
@@ -69,34 +70,22 @@ impl Index {
             Error::Exhausted { .. } => OpenError::Full { path: dir.to_owned() },
             other => OpenError::Index { path: dir.to_owned(), reason: other.to_string() },
         };
-        let cache = Cache::new_lru_cache(64 << 20);
-        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let db =
-            DB::open_cf_descriptors(&db_options(), dir, families).map_err(|error| refuse(failed(error)))?;
-        let index = Self { db, accounts: Mutex::default() };
-        let accounts = index.load().map_err(refuse)?;
-        *index.accounts() = accounts;
-        Ok(index)
+        let database = Database::open(dir).map_err(refuse)?;
+        let accounts = database.get().and_then(|db| load(&db)).map_err(refuse)?;
+        Ok(Self { database, accounts: Mutex::new(accounts) })
     }
 
-    fn load(&self) -> Result<Accounts> {
-        let totals = self.db.get(TOTALS).map_err(failed)?;
-        let totals = match totals {
-            Some(value) => decode_totals(&value).ok_or_else(|| unreadable("totals"))?,
-            None => Totals::default(),
-        };
-        let mut segments = BTreeMap::new();
-        for item in self.db.iterator_cf(self.family("segments"), IteratorMode::Start) {
-            let (key, value) = item.map_err(failed)?;
-            let id = key.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| unreadable("a segment"))?;
-            segments.insert(id, decode_segment(&value).ok_or_else(|| unreadable("a segment"))?);
+    /// Opens the database anew if it has failed to write and there is space for it now. To be called now and then.
+    pub(crate) fn heal(&self, free: u64) -> Result<()> {
+        if !self.database.needs_reopening(free) {
+            return Ok(());
         }
-        let segment_bytes = segments.values().map(|segment: &SegmentAccount| segment.len).sum();
-        Ok(Accounts { totals, segments, segment_bytes })
-    }
-
-    fn family(&self, name: &str) -> &ColumnFamily {
-        self.db.cf_handle(name).expect("opened with every family")
+        // Changes begin with this lock: none is under way.
+        let mut accounts = self.accounts();
+        self.database.reopen()?;
+        *accounts = load(&self.database.get()?)?;
+        tracing::info!("the index takes changes again");
+        Ok(())
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -113,30 +102,28 @@ impl Index {
         let accounts = self.accounts();
         let (blobs, bytes) = (accounts.totals.blobs, accounts.totals.file_bytes + accounts.segment_bytes);
         drop(accounts);
-        let own = |name| self.db.property_int_value_cf(self.family(name), "rocksdb.total-sst-files-size");
+        let Ok(db) = self.database.get() else { return (blobs, bytes) };
+        let own = |name| db.property_int_value_cf(db.family(name), "rocksdb.total-sst-files-size");
         (blobs, bytes + FAMILIES.into_iter().filter_map(|name| own(name).ok().flatten()).sum::<u64>())
     }
 
     /// What is known about these, in the order given.
     pub(crate) fn get(&self, digests: &[Digest]) -> Result<Vec<Option<Entry>>> {
         let keys: Vec<_> = digests.iter().map(encode_key).collect();
-        let values = self.db.batched_multi_get_cf(self.family("blobs"), &keys, false);
+        let db = self.database.get()?;
+        let values = db.batched_multi_get_cf(db.family("blobs"), &keys, false);
         values
             .into_iter()
             .map(|value| Ok(value.map_err(failed)?.and_then(|value| decode_entry(&value))))
             .collect()
     }
 
-    fn get_one(&self, key: &[u8]) -> Result<Option<Entry>> {
-        let value = self.db.get_pinned_cf(self.family("blobs"), key).map_err(failed)?;
-        Ok(value.and_then(|value| decode_entry(&value)))
-    }
-
     /// The blob of this hash, whatever its size.
     pub(crate) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Result<Option<Digest>> {
         let prefix = key_prefix(function, hash);
         let from = IteratorMode::From(&prefix, Direction::Forward);
-        let Some(item) = self.db.iterator_cf(self.family("blobs"), from).next() else { return Ok(None) };
+        let db = self.database.get()?;
+        let Some(item) = db.iterator_cf(db.family("blobs"), from).next() else { return Ok(None) };
         let (key, _) = item.map_err(failed)?;
         Ok(key.starts_with(&prefix).then(|| decode_key(&key)).flatten())
     }
@@ -149,12 +136,12 @@ impl Index {
         end: Position,
         now: Timestamp,
     ) -> Result<()> {
-        let mut batch = Batch::begin(self);
+        let mut batch = Batch::begin(self)?;
         for change in changes {
             match *change {
                 Change::New { digest, location } => batch.put(digest, Entry { location, touched: now }),
                 Change::Moved { digest, from, to } => {
-                    let entry = self.get_one(&encode_key(&digest))?;
+                    let entry = batch.entry(&digest)?;
                     if let Some(entry) = entry.filter(|entry| entry.location == from) {
                         batch.relocate(digest, entry, to);
                     }
@@ -170,9 +157,9 @@ impl Index {
 
     /// Writes down that these were used.
     pub(crate) fn touch(&self, touches: impl IntoIterator<Item = (Digest, Timestamp)>) -> Result<()> {
-        let mut batch = Batch::begin(self);
+        let mut batch = Batch::begin(self)?;
         for (digest, touched) in touches {
-            if let Some(entry) = self.get_one(&encode_key(&digest))?.filter(|entry| entry.touched < touched) {
+            if let Some(entry) = batch.entry(&digest)?.filter(|entry| entry.touched < touched) {
                 batch.touch(digest, entry, touched);
             }
         }
@@ -188,11 +175,11 @@ impl Index {
         let mut found = Vec::new();
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(before.as_micros().to_be_bytes());
-        for item in self.db.iterator_cf_opt(self.family("ages"), options, IteratorMode::Start) {
+        let db = self.database.get()?;
+        for item in db.iterator_cf_opt(db.family("ages"), options, IteratorMode::Start) {
             let (age, _) = item.map_err(failed)?;
             let (_, digest) = decode_age(&age).ok_or_else(|| unreadable("an age"))?;
-            let entry =
-                self.get_one(&encode_key(&digest))?.ok_or_else(|| unreadable("an age without an entry"))?;
+            let entry = get(&db, &digest)?.ok_or_else(|| unreadable("an age without an entry"))?;
             let last = enough(&digest, &entry);
             found.push((digest, entry));
             if last {
@@ -208,12 +195,10 @@ impl Index {
         blobs: &[(Digest, Location)],
         durability: Durability,
     ) -> Result<Vec<(Digest, Entry)>> {
-        let mut batch = Batch::begin(self);
+        let mut batch = Batch::begin(self)?;
         let mut removed = Vec::new();
         for &(digest, location) in blobs {
-            if let Some(entry) =
-                self.get_one(&encode_key(&digest))?.filter(|entry| entry.location == location)
-            {
+            if let Some(entry) = batch.entry(&digest)?.filter(|entry| entry.location == location) {
                 batch.remove(digest, entry);
                 removed.push((digest, entry));
             }
@@ -225,7 +210,8 @@ impl Index {
     /// What the index has in a segment. Looks at every entry: only for when the segment itself does not tell.
     pub(crate) fn inhabitants(&self, id: u32) -> Result<Vec<(Digest, Location)>> {
         let mut found = Vec::new();
-        for item in self.db.iterator_cf(self.family("blobs"), IteratorMode::Start) {
+        let db = self.database.get()?;
+        for item in db.iterator_cf(db.family("blobs"), IteratorMode::Start) {
             let (key, value) = item.map_err(failed)?;
             let (Some(digest), Some(entry)) = (decode_key(&key), decode_entry(&value)) else { continue };
             if matches!(entry.location, Location::Packed(position) if position.segment == id) {
@@ -237,71 +223,55 @@ impl Index {
 
     /// Forgets a segment, durably: its file may go now.
     pub(crate) fn remove_segment(&self, id: u32) -> Result<()> {
-        let mut batch = Batch::begin(self);
+        let mut batch = Batch::begin(self)?;
         batch.drop_segment(id);
         batch.write(Durability::Synced)
     }
 
     /// Names of the files to delete.
     pub(crate) fn doomed(&self) -> Result<Vec<String>> {
-        let names = self.db.iterator_cf(self.family("doomed"), IteratorMode::Start);
+        let db = self.database.get()?;
+        let names = db.iterator_cf(db.family("doomed"), IteratorMode::Start);
         names.map(|item| Ok(String::from_utf8_lossy(&item.map_err(failed)?.0).into_owned())).collect()
     }
 
     /// Forgets the names of files that were deleted.
     pub(crate) fn pardon(&self, names: &[String]) -> Result<()> {
         let mut batch = WriteBatch::default();
-        names.iter().for_each(|name| batch.delete_cf(self.family("doomed"), name));
-        self.db.write(batch).map_err(failed)
+        let db = self.database.get()?;
+        names.iter().for_each(|name| batch.delete_cf(db.family("doomed"), name));
+        db.commit(batch, &WriteOptions::default())
     }
 
     /// Fails if the index takes no changes.
     pub(crate) fn probe(&self) -> Result<()> {
-        Batch::begin(self).write(Durability::Unsynced)
+        Batch::begin(self)?.write(Durability::Unsynced)
     }
 
     /// Makes everything that was written durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.db.flush_wal(true).map_err(failed)
+        self.database.get()?.sync()
     }
 }
 
-fn db_options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
-    options.increase_parallelism(2);
-    options.set_max_open_files(256);
-    options.set_max_total_wal_size(64 << 20);
-    options.set_keep_log_file_num(2);
-    options.set_log_level(LogLevel::Warn);
-    options
-}
-
-fn family_options(cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::None);
-    options.set_write_buffer_size(16 << 20);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    options
-}
-
-/// RocksDB tells causes in words only.
-fn failed(error: rocksdb::Error) -> Error {
-    let reason = format!("index: {error}");
-    if reason.contains("No space left") {
-        Error::Exhausted { reason }
-    } else if reason.contains("Too many open files") {
-        Error::Unavailable { reason }
-    } else {
-        Error::Internal { reason }
+fn load(db: &InUse<'_>) -> Result<Accounts> {
+    let totals = match db.get(TOTALS).map_err(failed)? {
+        Some(value) => decode_totals(&value).ok_or_else(|| unreadable("totals"))?,
+        None => Totals::default(),
+    };
+    let mut segments = BTreeMap::new();
+    for item in db.iterator_cf(db.family("segments"), IteratorMode::Start) {
+        let (key, value) = item.map_err(failed)?;
+        let id = key.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| unreadable("a segment"))?;
+        segments.insert(id, decode_segment(&value).ok_or_else(|| unreadable("a segment"))?);
     }
+    let segment_bytes = segments.values().map(|segment: &SegmentAccount| segment.len).sum();
+    Ok(Accounts { totals, segments, segment_bytes })
+}
+
+fn get(db: &InUse<'_>, digest: &Digest) -> Result<Option<Entry>> {
+    let value = db.get_pinned_cf(db.family("blobs"), encode_key(digest)).map_err(failed)?;
+    Ok(value.and_then(|value| decode_entry(&value)))
 }
 
 fn unreadable(what: &str) -> Error {

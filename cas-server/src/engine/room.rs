@@ -78,6 +78,11 @@ impl Room {
         }
     }
 
+    /// Asks for a round of housekeeping, because something has failed.
+    pub(crate) fn wake(&self) {
+        self.wanted.notify_one();
+    }
+
     /// Bytes on disk.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -89,7 +94,7 @@ impl Room {
     }
 
     /// What the file system has left. One that does not tell is taken to have room: the write itself will show.
-    fn free(&self) -> u64 {
+    pub(crate) fn free(&self) -> u64 {
         rustix::fs::statvfs(&self.data).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

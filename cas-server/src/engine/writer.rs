@@ -124,6 +124,7 @@ impl Writer {
         let outcome = self.commit(items.into_iter().flatten());
         if let Err(error) = &outcome {
             tracing::warn!(%error, "a group of uploads failed");
+            self.shared.room.wake();
         }
         self.shared.metrics.commits.inc();
         self.shared.recount();

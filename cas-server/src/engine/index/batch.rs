@@ -1,6 +1,6 @@
 //! [`Batch`]: the only way to change the index.
 
-use super::{Accounts, Durability, Index, TOTALS, failed};
+use super::{Accounts, Durability, Index, TOTALS, database::InUse, get};
 use crate::engine::{
     codec::{
         Entry, Location, SegmentAccount, Totals, encode_age, encode_entry, encode_key, encode_segment,
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::MutexGuard};
 
 /// One change of the index together with its accounts. What is not written is undone.
 pub(super) struct Batch<'a> {
-    index: &'a Index,
+    db: InUse<'a>,
     batch: WriteBatch,
     pub(super) accounts: MutexGuard<'a, Accounts>,
     undo: Option<Undo>,
@@ -44,14 +44,20 @@ impl Drop for Batch<'_> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn begin(index: &'a Index) -> Self {
+    pub(super) fn begin(index: &'a Index) -> Result<Self> {
         let accounts = index.accounts();
         let undo = Undo {
             totals: accounts.totals,
             segment_bytes: accounts.segment_bytes,
             segments: BTreeMap::new(),
         };
-        Self { index, batch: WriteBatch::default(), accounts, undo: Some(undo) }
+        let db = index.database.get()?;
+        Ok(Self { db, batch: WriteBatch::default(), accounts, undo: Some(undo) })
+    }
+
+    /// What the index has, without what this batch does.
+    pub(super) fn entry(&self, digest: &Digest) -> Result<Option<Entry>> {
+        get(&self.db, digest)
     }
 
     fn remember_segment(&mut self, id: u32) {
@@ -88,16 +94,16 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn touch(&mut self, digest: Digest, entry: Entry, touched: Timestamp) {
-        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &encode_key(&digest)));
+        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &encode_key(&digest)));
         self.write_entry(digest, Entry { touched, ..entry });
     }
 
     pub(super) fn remove(&mut self, digest: Digest, entry: Entry) {
         let key = encode_key(&digest);
-        self.batch.delete_cf(self.index.family("blobs"), &key);
-        self.batch.delete_cf(self.index.family("ages"), encode_age(entry.touched, &key));
+        self.batch.delete_cf(self.db.family("blobs"), &key);
+        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &key));
         if let Location::File(position) = entry.location {
-            self.batch.put_cf(self.index.family("doomed"), Files::name(&digest, position), []);
+            self.batch.put_cf(self.db.family("doomed"), Files::name(&digest, position), []);
         }
         self.accounts.totals.blobs = self.accounts.totals.blobs.saturating_sub(1);
         self.subtract(digest, entry.location);
@@ -105,8 +111,8 @@ impl<'a> Batch<'a> {
 
     fn write_entry(&mut self, digest: Digest, entry: Entry) {
         let key = encode_key(&digest);
-        self.batch.put_cf(self.index.family("ages"), encode_age(entry.touched, &key), []);
-        self.batch.put_cf(self.index.family("blobs"), key, encode_entry(&entry));
+        self.batch.put_cf(self.db.family("ages"), encode_age(entry.touched, &key), []);
+        self.batch.put_cf(self.db.family("blobs"), key, encode_entry(&entry));
     }
 
     fn add(&mut self, digest: Digest, location: Location) {
@@ -128,7 +134,7 @@ impl<'a> Batch<'a> {
 
     pub(super) fn write(mut self, durability: Durability) -> Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
-        let segments = self.index.family("segments");
+        let segments = self.db.family("segments");
         for id in self.undo.iter().flat_map(|undo| undo.segments.keys()) {
             match self.accounts.segments.get(id) {
                 Some(account) => batch.put_cf(segments, id.to_be_bytes(), encode_segment(*account)),
@@ -138,7 +144,7 @@ impl<'a> Batch<'a> {
         batch.put(TOTALS, encode_totals(&self.accounts.totals));
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        self.index.db.write_opt(batch, &options).map_err(failed)?;
+        self.db.commit(batch, &options)?;
         self.undo = None;
         Ok(())
     }
