@@ -80,6 +80,11 @@ impl Queue {
         }
         self.presence.set_output_size(lease.token, held.output_size);
         let Some(result) = &held.result else { return Reported::Running };
+        if result.ending == Ending::InternalError && self.may_be_tried_elsewhere(lease.shard) {
+            let reason = format!("bot {} could not do its part: {}", report.bot, result.message);
+            self.lose(lease.token, reason, now, decided);
+            return Reported::Finished;
+        }
         let finished = Transition::AttemptFinished {
             shard: lease.shard,
             token: lease.token,
@@ -88,6 +93,12 @@ impl Queue {
         };
         self.commit(finished, now, decided);
         Reported::Finished
+    }
+
+    /// Whether a shard has attempts left that nobody has called off. A bot's own trouble is no verdict on the shard.
+    fn may_be_tried_elsewhere(&self, id: ShardId) -> bool {
+        let (Some(shard), Some((run, step))) = (self.shard(id), self.state.context(id)) else { return false };
+        !shard.killing && !run.canceled && shard.attempts.len() < step.max_attempts.get() as usize
     }
 
     /// Gives a bot the first shard that it should have. Says whether there was one.

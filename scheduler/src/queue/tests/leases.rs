@@ -182,3 +182,49 @@ fn a_short_lease_lives_on_after_a_restart_until_its_bot_has_tried_again() {
     bench.pass(SECOND);
     assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending, "and then it is as short as before");
 }
+
+fn troubled(lease: LeaseRef) -> Held {
+    let result = AttemptResult { message: "its disk is full".into(), ..result(Ending::InternalError, 0) };
+    Held { result: Some(result), ..finished(lease, 0) }
+}
+
+#[test]
+fn a_shard_goes_elsewhere_when_its_bot_could_not_do_its_part() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    bench.bot("healthy", vec![]);
+    let [lease] = bench.bot("healthy", vec![])[..] else { panic!() };
+    assert_eq!(bench.bot("other", vec![]), []);
+    assert_eq!(bench.bot("healthy", vec![troubled(lease)]), [], "it is left to the other bot");
+    let attempt = &bench.queue.shard(lease.shard).unwrap().attempts[0];
+    let reason = "bot healthy could not do its part: its disk is full";
+    assert!(matches!(&attempt.end, AttemptEnd::Lost { reason: why, .. } if why == reason), "{attempt:?}");
+    let [second] = bench.bot("other", vec![])[..] else { panic!() };
+    assert_eq!((second.shard, second.attempt), (shard(run, 0, 0), 2));
+    bench.bot("other", vec![finished(second, 0)]);
+    assert!(bench.queue.shard(second.shard).unwrap().succeeded());
+}
+
+#[test]
+fn a_shard_that_no_bot_could_do_keeps_the_last_reason() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    let mut held = bench.bot("b", vec![]);
+    while let [lease] = held[..] {
+        held = bench.bot("b", vec![troubled(lease)]);
+    }
+    let shard = bench.queue.shard(shard(run, 0, 0)).unwrap();
+    assert_eq!(shard.attempts.len(), 2, "attempts are capped");
+    assert_eq!(shard.state, ShardState::Ended(Ending::InternalError));
+    assert_eq!(shard.attempts.last().unwrap().result().unwrap().message, "its disk is full");
+}
+
+#[test]
+fn a_cancelled_shard_is_not_tried_again() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    bench.cancel(run, CancelMode::KillRunning);
+    assert_eq!(bench.bot("b", vec![troubled(lease)]), []);
+    assert_eq!(bench.state(lease.shard), ShardState::Ended(Ending::InternalError));
+}

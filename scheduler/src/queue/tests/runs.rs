@@ -40,7 +40,8 @@ fn the_state_of_a_run_follows_from_its_shards() {
         (vec![(Completed, 0), (Completed, 1)], RunState::Failed),
         (vec![(TimedOut, 0), (Completed, 0)], RunState::Failed),
         (vec![(Completed, 1), (ClientError, 0)], RunState::Incomplete),
-        (vec![(InternalError, 0), (Completed, 0)], RunState::Incomplete),
+        // Both attempts of the first shard.
+        (vec![(InternalError, 0), (InternalError, 0), (Completed, 0)], RunState::Incomplete),
     ];
     for (endings, expected) in cases {
         let mut bench = Bench::new();
