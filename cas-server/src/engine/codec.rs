@@ -1,9 +1,20 @@
-//! Keys and values of the index. Each begins with a format byte, so that a later format can live beside this one.
+//! Keys and values of the index. Each begins with a format byte, so that formats can live beside each other: what
+//! concerns blobs is as format 1 wrote it, what concerns values came with format 2.
 
+use super::key::{Key, ValueKey};
 use proto::{Digest, DigestFunction, Timestamp};
 
-/// The format of everything in the data directory.
-pub(crate) const FORMAT: u8 = 1;
+/// Of blobs, segments and totals.
+const FORMAT: u8 = 1;
+
+/// Of values.
+const VALUES: u8 = 2;
+
+/// The format of the data directory as a whole, which programs that know less of it refuse to open.
+pub(crate) const DIRECTORY: u8 = 2;
+
+/// What came before. It is read as it is.
+pub(crate) const FIRST_DIRECTORY: u8 = 1;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +23,7 @@ pub(crate) struct Position {
     pub(crate) offset: u32,
 }
 
-/// Where the bytes of a blob are.
+/// Where bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// In the record at this position.
@@ -21,9 +32,20 @@ pub(crate) enum Location {
     File(Position),
 }
 
-/// What the index knows about a blob.
+impl Location {
+    /// Of the record in the log.
+    pub(crate) fn position(self) -> Position {
+        match self {
+            Self::Packed(position) | Self::File(position) => position,
+        }
+    }
+}
+
+/// What the index knows about a blob or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
+    /// The bytes: a blob's own name, or what a value is at the moment.
+    pub(crate) content: Digest,
     pub(crate) location: Location,
     pub(crate) touched: Timestamp,
 }
@@ -56,20 +78,28 @@ pub(crate) fn key_prefix(function: DigestFunction, hash: &[u8]) -> Vec<u8> {
     key
 }
 
-pub(crate) fn encode_key(digest: &Digest) -> Vec<u8> {
-    let mut key = key_prefix(digest.function(), digest.hash());
-    key.extend(digest.size().to_be_bytes());
-    key
+pub(crate) fn encode_key(key: &Key) -> Vec<u8> {
+    match key {
+        Key::Blob(digest) => {
+            let mut key = key_prefix(digest.function(), digest.hash());
+            key.extend(digest.size().to_be_bytes());
+            key
+        }
+        Key::Value(ValueKey(hash)) => [&[VALUES][..], hash].concat(),
+    }
 }
 
-pub(crate) fn decode_key(key: &[u8]) -> Option<Digest> {
+pub(crate) fn decode_key(key: &[u8]) -> Option<Key> {
+    if let Some((&VALUES, hash)) = key.split_first() {
+        return Some(Key::Value(ValueKey(hash.try_into().ok()?)));
+    }
     let (&[format, function], rest) = key.split_first_chunk()?;
     let function = DigestFunction::from_number(i32::from(function))?;
     let (hash, size) = rest.split_last_chunk()?;
     if format != FORMAT {
         return None;
     }
-    Digest::new(function, hash, u64::from_be_bytes(*size)).ok()
+    Digest::new(function, hash, u64::from_be_bytes(*size)).ok().map(Key::Blob)
 }
 
 /// `last touch, key`: sorts by age.
@@ -79,34 +109,47 @@ pub(crate) fn encode_age(touched: Timestamp, key: &[u8]) -> Vec<u8> {
     age
 }
 
-pub(crate) fn decode_age(age: &[u8]) -> Option<(Timestamp, Digest)> {
+pub(crate) fn decode_age(age: &[u8]) -> Option<(Timestamp, Key)> {
     let (touched, key) = age.split_first_chunk()?;
     Some((Timestamp::from_micros(u64::from_be_bytes(*touched)), decode_key(key)?))
 }
 
-pub(crate) fn encode_entry(entry: &Entry) -> [u8; 18] {
+/// `format, kind, position, last touch`; of a value also the size and the BLAKE3 hash of its bytes.
+pub(crate) fn encode_entry(key: &Key, entry: &Entry) -> Vec<u8> {
     let (kind, position) = match entry.location {
         Location::Packed(position) => (1, position),
         Location::File(position) => (2, position),
     };
-    let mut value = [0; 18];
-    value[0] = FORMAT;
-    value[1] = kind;
-    value[2..10].copy_from_slice(&encode_position(position));
-    value[10..].copy_from_slice(&entry.touched.as_micros().to_be_bytes());
+    let mut value = Vec::with_capacity(58);
+    value.extend([if matches!(key, Key::Blob(_)) { FORMAT } else { VALUES }, kind]);
+    value.extend(encode_position(position));
+    value.extend(entry.touched.as_micros().to_be_bytes());
+    if let Key::Value(_) = key {
+        value.extend(entry.content.size().to_be_bytes());
+        value.extend(entry.content.hash());
+    }
     value
 }
 
-pub(crate) fn decode_entry(value: &[u8]) -> Option<Entry> {
-    let value: &[u8; 18] = value.try_into().ok()?;
-    let position = decode_position(value[2..10].try_into().ok()?);
-    let location = match (value[0], value[1]) {
-        (FORMAT, 1) => Location::Packed(position),
-        (FORMAT, 2) => Location::File(position),
+pub(crate) fn decode_entry(key: &Key, value: &[u8]) -> Option<Entry> {
+    let (&[format, kind], rest) = value.split_first_chunk()?;
+    let (position, rest) = rest.split_first_chunk()?;
+    let (touched, rest) = rest.split_first_chunk()?;
+    let content = match (key, format) {
+        (Key::Blob(digest), FORMAT) if rest.is_empty() => *digest,
+        (Key::Value(_), VALUES) => {
+            let (size, hash) = rest.split_first_chunk()?;
+            Digest::new(DigestFunction::Blake3, hash, u64::from_be_bytes(*size)).ok()?
+        }
         _ => return None,
     };
-    let touched = Timestamp::from_micros(u64::from_be_bytes(value[10..].try_into().ok()?));
-    Some(Entry { location, touched })
+    let position = decode_position(*position);
+    let location = match kind {
+        1 => Location::Packed(position),
+        2 => Location::File(position),
+        _ => return None,
+    };
+    Some(Entry { content, location, touched: Timestamp::from_micros(u64::from_be_bytes(*touched)) })
 }
 
 pub(crate) fn encode_segment(account: SegmentAccount) -> [u8; 17] {
@@ -172,15 +215,20 @@ mod tests {
     proptest! {
         #[test]
         fn keys_and_values_round_trip(
-            digest in digest(), position in position(), packed: bool, touched: u64, len: u64, live: u64,
+            digest in digest(), name: [u8; 32], position in position(), packed: bool, touched: u64, len: u64, live: u64,
         ) {
             let touched = Timestamp::from_micros(touched);
-            let key = encode_key(&digest);
-            prop_assert_eq!(decode_key(&key), Some(digest));
-            prop_assert_eq!(decode_age(&encode_age(touched, &key)), Some((touched, digest)));
             let location = if packed { Location::Packed(position) } else { Location::File(position) };
-            let entry = Entry { location, touched };
-            prop_assert_eq!(decode_entry(&encode_entry(&entry)), Some(entry));
+            for (key, content) in [
+                (Key::Blob(digest), digest),
+                (Key::Value(ValueKey(name)), DigestFunction::Blake3.digest(&name)),
+            ] {
+                let wire = encode_key(&key);
+                prop_assert_eq!(decode_key(&wire), Some(key));
+                prop_assert_eq!(decode_age(&encode_age(touched, &wire)), Some((touched, key)));
+                let entry = Entry { content, location, touched };
+                prop_assert_eq!(decode_entry(&key, &encode_entry(&key, &entry)), Some(entry));
+            }
             let account = SegmentAccount { len, live };
             prop_assert_eq!(decode_segment(&encode_segment(account)), Some(account));
             let totals = Totals { position, blobs: len, file_bytes: live };
@@ -189,21 +237,32 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = (decode_key(&bytes), decode_age(&bytes), decode_entry(&bytes));
+            let _ = (decode_key(&bytes), decode_age(&bytes));
+            let _ = decode_entry(&Key::Value(ValueKey([0; 32])), &bytes);
+            let _ = decode_entry(&Key::Blob(Digest::empty(DigestFunction::Sha1)), &bytes);
             let _ = (decode_segment(&bytes), decode_totals(&bytes));
         }
     }
 
     #[test]
-    fn the_first_released_format_stays_readable() {
-        let digest = DigestFunction::Sha1.digest(b"abc");
-        assert_eq!(hex(&encode_key(&digest)), "0102a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003");
+    fn the_released_formats_stay_readable() {
+        let key = Key::Blob(DigestFunction::Sha1.digest(b"abc"));
+        assert_eq!(
+            hex::encode(encode_key(&key)),
+            "0102a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003"
+        );
         let location = Location::File(Position { segment: 1, offset: 2 });
-        let entry = Entry { location, touched: Timestamp::from_micros(3) };
-        assert_eq!(hex(&encode_entry(&entry)), "010200000001000000020000000000000003");
-    }
+        let touched = Timestamp::from_micros(3);
+        let entry = Entry { content: DigestFunction::Sha1.digest(b"abc"), location, touched };
+        assert_eq!(hex::encode(encode_entry(&key, &entry)), "010200000001000000020000000000000003");
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+        let key = Key::Value(ValueKey([7; 32]));
+        assert_eq!(hex::encode(encode_key(&key)), format!("02{}", "07".repeat(32)));
+        let content = DigestFunction::Blake3.digest(b"abc");
+        let entry = Entry { content, ..entry };
+        assert_eq!(
+            hex::encode(encode_entry(&key, &entry)),
+            format!("0202000000010000000200000000000000030000000000000003{}", content.hex())
+        );
     }
 }

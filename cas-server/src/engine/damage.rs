@@ -1,30 +1,31 @@
-//! What happens to blobs that turn out damaged: their entries go, so that they can be uploaded again.
+//! What happens to blobs and values that turn out damaged: their entries go, so that they can be uploaded again.
 
 use super::{
     codec::{Entry, Location},
     index::Durability,
+    key::Key,
     shared::Shared,
 };
 use cas::Result;
-use proto::Digest;
 
 impl Shared {
-    /// Forgets a blob whose bytes are not what they were.
-    pub(crate) fn drop_damaged(&self, digest: Digest, location: Location) -> Result<()> {
-        let removed = self.index.remove(&[(digest, location)], Durability::Synced)?;
+    /// Forgets something whose bytes are not what they were.
+    pub(crate) fn drop_damaged(&self, key: impl Into<Key>, location: Location) -> Result<()> {
+        let key = key.into();
+        let removed = self.index.remove(&[(key, location)], Durability::Synced)?;
         if !removed.is_empty() {
             self.metrics.corrupt.inc();
-            tracing::error!(%digest, ?location, "dropped a damaged blob");
+            tracing::error!(%key, ?location, "dropped damaged bytes");
             self.delete_files(&removed)?;
             self.recount();
         }
         Ok(())
     }
 
-    /// Deletes the files of blobs that the index has durably forgotten.
-    pub(crate) fn delete_files(&self, removed: &[(Digest, Entry)]) -> Result<()> {
-        let names = removed.iter().filter_map(|(digest, entry)| match entry.location {
-            Location::File(position) => Some(super::files::Files::name(digest, position)),
+    /// Deletes the files of what the index has durably forgotten.
+    pub(crate) fn delete_files(&self, removed: &[(Key, Entry)]) -> Result<()> {
+        let names = removed.iter().filter_map(|(_, entry)| match entry.location {
+            Location::File(position) => Some(super::files::Files::name(&entry.content, position)),
             Location::Packed(_) => None,
         });
         self.delete_named(names.collect())

@@ -1,6 +1,10 @@
 //! The data directory itself: made durably, held by one process at a time, of a format that we know.
 
-use super::{codec::FORMAT, options::OpenError, segments::sync_dir};
+use super::{
+    codec::{DIRECTORY, FIRST_DIRECTORY},
+    options::OpenError,
+    segments::sync_dir,
+};
 use rustix::fs::FlockOperation;
 use std::{
     fs::{self, File, OpenOptions},
@@ -47,8 +51,10 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => write_format(dir, &path).map_err(io),
         Err(error) => Err(io(error)),
         Ok(text) => match text.trim().parse() {
-            Ok(FORMAT) => Ok(()),
-            Ok(found) => Err(OpenError::Format { path: dir.to_owned(), found, known: FORMAT }),
+            Ok(DIRECTORY) => Ok(()),
+            // All of it stays as it is; what is added keeps programs out that do not know it.
+            Ok(FIRST_DIRECTORY) => write_format(dir, &path).map_err(io),
+            Ok(found) => Err(OpenError::Format { path: dir.to_owned(), found, known: DIRECTORY }),
             Err(_) => Err(io(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a number"))),
         },
     }
@@ -58,7 +64,7 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
 fn write_format(dir: &Path, path: &Path) -> io::Result<()> {
     let new = dir.join("format.new");
     let mut file = File::create(&new)?;
-    writeln!(file, "{FORMAT}")?;
+    writeln!(file, "{DIRECTORY}")?;
     file.sync_all()?;
     fs::rename(new, path)?;
     sync_dir(dir)

@@ -5,18 +5,18 @@
 //! evicted: so at most three bytes are copied for one that is won.
 
 use super::{
-    codec::{Location, Position, SegmentAccount},
+    codec::{Entry, Location, Position, SegmentAccount},
     files::Files,
     index::Durability,
     io::failed,
+    key::Key,
     metrics::gauge,
-    record::{Kind, packed_len},
+    record::{Form, Header, packed_len},
     segments::{ReadError, Walk},
     shared::Shared,
     writer::{Item, Request},
 };
 use cas::{Error, Result};
-use proto::Digest;
 use std::sync::PoisonError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -104,19 +104,19 @@ impl Evictor {
             shared.touches.flush(&shared.index)?;
             let now = shared.clock.now();
             let (mut count, mut bytes) = (0, 0);
-            let victims = shared.index.oldest(now - shared.options.protection(), |digest, entry| {
+            let victims = shared.index.oldest(now - shared.options.protection(), |key, entry| {
                 count += 1;
-                bytes += disk_len(digest, entry.location);
+                bytes += disk_len(key, entry);
                 bytes >= goal || count >= STRIDE
             })?;
-            let victims: Vec<_> = victims.iter().map(|(digest, entry)| (*digest, entry.location)).collect();
+            let victims: Vec<_> = victims.iter().map(|(key, entry)| (*key, entry.location)).collect();
             let removed = shared.index.remove(&victims, Durability::Synced)?;
             let age = removed.last().map(|(_, entry)| now.since(entry.touched));
             (removed, bytes, age)
         };
         shared.delete_files(&removed)?;
         shared.metrics.evicted_blobs.inc_by(removed.len() as u64);
-        shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(digest, _)| digest.size()).sum());
+        shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(_, entry)| entry.content.size()).sum());
         if let Some(age) = age {
             shared.metrics.evicted_age.set(gauge(age.as_secs()));
         }
@@ -141,14 +141,14 @@ impl Evictor {
         Ok(())
     }
 
-    /// Forgets the blobs in a segment whose records were not found in it, so that nobody is told that they are there.
+    /// Forgets what the index has in a segment whose records were not found in it, so that nobody is told that they are there.
     fn drop_lost(&self, id: u32) -> Result<()> {
         let shared = &self.shared;
         if shared.index.sums().segments.get(&id).is_none_or(|account| account.live == 0) {
             return Ok(());
         }
         let lost = shared.index.inhabitants(id)?;
-        lost.into_iter().try_for_each(|(digest, location)| shared.drop_damaged(digest, location))
+        lost.into_iter().try_for_each(|(key, location)| shared.drop_damaged(key, location))
     }
 
     fn copy_forward(&self, id: u32, mut walk: Walk) -> Result<()> {
@@ -156,9 +156,9 @@ impl Evictor {
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
             match walk.next().map_err(io)? {
-                Some((offset, header)) if header.kind == Kind::Packed => {
+                Some((offset, header)) if header.form == Form::Packed => {
                     let at = Position { segment: id, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
-                    if let Some((item, len)) = self.living(header.digest, at)? {
+                    if let Some((item, len)) = self.living(header, at)? {
                         items.push(item);
                         bytes += len;
                     }
@@ -175,20 +175,20 @@ impl Evictor {
     }
 
     /// The record at `at`, if the index means this one and it is whole.
-    fn living(&self, digest: Digest, at: Position) -> Result<Option<(Item, usize)>> {
+    fn living(&self, header: Header, at: Position) -> Result<Option<(Item, usize)>> {
         let from = Location::Packed(at);
-        let entry = self.shared.index.get(&[digest])?.pop().flatten();
+        let entry = self.shared.index.get(&[header.key])?.pop().flatten();
         if entry.is_none_or(|entry| entry.location != from) {
             return Ok(None);
         }
-        match self.shared.segments.read(at, &digest) {
+        match self.shared.segments.read_record(at, &header) {
             Ok(bytes) => {
                 let len = bytes.len();
-                Ok(Some((Item::Moved { digest, bytes, from }, len)))
+                Ok(Some((Item::Moved { header, bytes, from }, len)))
             }
             Err(ReadError::Io(error)) => Err(failed(self.shared.segments.path(at.segment), error)),
             Err(ReadError::Gone | ReadError::Damaged) => {
-                self.shared.drop_damaged(digest, from).map(|()| None)
+                self.shared.drop_damaged(header.key, from).map(|()| None)
             }
         }
     }
@@ -204,9 +204,9 @@ impl Evictor {
     }
 }
 
-fn disk_len(digest: &Digest, location: Location) -> u64 {
-    match location {
-        Location::Packed(_) => packed_len(digest),
-        Location::File(_) => Files::disk_len(digest),
+fn disk_len(key: &Key, entry: &Entry) -> u64 {
+    match entry.location {
+        Location::Packed(_) => packed_len(key, &entry.content),
+        Location::File(_) => Files::disk_len(&entry.content),
     }
 }

@@ -1,6 +1,6 @@
 //! The index in RocksDB: the one truth about what is stored and where.
 //!
-//! Column families: `blobs` (digest -> location, last touch), `ages` (last touch, digest), `segments` (bytes and live
+//! Column families: `blobs` (digest or value's name -> location, last touch), `ages` (last touch, the same), `segments` (bytes and live
 //! bytes of each), `doomed` (names of files whose entries are gone; they are deleted when the entry's end is durable).
 //! All changes go through one lock and one [`batch`] each, so that the accounts always agree with the entries. Calls block.
 
@@ -16,6 +16,7 @@ use super::{
         Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
         decode_segment, decode_totals, encode_key, key_prefix,
     },
+    key::{Key, ValueKey},
     options::OpenError,
 };
 use cas::{Error, Result};
@@ -38,13 +39,17 @@ pub(crate) enum Durability {
     Unsynced,
 }
 
-/// A blob that the log has and the index is to learn of.
+/// What the log has and the index is to learn of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
-    /// The index has no entry for it.
+    /// A blob that the index has no entry for.
     New { digest: Digest, location: Location },
+    /// A value that is new, or takes the place of what it was.
+    Put { key: ValueKey, content: Digest, location: Location },
+    /// A value that is no more.
+    Deleted { key: ValueKey },
     /// It was copied; if the index still has it at `from`, it is at `to` now.
-    Moved { digest: Digest, from: Location, to: Location },
+    Moved { key: Key, from: Location, to: Location },
 }
 
 /// Sums over the index.
@@ -108,13 +113,15 @@ impl Index {
     }
 
     /// What is known about these, in the order given.
-    pub(crate) fn get(&self, digests: &[Digest]) -> Result<Vec<Option<Entry>>> {
-        let keys: Vec<_> = digests.iter().map(encode_key).collect();
+    pub(crate) fn get<K: Copy + Into<Key>>(&self, keys: &[K]) -> Result<Vec<Option<Entry>>> {
+        let encoded: Vec<_> = keys.iter().map(|key| encode_key(&(*key).into())).collect();
         let db = self.database.get()?;
-        let values = db.batched_multi_get_cf(db.family("blobs"), &keys, false);
-        values
-            .into_iter()
-            .map(|value| Ok(value.map_err(failed)?.and_then(|value| decode_entry(&value))))
+        let values = db.batched_multi_get_cf(db.family("blobs"), &encoded, false);
+        let found = keys.iter().zip(values);
+        found
+            .map(|(key, value)| {
+                Ok(value.map_err(failed)?.and_then(|value| decode_entry(&(*key).into(), &value)))
+            })
             .collect()
     }
 
@@ -125,25 +132,37 @@ impl Index {
         let db = self.database.get()?;
         let Some(item) = db.iterator_cf(db.family("blobs"), from).next() else { return Ok(None) };
         let (key, _) = item.map_err(failed)?;
-        Ok(key.starts_with(&prefix).then(|| decode_key(&key)).flatten())
+        match decode_key(&key) {
+            Some(Key::Blob(digest)) if key.starts_with(&prefix) => Ok(Some(digest)),
+            _ => Ok(None),
+        }
     }
 
-    /// Takes in what the log has up to `end`. `lens` are the lengths of the segments that grew.
+    /// Takes in what the log has up to `end`. `lens` are the lengths of the segments that grew. Gives what values were
+    /// before; their files are doomed.
     pub(crate) fn commit(
         &self,
         changes: &[Change],
         lens: &BTreeMap<u32, u64>,
         end: Position,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Vec<(Key, Entry)>> {
         let mut batch = Batch::begin(self)?;
+        let mut replaced = Vec::new();
         for change in changes {
             match *change {
-                Change::New { digest, location } => batch.put(digest, Entry { location, touched: now }),
-                Change::Moved { digest, from, to } => {
-                    let entry = batch.entry(&digest)?;
+                Change::New { digest, location } => {
+                    batch.put(digest.into(), Entry { content: digest, location, touched: now });
+                }
+                Change::Put { key, content, location } => {
+                    replaced.extend(batch.take(key.into())?);
+                    batch.put(key.into(), Entry { content, location, touched: now });
+                }
+                Change::Deleted { key } => replaced.extend(batch.take(key.into())?),
+                Change::Moved { key, from, to } => {
+                    let entry = batch.entry(&key)?;
                     if let Some(entry) = entry.filter(|entry| entry.location == from) {
-                        batch.relocate(digest, entry, to);
+                        batch.relocate(key, entry, to);
                     }
                 }
             }
@@ -152,15 +171,16 @@ impl Index {
             batch.set_len(segment, len);
         }
         batch.accounts.totals.position = end;
-        batch.write(Durability::Unsynced)
+        batch.write(Durability::Unsynced)?;
+        Ok(replaced)
     }
 
     /// Writes down that these were used.
-    pub(crate) fn touch(&self, touches: impl IntoIterator<Item = (Digest, Timestamp)>) -> Result<()> {
+    pub(crate) fn touch(&self, touches: impl IntoIterator<Item = (Key, Timestamp)>) -> Result<()> {
         let mut batch = Batch::begin(self)?;
-        for (digest, touched) in touches {
-            if let Some(entry) = batch.entry(&digest)?.filter(|entry| entry.touched < touched) {
-                batch.touch(digest, entry, touched);
+        for (key, touched) in touches {
+            if let Some(entry) = batch.entry(&key)?.filter(|entry| entry.touched < touched) {
+                batch.touch(key, entry, touched);
             }
         }
         batch.write(Durability::Unsynced)
@@ -170,18 +190,18 @@ impl Index {
     pub(crate) fn oldest(
         &self,
         before: Timestamp,
-        mut enough: impl FnMut(&Digest, &Entry) -> bool,
-    ) -> Result<Vec<(Digest, Entry)>> {
+        mut enough: impl FnMut(&Key, &Entry) -> bool,
+    ) -> Result<Vec<(Key, Entry)>> {
         let mut found = Vec::new();
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(before.as_micros().to_be_bytes());
         let db = self.database.get()?;
         for item in db.iterator_cf_opt(db.family("ages"), options, IteratorMode::Start) {
             let (age, _) = item.map_err(failed)?;
-            let (_, digest) = decode_age(&age).ok_or_else(|| unreadable("an age"))?;
-            let entry = get(&db, &digest)?.ok_or_else(|| unreadable("an age without an entry"))?;
-            let last = enough(&digest, &entry);
-            found.push((digest, entry));
+            let (_, key) = decode_age(&age).ok_or_else(|| unreadable("an age"))?;
+            let entry = get(&db, &key)?.ok_or_else(|| unreadable("an age without an entry"))?;
+            let last = enough(&key, &entry);
+            found.push((key, entry));
             if last {
                 break;
             }
@@ -189,18 +209,19 @@ impl Index {
         Ok(found)
     }
 
-    /// Forgets blobs, if they still are where they are said to be. Gives those that it forgot; their files are doomed.
-    pub(crate) fn remove(
+    /// Forgets what still is where it is said to be. Gives what it forgot; their files are doomed.
+    pub(crate) fn remove<K: Copy + Into<Key>>(
         &self,
-        blobs: &[(Digest, Location)],
+        victims: &[(K, Location)],
         durability: Durability,
-    ) -> Result<Vec<(Digest, Entry)>> {
+    ) -> Result<Vec<(Key, Entry)>> {
         let mut batch = Batch::begin(self)?;
         let mut removed = Vec::new();
-        for &(digest, location) in blobs {
-            if let Some(entry) = batch.entry(&digest)?.filter(|entry| entry.location == location) {
-                batch.remove(digest, entry);
-                removed.push((digest, entry));
+        for &(key, location) in victims {
+            let key = key.into();
+            if let Some(entry) = batch.entry(&key)?.filter(|entry| entry.location == location) {
+                batch.remove(key, entry);
+                removed.push((key, entry));
             }
         }
         batch.write(durability)?;
@@ -208,14 +229,15 @@ impl Index {
     }
 
     /// What the index has in a segment. Looks at every entry: only for when the segment itself does not tell.
-    pub(crate) fn inhabitants(&self, id: u32) -> Result<Vec<(Digest, Location)>> {
+    pub(crate) fn inhabitants(&self, id: u32) -> Result<Vec<(Key, Location)>> {
         let mut found = Vec::new();
         let db = self.database.get()?;
         for item in db.iterator_cf(db.family("blobs"), IteratorMode::Start) {
             let (key, value) = item.map_err(failed)?;
-            let (Some(digest), Some(entry)) = (decode_key(&key), decode_entry(&value)) else { continue };
+            let Some(key) = decode_key(&key) else { continue };
+            let Some(entry) = decode_entry(&key, &value) else { continue };
             if matches!(entry.location, Location::Packed(position) if position.segment == id) {
-                found.push((digest, entry.location));
+                found.push((key, entry.location));
             }
         }
         Ok(found)
@@ -269,9 +291,9 @@ fn load(db: &InUse<'_>) -> Result<Accounts> {
     Ok(Accounts { totals, segments, segment_bytes })
 }
 
-fn get(db: &InUse<'_>, digest: &Digest) -> Result<Option<Entry>> {
-    let value = db.get_pinned_cf(db.family("blobs"), encode_key(digest)).map_err(failed)?;
-    Ok(value.and_then(|value| decode_entry(&value)))
+fn get(db: &InUse<'_>, key: &Key) -> Result<Option<Entry>> {
+    let value = db.get_pinned_cf(db.family("blobs"), encode_key(key)).map_err(failed)?;
+    Ok(value.and_then(|value| decode_entry(key, &value)))
 }
 
 fn unreadable(what: &str) -> Error {

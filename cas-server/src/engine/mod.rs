@@ -1,4 +1,4 @@
-//! The durable blob store.
+//! The durable store of blobs, and of values: bytes under a name, which can be replaced (`values`).
 //!
 //! - Blobs below 1 MiB are *packed*: appended as self-describing records (`record`) to segment files
 //!   (`segments`). Larger ones have a file each (`files`), staged under `uploads/`.
@@ -19,6 +19,7 @@ mod evict;
 mod files;
 mod index;
 mod io;
+mod key;
 mod metrics;
 mod options;
 mod read;
@@ -30,10 +31,13 @@ mod shared;
 mod store;
 mod touches;
 mod upload;
+mod values;
 mod writer;
 
+pub use key::ValueName;
 pub use options::{EngineOptions, OpenError};
 pub use store::Engine;
+pub use values::MAX_VALUE_BYTES;
 
 #[cfg(test)]
 mod tests;

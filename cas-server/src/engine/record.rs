@@ -1,8 +1,15 @@
-//! Records of the log: what stands in front of a packed blob, and what says that a large blob got a file.
+//! Records of the log: what stands in front of a packed blob or value, what says that a large one got a file, and what
+//! says that a value is no more.
 //!
-//! `magic, kind, function, hash, size, sum of these`, then the payload of a packed blob. A record proves itself: the
-//! sum covers the header, the hash covers the payload.
+//! `magic, kind, function, hash, size, [name of the value,] sum of these`, then the bytes, if they are packed. A record
+//! proves itself: the sum covers the header, the hash covers the bytes. The hash of a value is a BLAKE3 hash.
+//!
+//! Of several records about one value the last one counts.
 
+use super::{
+    codec::{Location, Position},
+    key::{Key, ValueKey},
+};
 use proto::{Digest, DigestFunction};
 
 const MAGIC: [u8; 4] = *b"iswr";
@@ -11,22 +18,26 @@ const MAGIC: [u8; 4] = *b"iswr";
 pub(crate) const SUM_LEN: usize = 8;
 
 /// No header is longer.
-pub(crate) const MAX_HEADER: usize = 4 + 2 + 64 + 8 + SUM_LEN;
+pub(crate) const MAX_HEADER: usize = 4 + 2 + 64 + 8 + ValueKey::LEN + SUM_LEN;
 
-/// What a record stands for.
+/// Where the bytes are that a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The blob follows.
-    Packed = 1,
-    /// The blob has a file of its own.
-    File = 2,
+pub(crate) enum Form {
+    /// They follow.
+    Packed,
+    /// They have a file of their own.
+    File,
+    /// There are none any more. Only of values.
+    Deleted,
 }
 
 /// The front of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) kind: Kind,
-    pub(crate) digest: Digest,
+    pub(crate) form: Form,
+    pub(crate) key: Key,
+    /// The bytes.
+    pub(crate) content: Digest,
 }
 
 /// Detects damage, not forgery.
@@ -37,13 +48,38 @@ pub(crate) fn sum(bytes: &[u8]) -> [u8; SUM_LEN] {
 }
 
 impl Header {
+    /// Of a blob.
+    pub(crate) fn blob(form: Form, digest: Digest) -> Self {
+        Self { form, key: Key::Blob(digest), content: digest }
+    }
+
+    /// Of the end of a value.
+    pub(crate) fn deleted(key: ValueKey) -> Self {
+        Self { form: Form::Deleted, key: key.into(), content: Digest::empty(DigestFunction::Blake3) }
+    }
+
+    /// The number at rest: 1 and 2 since format 1, 3 and above since format 2.
+    fn kind(&self) -> u8 {
+        match (self.key, self.form) {
+            (Key::Blob(_), Form::Packed) => 1,
+            // The end of a blob is never logged.
+            (Key::Blob(_), Form::File | Form::Deleted) => 2,
+            (Key::Value(_), Form::Packed) => 3,
+            (Key::Value(_), Form::File) => 4,
+            (Key::Value(_), Form::Deleted) => 5,
+        }
+    }
+
     /// Appends the header's bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend(MAGIC);
-        out.extend([self.kind as u8, self.digest.function().number()]);
-        out.extend(self.digest.hash());
-        out.extend(self.digest.size().to_be_bytes());
+        out.extend([self.kind(), self.content.function().number()]);
+        out.extend(self.content.hash());
+        out.extend(self.content.size().to_be_bytes());
+        if let Key::Value(ValueKey(name)) = self.key {
+            out.extend(name);
+        }
         let sum = sum(&out[start..]);
         out.extend(sum);
     }
@@ -51,31 +87,40 @@ impl Header {
     /// Reads a header from the front of `bytes`. `None`: there is none, or it is damaged or cut off.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (&[m0, m1, m2, m3, kind, function], _) = bytes.split_first_chunk()?;
-        let kind = match kind {
-            1 => Kind::Packed,
-            2 => Kind::File,
+        let (form, named) = match kind {
+            1 => (Form::Packed, false),
+            2 => (Form::File, false),
+            3 => (Form::Packed, true),
+            4 => (Form::File, true),
+            5 => (Form::Deleted, true),
             _ => return None,
         };
         let function = DigestFunction::from_number(i32::from(function))?;
-        let hash_end = 6 + function.hash_len();
-        let body = bytes.get(..hash_end + 8)?;
-        let (hash, size) = body[6..].split_last_chunk()?;
+        let content_end = 6 + function.hash_len() + 8;
+        let body = bytes.get(..content_end + if named { ValueKey::LEN } else { 0 })?;
         if [m0, m1, m2, m3] != MAGIC || bytes.get(body.len()..body.len() + SUM_LEN)? != sum(body) {
             return None;
         }
-        Some(Self { kind, digest: Digest::new(function, hash, u64::from_be_bytes(*size)).ok()? })
+        let (hash, size) = body[6..content_end].split_last_chunk()?;
+        let content = Digest::new(function, hash, u64::from_be_bytes(*size)).ok()?;
+        let key = match body[content_end..].try_into() {
+            Ok(name) => Key::Value(ValueKey(name)),
+            Err(_) => Key::Blob(content),
+        };
+        Some(Self { form, key, content })
     }
 
     /// Bytes of the header.
     pub(crate) fn len(&self) -> u64 {
-        (4 + 2 + self.digest.function().hash_len() + 8 + SUM_LEN) as u64
+        let name = if matches!(self.key, Key::Value(_)) { ValueKey::LEN } else { 0 };
+        (4 + 2 + self.content.function().hash_len() + 8 + name + SUM_LEN) as u64
     }
 
     /// Bytes of the payload.
     pub(crate) fn payload_len(&self) -> u64 {
-        match self.kind {
-            Kind::Packed => self.digest.size(),
-            Kind::File => 0,
+        match self.form {
+            Form::Packed => self.content.size(),
+            Form::File | Form::Deleted => 0,
         }
     }
 
@@ -83,11 +128,20 @@ impl Header {
     pub(crate) fn record_len(&self) -> u64 {
         self.len().saturating_add(self.payload_len())
     }
+
+    /// What the index says of it, if it lies at `at`.
+    pub(crate) fn location(&self, at: Position) -> Option<Location> {
+        match self.form {
+            Form::Packed => Some(Location::Packed(at)),
+            Form::File => Some(Location::File(at)),
+            Form::Deleted => None,
+        }
+    }
 }
 
-/// Bytes that a packed blob takes in its segment.
-pub(crate) fn packed_len(digest: &Digest) -> u64 {
-    Header { kind: Kind::Packed, digest: *digest }.record_len()
+/// Bytes that something packed takes in its segment.
+pub(crate) fn packed_len(key: &Key, content: &Digest) -> u64 {
+    Header { form: Form::Packed, key: *key, content: *content }.record_len()
 }
 
 /// Where the next header may be in bytes that do not begin with one.
@@ -103,10 +157,18 @@ mod tests {
     proptest! {
         #[test]
         fn headers_round_trip_and_any_flipped_bit_shows(
-            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..4usize, packed: bool, flip in 0..1000usize,
+            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..4usize, which in 0..5usize, flip in 0..1000usize,
         ) {
-            let kind = if packed { Kind::Packed } else { Kind::File };
-            let header = Header { kind, digest: DigestFunction::ALL[f].digest(&bytes) };
+            let digest = DigestFunction::ALL[f].digest(&bytes);
+            let name = ValueKey([7; 32]);
+            let content = DigestFunction::Blake3.digest(&bytes);
+            let header = [
+                Header::blob(Form::Packed, digest),
+                Header::blob(Form::File, digest),
+                Header { form: Form::Packed, key: name.into(), content },
+                Header { form: Form::File, key: name.into(), content },
+                Header::deleted(name),
+            ][which];
             let mut wire = Vec::new();
             header.write(&mut wire);
             prop_assert_eq!(wire.len() as u64, header.len());

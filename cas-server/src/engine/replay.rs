@@ -4,7 +4,8 @@ use super::{
     codec::{Location, Position},
     index::Change,
     io::failed,
-    record::{Header, Kind},
+    key::Key,
+    record::{Form, Header},
     segments::{ReadError, Walk},
     shared::Shared,
 };
@@ -81,9 +82,9 @@ fn replay(shared: &Shared, from: Position, last: bool) -> Result<Position> {
 
 /// Whether the record and what it stands for are there, verified.
 fn is_whole(shared: &Shared, at: Position, header: &Header) -> Result<bool> {
-    match header.kind {
-        Kind::Packed => there(shared.segments.path(at.segment), shared.segments.read(at, &header.digest)),
-        Kind::File => Ok(true),
+    match header.form {
+        Form::Packed => there(shared.segments.path(at.segment), shared.segments.read_record(at, header)),
+        Form::File | Form::Deleted => Ok(true),
     }
 }
 
@@ -98,23 +99,32 @@ fn there<T>(path: PathBuf, read: Result<T, ReadError>) -> Result<bool> {
 
 /// Tells the index of those that it does not know.
 fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, end: u64) -> Result<usize> {
-    let digests: Vec<_> = found.iter().map(|(header, _)| header.digest).collect();
-    let entries = shared.index.get(&digests)?;
+    let keys: Vec<_> = found.iter().map(|(header, _)| header.key).collect();
+    let entries = shared.index.get(&keys)?;
     let mut seen = HashSet::new();
     let mut changes = Vec::new();
     for ((header, at), entry) in found.drain(..).zip(entries) {
-        let digest = header.digest;
-        let location = match header.kind {
-            Kind::Packed => Location::Packed(at),
-            Kind::File => Location::File(at),
-        };
         // A file has its name only after its record was durable: without it the upload was not acknowledged.
-        let is_there = match header.kind {
-            Kind::Packed => true,
-            Kind::File => there(shared.files.path(&digest, at), shared.files.read(&digest, at))?,
+        let is_there = match header.form {
+            Form::Packed | Form::Deleted => true,
+            Form::File => {
+                let content = &header.content;
+                there(shared.files.path(content, at), shared.files.read(content, at))?
+            }
         };
-        if entry.is_none() && is_there && seen.insert(digest) {
-            changes.push(Change::New { digest, location });
+        // Of a blob the first record will do, of a value the last one counts.
+        let is_news = match header.key {
+            Key::Blob(_) => entry.is_none() && is_there && seen.insert(header.key),
+            Key::Value(_) => is_there && entry.is_none_or(|entry| entry.location.position() < at),
+        };
+        if is_news {
+            changes.push(match (header.key, header.location(at)) {
+                (Key::Blob(digest), location) => {
+                    Change::New { digest, location: location.unwrap_or(Location::Packed(at)) }
+                }
+                (Key::Value(key), Some(location)) => Change::Put { key, content: header.content, location },
+                (Key::Value(key), None) => Change::Deleted { key },
+            });
         }
     }
     let end_offset = u32::try_from(end).unwrap_or(u32::MAX);
@@ -122,6 +132,7 @@ fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, e
     let len = on_disk.map_err(|error| failed(shared.segments.path(segment), error))?.len();
     let lens = BTreeMap::from([(segment, len)]);
     let position = Position { segment, offset: end_offset };
+    // Their files are doomed, and deleted when all is replayed.
     shared.index.commit(&changes, &lens, position, shared.clock.now())?;
     Ok(changes.len())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     codec::Position,
-    record::{Header, Kind, MAX_HEADER, next_magic},
+    record::{Form, Header, MAX_HEADER, next_magic},
 };
 use bytes::Bytes;
 use proto::Digest;
@@ -100,18 +100,22 @@ impl Segments {
 
     /// The packed blob at `position`, verified.
     pub(crate) fn read(&self, position: Position, digest: &Digest) -> Result<Bytes, ReadError> {
+        self.read_record(position, &Header::blob(Form::Packed, *digest))
+    }
+
+    /// What is packed at `position` under this header, verified.
+    pub(crate) fn read_record(&self, position: Position, expected: &Header) -> Result<Bytes, ReadError> {
         let file = self.file(position.segment)?;
-        let expected = Header { kind: Kind::Packed, digest: *digest };
-        let header_len = expected.len();
         let len = usize::try_from(expected.record_len()).map_err(|_| ReadError::Damaged)?;
+        let header_len = usize::try_from(expected.len()).map_err(|_| ReadError::Damaged)?;
         let mut record = vec![0; len];
         file.read_exact_at(&mut record, u64::from(position.offset))?;
-        if Header::parse(&record) != Some(expected) {
+        if Header::parse(&record).as_ref() != Some(expected) {
             return Err(ReadError::Damaged);
         }
-        let payload =
-            Bytes::from(record).split_off(usize::try_from(header_len).map_err(|_| ReadError::Damaged)?);
-        if digest.function().digest(&payload) == *digest { Ok(payload) } else { Err(ReadError::Damaged) }
+        let payload = Bytes::from(record).split_off(header_len);
+        let content = expected.content;
+        if content.function().digest(&payload) == content { Ok(payload) } else { Err(ReadError::Damaged) }
     }
 }
 

@@ -5,13 +5,13 @@ use super::{
     codec::Entry,
     files::Files,
     index::Index,
+    key::Key,
     metrics::{Metrics, gauge},
     options::EngineOptions,
     room::Room,
     segments::Segments,
     touches::Touches,
 };
-use proto::Digest;
 use runtime::Clock;
 use std::{
     fs::File,
@@ -39,13 +39,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Looks entries up, which is a use of them. Blocks.
-    pub(crate) fn look_up(&self, digests: &[Digest]) -> cas::Result<Vec<Option<Entry>>> {
+    pub(crate) fn look_up<K: Copy + Into<Key>>(&self, keys: &[K]) -> cas::Result<Vec<Option<Entry>>> {
         let presence = self.presence.read().unwrap_or_else(PoisonError::into_inner);
-        let entries = self.index.get(digests)?;
+        let entries = self.index.get(keys)?;
         let now = self.clock.now();
         let stale = |entry: &Entry| now.since(entry.touched) >= self.options.touch_interval;
-        let used = digests.iter().zip(&entries).filter(|(_, entry)| entry.as_ref().is_some_and(stale));
-        self.touches.note(used.map(|(digest, _)| *digest), now);
+        let used = keys.iter().zip(&entries).filter(|(_, entry)| entry.as_ref().is_some_and(stale));
+        self.touches.note(used.map(|(key, _)| (*key).into()), now);
         drop(presence);
         if self.touches.are_many() {
             self.touches.flush(&self.index)?;

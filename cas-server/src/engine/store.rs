@@ -136,6 +136,10 @@ impl Engine {
         self.uploader.shared.metrics.register(registry);
     }
 
+    pub(super) fn uploader(&self) -> &Uploader {
+        &self.uploader
+    }
+
     #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.uploader.shared

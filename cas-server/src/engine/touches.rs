@@ -1,7 +1,7 @@
 //! Uses that the index has not been told of yet.
 
-use super::index::Index;
-use proto::{Digest, Timestamp};
+use super::{index::Index, key::Key};
+use proto::Timestamp;
 use std::{
     collections::HashMap,
     mem,
@@ -13,18 +13,18 @@ const MAX_PENDING: usize = 50_000;
 
 /// Collects uses until they are written down together.
 #[derive(Debug, Default)]
-pub(crate) struct Touches(Mutex<HashMap<Digest, Timestamp>>);
+pub(crate) struct Touches(Mutex<HashMap<Key, Timestamp>>);
 
 impl Touches {
-    fn pending(&self) -> MutexGuard<'_, HashMap<Digest, Timestamp>> {
+    fn pending(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that these were used. The first note of a blob counts: it is less than an interval old.
-    pub(crate) fn note(&self, digests: impl IntoIterator<Item = Digest>, now: Timestamp) {
+    /// Notes that these were used. The first note of a key counts: it is less than an interval old.
+    pub(crate) fn note(&self, keys: impl IntoIterator<Item = Key>, now: Timestamp) {
         let mut pending = self.pending();
-        for digest in digests {
-            pending.entry(digest).or_insert(now);
+        for key in keys {
+            pending.entry(key).or_insert(now);
         }
     }
 

@@ -96,7 +96,7 @@ impl Uploader {
     }
 
     /// Hands verified blobs to the writer and waits until they are durable.
-    async fn commit(&self, items: Vec<Item>, memory: OwnedSemaphorePermit) -> Result<()> {
+    pub(crate) async fn commit(&self, items: Vec<Item>, memory: OwnedSemaphorePermit) -> Result<()> {
         if items.is_empty() {
             return Ok(());
         }

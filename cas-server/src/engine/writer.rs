@@ -9,7 +9,8 @@ use super::{
     files::{Files, Staged},
     index::Change,
     io::failed,
-    record::{Header, Kind},
+    key::{Key, ValueKey},
+    record::{Form, Header},
     shared::Shared,
 };
 use bytes::Bytes;
@@ -32,15 +33,21 @@ const GROUP_BYTES: usize = 8 << 20;
 /// … or items.
 const GROUP_ITEMS: usize = 8192;
 
-/// A verified blob.
+/// A verified blob, or a change of a value.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// To be packed.
     Packed { digest: Digest, bytes: Bytes },
     /// Staged in a file.
     File(Staged),
-    /// A packed blob that is to be copied out of its segment.
-    Moved { digest: Digest, bytes: Bytes, from: Location },
+    /// A value to be packed, whatever there is already.
+    Value { key: ValueKey, content: Digest, bytes: Bytes },
+    /// A value that is staged in a file.
+    ValueFile { key: ValueKey, staged: Staged },
+    /// A value that is to go.
+    Deleted { key: ValueKey },
+    /// Something packed that is to be copied out of its segment.
+    Moved { header: Header, bytes: Bytes, from: Location },
 }
 
 /// Blobs of one caller, and where to answer.
@@ -78,7 +85,7 @@ pub(crate) struct Writer {
 struct Group {
     changes: Vec<Change>,
     files: Vec<(Staged, Position)>,
-    seen: HashSet<Digest>,
+    seen: HashSet<Key>,
     /// Records that are not in the segment yet.
     buffer: Vec<u8>,
     bytes: u64,
@@ -156,15 +163,23 @@ impl Writer {
         let published = self.publish(std::mem::take(&mut group.files));
         let told =
             published.and_then(|()| shared.index.commit(&group.changes, &self.lens, end, shared.clock.now()));
-        if let Err(error) = told {
-            // The index will not know of them. What cannot be deleted now is found by nobody, but was not acknowledged.
-            let _ = shared.delete_named(names);
-            self.index_fails = true;
-            return Err(error);
-        }
+        let replaced = match told {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                // The index will not know of them. What cannot be deleted now is found by nobody, but was not acknowledged.
+                let _ = shared.delete_named(names);
+                self.index_fails = true;
+                return Err(error);
+            }
+        };
         self.lens.clear();
+        // The log has what took their place.
+        if let Err(error) = self.shared.delete_files(&replaced) {
+            tracing::warn!(%error, "cannot delete the files of values before the store opens again");
+        }
         let shared = &self.shared;
-        let new = group.changes.iter().filter(|change| matches!(change, Change::New { .. })).count();
+        let is_new = |change: &&Change| matches!(change, Change::New { .. } | Change::Put { .. });
+        let new = group.changes.iter().filter(is_new).count();
         shared.metrics.written_blobs.inc_by(new as u64);
         shared.metrics.written_bytes.inc_by(group.bytes);
         Ok(())
@@ -174,7 +189,7 @@ impl Writer {
         match item {
             Item::Packed { digest, bytes } => {
                 if self.is_new(group, digest)? {
-                    let at = self.append(group, Header { kind: Kind::Packed, digest }, &bytes)?;
+                    let at = self.append(group, Header::blob(Form::Packed, digest), &bytes)?;
                     group.changes.push(Change::New { digest, location: Location::Packed(at) });
                     group.bytes += digest.size();
                 }
@@ -182,15 +197,33 @@ impl Writer {
             Item::File(staged) => {
                 let digest = staged.digest;
                 if self.is_new(group, digest)? {
-                    let at = self.append(group, Header { kind: Kind::File, digest }, &[])?;
+                    let at = self.append(group, Header::blob(Form::File, digest), &[])?;
                     group.changes.push(Change::New { digest, location: Location::File(at) });
                     group.files.push((staged, at));
                     group.bytes += digest.size();
                 }
             }
-            Item::Moved { digest, bytes, from } => {
-                let at = self.append(group, Header { kind: Kind::Packed, digest }, &bytes)?;
-                group.changes.push(Change::Moved { digest, from, to: Location::Packed(at) });
+            Item::Value { key, content, bytes } => {
+                let at =
+                    self.append(group, Header { form: Form::Packed, key: key.into(), content }, &bytes)?;
+                put(group, key, content, Location::Packed(at));
+            }
+            Item::ValueFile { key, staged } => {
+                let content = staged.digest;
+                let at = self.append(group, Header { form: Form::File, key: key.into(), content }, &[])?;
+                put(group, key, content, Location::File(at));
+                group.files.push((staged, at));
+            }
+            Item::Deleted { key } => {
+                self.append(group, Header::deleted(key), &[])?;
+                group.seen.insert(key.into());
+                group.changes.push(Change::Deleted { key });
+            }
+            Item::Moved { header, bytes, from } => {
+                if self.stays(group, header.key, from)? {
+                    let at = self.append(group, header, &bytes)?;
+                    group.changes.push(Change::Moved { key: header.key, from, to: Location::Packed(at) });
+                }
             }
         }
         Ok(())
@@ -198,7 +231,14 @@ impl Writer {
 
     /// Whether neither the index nor the group has it. Only this thread adds entries, so that it stays so.
     fn is_new(&self, group: &mut Group, digest: Digest) -> Result<bool> {
-        Ok(group.seen.insert(digest) && self.shared.look_up(&[digest])?.iter().all(Option::is_none))
+        Ok(group.seen.insert(digest.into()) && self.shared.look_up(&[digest])?.iter().all(Option::is_none))
+    }
+
+    /// Whether it is still what it was when it was read: the copy of a value must not stand behind what took its place,
+    /// because the last record counts.
+    fn stays(&self, group: &Group, key: Key, from: Location) -> Result<bool> {
+        let entry = self.shared.index.get(&[key])?.pop().flatten();
+        Ok(!group.seen.contains(&key) && entry.is_some_and(|entry| entry.location == from))
     }
 
     fn append(&mut self, group: &mut Group, header: Header, payload: &[u8]) -> Result<Position> {
@@ -289,10 +329,16 @@ impl Active {
 impl Item {
     fn memory(&self) -> usize {
         match self {
-            Self::Packed { bytes, .. } | Self::Moved { bytes, .. } => bytes.len(),
-            Self::File(_) => 0,
+            Self::Packed { bytes, .. } | Self::Value { bytes, .. } | Self::Moved { bytes, .. } => bytes.len(),
+            Self::File(_) | Self::ValueFile { .. } | Self::Deleted { .. } => 0,
         }
     }
+}
+
+fn put(group: &mut Group, key: ValueKey, content: Digest, location: Location) {
+    group.seen.insert(key.into());
+    group.changes.push(Change::Put { key, content, location });
+    group.bytes += content.size();
 }
 
 /// The same failure once more, for everybody in the group.

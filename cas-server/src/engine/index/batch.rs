@@ -7,18 +7,24 @@ use crate::engine::{
         encode_totals,
     },
     files::Files,
+    key::Key,
     record,
 };
 use cas::Result;
-use proto::{Digest, Timestamp};
+use proto::Timestamp;
 use rocksdb::{WriteBatch, WriteOptions};
-use std::{collections::BTreeMap, sync::MutexGuard};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::MutexGuard,
+};
 
 /// One change of the index together with its accounts. What is not written is undone.
 pub(super) struct Batch<'a> {
     db: InUse<'a>,
     batch: WriteBatch,
     pub(super) accounts: MutexGuard<'a, Accounts>,
+    /// What became of values in this batch: several changes of one may meet in it. Those of one blob do not.
+    values: HashMap<Key, Option<Entry>>,
     undo: Option<Undo>,
 }
 
@@ -52,12 +58,25 @@ impl<'a> Batch<'a> {
             segments: BTreeMap::new(),
         };
         let db = index.database.get()?;
-        Ok(Self { db, batch: WriteBatch::default(), accounts, undo: Some(undo) })
+        let values = HashMap::new();
+        Ok(Self { db, batch: WriteBatch::default(), accounts, values, undo: Some(undo) })
     }
 
-    /// What the index has, without what this batch does.
-    pub(super) fn entry(&self, digest: &Digest) -> Result<Option<Entry>> {
-        get(&self.db, digest)
+    /// What the index has, with what this batch does to values.
+    pub(super) fn entry(&self, key: &Key) -> Result<Option<Entry>> {
+        match self.values.get(key) {
+            Some(entry) => Ok(*entry),
+            None => get(&self.db, key),
+        }
+    }
+
+    /// Removes what is there.
+    pub(super) fn take(&mut self, key: Key) -> Result<Option<(Key, Entry)>> {
+        let entry = self.entry(&key)?;
+        Ok(entry.map(|entry| {
+            self.remove(key, entry);
+            (key, entry)
+        }))
     }
 
     fn remember_segment(&mut self, id: u32) {
@@ -81,53 +100,64 @@ impl<'a> Batch<'a> {
         self.accounts.segments.remove(&id);
     }
 
-    pub(super) fn put(&mut self, digest: Digest, entry: Entry) {
-        self.write_entry(digest, entry);
+    pub(super) fn put(&mut self, key: Key, entry: Entry) {
+        self.write_entry(key, entry);
         self.accounts.totals.blobs += 1;
-        self.add(digest, entry.location);
+        self.add(key, entry);
     }
 
-    pub(super) fn relocate(&mut self, digest: Digest, entry: Entry, to: Location) {
-        self.write_entry(digest, Entry { location: to, ..entry });
-        self.subtract(digest, entry.location);
-        self.add(digest, to);
+    pub(super) fn relocate(&mut self, key: Key, entry: Entry, to: Location) {
+        let moved = Entry { location: to, ..entry };
+        self.write_entry(key, moved);
+        self.subtract(key, entry);
+        self.add(key, moved);
     }
 
-    pub(super) fn touch(&mut self, digest: Digest, entry: Entry, touched: Timestamp) {
-        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &encode_key(&digest)));
-        self.write_entry(digest, Entry { touched, ..entry });
+    pub(super) fn touch(&mut self, key: Key, entry: Entry, touched: Timestamp) {
+        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &encode_key(&key)));
+        self.write_entry(key, Entry { touched, ..entry });
     }
 
-    pub(super) fn remove(&mut self, digest: Digest, entry: Entry) {
-        let key = encode_key(&digest);
-        self.batch.delete_cf(self.db.family("blobs"), &key);
-        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &key));
+    pub(super) fn remove(&mut self, key: Key, entry: Entry) {
+        let encoded = encode_key(&key);
+        self.batch.delete_cf(self.db.family("blobs"), &encoded);
+        self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &encoded));
         if let Location::File(position) = entry.location {
-            self.batch.put_cf(self.db.family("doomed"), Files::name(&digest, position), []);
+            self.batch.put_cf(self.db.family("doomed"), Files::name(&entry.content, position), []);
         }
         self.accounts.totals.blobs = self.accounts.totals.blobs.saturating_sub(1);
-        self.subtract(digest, entry.location);
+        self.subtract(key, entry);
+        self.note(key, None);
     }
 
-    fn write_entry(&mut self, digest: Digest, entry: Entry) {
-        let key = encode_key(&digest);
-        self.batch.put_cf(self.db.family("ages"), encode_age(entry.touched, &key), []);
-        self.batch.put_cf(self.db.family("blobs"), key, encode_entry(&entry));
+    fn write_entry(&mut self, key: Key, entry: Entry) {
+        let encoded = encode_key(&key);
+        self.batch.put_cf(self.db.family("ages"), encode_age(entry.touched, &encoded), []);
+        self.batch.put_cf(self.db.family("blobs"), encoded, encode_entry(&key, &entry));
+        self.note(key, Some(entry));
     }
 
-    fn add(&mut self, digest: Digest, location: Location) {
-        match location {
-            Location::Packed(position) => self.segment(position.segment).live += record::packed_len(&digest),
-            Location::File(_) => self.accounts.totals.file_bytes += Files::disk_len(&digest),
+    fn note(&mut self, key: Key, entry: Option<Entry>) {
+        if let Key::Value(_) = key {
+            self.values.insert(key, entry);
         }
     }
 
-    fn subtract(&mut self, digest: Digest, location: Location) {
+    fn add(&mut self, key: Key, Entry { content, location, .. }: Entry) {
+        match location {
+            Location::Packed(position) => {
+                self.segment(position.segment).live += record::packed_len(&key, &content);
+            }
+            Location::File(_) => self.accounts.totals.file_bytes += Files::disk_len(&content),
+        }
+    }
+
+    fn subtract(&mut self, key: Key, Entry { content, location, .. }: Entry) {
         let (sum, by) = match location {
             Location::Packed(position) => {
-                (&mut self.segment(position.segment).live, record::packed_len(&digest))
+                (&mut self.segment(position.segment).live, record::packed_len(&key, &content))
             }
-            Location::File(_) => (&mut self.accounts.totals.file_bytes, Files::disk_len(&digest)),
+            Location::File(_) => (&mut self.accounts.totals.file_bytes, Files::disk_len(&content)),
         };
         *sum = sum.saturating_sub(by);
     }

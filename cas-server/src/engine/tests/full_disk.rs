@@ -155,8 +155,9 @@ async fn an_index_that_ran_out_of_disk_works_again_when_there_is_some() {
     let now = runtime::Clock::now(&clock);
     for seconds in 1..50 {
         let now = now + Duration::from_secs(seconds);
-        failed +=
-            usize::from(engine.shared().index.touch(digests.iter().map(|digest| (*digest, now))).is_err());
+        failed += usize::from(
+            engine.shared().index.touch(digests.iter().map(|digest| ((*digest).into(), now))).is_err(),
+        );
     }
     assert!(failed > 0, "the index did not run out of disk");
     assert_eq!(engine.get(kept).await.unwrap(), blob(1, 1000));

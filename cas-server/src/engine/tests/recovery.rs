@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Copies a directory of plain files.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -69,8 +69,8 @@ async fn a_torn_end_of_the_log_is_cut_off() {
     // The beginning of a record that never got its end.
     let mut record = Vec::new();
     let unfinished = DigestFunction::Sha256.digest(&blob(2, 5000));
-    let kind = crate::engine::record::Kind::Packed;
-    crate::engine::record::Header { kind, digest: unfinished }.write(&mut record);
+    let form = crate::engine::record::Form::Packed;
+    crate::engine::record::Header::blob(form, unfinished).write(&mut record);
     record.extend(&blob(2, 5000)[..4000]);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(&record).unwrap();
 
@@ -116,12 +116,12 @@ async fn a_directory_is_made_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("several/levels/deep");
     open(&data).close().await;
-    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "1\n");
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "2\n");
     assert!(!data.join("format.new").exists());
     // A death while it was being made.
     fs::rename(data.join("format"), data.join("format.new")).unwrap();
     open(&data).close().await;
-    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "1\n");
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "2\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +167,9 @@ async fn a_directory_in_use_or_of_a_later_format_is_refused() {
     assert!(matches!(again, OpenError::InUse { .. }));
     assert!(again.to_string().contains("another cas-server"));
     engine.close().await;
-    fs::write(dir.path().join("format"), "2\n").unwrap();
+    fs::write(dir.path().join("format"), "3\n").unwrap();
     let later = Engine::open(dir.path(), options(), Arc::new(clock())).unwrap_err();
-    assert!(matches!(later, OpenError::Format { found: 2, known: 1, .. }), "{later}");
+    assert!(matches!(later, OpenError::Format { found: 3, known: 2, .. }), "{later}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
