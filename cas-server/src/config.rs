@@ -87,7 +87,7 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_free: Option<String>,
-    /// How long blobs are safe from eviction after their last use [default: 10m].
+    /// How long blobs are safe from eviction after their last use [default: 1h].
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<String>,

@@ -17,7 +17,7 @@ use super::{
     writer::{Item, Request},
 };
 use cas::{Error, Result};
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Entries that are forgotten under one lock.
@@ -119,8 +119,21 @@ impl Evictor {
         shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(_, entry)| entry.content.size()).sum());
         if let Some(age) = age {
             shared.metrics.evicted_age.set(gauge(age.as_secs()));
+            self.look_at_retention(age);
         }
         Ok(if removed.is_empty() { 0 } else { bytes })
+    }
+
+    fn look_at_retention(&self, age: Duration) {
+        let Shared { retention, clock, room, .. } = &*self.shared;
+        if retention.is_alarming(age, clock.now()) {
+            let (minutes, limit) = (age.as_secs() / 60, room.limit());
+            tracing::warn!(
+                minutes,
+                limit,
+                "what was last used so recently had to be evicted: the store is too small to keep a working day"
+            );
+        }
     }
 
     /// Copies what lives in a segment forward, then deletes it.

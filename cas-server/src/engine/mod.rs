@@ -25,6 +25,7 @@ mod options;
 mod read;
 mod record;
 mod replay;
+mod retention;
 mod room;
 mod segments;
 mod shared;

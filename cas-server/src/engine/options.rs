@@ -9,7 +9,10 @@ pub struct EngineOptions {
     pub max_bytes: u64,
     /// Bytes that it leaves free on the file system for others and for its own bookkeeping.
     pub min_free: u64,
-    /// What was used or acknowledged this recently is not evicted: writes are refused instead.
+    /// What was found, read or acknowledged this recently is not evicted: writes are refused instead. It has to
+    /// outlast the time from a client's being told that something is there to its use; what stays longer is up to the
+    /// budget. A lease of the three hours for which Bazel takes remote outputs to last would refuse the writes of
+    /// whoever fills a small budget faster than that; their builds are better off with the newer blobs.
     pub lease: Duration,
     /// A use is written to the index if the last one written is at least this old.
     pub touch_interval: Duration,
@@ -28,7 +31,7 @@ impl Default for EngineOptions {
         Self {
             max_bytes: 20 << 30,
             min_free: 128 << 20,
-            lease: Duration::from_secs(600),
+            lease: Duration::from_hours(1),
             touch_interval: Duration::from_secs(120),
             max_memory: 256 << 20,
             pack_below: 1 << 20,

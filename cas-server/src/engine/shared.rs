@@ -8,6 +8,7 @@ use super::{
     key::Key,
     metrics::{Metrics, gauge},
     options::EngineOptions,
+    retention::Retention,
     room::Room,
     segments::Segments,
     touches::Touches,
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     pub(crate) bounds: Bounds,
     pub(crate) metrics: Metrics,
+    pub(crate) retention: Retention,
     /// Held shared from looking an entry up until its use is noted, and alone while eviction chooses and forgets: so
     /// that nothing is evicted after a client was told that it is there. Taken before the index's lock.
     pub(crate) presence: RwLock<()>,

@@ -25,6 +25,7 @@ fn options() -> EngineOptions {
         min_free: 0,
         pack_below: 64 * 1024,
         segment_bytes: 1 << 20,
+        lease: Duration::from_secs(600),
         patience: Duration::from_secs(5),
         ..EngineOptions::default()
     }
