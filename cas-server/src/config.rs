@@ -30,6 +30,8 @@ pub struct Config {
     pub lease: Duration,
     /// Bytes of uploads and of batches in memory at a time.
     pub max_memory: ByteSize,
+    /// Take blobs named by MD5.
+    pub md5: bool,
     /// PEM file of the certificate chain.
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the private key.
@@ -48,6 +50,7 @@ impl Default for Config {
             min_free: ByteSize(engine.min_free),
             lease: engine.lease,
             max_memory: ByteSize(engine.max_memory),
+            md5: engine.md5,
             tls_cert: None,
             tls_key: None,
             insecure: false,
@@ -63,6 +66,7 @@ impl Config {
             min_free: self.min_free.as_u64(),
             lease: self.lease,
             max_memory: self.max_memory.as_u64(),
+            md5: self.md5,
             ..EngineOptions::default()
         }
     }
@@ -95,6 +99,10 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_memory: Option<String>,
+    /// Take blobs named by MD5, which is broken: whoever wants to makes two blobs of one name.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<bool>,
     /// Serve TLS with this certificate chain (PEM).
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +126,7 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
         let uncommented = SAMPLE.replace("#tls", "tls");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 9, "every key is in the sample file");
+        assert_eq!(all.len(), 10, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

@@ -68,7 +68,7 @@ pub async fn start(
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);
     let latency = Latency::new(clock, &mut registry, service::METHODS);
-    let router = service::router(Arc::clone(&engine), config.max_memory.as_u64()).await;
+    let router = service::router(Arc::clone(&engine), &config).await;
     let router = latency.around(router.merge(telemetry::routes(Arc::new(registry))));
     Ok(Running { server, router, engine })
 }

@@ -14,6 +14,11 @@ pub enum DigestFunction {
     Sha256 = 1,
     /// SHA-1, for the original `.isolated` files.
     Sha1 = 2,
+    /// MD5, for clients of the Remote Execution API that have nothing better. Broken: whoever wants to makes two blobs
+    /// of one name.
+    Md5 = 3,
+    /// SHA-384.
+    Sha384 = 5,
     /// SHA-512, for the original `.isolated` files.
     Sha512 = 6,
     /// BLAKE3, the default.
@@ -21,14 +26,20 @@ pub enum DigestFunction {
 }
 
 impl DigestFunction {
-    /// Every function, the default first.
-    pub const ALL: [DigestFunction; 4] = [Self::Blake3, Self::Sha256, Self::Sha1, Self::Sha512];
+    /// The functions that every store takes, the default first.
+    pub const ALL: [DigestFunction; 5] = [Self::Blake3, Self::Sha256, Self::Sha1, Self::Sha512, Self::Sha384];
+
+    /// [`ALL`](Self::ALL), and those that only the Remote Execution API has: they have no text form that is parsed.
+    pub const KNOWN: [DigestFunction; 6] =
+        [Self::Blake3, Self::Sha256, Self::Sha1, Self::Sha512, Self::Sha384, Self::Md5];
 
     /// The name in text, as in the `algo` of an `.isolated` file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha-256",
             Self::Sha1 => "sha-1",
+            Self::Md5 => "md5",
+            Self::Sha384 => "sha-384",
             Self::Sha512 => "sha-512",
             Self::Blake3 => "blake3",
         }
@@ -37,8 +48,10 @@ impl DigestFunction {
     /// Bytes in a hash.
     pub fn hash_len(self) -> usize {
         match self {
+            Self::Md5 => 16,
             Self::Sha1 => 20,
             Self::Sha256 | Self::Blake3 => 32,
+            Self::Sha384 => 48,
             Self::Sha512 => 64,
         }
     }
@@ -50,7 +63,7 @@ impl DigestFunction {
 
     /// The function with this number of the Remote Execution API, if it is one of ours.
     pub fn from_number(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|f| i32::from(f.number()) == number)
+        Self::KNOWN.into_iter().find(|f| i32::from(f.number()) == number)
     }
 
     /// A hasher that has seen nothing yet.
@@ -58,6 +71,8 @@ impl DigestFunction {
         let state = match self {
             Self::Sha256 => State::Sha256(sha2::Sha256::new()),
             Self::Sha1 => State::Sha1(sha1::Sha1::new()),
+            Self::Md5 => State::Md5(md5::Md5::new()),
+            Self::Sha384 => State::Sha384(sha2::Sha384::new()),
             Self::Sha512 => State::Sha512(sha2::Sha512::new()),
             Self::Blake3 => State::Blake3(Box::new(blake3::Hasher::new())),
         };
@@ -101,6 +116,8 @@ pub struct Hasher {
 enum State {
     Sha256(sha2::Sha256),
     Sha1(sha1::Sha1),
+    Md5(md5::Md5),
+    Sha384(sha2::Sha384),
     Sha512(sha2::Sha512),
     Blake3(Box<blake3::Hasher>),
 }
@@ -112,6 +129,8 @@ impl Hasher {
         match &mut self.state {
             State::Sha256(h) => h.update(bytes),
             State::Sha1(h) => h.update(bytes),
+            State::Md5(h) => h.update(bytes),
+            State::Sha384(h) => h.update(bytes),
             State::Sha512(h) => h.update(bytes),
             State::Blake3(h) => {
                 h.update(bytes);
@@ -131,6 +150,8 @@ impl Hasher {
         match self.state {
             State::Sha256(h) => hash[..len].copy_from_slice(&h.finalize()),
             State::Sha1(h) => hash[..len].copy_from_slice(&h.finalize()),
+            State::Md5(h) => hash[..len].copy_from_slice(&h.finalize()),
+            State::Sha384(h) => hash[..len].copy_from_slice(&h.finalize()),
             State::Sha512(h) => hash[..len].copy_from_slice(&h.finalize()),
             State::Blake3(h) => hash[..len].copy_from_slice(h.finalize().as_bytes()),
         }
@@ -294,7 +315,7 @@ pub enum DigestError {
         given: String,
     },
     /// A digest function that we do not have.
-    #[error("unknown digest function `{given}`: use blake3, sha-256, sha-1 or sha-512")]
+    #[error("unknown digest function `{given}`: use blake3, sha-256, sha-384, sha-512 or sha-1")]
     Function {
         /// What was given.
         given: String,
@@ -353,6 +374,8 @@ mod tests {
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
         );
         assert!(hex(DigestFunction::Sha512, b"abc").starts_with("ddaf35a193617abacc417349ae204131"));
+        assert!(hex(DigestFunction::Sha384, b"abc").starts_with("cb00753f45a35e8bb5a03d699ac65007"));
+        assert_eq!(hex(DigestFunction::Md5, b"abc"), "900150983cd24fb0d6963f7d28e17f72");
     }
 
     #[test]
@@ -377,9 +400,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_wire_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..200), f in 0..4usize) {
-            let digest = DigestFunction::ALL[f].digest(&bytes);
-            prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+        fn text_and_wire_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..200), f in 0..6usize) {
+            let digest = DigestFunction::KNOWN[f].digest(&bytes);
+            let parsed = digest.to_string().parse::<Digest>();
+            prop_assert_eq!(parsed.ok(), DigestFunction::ALL.contains(&digest.function()).then_some(digest));
             prop_assert_eq!(Digest::try_from(&crate::v1::Digest::from(digest)).unwrap(), digest);
             prop_assert_eq!(digest.size(), bytes.len() as u64);
         }

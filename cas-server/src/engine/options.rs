@@ -18,6 +18,8 @@ pub struct EngineOptions {
     pub touch_interval: Duration,
     /// Bytes of uploads and of batches that are held in memory at a time.
     pub max_memory: u64,
+    /// Whether blobs may be named by MD5.
+    pub md5: bool,
     /// Blobs of this size and above have a file each.
     pub pack_below: u64,
     /// Where a segment ends. Small budgets get smaller ones, so that space comes back in small pieces.
@@ -34,6 +36,7 @@ impl Default for EngineOptions {
             lease: Duration::from_hours(1),
             touch_interval: Duration::from_secs(120),
             max_memory: 256 << 20,
+            md5: false,
             pack_below: 1 << 20,
             segment_bytes: 256 << 20,
             patience: Duration::from_secs(10),

@@ -157,9 +157,9 @@ mod tests {
     proptest! {
         #[test]
         fn headers_round_trip_and_any_flipped_bit_shows(
-            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..4usize, which in 0..5usize, flip in 0..1000usize,
+            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..DigestFunction::KNOWN.len(), which in 0..5usize, flip in 0..1000usize,
         ) {
-            let digest = DigestFunction::ALL[f].digest(&bytes);
+            let digest = DigestFunction::KNOWN[f].digest(&bytes);
             let name = ValueKey([7; 32]);
             let content = DigestFunction::Blake3.digest(&bytes);
             let header = [

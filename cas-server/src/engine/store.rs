@@ -19,7 +19,7 @@ use super::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use cas::{BlobStore, ByteStream, Range, Result};
+use cas::{BlobStore, ByteStream, Error, Range, Result};
 use prometheus_client::registry::Registry;
 use proto::{Digest, DigestFunction};
 use runtime::{Clock, Shutdown};
@@ -133,6 +133,16 @@ impl Engine {
         self.uploader.shared.bounds.run(move || shared.index.find_hash(function, &hash)).await
     }
 
+    /// Refuses digests of a function that is switched off.
+    fn check<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+        let mut functions = digests.into_iter().map(Digest::function);
+        if !self.uploader.shared.options.md5 && functions.any(|function| function == DigestFunction::Md5) {
+            let reason = "this server takes no md5 (its configuration has `md5 = false`)".to_owned();
+            return Err(Error::Invalid { reason });
+        }
+        Ok(())
+    }
+
     /// Hands the engine's metrics to whoever exports them.
     pub fn register(&self, registry: &mut Registry) {
         self.uploader.shared.metrics.register(registry);
@@ -156,6 +166,7 @@ impl Engine {
 #[async_trait]
 impl BlobStore for Engine {
     async fn find_missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
+        self.check(digests)?;
         let shared = Arc::clone(&self.uploader.shared);
         let mut seen = HashSet::new();
         let asked: Vec<_> =
@@ -172,6 +183,7 @@ impl BlobStore for Engine {
     }
 
     async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
+        self.check(digests)?;
         let shared = Arc::clone(&self.uploader.shared);
         let total = digests.iter().map(Digest::size).fold(0, u64::saturating_add);
         let _memory = self.uploader.shared.bounds.memory(total).await?;
@@ -180,14 +192,17 @@ impl BlobStore for Engine {
     }
 
     async fn write_batch(&self, blobs: Vec<(Digest, Bytes)>) -> Result<Vec<Result<()>>> {
+        self.check(blobs.iter().map(|(digest, _)| digest))?;
         self.uploader.batch(blobs).await
     }
 
     async fn read(&self, digest: Digest, range: Range) -> Result<ByteStream> {
+        self.check([&digest])?;
         read::stream(&self.uploader.shared, digest, range).await
     }
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
+        self.check([&digest])?;
         self.uploader.stream(digest, source).await
     }
 }

@@ -1,9 +1,14 @@
 //! `ContentAddressableStorage`: presence, and small blobs in batches.
 
-use super::digest::{Named, to_wire};
+use super::{
+    chunks,
+    digest::{Named, to_wire},
+    tree,
+};
 use crate::engine::Engine;
 use bytes::Bytes;
 use cas::{BlobStore as _, status::to_status};
+use futures::{StreamExt as _, stream::BoxStream};
 use proto::{Digest, DigestError, limits, reapi, rpc};
 use reapi::{
     BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
@@ -105,27 +110,37 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
         Ok(Response::new(BatchReadBlobsResponse { responses }))
     }
 
-    type GetTreeStream = Stream<reapi::GetTreeResponse>;
+    type GetTreeStream = BoxStream<'static, Result<reapi::GetTreeResponse, Status>>;
 
     async fn get_tree(
         &self,
-        _: Request<reapi::GetTreeRequest>,
+        request: Request<reapi::GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
-        Err(Status::unimplemented("this server has no GetTree: read the directories one by one"))
+        let pages = tree::pages(Arc::clone(&self.engine) as _, request.get_ref()).await?;
+        Ok(Response::new(pages.boxed()))
     }
 
     async fn split_blob(
         &self,
-        _: Request<reapi::SplitBlobRequest>,
+        request: Request<reapi::SplitBlobRequest>,
     ) -> Result<Response<reapi::SplitBlobResponse>, Status> {
-        Err(Status::unimplemented("this server does not split blobs"))
+        let request = request.into_inner();
+        let named = Named::parse(request.digest_function).map_err(invalid)?;
+        let blob = named.required(request.blob_digest.as_ref()).map_err(invalid)?;
+        let chunks = chunks::split(Arc::clone(&self.engine) as _, blob).await?;
+        Ok(Response::new(chunks::answer(&chunks)))
     }
 
     async fn splice_blob(
         &self,
-        _: Request<reapi::SpliceBlobRequest>,
+        request: Request<reapi::SpliceBlobRequest>,
     ) -> Result<Response<reapi::SpliceBlobResponse>, Status> {
-        Err(Status::unimplemented("this server does not splice blobs"))
+        let request = request.into_inner();
+        let named = Named::parse(request.digest_function).map_err(invalid)?;
+        let blob = named.required(request.blob_digest.as_ref()).map_err(invalid)?;
+        let parts: Result<Vec<_>, _> = request.chunk_digests.iter().map(|wire| named.digest(wire)).collect();
+        chunks::splice(Arc::clone(&self.engine) as _, blob, parts.map_err(invalid)?).await?;
+        Ok(Response::new(reapi::SpliceBlobResponse { blob_digest: request.blob_digest }))
     }
 
     type GetChunkMappingStream = Stream<reapi::GetChunkMappingResponse>;

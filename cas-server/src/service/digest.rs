@@ -21,6 +21,16 @@ impl Named {
             .ok_or_else(|| DigestError::Function { given: name().to_lowercase() })
     }
 
+    /// Of a function that is known.
+    pub(super) fn of(function: DigestFunction) -> Self {
+        Self(Some(function))
+    }
+
+    /// The digest in a field that must not be left out.
+    pub(super) fn required(self, wire: Option<&reapi::Digest>) -> Result<Digest, DigestError> {
+        self.digest(wire.unwrap_or(&reapi::Digest::default()))
+    }
+
     /// The digest in a message of that request.
     pub(super) fn digest(self, wire: &reapi::Digest) -> Result<Digest, DigestError> {
         let size =
@@ -33,7 +43,9 @@ impl Named {
 /// The function that a hash without one is of.
 pub(super) fn implied(hash: &str) -> DigestFunction {
     match hash.len() {
+        32 => DigestFunction::Md5,
         40 => DigestFunction::Sha1,
+        96 => DigestFunction::Sha384,
         128 => DigestFunction::Sha512,
         // What has another length is refused as not being of this one.
         _ => DigestFunction::Sha256,

@@ -3,11 +3,13 @@
 mod bytestream;
 mod capabilities;
 mod cas;
+mod chunks;
 mod digest;
 mod http;
 mod resource;
+mod tree;
 
-use crate::engine::Engine;
+use crate::{Config, engine::Engine};
 use axum::{
     Router,
     extract::{Request, State},
@@ -34,6 +36,8 @@ pub(crate) const METHODS: &[&str] = &[
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs",
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs",
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/GetTree",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/SpliceBlob",
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob",
     "/google.bytestream.ByteStream/QueryWriteStatus",
     "/google.bytestream.ByteStream/Read",
     "/google.bytestream.ByteStream/Write",
@@ -44,14 +48,17 @@ pub(crate) const METHODS: &[&str] = &[
 /// A call of [`WHOLE`] has ended after this long, whatever it waits for.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// And one that goes through a blob of any size, as splitting and splicing do.
+const LONG_DEADLINE: Duration = Duration::from_secs(1800);
+
 /// Calls of this service have their whole messages in memory.
 const WHOLE: &str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/";
 
 /// Bytes that such a call is taken to have in memory: a full batch.
 const CALL_BYTES: u64 = 4 << 20;
 
-/// Everything that the server speaks, with as many calls that are in memory as a whole as `max_memory` has room for.
-pub(crate) async fn router(engine: Arc<Engine>, max_memory: u64) -> Router {
+/// Everything that the server speaks, with as many calls at a time that are in memory as a whole as there is room for.
+pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     let cas = ContentAddressableStorageServer::new(cas::CasService::new(Arc::clone(&engine)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -59,10 +66,11 @@ pub(crate) async fn router(engine: Arc<Engine>, max_memory: u64) -> Router {
     let bytestream = ByteStreamServer::new(bytestream::ByteStreamService::new(Arc::clone(&engine)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService);
+    let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5: config.md5 });
     health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
     health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
     let grpc = Routes::new(cas).add_service(bytestream).add_service(capabilities).add_service(health_service);
+    let max_memory = config.max_memory.as_u64();
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
     grpc.into_axum_router().merge(http::routes(engine)).fallback(unknown).layer(bounded)
@@ -73,13 +81,16 @@ async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Ne
     if !request.uri().path().starts_with(WHOLE) {
         return next.run(request).await;
     }
+    let path = request.uri().path();
+    let long = path.ends_with("/SplitBlob") || path.ends_with("/SpliceBlob");
+    let deadline = if long { LONG_DEADLINE } else { DEADLINE };
     let call = async {
         let _permit = calls.acquire().await;
         next.run(request).await
     };
     let late =
         |_| Status::deadline_exceeded("the server is overloaded, or the request stands still").into_http();
-    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(late)
+    tokio::time::timeout(deadline, call).await.unwrap_or_else(late)
 }
 
 /// What is not ours.

@@ -14,15 +14,15 @@ use reapi::{
 };
 use tonic::{Code, transport::Channel};
 
-fn wire(digest: &Digest) -> reapi::Digest {
+pub(crate) fn wire(digest: &Digest) -> reapi::Digest {
     reapi::Digest { hash: digest.hex(), size_bytes: digest.size().cast_signed() }
 }
 
-fn cas(server: &Server) -> ContentAddressableStorageClient<Channel> {
+pub(crate) fn cas(server: &Server) -> ContentAddressableStorageClient<Channel> {
     ContentAddressableStorageClient::new(server.channel())
 }
 
-fn bytestream(server: &Server) -> ByteStreamClient<Channel> {
+pub(crate) fn bytestream(server: &Server) -> ByteStreamClient<Channel> {
     ByteStreamClient::new(server.channel())
 }
 
@@ -67,7 +67,11 @@ async fn capabilities_say_what_is_there() {
     let cache = answer.cache_capabilities.unwrap();
     let mut functions = cache.digest_functions.clone();
     functions.sort_unstable();
-    assert_eq!(functions, [1, 2, 6, 9]);
+    assert_eq!(functions, [1, 2, 5, 6, 9]);
+    assert_eq!(cache.digest_functions[0], 1);
+    assert!(cache.split_blob_support && cache.splice_blob_support);
+    let cutting = cache.fast_cdc_2020_params.unwrap();
+    assert_eq!((cutting.avg_chunk_size_bytes, cutting.seed), (524_288, 0));
     assert_eq!(cache.max_batch_total_size_bytes, limits::MAX_BATCH_BYTES.cast_signed());
     assert!(cache.supported_compressors.is_empty());
     assert_eq!(answer.low_api_version.unwrap().major, 2);
@@ -79,7 +83,9 @@ async fn capabilities_say_what_is_there() {
 async fn a_function_that_is_not_named_is_the_one_of_the_hashs_length() {
     let server = Server::start().await;
     let data = noise(1, 100);
-    for function in [DigestFunction::Sha256, DigestFunction::Sha1, DigestFunction::Sha512] {
+    for function in
+        [DigestFunction::Sha256, DigestFunction::Sha1, DigestFunction::Sha384, DigestFunction::Sha512]
+    {
         let digest = Some(wire(&function.digest(&data)));
         let requests = vec![Upload { digest: digest.clone(), data: data.to_vec(), compressor: 0 }];
         let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
@@ -150,9 +156,9 @@ async fn batches_above_the_limit_and_malformed_questions_are_refused_as_a_whole(
         let request = FindMissingBlobsRequest { blob_digests: vec![wrong], ..Default::default() };
         assert_eq!(cas(&server).find_missing_blobs(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
-    let request = FindMissingBlobsRequest { digest_function: 3, ..Default::default() };
+    let request = FindMissingBlobsRequest { digest_function: 4, ..Default::default() };
     let refused = cas(&server).find_missing_blobs(request).await.unwrap_err();
-    assert!(refused.message().contains("md5"), "{refused}");
+    assert!(refused.message().contains("vso"), "{refused}");
     server.stop().await;
 }
 

@@ -1,9 +1,12 @@
 //! The server from the outside: in this process on a port of its own, or as the program that users start.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
 
+mod chunks;
 mod crash;
+mod functions;
 mod garbage;
 mod grpc;
 mod http;
 mod program;
 mod support;
+mod tree;

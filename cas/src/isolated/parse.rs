@@ -191,7 +191,9 @@ fn algo(text: Option<&str>) -> Result<DigestFunction, IsolatedError> {
     let Some(text) = text else { return Ok(DigestFunction::Sha1) };
     match DigestFunction::ALL.into_iter().find(|function| function.name() == text) {
         Some(function) => Ok(function),
-        None => refuse("algo", format!("`{text}` is unknown: use blake3, sha-256, sha-1 or sha-512")),
+        None => {
+            refuse("algo", format!("`{text}` is unknown: use blake3, sha-256, sha-384, sha-512 or sha-1"))
+        }
     }
 }
 

@@ -200,7 +200,7 @@ fn includes_without_a_size_cannot_be_fetched_and_say_so() {
 }
 
 fn any_function() -> impl Strategy<Value = DigestFunction> {
-    (0..4usize).prop_map(|at| DigestFunction::ALL[at])
+    (0..DigestFunction::ALL.len()).prop_map(|at| DigestFunction::ALL[at])
 }
 
 fn any_entry(function: DigestFunction) -> impl Strategy<Value = Entry> {

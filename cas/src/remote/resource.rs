@@ -11,7 +11,7 @@ fn prefix(instance: &str) -> String {
 fn blob(digest: Digest) -> String {
     let function = match digest.function() {
         DigestFunction::Blake3 => "blake3/",
-        DigestFunction::Sha256 | DigestFunction::Sha1 | DigestFunction::Sha512 => "",
+        _ => "",
     };
     format!("{function}{}/{}", digest.hex(), digest.size())
 }

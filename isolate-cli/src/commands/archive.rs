@@ -59,7 +59,7 @@ pub(crate) struct ArchiveArgs {
     isolate: Option<PathBuf>,
     #[command(flatten)]
     variables: VariableArgs,
-    /// Names the blobs: blake3, sha-256, sha-1 or sha-512
+    /// Names the blobs: blake3, sha-256, sha-384, sha-512 or sha-1
     #[arg(long, value_name = "FUNCTION", default_value = "blake3")]
     function: DigestFunction,
     /// Leave out what this regular expression matches from its beginning, in directories; may be repeated

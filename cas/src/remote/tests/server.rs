@@ -148,6 +148,7 @@ fn resource(name: &str) -> Result<Digest, Status> {
         (Some("blake3"), _) => DigestFunction::Blake3,
         (_, 40) => DigestFunction::Sha1,
         (_, 64) => DigestFunction::Sha256,
+        (_, 96) => DigestFunction::Sha384,
         _ => DigestFunction::Sha512,
     };
     Digest::from_hex(function, hash, size).map_err(|_| invalid())
