@@ -30,6 +30,8 @@ pub struct Config {
     pub lease: Duration,
     /// Bytes of uploads and of batches in memory at a time.
     pub max_memory: ByteSize,
+    /// Give results of actions only when all their blobs are there.
+    pub check_completeness: bool,
     /// Take blobs named by MD5.
     pub md5: bool,
     /// PEM file of the certificate chain.
@@ -50,6 +52,7 @@ impl Default for Config {
             min_free: ByteSize(engine.min_free),
             lease: engine.lease,
             max_memory: ByteSize(engine.max_memory),
+            check_completeness: true,
             md5: engine.md5,
             tls_cert: None,
             tls_key: None,
@@ -99,6 +102,10 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_memory: Option<String>,
+    /// Give results of actions only when all their blobs are there [default: true].
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check_completeness: Option<bool>,
     /// Take blobs named by MD5, which is broken: whoever wants to makes two blobs of one name.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +133,7 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
         let uncommented = SAMPLE.replace("#tls", "tls");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 10, "every key is in the sample file");
+        assert_eq!(all.len(), 11, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Refuses digests of a function that is switched off.
-    fn check<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+    pub(crate) fn check<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
         let mut functions = digests.into_iter().map(Digest::function);
         if !self.uploader.shared.options.md5 && functions.any(|function| function == DigestFunction::Md5) {
             let reason = "this server takes no md5 (its configuration has `md5 = false`)".to_owned();

@@ -33,7 +33,7 @@ fn capabilities(md5: bool) -> ServerCapabilities {
     ServerCapabilities {
         cache_capabilities: Some(CacheCapabilities {
             digest_functions: functions.iter().map(|function| i32::from(function.number())).collect(),
-            action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities { update_enabled: false }),
+            action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities { update_enabled: true }),
             max_batch_total_size_bytes: limits::MAX_BATCH_BYTES.cast_signed(),
             symlink_absolute_path_strategy: reapi::symlink_absolute_path_strategy::Value::Allowed as i32,
             split_blob_support: true,

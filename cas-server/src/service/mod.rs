@@ -1,9 +1,12 @@
 //! The protocols, one file each. Wire types stop here: what goes on to the engine is parsed and valid.
 
+mod action_cache;
+mod actions;
 mod bytestream;
 mod capabilities;
 mod cas;
 mod chunks;
+mod completeness;
 mod digest;
 mod http;
 mod resource;
@@ -21,7 +24,7 @@ use proto::{
     bytestream::byte_stream_server::ByteStreamServer,
     limits::MAX_MESSAGE_BYTES,
     reapi::{
-        capabilities_server::CapabilitiesServer,
+        action_cache_server::ActionCacheServer, capabilities_server::CapabilitiesServer,
         content_addressable_storage_server::ContentAddressableStorageServer,
     },
 };
@@ -31,6 +34,8 @@ use tonic::{Status, service::Routes};
 
 /// What is measured by name.
 pub(crate) const METHODS: &[&str] = &[
+    "/build.bazel.remote.execution.v2.ActionCache/GetActionResult",
+    "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult",
     "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities",
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs",
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs",
@@ -51,8 +56,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// And one that goes through a blob of any size, as splitting and splicing do.
 const LONG_DEADLINE: Duration = Duration::from_secs(1800);
 
-/// Calls of this service have their whole messages in memory.
-const WHOLE: &str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/";
+/// Calls of these services have their whole messages in memory.
+const WHOLE: [&str; 2] = [
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/",
+    "/build.bazel.remote.execution.v2.ActionCache/",
+];
 
 /// Bytes that such a call is taken to have in memory: a full batch.
 const CALL_BYTES: u64 = 4 << 20;
@@ -67,9 +75,17 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5: config.md5 });
+    let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);
+    let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    health.set_serving::<ActionCacheServer<action_cache::ActionCacheService>>().await;
     health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
     health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
-    let grpc = Routes::new(cas).add_service(bytestream).add_service(capabilities).add_service(health_service);
+    let grpc = Routes::new(cas)
+        .add_service(bytestream)
+        .add_service(capabilities)
+        .add_service(action_cache)
+        .add_service(health_service);
     let max_memory = config.max_memory.as_u64();
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
@@ -78,10 +94,10 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
 
 /// Lets a call begin, and its message be read, when there is memory for it.
 async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(WHOLE) {
+    let path = request.uri().path();
+    if !WHOLE.iter().any(|service| path.starts_with(service)) {
         return next.run(request).await;
     }
-    let path = request.uri().path();
     let long = path.ends_with("/SplitBlob") || path.ends_with("/SpliceBlob");
     let deadline = if long { LONG_DEADLINE } else { DEADLINE };
     let call = async {

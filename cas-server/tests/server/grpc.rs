@@ -69,6 +69,7 @@ async fn capabilities_say_what_is_there() {
     functions.sort_unstable();
     assert_eq!(functions, [1, 2, 5, 6, 9]);
     assert_eq!(cache.digest_functions[0], 1);
+    assert!(cache.action_cache_update_capabilities.unwrap().update_enabled);
     assert!(cache.split_blob_support && cache.splice_blob_support);
     let cutting = cache.fast_cdc_2020_params.unwrap();
     assert_eq!((cutting.avg_chunk_size_bytes, cutting.seed), (524_288, 0));

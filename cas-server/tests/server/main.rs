@@ -1,6 +1,7 @@
 //! The server from the outside: in this process on a port of its own, or as the program that users start.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
 
+mod action_cache;
 mod chunks;
 mod crash;
 mod functions;
