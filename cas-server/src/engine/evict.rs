@@ -39,6 +39,7 @@ impl Evictor {
         if let Err(error) = self.shared.index.heal(self.shared.room.free()) {
             tracing::warn!(%error, "cannot open the index again");
         }
+        self.shared.trim_uploads();
         if let Err(error) = self.make_room() {
             tracing::warn!(%error, "cannot make room");
         }

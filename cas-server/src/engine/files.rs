@@ -1,42 +1,36 @@
-//! Large blobs: a file each, `large/ab/FUNCTION-HASH-SIZE.SEGMENT-OFFSET`, staged under `uploads/`.
+//! Large blobs: a file each, `large/ab/FUNCTION-HASH-SIZE.SEGMENT-OFFSET`.
 //!
 //! The blob's bytes come first; behind them stands a sum for every [`PIECE`] of them, so that a part can be verified
 //! without reading the whole.
 
 use super::{
     codec::Position,
-    io::failed,
     record::{SUM_LEN, sum},
     segments::{ReadError, sync_dir},
+    staging::Staged,
 };
 use bytes::Bytes;
-use proto::{Digest, Hasher};
+use proto::Digest;
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
-use tempfile::{NamedTempFile, TempPath};
 
 /// Bytes under one sum.
 pub(crate) const PIECE: u64 = 256 * 1024;
 
-/// The directories of large blobs and of uploads.
+/// The directory of large blobs.
 #[derive(Debug)]
 pub(crate) struct Files {
     large: PathBuf,
-    uploads: PathBuf,
 }
 
 impl Files {
-    /// Opens the directories, making them if need be, and removes what uploads left behind when they were cut off.
+    /// Opens the directory, making it if need be.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
-        let (large, uploads) = (data.join("large"), data.join("uploads"));
-        match fs::remove_dir_all(&uploads) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(&uploads)?,
-        }
+        let large = data.join("large");
         // The last one tells that all are there.
         if !large.join("ff").exists() {
             for bucket in 0..=u8::MAX {
@@ -45,7 +39,7 @@ impl Files {
             sync_dir(&large)?;
         }
         sync_dir(data)?;
-        Ok(Self { large, uploads })
+        Ok(Self { large })
     }
 
     /// Bytes on disk of a blob with a file of its own.
@@ -65,15 +59,9 @@ impl Files {
         self.large.join(Self::name(digest, position))
     }
 
-    /// Begins an upload.
-    pub(crate) fn stage(&self, digest: Digest) -> cas::Result<Staging> {
-        let file = NamedTempFile::new_in(&self.uploads).map_err(|error| failed(&self.uploads, error))?;
-        Ok(Staging { file, digest, hasher: digest.function().hasher(), piece: Vec::new(), sums: Vec::new() })
-    }
-
     /// Gives a staged blob its final name. The name is durable after [`Files::sync`].
     pub(crate) fn publish(&self, staged: Staged, position: Position) -> io::Result<()> {
-        staged.path.persist(self.path(&staged.digest, position)).map_err(|error| error.error)
+        staged.publish(self, position)
     }
 
     /// Makes the name of a blob durable.
@@ -128,66 +116,3 @@ impl LargeFile {
 fn buffer(len: u64) -> Result<Vec<u8>, ReadError> {
     Ok(vec![0; usize::try_from(len).map_err(|_| ReadError::Damaged)?])
 }
-
-/// A large blob that is being uploaded. Its file is deleted unless it gets published.
-#[derive(Debug)]
-pub(crate) struct Staging {
-    file: NamedTempFile,
-    digest: Digest,
-    hasher: Hasher,
-    /// The beginning of a piece that is not complete yet.
-    piece: Vec<u8>,
-    sums: Vec<u8>,
-}
-
-/// A large blob that was uploaded, verified and synced. Its file is deleted unless it gets published.
-#[derive(Debug)]
-pub(crate) struct Staged {
-    path: TempPath,
-    pub(crate) digest: Digest,
-}
-
-impl Staging {
-    /// Takes the next bytes. Refuses more of them than the digest names.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> cas::Result<()> {
-        self.hasher.update(bytes);
-        if self.hasher.size() > self.digest.size() {
-            return Err(self.mismatch());
-        }
-        self.file.write_all(bytes).map_err(|error| failed(self.file.path(), error))?;
-        let mut rest = bytes;
-        while self.piece.len() + rest.len() >= PIECE_LEN {
-            let (head, tail) = rest.split_at(PIECE_LEN - self.piece.len());
-            rest = tail;
-            if self.piece.is_empty() {
-                self.sums.extend(sum(head));
-            } else {
-                self.piece.extend_from_slice(head);
-                self.sums.extend(sum(&self.piece));
-                self.piece.clear();
-            }
-        }
-        self.piece.extend_from_slice(rest);
-        Ok(())
-    }
-
-    /// Compares with the digest and makes the bytes durable.
-    pub(crate) fn finish(mut self) -> cas::Result<Staged> {
-        if self.hasher.clone().finish() != self.digest {
-            return Err(self.mismatch());
-        }
-        if !self.piece.is_empty() {
-            self.sums.extend(sum(&self.piece));
-        }
-        let written = self.file.write_all(&self.sums).and_then(|()| self.file.as_file().sync_data());
-        written.map_err(|error| failed(self.file.path(), error))?;
-        Ok(Staged { path: self.file.into_temp_path(), digest: self.digest })
-    }
-
-    fn mismatch(&self) -> cas::Error {
-        cas::Error::Mismatch { expected: self.digest, actual: self.hasher.clone().finish() }
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
-const PIECE_LEN: usize = PIECE as usize;

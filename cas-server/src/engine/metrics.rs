@@ -28,6 +28,9 @@ pub(crate) struct Metrics {
     pub(crate) evicted_age: Gauge,
     pub(crate) corrupt: Counter,
     pub(crate) commits: Counter,
+    /// Bytes of uploads that were cut off.
+    pub(crate) kept_uploads: Gauge,
+    pub(crate) resumed_uploads: Counter,
     lookups: Family<Lookup, Counter>,
 }
 
@@ -58,6 +61,10 @@ impl Metrics {
         registry.register_with_unit("last_evicted_age", age, Unit::Seconds, self.evicted_age.clone());
         registry.register("corrupt_blobs", "Blobs found damaged and dropped", self.corrupt.clone());
         registry.register("commits", "Groups of uploads that shared one sync", self.commits.clone());
+        let kept = "Bytes of uploads that were cut off and may go on";
+        registry.register_with_unit("kept_uploads", kept, Unit::Bytes, self.kept_uploads.clone());
+        let resumed = "Uploads that went on where they were cut off";
+        registry.register("resumed_uploads", resumed, self.resumed_uploads.clone());
         registry.register("lookups", "Blobs looked for", self.lookups.clone());
     }
 }

@@ -1,7 +1,8 @@
 //! The durable store of blobs, and of values: bytes under a name, which can be replaced (`values`).
 //!
 //! - Blobs below 1 MiB are *packed*: appended as self-describing records (`record`) to segment files
-//!   (`segments`). Larger ones have a file each (`files`), staged under `uploads/`.
+//!   (`segments`). Larger ones have a file each (`files`), staged under `uploads/`
+//!   (`staging`), where it stays when the upload is cut off, so that it can go on (`uploads`).
 //! - One writer (`writer`) appends, syncs once for a whole group of uploads, tells the index, and only then
 //!   acknowledges. The segments are the log: a large blob leaves a record without payload there too.
 //! - The index (`index`, RocksDB) says where each blob is and when it was used last. It is written unsynced, each
@@ -29,15 +30,18 @@ mod retention;
 mod room;
 mod segments;
 mod shared;
+mod staging;
 mod store;
 mod touches;
 mod upload;
+mod uploads;
 mod values;
 mod writer;
 
 pub use key::ValueName;
 pub use options::{EngineOptions, OpenError};
 pub use store::Engine;
+pub use uploads::UploadName;
 pub use values::MAX_VALUE_BYTES;
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ pub struct EngineOptions {
     pub pack_below: u64,
     /// Where a segment ends. Small budgets get smaller ones, so that space comes back in small pieces.
     pub segment_bytes: u32,
+    /// No blob is larger. `None`: those that fit into the budget.
+    pub max_blob: Option<u64>,
+    /// How long what came of an upload that was cut off is kept.
+    pub keep_uploads: Duration,
     /// How long a caller waits for memory, for space or for the disk before it is told to come back later.
     pub patience: Duration,
 }
@@ -39,6 +43,8 @@ impl Default for EngineOptions {
             md5: false,
             pack_below: 1 << 20,
             segment_bytes: 256 << 20,
+            max_blob: None,
+            keep_uploads: Duration::from_secs(24 * 3600),
             patience: Duration::from_secs(10),
         }
     }
@@ -49,6 +55,11 @@ impl EngineOptions {
     pub(crate) fn segment_limit(&self) -> u32 {
         let fair = u32::try_from(self.max_bytes / 64).unwrap_or(u32::MAX);
         self.segment_bytes.min(fair.max(128 << 10))
+    }
+
+    /// The largest blob that is taken.
+    pub(crate) fn max_blob_bytes(&self) -> u64 {
+        self.max_blob.unwrap_or(self.max_bytes).min(self.max_bytes)
     }
 
     /// How long after the last use that the index knows of a blob is safe: it may have been used once more, one

@@ -12,6 +12,7 @@ use super::{
     room::Room,
     segments::Segments,
     touches::Touches,
+    uploads::Uploads,
 };
 use runtime::Clock;
 use std::{
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) segments: Segments,
     pub(crate) files: Files,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) touches: Touches,
     pub(crate) room: Room,
     pub(crate) bounds: Bounds,
@@ -58,6 +60,9 @@ impl Shared {
     /// Brings counts of bytes and their metrics up to date.
     pub(crate) fn recount(&self) {
         let (blobs, used) = self.index.used();
+        let kept = self.uploads.kept_bytes();
+        let used = used + kept;
+        self.metrics.kept_uploads.set(gauge(kept));
         self.room.set_used(used);
         self.metrics.blobs.set(gauge(blobs));
         self.metrics.bytes.set(gauge(used));

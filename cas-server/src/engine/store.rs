@@ -15,6 +15,7 @@ use super::{
     shared::Shared,
     touches::Touches,
     upload::Uploader,
+    uploads::{UploadName, Uploads},
     writer::{QUEUE, Request, Writer},
 };
 use async_trait::async_trait;
@@ -79,6 +80,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             index,
             segments,
+            uploads: Arc::new(Uploads::open(dir.join("uploads"), Arc::clone(&clock)).map_err(io)?),
             files: Files::open(dir).map_err(io)?,
             touches: Touches::default(),
             room: Room::new(dir, &options),
@@ -141,6 +143,24 @@ impl Engine {
             return Err(Error::Invalid { reason });
         }
         Ok(())
+    }
+
+    /// Bytes that came of an upload of a large blob before it was cut off, and where it may go on.
+    pub async fn buffered(&self, name: UploadName) -> Result<u64> {
+        let shared = Arc::clone(&self.uploader.shared);
+        self.uploader.shared.bounds.run(move || Ok(shared.uploads.buffered(&name))).await
+    }
+
+    /// Stores one blob like [`BlobStore::write`], from `offset` on, which is what [`Engine::buffered`] told or 0 to start
+    /// over. If it breaks off, what came is kept under this name.
+    pub async fn write_from(&self, name: UploadName, offset: u64, source: ByteStream) -> Result<()> {
+        self.check([&name.digest()])?;
+        self.uploader.resume(name, offset, source).await
+    }
+
+    /// Bytes of the largest blob that the store takes.
+    pub fn max_blob_bytes(&self) -> u64 {
+        self.uploader.shared.options.max_blob_bytes()
     }
 
     /// Hands the engine's metrics to whoever exports them.

@@ -1,8 +1,9 @@
 //! Taking blobs in: verified while they come, then handed to the writer.
 
 use super::{
-    files::Staging,
     shared::Shared,
+    staging::Staging,
+    uploads::{Begun, Claim, UploadName},
     writer::{Item, Request},
 };
 use bytes::{Bytes, BytesMut};
@@ -11,12 +12,16 @@ use futures::StreamExt as _;
 use proto::Digest;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of a large upload that are hashed and written in one go.
 const STEP: usize = 1 << 20;
 
 /// The writer syncs a disk; this long without an answer means that the disk hangs.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a write that goes on asks for the upload.
+const CLAIMS: usize = 3;
 
 /// The way into the store.
 #[derive(Clone, Debug)]
@@ -33,11 +38,59 @@ impl Uploader {
         Ok(entries.iter().any(Option::is_some))
     }
 
-    /// One blob of any size.
+    /// Refuses what is too large before any of it is read.
+    fn check_size(&self, digest: &Digest) -> Result<()> {
+        let most = self.shared.options.max_blob_bytes();
+        if digest.size() <= most {
+            return Ok(());
+        }
+        let size = digest.size();
+        Err(Error::Invalid {
+            reason: format!("a blob of {size} bytes is above the limit of {most} (--max-blob-size)"),
+        })
+    }
+
+    /// One blob of any size, which starts over when it breaks off.
     pub(crate) async fn stream(&self, digest: Digest, source: ByteStream) -> Result<()> {
         if digest.is_empty() || self.has(digest).await? {
             return Ok(());
         }
+        self.check_size(&digest)?;
+        self.take(digest, None, source).await
+    }
+
+    /// One blob of any size. A large one may go on at `offset`.
+    pub(crate) async fn resume(&self, name: UploadName, offset: u64, source: ByteStream) -> Result<()> {
+        let digest = name.digest();
+        if digest.is_empty() || self.has(digest).await? {
+            return Ok(());
+        }
+        self.check_size(&digest)?;
+        if digest.size() < self.shared.options.pack_below {
+            if offset > 0 {
+                return Err(Error::Invalid { reason: format!("write_offset is {offset}, expected 0") });
+            }
+            return self.take(digest, None, source).await;
+        }
+        for _ in 0..CLAIMS {
+            let (uploads, asked) = (Arc::clone(&self.shared.uploads), name.clone());
+            match self.shared.bounds.run(move || uploads.begin(&asked, offset)).await? {
+                Begun::Claimed(claim) => return self.take(digest, Some(claim), source).await,
+                Begun::Private => return self.take(digest, None, source).await,
+                Begun::Stopping(ended) => {
+                    // If it does not end in time, nor will it next time.
+                    let _ = tokio::time::timeout(self.shared.options.patience, ended.cancelled()).await;
+                }
+            }
+            // It may have been at its end.
+            if self.has(digest).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable { reason: "another write of this upload does not end".into() })
+    }
+
+    async fn take(&self, digest: Digest, claim: Option<Arc<Claim>>, source: ByteStream) -> Result<()> {
         let options = &self.shared.options;
         let _room = self.shared.room.reserve(digest.size(), options.patience).await?;
         if digest.size() < options.pack_below {
@@ -47,22 +100,31 @@ impl Uploader {
         } else {
             // Two steps: one that comes, one that is written.
             let memory = self.shared.bounds.memory(2 * STEP as u64).await?;
-            let item = self.stage(digest, source).await?;
-            self.commit(vec![item], memory).await
+            // Held until the index knows the blob, so that nobody is told that nothing has come of it.
+            let held = claim.clone();
+            let item = self.stage(digest, claim, source).await?;
+            self.commit(vec![item], memory).await?;
+            if let Some(claim) = held {
+                claim.finish();
+            }
+            Ok(())
         }
     }
 
-    async fn stage(&self, digest: Digest, mut source: ByteStream) -> Result<Item> {
+    async fn stage(&self, digest: Digest, claim: Option<Arc<Claim>>, source: ByteStream) -> Result<Item> {
+        let mut steps = Steps::new(source, claim.as_deref());
         let shared = Arc::clone(&self.shared);
-        let mut staging = self.shared.bounds.run(move || shared.files.stage(digest)).await?;
-        let mut ended = false;
+        let mut staging = self.shared.bounds.run(move || open(&shared, digest, claim)).await?;
         // The next step comes in while the one before is hashed and written.
-        let mut step = next_step(&mut source, &mut ended).await?;
+        let mut step = steps.next().await;
         while !step.is_empty() {
             let write = self.shared.bounds.run(move || append(staging, &step));
-            let (written, next) = futures::join!(write, next_step(&mut source, &mut ended));
+            let (written, next) = futures::join!(write, steps.next());
             staging = written?;
-            step = next?;
+            step = next;
+        }
+        if let Some(error) = steps.failed {
+            return Err(error);
         }
         self.shared.bounds.run(move || staging.finish().map(Item::File)).await
     }
@@ -134,10 +196,15 @@ fn prepare(
         if let Some(full) = full {
             return Err(Error::Exhausted { reason: full.to_owned() });
         }
+        if digest.size() > shared.options.max_blob_bytes() {
+            return Err(Error::Invalid {
+                reason: format!("{digest} is larger than blobs may be (--max-blob-size)"),
+            });
+        }
         if digest.size() < shared.options.pack_below {
             return Ok(Some(Item::Packed { digest, bytes }));
         }
-        let mut staging = shared.files.stage(digest)?;
+        let mut staging = Staging::private(&shared.uploads, digest)?;
         staging.append(&bytes)?;
         staging.finish().map(|staged| Some(Item::File(staged)))
     };
@@ -160,21 +227,53 @@ async fn collect(digest: Digest, mut source: ByteStream) -> Result<Bytes> {
     if actual == digest { Ok(whole.freeze()) } else { Err(Error::Mismatch { expected: digest, actual }) }
 }
 
-/// At least [`STEP`] bytes of a large blob, or what is left. None: its end.
-async fn next_step(source: &mut ByteStream, ended: &mut bool) -> Result<Vec<Bytes>> {
-    let (mut step, mut len) = (Vec::new(), 0);
-    while !*ended && len < STEP {
-        match source.next().await {
-            Some(chunk) => {
-                let chunk = chunk?;
-                len += chunk.len();
-                // An empty chunk must not look like the end.
-                step.extend((!chunk.is_empty()).then_some(chunk));
-            }
-            None => *ended = true,
-        }
+/// A large blob in steps of at least [`STEP`] bytes.
+struct Steps {
+    source: ByteStream,
+    /// Somebody else goes on with the upload.
+    stop: CancellationToken,
+    ended: bool,
+    /// Why it ended before its end.
+    failed: Option<Error>,
+}
+
+impl Steps {
+    fn new(source: ByteStream, claim: Option<&Claim>) -> Self {
+        let stop = claim.map(|claim| claim.stop.clone()).unwrap_or_default();
+        Self { source, stop, ended: false, failed: None }
     }
-    Ok(step)
+
+    /// The next step, also when the source fails behind it. Empty: there are no more.
+    async fn next(&mut self) -> Vec<Bytes> {
+        let (mut step, mut len) = (Vec::new(), 0);
+        while !self.ended && len < STEP {
+            let chunk = tokio::select! {
+                () = self.stop.cancelled() => {
+                    let reason = "another write goes on with this upload".into();
+                    Some(Err(Error::Unavailable { reason }))
+                }
+                chunk = self.source.next() => chunk,
+            };
+            match chunk {
+                Some(Ok(chunk)) => {
+                    len += chunk.len();
+                    // An empty chunk must not look like the end.
+                    step.extend((!chunk.is_empty()).then_some(chunk));
+                }
+                Some(Err(error)) => (self.ended, self.failed) = (true, Some(error)),
+                None => self.ended = true,
+            }
+        }
+        step
+    }
+}
+
+fn open(shared: &Shared, digest: Digest, claim: Option<Arc<Claim>>) -> Result<Staging> {
+    let Some(claim) = claim else { return Staging::private(&shared.uploads, digest) };
+    if claim.begins > 0 {
+        shared.metrics.resumed_uploads.inc();
+    }
+    Staging::claimed(claim, digest)
 }
 
 fn append(mut staging: Staging, step: &[Bytes]) -> Result<Staging> {

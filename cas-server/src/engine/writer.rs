@@ -6,12 +6,13 @@
 
 use super::{
     codec::{Location, Position},
-    files::{Files, Staged},
+    files::Files,
     index::Change,
     io::failed,
     key::{Key, ValueKey},
     record::{Form, Header},
     shared::Shared,
+    staging::Staged,
 };
 use bytes::Bytes;
 use cas::{Error, Result};

@@ -6,6 +6,7 @@ mod eviction;
 mod full_disk;
 mod model;
 mod recovery;
+mod uploads;
 mod values;
 
 use super::{Engine, EngineOptions};
