@@ -4,6 +4,7 @@
 //! Nothing here is part of the product. Helpers panic with a message that says what was expected, as tests do.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
+pub mod conformance;
 mod http;
 mod program;
 mod proxy;
