@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -22,6 +22,9 @@ test: build
 
 bench: build
 	$(CARGO) bench --profile release -p tests -p scheduler --bench spine --bench cycles --locked
+
+bench-cas: build
+	$(CARGO) bench --profile release -p tests --bench cas --locked -- $(PARTS)
 
 ci: fmt-check build clippy test docs deny
 

@@ -64,13 +64,16 @@ impl Default for Config {
 impl Config {
     /// What of it concerns the engine.
     pub(crate) fn engine_options(&self) -> EngineOptions {
+        let engine = EngineOptions::default();
         EngineOptions {
             max_bytes: self.max_size.as_u64(),
             min_free: self.min_free.as_u64(),
             lease: self.lease,
             max_memory: self.max_memory.as_u64(),
             md5: self.md5,
-            ..EngineOptions::default()
+            // It is added to the lease: short ones stay short.
+            touch_interval: engine.touch_interval.min(self.lease / 4),
+            ..engine
         }
     }
 }
