@@ -68,7 +68,6 @@ pub async fn archive(
         exclude: Some(options.exclude.clone()),
         symlinks: options.symlinks,
         broken: options.broken,
-        read_only: item.read_only,
     };
     let (root, inputs) = (item.root.clone(), item.inputs);
     let hash_cache = options.hash_cache.clone();

@@ -129,7 +129,7 @@ async fn an_unchanged_tree_is_one_round_trip_and_what_changed_is_sent() {
 #[tokio::test]
 async fn plain_files_are_packaged_with_every_function() {
     let bench = Bench::new();
-    for function in [DigestFunction::Blake3, DigestFunction::Sha256, DigestFunction::Sha1] {
+    for function in DigestFunction::ALL {
         let paths = [PathBuf::from("test/run.sh"), PathBuf::from("./test/data")];
         let item = WorkItem::from_paths(&bench.path("src"), &paths).unwrap();
         let item = WorkItem { command: vec!["sh".into(), "-c".into(), "exit 4".into()], ..item };

@@ -11,6 +11,7 @@ use super::{
     record::{Form, Header},
     segments::ReadError,
     shared::Shared,
+    staging::Staging,
     upload::Uploader,
     writer::Item,
 };
@@ -64,7 +65,7 @@ impl Engine {
         } else {
             let stager = Arc::clone(shared);
             let stage = move || {
-                let mut staging = stager.files.stage(content)?;
+                let mut staging = Staging::private(&stager.uploads, content)?;
                 staging.append(&bytes)?;
                 Ok(Item::ValueFile { key, staged: staging.finish()? })
             };

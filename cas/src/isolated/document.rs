@@ -1,7 +1,7 @@
 //! A manifest as it stands in its file: what it does not define is told apart from what it defines as empty, which
 //! matters when manifests are merged.
 
-use super::{Entry, Include, IsolatedError, ReadOnly, parse};
+use super::{Entry, Include, IsolatedError, ReadOnly, Version, parse};
 use proto::{DigestFunction, RelPath, limits};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ pub(crate) struct Document {
     pub(crate) relative_cwd: Option<Option<RelPath>>,
     pub(crate) read_only: Option<ReadOnly>,
     pub(crate) includes: Vec<Include>,
+    pub(crate) version: Version,
 }
 
 impl Document {

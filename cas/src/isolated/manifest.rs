@@ -19,6 +19,31 @@ pub struct Isolated {
     pub read_only: ReadOnly,
     /// Further manifests that are merged below this one when it is fetched.
     pub includes: Vec<Include>,
+    /// How it is written.
+    pub version: Version,
+}
+
+/// A version of the format that is written. What is read in an older version of the same major one is written in the newest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// 1.6.
+    #[default]
+    V1,
+    /// 2.0, which has no `read_only`: everything may be written to.
+    V2,
+}
+
+impl Version {
+    /// Every version, the default first.
+    pub const ALL: [Version; 2] = [Self::V1, Self::V2];
+
+    /// The text in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "1.6",
+            Self::V2 => "2.0",
+        }
+    }
 }
 
 impl Isolated {
@@ -31,6 +56,7 @@ impl Isolated {
             relative_cwd: None,
             read_only: ReadOnly::default(),
             includes: Vec::new(),
+            version: Version::default(),
         }
     }
 
@@ -41,7 +67,7 @@ impl Isolated {
         Ok(isolated)
     }
 
-    /// The canonical form: equal manifests give equal bytes, and so equal digests.
+    /// The canonical form: equal manifests give equal bytes, and so equal digests. The same bytes that the original wrote.
     pub fn to_bytes(&self) -> Vec<u8> {
         write::to_bytes(self)
     }
@@ -61,6 +87,7 @@ impl From<Document> for Isolated {
             relative_cwd: document.relative_cwd.flatten(),
             read_only: document.read_only.unwrap_or(ReadOnly::Writable),
             includes: document.includes,
+            version: document.version,
         }
     }
 }
@@ -75,6 +102,13 @@ pub enum Entry {
         /// Its POSIX permissions, at most `0o7777`; unknown when it was archived on Windows.
         mode: Option<u32>,
     },
+    /// An archive of small files, which are laid out from the directory that it lies in; itself it is not.
+    Tar {
+        /// Its content.
+        digest: Digest,
+        /// As it stands in the manifest. Means nothing: the files in the archive have their own.
+        mode: Option<u32>,
+    },
     /// A symlink.
     Symlink {
         /// Relative, and leading nowhere but below the root of the tree.
@@ -83,10 +117,10 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// The content, of a file.
+    /// The content, of a file or an archive.
     pub fn digest(&self) -> Option<Digest> {
         match self {
-            Self::File { digest, .. } => Some(*digest),
+            Self::File { digest, .. } | Self::Tar { digest, .. } => Some(*digest),
             Self::Symlink { .. } => None,
         }
     }

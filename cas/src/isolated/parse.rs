@@ -1,21 +1,19 @@
 //! Bytes to [`Document`], strictly: unknown and doubled keys, wrong types and contradictions are refused by name.
 
-use super::{Document, Entry, Include, IsolatedError, ReadOnly};
-use proto::{Digest, DigestFunction, RelPath};
+use super::{Document, Entry, Include, IsolatedError, ReadOnly, Version};
+use proto::{Digest, DigestFunction, PathError, RelPath};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
-/// What is written, and the newest minor version of its major version that is read.
-pub(super) const VERSION: Version = Version { major: 1, minor: 6 };
-
-/// The version without `read_only`.
-const VERSION_2: Version = Version { major: 2, minor: 0 };
+/// The newest versions that are read, of each major one.
+const NEWEST_1: Number = Number { major: 1, minor: 6 };
+const NEWEST_2: Number = Number { major: 2, minor: 0 };
 
 /// Newest version that may have the key `os`.
-const LAST_WITH_OS: Version = Version { major: 1, minor: 3 };
+const LAST_WITH_OS: Number = Number { major: 1, minor: 3 };
 
 /// Permission bits.
 const MODE_MASK: u32 = 0o7777;
@@ -119,12 +117,12 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// `major.minor`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
+struct Number {
     major: u32,
     minor: u32,
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
     }
@@ -140,7 +138,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
     if wire.os.is_some() && version > LAST_WITH_OS {
         return refuse("os", format!("version {version} does not have it"));
     }
-    if wire.read_only.is_some() && version >= VERSION_2 {
+    if wire.read_only.is_some() && version >= NEWEST_2 {
         return refuse("read_only", format!("version {version} does not have it"));
     }
     let function = algo(wire.algo.as_deref())?;
@@ -157,31 +155,37 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
         Some(read_only) => Ok(read_only),
         None => refuse("read_only", format!("{number} is not 0, 1 or 2")),
     });
-    let files = wire.files.map_or_else(BTreeMap::new, |files| files.0);
-    let files = files.into_iter().map(|(path, props)| file(&path, props, function));
+    let mut files = BTreeMap::new();
+    for (path, props) in wire.files.map_or_else(BTreeMap::new, |files| files.0) {
+        let (path, entry) = file(&path, props, function)?;
+        if let Some((path, _)) = files.insert(path.clone(), entry).map(|entry| (path, entry)) {
+            return refuse(path.to_string(), "it appears twice, once with backslashes");
+        }
+    }
     let includes = wire.includes.unwrap_or_default();
     let includes = includes.iter().map(|text| Include::parse(text, function));
     Ok(Document {
         function,
         command: wire.command,
-        files: files.collect::<Result<_, _>>()?,
+        files,
         relative_cwd: wire.relative_cwd.as_deref().map(relative_cwd).transpose()?,
         read_only: read_only.transpose()?,
         includes: includes.collect::<Result<_, _>>()?,
+        version: if version.major == NEWEST_2.major { Version::V2 } else { Version::V1 },
     })
 }
 
-fn version(text: Option<&str>) -> Result<Version, IsolatedError> {
-    let Some(text) = text else { return Ok(Version { major: 1, minor: 0 }) };
+fn version(text: Option<&str>) -> Result<Number, IsolatedError> {
+    let Some(text) = text else { return Ok(Number { major: 1, minor: 0 }) };
     let number = |part: &str| part.parse().ok().filter(|n: &u32| n.to_string() == part);
     let parsed = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
     let Some((major, minor)) = parsed else {
         return refuse("version", format!("`{text}` is not of the form MAJOR.MINOR"));
     };
-    let version = Version { major, minor };
-    let newest = if major == VERSION_2.major { VERSION_2 } else { VERSION };
+    let version = Number { major, minor };
+    let newest = if major == NEWEST_2.major { NEWEST_2 } else { NEWEST_1 };
     if major != newest.major || version > newest {
-        return refuse("version", format!("{version} is unknown: 1.0 to {VERSION} and {VERSION_2} are read"));
+        return refuse("version", format!("{version} is unknown: 1.0 to {NEWEST_1} and {NEWEST_2} are read"));
     }
     Ok(version)
 }
@@ -198,24 +202,32 @@ fn algo(text: Option<&str>) -> Result<DigestFunction, IsolatedError> {
 }
 
 fn relative_cwd(text: &str) -> Result<Option<RelPath>, IsolatedError> {
+    let refuse =
+        |error: PathError| IsolatedError::Key { key: "relative_cwd".into(), reason: error.to_string() };
     match text {
         "." | "" => Ok(None),
-        text => Ok(Some(RelPath::new(text)?)),
+        text => Ok(Some(RelPath::new(&slashed(text)).map_err(refuse)?)),
     }
 }
 
+/// Manifests that were made on Windows have its separators.
+fn slashed(text: &str) -> Cow<'_, str> {
+    if text.contains('\\') { text.replace('\\', "/").into() } else { text.into() }
+}
+
 fn file(path: &str, props: Props<'_>, function: DigestFunction) -> Result<(RelPath, Entry), IsolatedError> {
-    let path = RelPath::new(path)?;
-    match props.t.as_deref() {
-        None | Some("basic") => {}
-        Some(archive @ ("tar" | "ar")) => {
+    let path = RelPath::new(&slashed(path))?;
+    let is_tar = match props.t.as_deref() {
+        None | Some("basic") => false,
+        Some("tar") => true,
+        Some("ar") => {
             return Err(IsolatedError::Unsupported {
-                what: format!("`{path}` of type `{archive}`"),
+                what: format!("`{path}` of type `ar`"),
                 remedy: "archive the files one by one, small ones are batched on the wire",
             });
         }
         Some(other) => return refuse(format!("{path}: t"), format!("`{other}` is not a type of file")),
-    }
+    };
     let entry = match (props.h, props.l) {
         (Some(_), Some(_)) => return refuse(&*path.to_string(), "it has both `h` and `l`"),
         (None, None) => return refuse(&*path.to_string(), "it has neither `h` nor `l`"),
@@ -223,7 +235,10 @@ fn file(path: &str, props: Props<'_>, function: DigestFunction) -> Result<(RelPa
             if props.s.is_some() || props.m.is_some() {
                 return refuse(&*path.to_string(), "a symlink has no `s` and no `m`");
             }
-            Entry::Symlink { target }
+            if is_tar {
+                return refuse(format!("{path}: t"), "a symlink is no archive");
+            }
+            Entry::Symlink { target: slashed(&target).into_owned() }
         }
         (Some(hash), None) => {
             let Some(size) = props.s else {
@@ -234,7 +249,7 @@ fn file(path: &str, props: Props<'_>, function: DigestFunction) -> Result<(RelPa
             }
             let digest = Digest::from_hex(function, &hash, size)
                 .map_err(|source| IsolatedError::Hash { place: path.to_string(), source })?;
-            Entry::File { digest, mode: props.m }
+            if is_tar { Entry::Tar { digest, mode: props.m } } else { Entry::File { digest, mode: props.m } }
         }
     };
     Ok((path, entry))

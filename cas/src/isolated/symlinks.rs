@@ -23,6 +23,7 @@ pub(crate) fn check_layout(files: &BTreeMap<RelPath, Entry>) -> Result<(), Isola
         if let Some((parent, entry)) = above.filter_map(|path| files.get_key_value(path)).next() {
             let kind = match entry {
                 Entry::File { .. } => "file",
+                Entry::Tar { .. } => "tar archive",
                 Entry::Symlink { .. } => "symlink",
             };
             return Err(IsolatedError::Below { path: path.clone(), parent: parent.clone(), kind });

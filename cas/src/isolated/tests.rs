@@ -1,3 +1,5 @@
+mod formats;
+
 use super::*;
 use proptest::prelude::*;
 use proto::{DigestFunction, RelPath};
@@ -89,8 +91,8 @@ fn every_error_names_the_key() {
         (r#"{"command":null}"#.into(), "null"),
         (r#"{"files":null}"#.into(), "null"),
         (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"l":null}}"#)), "`f`"),
-        (r#"{"relative_cwd":"../up"}"#.into(), "../up"),
-        (r#"{"relative_cwd":"/abs"}"#.into(), "/abs"),
+        (r#"{"relative_cwd":"../up"}"#.into(), "`relative_cwd` is refused: path `../up`"),
+        (r#"{"relative_cwd":"/abs"}"#.into(), "`relative_cwd` is refused: path `/abs`"),
         (r#"{"version":"1.6","version":"1.6"}"#.into(), "duplicate field `version`"),
         (with_file("f", "{}"), "`f`"),
         (with_file("f", &format!(r#"{{"h":"{SHA1}"}}"#)), "`h` without `s`"),
@@ -104,7 +106,7 @@ fn every_error_names_the_key() {
         (with_file("f", &format!(r#"{{"h":"{SHA1}0","s":3}}"#)), "hash of `f`"),
         (with_file("f", &format!(r#"{{"h":"{}","s":3}}"#, SHA1.to_uppercase())), "hash of `f`"),
         (with_file("f", &format!(r#"{{"h":"{long}","s":0}}"#)), "hash of `f`"),
-        (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"t":"tar"}}"#)), "`f` of type `tar`"),
+        (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"t":"ar"}}"#)), "`f` of type `ar`"),
         (with_file("f", &format!(r#"{{"h":"{SHA1}","s":3,"t":"zip"}}"#)), "`f: t`"),
         (r#"{"files":{"a":{"l":"x"},"a":{"l":"y"}}}"#.into(), "`a` appears twice"),
         ("[]".into(), "expected an object"),
@@ -122,7 +124,7 @@ fn every_error_names_the_key() {
 
 #[test]
 fn paths_that_leave_the_tree_are_refused() {
-    for bad in ["/etc/passwd", "../x", "a/../../x", "a/..", "a//b", "a/", ".", "", r"a\\b", r"a\u0000"] {
+    for bad in ["/etc/passwd", "../x", "a/../../x", "a/..", "a//b", "a/", ".", "", r"a\u0000"] {
         let refusal = refusal(&with_file(bad, &good_props()));
         assert!(refusal.contains("refused"), "{bad}: {refusal}");
     }
@@ -204,9 +206,10 @@ fn any_function() -> impl Strategy<Value = DigestFunction> {
 }
 
 fn any_entry(function: DigestFunction) -> impl Strategy<Value = Entry> {
-    let file = (any::<[u8; 4]>(), proptest::option::of(0..0o10000u32))
-        .prop_map(move |(bytes, mode)| Entry::File { digest: function.digest(&bytes), mode });
-    prop_oneof![4 => file, 1 => "[a-zé\"]{1,8}".prop_map(|target| Entry::Symlink { target })]
+    let content = || (any::<[u8; 4]>(), proptest::option::of(0..0o10000u32));
+    let file = content().prop_map(move |(bytes, mode)| Entry::File { digest: function.digest(&bytes), mode });
+    let tar = content().prop_map(move |(bytes, mode)| Entry::Tar { digest: function.digest(&bytes), mode });
+    prop_oneof![4 => file, 1 => tar, 1 => "[a-zé\"]{1,8}".prop_map(|target| Entry::Symlink { target })]
 }
 
 fn any_isolated() -> impl Strategy<Value = Isolated> {
@@ -224,14 +227,17 @@ fn any_isolated() -> impl Strategy<Value = Isolated> {
             proptest::option::of("[a-z]{1,5}(/[a-z]{1,5}){0,2}".prop_map(|text| path(&text))),
             (0..3u64).prop_map(|number| ReadOnly::from_number(number).unwrap()),
             proptest::collection::vec(include, 0..3),
+            (0..2usize).prop_map(|at| Version::ALL[at]),
         )
-            .prop_map(move |(command, files, relative_cwd, read_only, includes)| Isolated {
+            .prop_map(move |(command, files, relative_cwd, read_only, includes, version)| Isolated {
+                function,
                 command,
                 files,
                 relative_cwd,
-                read_only,
+                // The second version cannot tell.
+                read_only: if version == Version::V2 { ReadOnly::Writable } else { read_only },
                 includes,
-                ..Isolated::new(function)
+                version,
             })
     })
 }
@@ -255,7 +261,12 @@ proptest! {
     fn keys_are_sorted_and_nothing_is_padded(isolated in any_isolated()) {
         let text = String::from_utf8(isolated.to_bytes()).unwrap();
         let sorted: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(serde_json::to_string(&sorted).unwrap(), text);
+        let dense = serde_json::to_string(&sorted).unwrap();
+        let escape = |c: char| match c {
+            ' '..='~' => c.to_string(),
+            c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        };
+        prop_assert_eq!(dense.chars().map(escape).collect::<String>(), text);
     }
 
     #[test]

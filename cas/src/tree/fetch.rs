@@ -1,7 +1,7 @@
 //! What a manifest names comes into the local cache.
 
 use super::{
-    Error,
+    Error, archives,
     error::NAMED,
     includes::{self, Loaded},
 };
@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 4;
 /// Everything that a manifest names is in the cache, and stays there while this lives.
 #[derive(Debug)]
 pub struct Fetched {
-    /// The manifest, its includes merged into it.
+    /// The manifest, its includes merged into it, the files of its archives named one by one.
     pub isolated: Isolated,
     /// Blobs that came from the store, manifests included.
     pub cold_items: u64,
@@ -45,7 +45,7 @@ pub async fn fetch(
     monitor: &dyn Monitor,
 ) -> Result<Fetched, Error> {
     let _alone = cache.flight(manifest).await;
-    let Loaded { isolated, mut pins, mut cold, mut hot } =
+    let Loaded { mut isolated, mut pins, mut cold, mut hot } =
         includes::load(store, cache, manifest, monitor).await?;
     let wanted: BTreeSet<Digest> = isolated.files.values().filter_map(Entry::digest).collect();
     let wanted: Vec<Digest> = wanted.into_iter().filter(|digest| !digest.is_empty()).collect();
@@ -59,6 +59,13 @@ pub async fn fetch(
     }
     cold.extend(missing);
     hot.extend(present);
+    if isolated.files.values().any(|entry| matches!(entry, Entry::Tar { .. })) {
+        let cache = cache.clone();
+        let unpack = move || archives::unpack(isolated, &cache).map_err(|source| source.of(manifest));
+        let unpacked = blocking(unpack).await?;
+        isolated = unpacked.0;
+        pins.extend(unpacked.1);
+    }
     Ok(Fetched {
         isolated,
         cold_items: cold.len() as u64,

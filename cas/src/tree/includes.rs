@@ -72,7 +72,16 @@ struct Loading<'a> {
 impl Loading<'_> {
     async fn document(&mut self, digest: Digest) -> Result<Document, Error> {
         let bytes = self.bytes(digest).await?;
-        let parse = move || Document::parse(&bytes).map_err(|source| Error::Manifest { digest, source });
+        let parse = move || {
+            let refuse = |source| Error::Manifest { digest, source };
+            let document = Document::parse(&bytes).map_err(refuse)?;
+            if document.function != digest.function() {
+                let (algo, named) = (document.function, digest.function());
+                let reason = format!("{algo} in a manifest that is named by {named}: archive it again");
+                return Err(refuse(IsolatedError::Key { key: "algo".into(), reason }));
+            }
+            Ok(document)
+        };
         blocking(parse).await
     }
 

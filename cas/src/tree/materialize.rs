@@ -110,6 +110,8 @@ impl<'a> Layout<'a> {
                     let file = FileToMake { path, digest: *digest, mode: *mode };
                     files.entry(path.parent()).or_default().push(file);
                 }
+                // Its files stand beside it since it was fetched.
+                Entry::Tar { .. } => {}
                 Entry::Symlink { target } => symlinks.push((path, target.as_str())),
             }
         }

@@ -6,6 +6,7 @@
 //! `snapshot` and `materialize` block and use all cores; call them on a thread where that is fine. `upload` and `fetch`
 //! are asynchronous.
 
+mod archives;
 mod error;
 mod fetch;
 mod hashes;

@@ -5,10 +5,7 @@ use super::{
     hashes::Stamp,
     walk::{Walked, walk},
 };
-use crate::{
-    Monitor, Progress,
-    isolated::{Entry, ReadOnly},
-};
+use crate::{Monitor, Progress, isolated::Entry};
 use proto::{Digest, DigestFunction, RelPath};
 use std::{
     collections::BTreeMap,
@@ -90,8 +87,6 @@ pub struct SnapshotOptions {
     pub symlinks: Symlinks,
     /// What becomes of what cannot be archived.
     pub broken: Broken,
-    /// Unless writable, files lose their write permission in the manifest.
-    pub read_only: ReadOnly,
 }
 
 impl Default for SnapshotOptions {
@@ -101,7 +96,6 @@ impl Default for SnapshotOptions {
             exclude: None,
             symlinks: Symlinks::default(),
             broken: Broken::default(),
-            read_only: ReadOnly::Writable,
         }
     }
 }
@@ -221,7 +215,7 @@ fn hash(
         _ => Error::io(path, error),
     };
     let metadata = std::fs::metadata(path).map_err(failed)?;
-    let mode = mode(&metadata, options.read_only);
+    let mode = mode(&metadata);
     let stamp = Stamp::of(&metadata);
     if let Some(digest) = hashes.get(path, options.function, stamp) {
         return Ok(Hashed { digest, mode, stamp, fresh: false });
@@ -249,15 +243,9 @@ fn hash(
     Ok(Hashed { digest, mode, stamp, fresh: true })
 }
 
-/// The permissions that a manifest keeps: the user's and the group's, without the group's write permission, and the
-/// group's execute permission only where the user has it and the group may read.
-fn mode(metadata: &Metadata, read_only: ReadOnly) -> u32 {
-    let mut mode = metadata.mode() & 0o750;
-    if mode & 0o100 == 0 || mode & 0o040 == 0 {
-        mode &= !0o010;
-    }
-    if read_only != ReadOnly::Writable {
-        mode &= !0o200;
-    }
-    mode
+/// The permissions that a manifest keeps: the user's, and that the group may read. The group may execute where the user may
+/// and the group may read. What the command may write to is decided where it runs.
+fn mode(metadata: &Metadata) -> u32 {
+    let mode = metadata.mode() & 0o740;
+    if mode & 0o140 == 0o140 { mode | 0o010 } else { mode }
 }

@@ -19,6 +19,7 @@ use std::{
 };
 use tempfile::TempDir;
 
+mod archives;
 mod fetching;
 mod hostile;
 mod snapshots;

@@ -65,6 +65,7 @@ fn listing(isolated: &Isolated) -> String {
                 let mode = mode.map_or("----".to_owned(), |mode| format!("{mode:04o}"));
                 writeln!(text, "  {mode} {:>10}  {path}", human::bytes(digest.size()))
             }
+            Entry::Tar { digest, .. } => writeln!(text, "  tar  {:>10}  {path}", human::bytes(digest.size())),
             Entry::Symlink { target } => writeln!(text, "  link {:>10}  {path} -> {target}", ""),
         };
     }
