@@ -28,6 +28,8 @@ pub struct Config {
     /// How long blobs are safe from eviction after their last use.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// Bytes that pins may keep from eviction; half of `max_size` when it is not given.
+    pub pin_quota: Option<ByteSize>,
     /// Bytes of uploads and of batches in memory at a time.
     pub max_memory: ByteSize,
     /// Give results of actions only when all their blobs are there.
@@ -51,6 +53,7 @@ impl Default for Config {
             max_size: ByteSize(engine.max_bytes),
             min_free: ByteSize(engine.min_free),
             lease: engine.lease,
+            pin_quota: engine.pin_quota.map(ByteSize),
             max_memory: ByteSize(engine.max_memory),
             check_completeness: true,
             md5: engine.md5,
@@ -69,6 +72,7 @@ impl Config {
             max_bytes: self.max_size.as_u64(),
             min_free: self.min_free.as_u64(),
             lease: self.lease,
+            pin_quota: self.pin_quota.map(|quota| quota.as_u64()),
             max_memory: self.max_memory.as_u64(),
             md5: self.md5,
             // It is added to the lease: short ones stay short.
@@ -101,6 +105,10 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<String>,
+    /// Bytes that pins may keep from eviction [default: half of --max-size].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin_quota: Option<String>,
     /// Bytes of uploads and of batches in memory at a time [default: 256MiB].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,9 +142,9 @@ mod tests {
     #[test]
     fn the_sample_file_says_the_defaults() {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
-        let uncommented = SAMPLE.replace("#tls", "tls");
+        let uncommented = SAMPLE.replace("#tls", "tls").replace("#pin", "pin");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 11, "every key is in the sample file");
+        assert_eq!(all.len(), 12, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

@@ -1,7 +1,10 @@
 //! Keys and values of the index. Each begins with a format byte, so that formats can live beside each other: what
 //! concerns blobs is as format 1 wrote it, what concerns values came with format 2.
 
-use super::key::{Key, ValueKey};
+use super::{
+    key::{Key, ValueKey},
+    pins::{Held, Pin, PinKind},
+};
 use proto::{Digest, DigestFunction, Timestamp};
 
 /// Of blobs, segments and totals.
@@ -182,6 +185,43 @@ pub(crate) fn decode_totals(value: &[u8]) -> Option<Totals> {
     Some(Totals { position, blobs: number(9)?, file_bytes: number(17)? })
 }
 
+/// `format, kind, generation, created, expires, blobs, bytes, key of the root`; the name is the key.
+pub(crate) fn encode_held(held: &Held) -> Vec<u8> {
+    let Held { pin, generation } = held;
+    let kind = match pin.kind {
+        PinKind::Isolated => 1,
+        PinKind::Directory => 2,
+    };
+    let mut value = vec![VALUES, kind];
+    for number in [*generation, pin.created.as_micros(), pin.expires.as_micros(), pin.blobs, pin.bytes] {
+        value.extend(number.to_be_bytes());
+    }
+    value.extend(encode_key(&Key::Blob(pin.root)));
+    value
+}
+
+pub(crate) fn decode_held(name: &[u8], value: &[u8]) -> Option<Held> {
+    let (&[format, kind], rest) = value.split_first_chunk()?;
+    let kind = match (format, kind) {
+        (VALUES, 1) => PinKind::Isolated,
+        (VALUES, 2) => PinKind::Directory,
+        _ => return None,
+    };
+    let (numbers, root) = rest.split_at_checked(40)?;
+    let number = |at: usize| Some(u64::from_be_bytes(numbers[8 * at..8 * at + 8].try_into().ok()?));
+    let Key::Blob(root) = decode_key(root)? else { return None };
+    let pin = Pin {
+        name: std::str::from_utf8(name).ok()?.parse().ok()?,
+        root,
+        kind,
+        created: Timestamp::from_micros(number(1)?),
+        expires: Timestamp::from_micros(number(2)?),
+        blobs: number(3)?,
+        bytes: number(4)?,
+    };
+    Some(Held { pin, generation: number(0)? })
+}
+
 fn encode_position(position: Position) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&position.segment.to_be_bytes());
@@ -233,6 +273,17 @@ mod tests {
             }
             let account = SegmentAccount { len, live };
             prop_assert_eq!(decode_segment(&encode_segment(account)), Some(account));
+            let pin = Pin {
+                name: "a/b".parse().unwrap(),
+                root: digest,
+                kind: if packed { PinKind::Isolated } else { PinKind::Directory },
+                blobs: len,
+                bytes: live,
+                created: touched,
+                expires: Timestamp::from_micros(len),
+            };
+            let held = Held { pin, generation: live };
+            prop_assert_eq!(decode_held(b"a/b", &encode_held(&held)), Some(held));
             let totals = Totals { position, blobs: len, file_bytes: live };
             prop_assert_eq!(decode_totals(&encode_totals(&totals)), Some(totals));
         }
@@ -242,7 +293,7 @@ mod tests {
             let _ = (decode_key(&bytes), decode_age(&bytes));
             let _ = decode_entry(&Key::Value(ValueKey([0; 32])), &bytes);
             let _ = decode_entry(&Key::Blob(Digest::empty(DigestFunction::Sha1)), &bytes);
-            let _ = (decode_segment(&bytes), decode_totals(&bytes));
+            let _ = (decode_held(b"pin", &bytes), decode_segment(&bytes), decode_totals(&bytes));
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     writer::{Item, Request},
 };
 use cas::{Error, Result};
+use proto::Digest;
 use std::{sync::PoisonError, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +41,9 @@ impl Evictor {
             tracing::warn!(%error, "cannot open the index again");
         }
         self.shared.trim_uploads();
+        if let Err(error) = self.shared.expire_pins() {
+            tracing::warn!(%error, "cannot end expired pins");
+        }
         if let Err(error) = self.make_room() {
             tracing::warn!(%error, "cannot make room");
         }
@@ -100,29 +104,49 @@ impl Evictor {
     /// Evicts at least `goal` bytes, if so many are old enough, or a stride of entries. Gives the bytes.
     fn forget(&self, goal: u64) -> Result<u64> {
         let shared = &self.shared;
-        let (removed, bytes, age) = {
-            let _alone = shared.presence.write().unwrap_or_else(PoisonError::into_inner);
-            shared.touches.flush(&shared.index)?;
-            let now = shared.clock.now();
-            let (mut count, mut bytes) = (0, 0);
-            let victims = shared.index.oldest(now - shared.options.protection(), |key, entry| {
-                count += 1;
-                bytes += disk_len(key, entry);
-                bytes >= goal || count >= STRIDE
-            })?;
-            let victims: Vec<_> = victims.iter().map(|(key, entry)| (*key, entry.location)).collect();
-            let removed = shared.index.remove(&victims, Durability::Synced)?;
-            let age = removed.last().map(|(_, entry)| now.since(entry.touched));
-            (removed, bytes, age)
-        };
+        let removed = self.forget_oldest(goal)?;
+        let bytes = removed.iter().map(|(key, entry)| disk_len(key, &entry.content, entry.location)).sum();
         shared.delete_files(&removed)?;
         shared.metrics.evicted_blobs.inc_by(removed.len() as u64);
         shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(_, entry)| entry.content.size()).sum());
-        if let Some(age) = age {
+        if let Some((_, entry)) = removed.last() {
+            let age = shared.clock.now().since(entry.touched);
             shared.metrics.evicted_age.set(gauge(age.as_secs()));
             self.look_at_retention(age);
         }
-        Ok(if removed.is_empty() { 0 } else { bytes })
+        Ok(bytes)
+    }
+
+    /// Gives what was removed, the oldest first.
+    fn forget_oldest(&self, goal: u64) -> Result<Vec<(Key, Entry)>> {
+        let shared = &self.shared;
+        let _alone = shared.presence.write().unwrap_or_else(PoisonError::into_inner);
+        shared.touches.flush(&shared.index)?;
+        let now = shared.clock.now();
+        let pins = shared.pins.live(now);
+        loop {
+            let (mut count, mut bytes) = (0, 0);
+            let oldest = shared.index.oldest(now - shared.options.protection(), |key, entry| {
+                count += 1;
+                bytes += disk_len(key, &entry.content, entry.location);
+                bytes >= goal || count >= STRIDE
+            })?;
+            let (mut victims, mut pinned) = (Vec::new(), Vec::new());
+            for (key, entry) in oldest {
+                if !pins.is_empty() && shared.index.pinners(&key)?.iter().any(|pin| pins.contains(pin)) {
+                    pinned.push((key, now));
+                } else {
+                    victims.push((key, entry.location));
+                }
+            }
+            // They are not met again before all others are as old.
+            let renewed = pinned.len();
+            shared.index.touch(pinned)?;
+            let removed = shared.index.remove(&victims, Durability::Synced)?;
+            if !removed.is_empty() || renewed == 0 {
+                return Ok(removed);
+            }
+        }
     }
 
     fn look_at_retention(&self, age: Duration) {
@@ -218,9 +242,10 @@ impl Evictor {
     }
 }
 
-fn disk_len(key: &Key, entry: &Entry) -> u64 {
-    match entry.location {
-        Location::Packed(_) => packed_len(key, &entry.content),
-        Location::File(_) => Files::disk_len(&entry.content),
+/// Bytes that something takes on disk.
+pub(crate) fn disk_len(key: &Key, content: &Digest, location: Location) -> u64 {
+    match location {
+        Location::Packed(_) => packed_len(key, content),
+        Location::File(_) => Files::disk_len(content),
     }
 }

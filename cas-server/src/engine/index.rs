@@ -1,11 +1,13 @@
 //! The index in RocksDB: the one truth about what is stored and where.
 //!
 //! Column families: `blobs` (digest or value's name -> location, last touch), `ages` (last touch, the same), `segments` (bytes and live
-//! bytes of each), `doomed` (names of files whose entries are gone; they are deleted when the entry's end is durable).
+//! bytes of each), `doomed` (names of files whose entries are gone; they are deleted when the entry's end is durable),
+//! and three for pins.
 //! All changes go through one lock and one [`batch`] each, so that the accounts always agree with the entries. Calls block.
 
 mod batch;
 mod database;
+mod pins;
 
 use self::{
     batch::Batch,
@@ -28,7 +30,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-const FAMILIES: [&str; 4] = ["blobs", "ages", "segments", "doomed"];
+const FAMILIES: [&str; 7] = ["blobs", "ages", "segments", "doomed", "pins", "pinned", "closures"];
 const TOTALS: &[u8] = b"totals";
 
 /// Whether a change must be on the disk when the call returns. What is not is there after the death of the process,

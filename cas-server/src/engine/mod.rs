@@ -23,6 +23,7 @@ mod io;
 mod key;
 mod metrics;
 mod options;
+mod pins;
 mod read;
 mod record;
 mod replay;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use key::ValueName;
 pub use options::{EngineOptions, OpenError};
+pub use pins::{MAX_CLOSURE, Pin, PinError, PinKind, PinMode, PinName, PinRequest};
 pub use store::Engine;
 pub use uploads::UploadName;
 pub use values::MAX_VALUE_BYTES;

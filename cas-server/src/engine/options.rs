@@ -14,6 +14,8 @@ pub struct EngineOptions {
     /// budget. A lease of the three hours for which Bazel takes remote outputs to last would refuse the writes of
     /// whoever fills a small budget faster than that; their builds are better off with the newer blobs.
     pub lease: Duration,
+    /// Bytes that pins may keep from eviction. `None`: half of the budget.
+    pub pin_quota: Option<u64>,
     /// A use is written to the index if the last one written is at least this old.
     pub touch_interval: Duration,
     /// Bytes of uploads and of batches that are held in memory at a time.
@@ -38,6 +40,7 @@ impl Default for EngineOptions {
             max_bytes: 20 << 30,
             min_free: 128 << 20,
             lease: Duration::from_hours(1),
+            pin_quota: None,
             touch_interval: Duration::from_secs(120),
             max_memory: 256 << 20,
             md5: false,
@@ -60,6 +63,11 @@ impl EngineOptions {
     /// The largest blob that is taken.
     pub(crate) fn max_blob_bytes(&self) -> u64 {
         self.max_blob.unwrap_or(self.max_bytes).min(self.max_bytes)
+    }
+
+    /// Bytes that pins may hold.
+    pub(crate) fn pin_quota(&self) -> u64 {
+        self.pin_quota.unwrap_or(self.max_bytes / 2)
     }
 
     /// How long after the last use that the index knows of a blob is safe: it may have been used once more, one

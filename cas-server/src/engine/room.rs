@@ -20,6 +20,8 @@ pub(crate) struct Room {
     data: PathBuf,
     max_bytes: u64,
     min_free: u64,
+    /// Bytes of the budget that uploads leave to the copies that reclaiming a segment makes before it gives any back.
+    spare: u64,
     /// Bytes on disk.
     used: AtomicU64,
     /// Bytes of uploads that have begun and are not on disk yet, or not counted yet.
@@ -58,6 +60,7 @@ impl Room {
             data: data.to_owned(),
             max_bytes: options.max_bytes,
             min_free: options.min_free,
+            spare: u64::from(options.segment_limit()).min(options.max_bytes / 32),
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -125,9 +128,14 @@ impl Room {
         self.rounds.send_modify(|rounds| *rounds += 1);
     }
 
+    #[cfg(test)]
+    pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.subscribe()
+    }
+
     /// Reserves room for an upload. When there is none, waits until some was made, then refuses.
     pub(crate) async fn reserve(&self, bytes: u64, patience: Duration) -> Result<Reservation<'_>> {
-        if bytes > self.max_bytes {
+        if bytes > self.max_bytes - self.spare {
             let reason = format!("a blob of {bytes} bytes is larger than the whole store (--max-size)");
             return Err(Error::Exhausted { reason });
         }
@@ -168,6 +176,6 @@ impl Room {
     fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
         let reservation = Reservation::new(&self.reserved, bytes);
         let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
-        (taken <= self.limit()).then_some(reservation)
+        (taken <= self.limit().min(self.max_bytes - self.spare)).then_some(reservation)
     }
 }

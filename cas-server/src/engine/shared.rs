@@ -8,6 +8,7 @@ use super::{
     key::Key,
     metrics::{Metrics, gauge},
     options::EngineOptions,
+    pins::Pins,
     retention::Retention,
     room::Room,
     segments::Segments,
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) bounds: Bounds,
     pub(crate) metrics: Metrics,
     pub(crate) retention: Retention,
+    pub(crate) pins: Pins,
     /// Held shared from looking an entry up until its use is noted, and alone while eviction chooses and forgets: so
     /// that nothing is evicted after a client was told that it is there. Taken before the index's lock.
     pub(crate) presence: RwLock<()>,

@@ -8,6 +8,7 @@ use super::{
     index::Index,
     metrics::Metrics,
     options::{EngineOptions, OpenError},
+    pins::Pins,
     read, replay,
     retention::Retention,
     room::Room,
@@ -76,6 +77,8 @@ impl Engine {
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
         let lock = directory::take(dir)?;
         let index = Index::open(&dir.join("index"))?;
+        let replay = |source| OpenError::Replay { path: dir.to_owned(), source };
+        let pins = Pins::load(&index, &options).map_err(replay)?;
         let (segments, ids) = Segments::open(dir.join("segments")).map_err(io)?;
         let shared = Arc::new(Shared {
             index,
@@ -87,13 +90,14 @@ impl Engine {
             bounds: Bounds::new(options.max_memory, options.patience),
             metrics: Metrics::default(),
             retention: Retention::default(),
+            pins,
             presence: RwLock::default(),
             clock,
             options,
             _lock: lock,
         });
         let replayed = replay::recover(&shared, &ids);
-        let (end, next) = replayed.map_err(|source| OpenError::Replay { path: dir.to_owned(), source })?;
+        let (end, next) = replayed.map_err(replay)?;
         shared.recount();
         let log = Writer::new(Arc::clone(&shared), end, next).map_err(io)?;
         let (writer, requests) = mpsc::channel(QUEUE);

@@ -2,21 +2,29 @@
 
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-struct Store {
-    _dir: tempfile::TempDir,
-    clock: ManualClock,
-    engine: Engine,
+pub(super) struct Store {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) clock: ManualClock,
+    pub(super) engine: Engine,
 }
 
 impl Store {
-    fn new(max_bytes: u64) -> Self {
+    pub(super) fn new(max_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = clock();
         let options = EngineOptions { max_bytes, ..options() };
         let engine = Engine::open(dir.path(), options, Arc::new(clock.clone())).unwrap();
-        Self { _dir: dir, clock, engine }
+        Self { dir, clock, engine }
+    }
+
+    pub(super) async fn reopen(self) -> Self {
+        let Self { dir, clock, engine } = self;
+        let options = engine.shared().options.clone();
+        engine.close().await;
+        let engine = Engine::open(dir.path(), options, Arc::new(clock.clone())).unwrap();
+        Self { dir, clock, engine }
     }
 
     fn used(&self) -> u64 {
@@ -25,7 +33,7 @@ impl Store {
 }
 
 /// Writes blobs of `len` bytes, one a minute, until five times the budget went through. Gives them in order.
-async fn churn(store: &Store, len: usize) -> Vec<Digest> {
+pub(super) async fn churn(store: &Store, len: usize) -> Vec<Digest> {
     let budget = store.engine.shared().options.max_bytes;
     let count = 5 * budget / len as u64;
     let mut written = Vec::new();
@@ -37,11 +45,19 @@ async fn churn(store: &Store, len: usize) -> Vec<Digest> {
     written
 }
 
+/// What is missing once the round of eviction that may be under way has ended.
+async fn settled(store: &Store, written: &[Digest]) -> Vec<Digest> {
+    let mut rounds = store.engine.shared().room.rounds();
+    store.engine.shared().room.wake();
+    rounds.changed().await.unwrap();
+    store.engine.find_missing(written).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn packed_blobs_stay_within_the_budget_and_the_oldest_go_first() {
     let store = Store::new(8 * MIB);
     let written = churn(&store, 50_000).await;
-    let missing = store.engine.find_missing(&written).await.unwrap();
+    let missing = settled(&store, &written).await;
     assert_eq!(missing, written[..missing.len()], "those that are gone are the oldest");
     let kept = (written.len() - missing.len()) as u64 * 50_000;
     assert!(kept > 4 * MIB, "{kept} bytes are still there");
@@ -58,13 +74,13 @@ async fn packed_blobs_stay_within_the_budget_and_the_oldest_go_first() {
 async fn large_blobs_stay_within_the_budget_and_leave_no_files_behind() {
     let store = Store::new(8 * MIB);
     let written = churn(&store, 200_000).await;
-    let missing = store.engine.find_missing(&written).await.unwrap();
+    let missing = settled(&store, &written).await;
     assert_eq!(missing, written[..missing.len()]);
     assert!(written.len() - missing.len() > 25);
-    let buckets = std::fs::read_dir(store._dir.path().join("large")).unwrap();
+    let buckets = std::fs::read_dir(store.dir.path().join("large")).unwrap();
     let files: usize = buckets.map(|bucket| std::fs::read_dir(bucket.unwrap().path()).unwrap().count()).sum();
     assert_eq!(files, written.len() - missing.len());
-    assert_eq!(std::fs::read_dir(store._dir.path().join("uploads")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(store.dir.path().join("uploads")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod damage;
 mod eviction;
 mod full_disk;
 mod model;
+mod pins;
 mod recovery;
 mod uploads;
 mod values;
