@@ -36,6 +36,11 @@ pub struct Config {
     pub check_completeness: bool,
     /// Take blobs named by MD5.
     pub md5: bool,
+    /// Bytes of the largest blob that is taken. `None`: `max_size`.
+    pub max_blob_size: Option<ByteSize>,
+    /// How long what came of an upload that was cut off is kept.
+    #[serde(with = "humantime_serde")]
+    pub keep_uploads: Duration,
     /// PEM file of the certificate chain.
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the private key.
@@ -57,6 +62,8 @@ impl Default for Config {
             max_memory: ByteSize(engine.max_memory),
             check_completeness: true,
             md5: engine.md5,
+            max_blob_size: None,
+            keep_uploads: engine.keep_uploads,
             tls_cert: None,
             tls_key: None,
             insecure: false,
@@ -74,6 +81,8 @@ impl Config {
             lease: self.lease,
             pin_quota: self.pin_quota.map(|quota| quota.as_u64()),
             max_memory: self.max_memory.as_u64(),
+            max_blob: self.max_blob_size.map(|size| size.as_u64()),
+            keep_uploads: self.keep_uploads,
             md5: self.md5,
             // It is added to the lease: short ones stay short.
             touch_interval: engine.touch_interval.min(self.lease / 4),
@@ -121,6 +130,14 @@ pub struct Flags {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     md5: Option<bool>,
+    /// Bytes of the largest blob that is taken [default: max-size].
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_blob_size: Option<String>,
+    /// How long what came of an upload that was cut off is kept [default: 24h].
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_uploads: Option<String>,
     /// Serve TLS with this certificate chain (PEM).
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,9 +159,9 @@ mod tests {
     #[test]
     fn the_sample_file_says_the_defaults() {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
-        let uncommented = SAMPLE.replace("#tls", "tls").replace("#pin", "pin");
+        let uncommented = SAMPLE.replace("#tls", "tls").replace("#pin", "pin").replace("#max_blob", "max_blob");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 12, "every key is in the sample file");
+        assert_eq!(all.len(), 14, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

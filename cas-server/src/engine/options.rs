@@ -1,5 +1,6 @@
 //! What an engine can be told, and why it does not open.
 
+use proto::Digest;
 use std::{io, path::PathBuf, time::Duration};
 
 /// How an [`Engine`](super::Engine) keeps its blobs.
@@ -68,6 +69,18 @@ impl EngineOptions {
     /// Bytes that pins may hold.
     pub(crate) fn pin_quota(&self) -> u64 {
         self.pin_quota.unwrap_or(self.max_bytes / 2)
+    }
+
+    /// Refuses what is too large, which needs none of its bytes.
+    pub(crate) fn check_size(&self, digest: &Digest) -> cas::Result<()> {
+        let (size, most) = (digest.size(), self.max_blob_bytes());
+        if size <= most {
+            return Ok(());
+        }
+        let option = if most < self.max_bytes { "--max-blob-size" } else { "--max-size" };
+        Err(cas::Error::Invalid {
+            reason: format!("a blob of {size} bytes is larger than {most} ({option})"),
+        })
     }
 
     /// How long after the last use that the index knows of a blob is safe: it may have been used once more, one

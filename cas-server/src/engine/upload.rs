@@ -38,24 +38,12 @@ impl Uploader {
         Ok(entries.iter().any(Option::is_some))
     }
 
-    /// Refuses what is too large before any of it is read.
-    fn check_size(&self, digest: &Digest) -> Result<()> {
-        let most = self.shared.options.max_blob_bytes();
-        if digest.size() <= most {
-            return Ok(());
-        }
-        let size = digest.size();
-        Err(Error::Invalid {
-            reason: format!("a blob of {size} bytes is above the limit of {most} (--max-blob-size)"),
-        })
-    }
-
     /// One blob of any size, which starts over when it breaks off.
     pub(crate) async fn stream(&self, digest: Digest, source: ByteStream) -> Result<()> {
         if digest.is_empty() || self.has(digest).await? {
             return Ok(());
         }
-        self.check_size(&digest)?;
+        self.shared.options.check_size(&digest)?;
         self.take(digest, None, source).await
     }
 
@@ -65,7 +53,7 @@ impl Uploader {
         if digest.is_empty() || self.has(digest).await? {
             return Ok(());
         }
-        self.check_size(&digest)?;
+        self.shared.options.check_size(&digest)?;
         if digest.size() < self.shared.options.pack_below {
             if offset > 0 {
                 return Err(Error::Invalid { reason: format!("write_offset is {offset}, expected 0") });
@@ -196,11 +184,7 @@ fn prepare(
         if let Some(full) = full {
             return Err(Error::Exhausted { reason: full.to_owned() });
         }
-        if digest.size() > shared.options.max_blob_bytes() {
-            return Err(Error::Invalid {
-                reason: format!("{digest} is larger than blobs may be (--max-blob-size)"),
-            });
-        }
+        shared.options.check_size(&digest)?;
         if digest.size() < shared.options.pack_below {
             return Ok(Some(Item::Packed { digest, bytes }));
         }

@@ -68,7 +68,7 @@ impl UploadName {
 /// What is known about one upload.
 #[derive(Debug)]
 struct Slot {
-    /// What the client was told last that there is of it.
+    /// What the client was told last that there is of it, since it went on the last time.
     told: u64,
     state: State,
 }
@@ -183,7 +183,7 @@ impl Uploads {
             ended: CancellationToken::new(),
             gone: AtomicBool::new(false),
         };
-        slots.insert(name.clone(), Slot { told: offset, state: claim.active() });
+        slots.insert(name.clone(), Slot { told: 0, state: claim.active() });
         Ok(Begun::Claimed(Arc::new(claim)))
     }
 

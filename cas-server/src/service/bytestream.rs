@@ -1,7 +1,10 @@
 //! `ByteStream`: blobs of any size, and parts of them.
 
-use super::resource::{ResourceError, parse_read, parse_write};
-use crate::engine::Engine;
+use super::{
+    resource::{Compressor, Resource, ResourceError, parse_read, parse_write},
+    zstd::Zstd,
+};
+use crate::engine::{Engine, UploadName};
 use bytes::Bytes;
 use cas::{
     BlobStore as _, BlobStoreExt as _, ByteStream, Error, Range,
@@ -15,21 +18,58 @@ use proto::{
         WriteResponse,
     },
 };
-use std::{sync::Arc, time::Duration};
-use tonic::{Request, Response, Status, Streaming};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 /// An upload that says nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How long an upload has after its last byte to say something that it must not.
+const END: Duration = Duration::from_secs(1);
+
+/// Says before the message what the message is about, for those who route.
+const NAME_HEADER: &str = "build.bazel.remote.execution.v2.resource-name";
 
 /// The service.
 #[derive(Clone, Debug)]
 pub(super) struct ByteStreamService {
     engine: Arc<Engine>,
+    zstd: Zstd,
 }
 
 impl ByteStreamService {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Arc<Engine>, zstd: Zstd) -> Self {
+        Self { engine, zstd }
+    }
+
+    /// The size that is committed.
+    async fn take(&self, resource: Resource, upload: Upload) -> cas::Result<i64> {
+        let digest = resource.digest;
+        match resource.compressor {
+            Compressor::Identity => {
+                // What has its own length knows where it ends, so that an early answer is none that differs.
+                let name = UploadName::new(&upload.name, digest);
+                let offset = upload.offset;
+                self.engine.write_from(name, offset, upload.into_bytes()).await?;
+                Ok(digest.size().cast_signed())
+            }
+            Compressor::Zstd => {
+                let whole = Arc::clone(&upload.whole);
+                let bytes = self.zstd.decompress(upload.into_bytes()).await?;
+                self.engine.write(digest, bytes).await?;
+                // Of an answer before the end the protocol demands that it be -1.
+                Ok(match whole.load(Ordering::Relaxed) {
+                    UNFINISHED => -1,
+                    received => received.cast_signed(),
+                })
+            }
+        }
     }
 }
 
@@ -38,11 +78,19 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        check_header(request.metadata(), &request.get_ref().resource_name)?;
         let request = request.into_inner();
-        let digest = parse_read(&request.resource_name).map_err(refuse)?;
+        let Resource { digest, compressor } = parse_read(&request.resource_name).map_err(refuse)?;
         let range = range(&request, &digest)?;
-        let bytes = self.engine.read(digest, range).await.map_err(|error| to_status(&error))?;
-        let messages = bytes.map(|chunk| match chunk {
+        if compressor == Compressor::Zstd && range.limit.is_some() {
+            return Err(Status::invalid_argument("read_limit must be 0 for a compressed read"));
+        }
+        let bytes = self.engine.read(digest, range).await;
+        let bytes = match (compressor, bytes) {
+            (Compressor::Zstd, Ok(bytes)) => self.zstd.compress(bytes, digest.size() - range.offset).await,
+            (_, bytes) => bytes,
+        };
+        let messages = bytes.map_err(|error| to_status(&error))?.map(|chunk| match chunk {
             Ok(chunk) => Ok(ReadResponse { data: chunk.into() }),
             Err(error) => Err(to_status(&error)),
         });
@@ -53,26 +101,55 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
         &self,
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
-        let mut messages = request.into_inner();
+        let (metadata, _, mut messages) = request.into_parts();
         let first = next(&mut messages).await.map_err(|error| to_status(&error))?;
         let first =
             first.ok_or_else(|| Status::invalid_argument("the first message must name the resource"))?;
-        let digest = parse_write(&first.resource_name).map_err(refuse)?;
-        let name = first.resource_name.clone();
-        let upload = Upload { messages, name, first: Some(first), offset: 0, finished: false };
-        self.engine.write(digest, upload.into_bytes()).await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(WriteResponse { committed_size: digest.size().cast_signed() }))
+        check_header(&metadata, &first.resource_name)?;
+        let resource = parse_write(&first.resource_name).map_err(refuse)?;
+        let negative = |_| Status::invalid_argument("write_offset is negative");
+        let begins = u64::try_from(first.write_offset).map_err(negative)?;
+        let upload = Upload {
+            messages,
+            name: first.resource_name.clone(),
+            // What came of a compressed upload is not kept.
+            offset: if resource.compressor == Compressor::Identity { begins } else { 0 },
+            first: Some(first),
+            finished: false,
+            whole: Arc::new(AtomicU64::new(UNFINISHED)),
+        };
+        let committed_size = self.take(resource, upload).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(WriteResponse { committed_size }))
     }
 
     async fn query_write_status(
         &self,
         request: Request<QueryWriteStatusRequest>,
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
-        let digest = parse_write(&request.into_inner().resource_name).map_err(refuse)?;
-        let complete = self.engine.contains(digest).await.map_err(|error| to_status(&error))?;
-        // Unfinished uploads start over. Clients take zero for that, and not_found for a failure.
-        let committed_size = if complete { digest.size().cast_signed() } else { 0 };
-        Ok(Response::new(QueryWriteStatusResponse { committed_size, complete }))
+        check_header(request.metadata(), &request.get_ref().resource_name)?;
+        let name = request.into_inner().resource_name;
+        let Resource { digest, compressor } = parse_write(&name).map_err(refuse)?;
+        let status = async {
+            // In this order: when the upload ends in between, the blob is there.
+            let buffered = match compressor {
+                Compressor::Identity => self.engine.buffered(UploadName::new(&name, digest)).await?,
+                Compressor::Zstd => 0,
+            };
+            let complete = self.engine.contains(digest).await?;
+            // Clients take zero for an upload that has to start over, and not_found for a failure.
+            let committed_size = if complete { digest.size() } else { buffered }.cast_signed();
+            Ok(QueryWriteStatusResponse { committed_size, complete })
+        };
+        status.await.map(Response::new).map_err(|error: Error| to_status(&error))
+    }
+}
+
+fn check_header(metadata: &MetadataMap, name: &str) -> Result<(), Status> {
+    match metadata.get(NAME_HEADER) {
+        Some(header) if header.as_bytes() != name.as_bytes() => {
+            Err(Status::invalid_argument(format!("the header {NAME_HEADER} names another resource")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -102,14 +179,20 @@ async fn next(messages: &mut Streaming<WriteRequest>) -> cas::Result<Option<Writ
     message.map_err(|status| from_status(&status, None))
 }
 
+/// The length of an upload that has not ended.
+const UNFINISHED: u64 = u64::MAX;
+
 /// The messages of one upload.
 struct Upload {
     messages: Streaming<WriteRequest>,
     name: String,
     /// Came before the upload was known.
     first: Option<WriteRequest>,
+    /// Where the next message has to begin.
     offset: u64,
     finished: bool,
+    /// Bytes of all messages, when they have ended.
+    whole: Arc<AtomicU64>,
 }
 
 impl Upload {
@@ -117,6 +200,7 @@ impl Upload {
     fn into_bytes(self) -> ByteStream {
         stream::try_unfold(self, |mut upload| async move {
             if upload.finished {
+                upload.end().await?;
                 return Ok(None);
             }
             let message = match upload.first.take() {
@@ -127,6 +211,15 @@ impl Upload {
             Ok(Some((upload.accept(message)?, upload)))
         })
         .boxed()
+    }
+
+    /// The client has said that it has sent all. That it goes on is an error; that it goes away is none any more.
+    async fn end(&mut self) -> cas::Result<()> {
+        if let Ok(Ok(Some(_))) = tokio::time::timeout(END, self.messages.message()).await {
+            return Err(invalid("a message came after finish_write".into()));
+        }
+        self.whole.store(self.offset, Ordering::Relaxed);
+        Ok(())
     }
 
     fn accept(&mut self, message: WriteRequest) -> cas::Result<Bytes> {

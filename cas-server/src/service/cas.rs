@@ -4,6 +4,7 @@ use super::{
     chunks,
     digest::{Named, to_wire},
     tree,
+    zstd,
 };
 use crate::engine::Engine;
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use proto::{Digest, DigestError, limits, reapi, rpc};
 use reapi::{
     BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
-    FindMissingBlobsRequest, FindMissingBlobsResponse, batch_read_blobs_response,
-    batch_update_blobs_response,
+    FindMissingBlobsRequest, FindMissingBlobsResponse, batch_read_blobs_response, batch_update_blobs_request,
+    batch_update_blobs_response, compressor::Value,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -54,21 +55,34 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
         let request = request.into_inner();
         let named = Named::parse(request.digest_function).map_err(invalid)?;
-        check_total(request.requests.iter().map(|blob| blob.data.len() as u64))?;
+        let parsed: Vec<_> = request.requests.iter().map(|blob| parse_update(named, blob)).collect();
+        let coming = request.requests.iter().zip(&parsed).map(|(blob, parsed)| match parsed {
+            Ok((digest, Value::Zstd)) => digest.size().max(blob.data.len() as u64),
+            _ => blob.data.len() as u64,
+        });
+        check_total(coming)?;
         let mut responses = Vec::with_capacity(request.requests.len());
-        let (mut blobs, mut places) = (Vec::new(), Vec::new());
-        for (place, blob) in request.requests.into_iter().enumerate() {
-            let wire = blob.digest.unwrap_or_default();
-            let status = match (blob.compressor, named.digest(&wire)) {
-                (0, Ok(digest)) => {
-                    blobs.push((digest, Bytes::from(blob.data)));
-                    places.push(place);
+        let mut taken = Vec::new();
+        for (place, (blob, parsed)) in request.requests.into_iter().zip(parsed).enumerate() {
+            let status = match parsed {
+                Ok((digest, compressor)) => {
+                    taken.push((place, digest, compressor, Bytes::from(blob.data)));
                     None
                 }
-                (0, Err(error)) => Some(to_rpc(&invalid(error))),
-                _ => Some(to_rpc(&Status::invalid_argument("this server takes no compressed blobs"))),
+                Err(status) => Some(to_rpc(&status)),
             };
-            responses.push(batch_update_blobs_response::Response { digest: Some(wire), status });
+            let digest = Some(blob.digest.unwrap_or_default());
+            responses.push(batch_update_blobs_response::Response { digest, status });
+        }
+        let (mut blobs, mut places) = (Vec::new(), Vec::new());
+        for (place, digest, bytes) in decompress(taken).await? {
+            match bytes {
+                Ok(bytes) => {
+                    blobs.push((digest, bytes));
+                    places.push(place);
+                }
+                Err(error) => responses[place].status = Some(to_rpc(&to_status(&error))),
+            }
         }
         let outcomes = self.engine.write_batch(blobs).await.map_err(|error| to_status(&error))?;
         for (place, outcome) in places.into_iter().zip(outcomes) {
@@ -88,22 +102,23 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
         let digests: Vec<Digest> = parsed.iter().filter_map(|digest| digest.as_ref().ok().copied()).collect();
         check_total(digests.iter().map(Digest::size))?;
         let outcomes = self.engine.read_batch(&digests).await.map_err(|error| to_status(&error))?;
-        let mut outcomes = outcomes.into_iter();
+        let zstd = request.acceptable_compressors.contains(&(Value::Zstd as i32));
+        let mut outcomes = compress(outcomes, zstd).await?.into_iter();
         let respond = |(wire, digest): (reapi::Digest, Result<Digest, DigestError>)| {
             let unanswered = || Err(cas::Error::Internal { reason: "no answer about this blob".into() });
             let outcome = match digest {
                 Ok(_) => outcomes.next().unwrap_or_else(unanswered).map_err(|error| to_status(&error)),
                 Err(error) => Err(invalid(error)),
             };
-            let (data, status) = match outcome {
-                Ok(bytes) => (bytes.into(), rpc::Status::default()),
-                Err(status) => (Vec::new(), to_rpc(&status)),
+            let (compressor, data, status) = match outcome {
+                Ok((compressor, data)) => (compressor, data, rpc::Status::default()),
+                Err(status) => (Value::Identity, Vec::new(), to_rpc(&status)),
             };
             batch_read_blobs_response::Response {
                 digest: Some(wire),
                 data,
+                compressor: compressor as i32,
                 status: Some(status),
-                ..Default::default()
             }
         };
         let responses = request.digests.into_iter().zip(parsed).map(respond).collect();
@@ -158,6 +173,62 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
     ) -> Result<Response<reapi::RegisterChunkMappingResponse>, Status> {
         Err(Status::unimplemented("this server keeps no chunk mappings"))
     }
+}
+
+/// What one blob of an update is, and how it comes. One that is larger than a batch may be is refused alone, lest its
+/// size, which may be anything, costs the others.
+fn parse_update(named: Named, blob: &batch_update_blobs_request::Request) -> Result<(Digest, Value), Status> {
+    let digest = match &blob.digest {
+        Some(wire) => named.digest(wire),
+        None => named.digest(&reapi::Digest::default()),
+    };
+    let digest = digest.map_err(invalid)?;
+    match Value::try_from(blob.compressor) {
+        Ok(Value::Zstd) if digest.size() > limits::MAX_BATCH_BYTES => {
+            Err(Status::invalid_argument(format!("{digest} is too large for a batch: use ByteStream")))
+        }
+        Ok(compressor @ (Value::Identity | Value::Zstd)) => Ok((digest, compressor)),
+        _ => Err(Status::invalid_argument("this server takes no compressor but zstd")),
+    }
+}
+
+/// Blobs of a batch, each with its place in the request, as they come.
+type Coming = Vec<(usize, Digest, Value, Bytes)>;
+
+/// The blobs themselves.
+async fn decompress(coming: Coming) -> Result<Vec<(usize, Digest, cas::Result<Bytes>)>, Status> {
+    let any = coming.iter().any(|(_, _, compressor, _)| *compressor == Value::Zstd);
+    let decompress = move || {
+        let blob = |(place, digest, compressor, bytes): (usize, Digest, Value, Bytes)| match compressor {
+            // Its size is within that of a batch.
+            Value::Zstd => {
+                let size = usize::try_from(digest.size()).unwrap_or(0);
+                (place, digest, zstd::decompress_blob(&bytes, size))
+            }
+            _ => (place, digest, Ok(bytes)),
+        };
+        coming.into_iter().map(blob).collect()
+    };
+    if !any {
+        return Ok(decompress());
+    }
+    tokio::task::spawn_blocking(decompress).await.map_err(|error| Status::internal(error.to_string()))
+}
+
+/// The blobs as they go: compressed where the client takes that and it is of use.
+async fn compress(
+    outcomes: Vec<cas::Result<Bytes>>,
+    zstd: bool,
+) -> Result<Vec<cas::Result<(Value, Vec<u8>)>>, Status> {
+    let go = move |bytes: Bytes| match zstd.then(|| zstd::compress_blob(&bytes)).flatten() {
+        Some(compressed) => (Value::Zstd, compressed),
+        None => (Value::Identity, bytes.into()),
+    };
+    let all = move || outcomes.into_iter().map(|outcome| outcome.map(go)).collect();
+    if !zstd {
+        return Ok(all());
+    }
+    tokio::task::spawn_blocking(all).await.map_err(|error| Status::internal(error.to_string()))
 }
 
 /// A batch must fit into one message of the default size.

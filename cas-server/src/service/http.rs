@@ -1,8 +1,9 @@
 //! Blobs over plain HTTP: `GET`, `HEAD` and `PUT` of `/cas/HASH` and `/cas/FUNCTION/HASH`.
 //!
-//! The size is not in the URL: for `PUT` it is the `Content-Length`, for the others the index knows it.
+//! The size is not in the URL: for `PUT` it is the `Content-Length`, or `X-Digest-SizeBytes` where the body is compressed;
+//! for the others the index knows it.
 
-use super::digest::implied;
+use super::{digest::implied, http_encoding, zstd::Zstd};
 use crate::engine::Engine;
 use axum::{
     Router,
@@ -12,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use cas::{BlobStore as _, Error, Range};
+use cas::{BlobStore as _, Error};
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{Digest, DigestFunction};
 use std::{sync::Arc, time::Duration};
@@ -26,10 +27,20 @@ const MAX_DRAINED: u64 = 1 << 30;
 
 type Name = Path<Vec<(String, String)>>;
 
+/// What the routes work with.
+#[derive(Clone, Debug)]
+struct Blobs {
+    engine: Arc<Engine>,
+    zstd: Zstd,
+}
+
 /// The routes of blobs.
-pub(super) fn routes(engine: Arc<Engine>) -> Router {
+pub(super) fn routes(engine: Arc<Engine>, zstd: Zstd) -> Router {
     let blob = get(read).head(head).put(write);
-    Router::new().route("/cas/{hash}", blob.clone()).route("/cas/{function}/{hash}", blob).with_state(engine)
+    Router::new()
+        .route("/cas/{hash}", blob.clone())
+        .route("/cas/{function}/{hash}", blob)
+        .with_state(Blobs { engine, zstd })
 }
 
 /// What goes wrong, as HTTP says it.
@@ -81,29 +92,32 @@ async fn find(engine: &Engine, name: &[(String, String)]) -> Result<Digest, Refu
     found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("blob {function}:{hash} is not in the store")))
 }
 
-async fn read(State(engine): State<Arc<Engine>>, Path(name): Name) -> Result<Response, Refusal> {
+async fn read(
+    State(Blobs { engine, zstd }): State<Blobs>,
+    Path(name): Name,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let digest = find(&engine, &name).await?;
-    let bytes = engine.read(digest, Range::ALL).await?;
-    Ok((headers(&digest), Body::from_stream(bytes)).into_response())
+    Ok(http_encoding::get(&engine, &zstd, digest, &headers).await?)
 }
 
-async fn head(State(engine): State<Arc<Engine>>, Path(name): Name) -> Result<Response, Refusal> {
+async fn head(State(Blobs { engine, .. }): State<Blobs>, Path(name): Name) -> Result<Response, Refusal> {
     let digest = find(&engine, &name).await?;
     if !engine.find_missing(&[digest]).await?.is_empty() {
         return Err(Error::NotFound { digest }.into());
     }
-    Ok((headers(&digest), ()).into_response())
+    Ok(http_encoding::head(&digest))
 }
 
 async fn write(
-    State(engine): State<Arc<Engine>>,
+    State(blobs): State<Blobs>,
     Path(name): Name,
     version: Version,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let body = Arc::new(Mutex::new(body.into_data_stream()));
-    let written = take(&engine, &name, &headers, Arc::clone(&body)).await;
+    let written = take(&blobs, &name, &headers, Arc::clone(&body)).await;
     // Over HTTP/1 the answer reaches a client that is still sending only if all that it sends is read, unless it asked
     // before it sent anything.
     if version < Version::HTTP_2 && !headers.contains_key(header::EXPECT) {
@@ -113,17 +127,17 @@ async fn write(
 }
 
 async fn take(
-    engine: &Engine,
+    Blobs { engine, zstd }: &Blobs,
     name: &[(String, String)],
     headers: &HeaderMap,
     body: Arc<Mutex<BodyDataStream>>,
 ) -> Result<(), Refusal> {
     let (function, hash) = parse(name)?;
-    let size = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let size = size.ok_or_else(|| {
+    let size = http_encoding::upload_size(headers).ok_or_else(|| {
         Refusal(
             StatusCode::LENGTH_REQUIRED,
-            "an upload needs its Content-Length, which is part of the blob's name".into(),
+            "an upload needs its Content-Length, or X-Digest-SizeBytes when it is compressed: it is part of the blob's name"
+                .into(),
         )
     })?;
     let digest = Digest::from_hex(function, hash, size).map_err(bad_request)?;
@@ -131,7 +145,8 @@ async fn take(
         let chunk = next(&mut *body.lock().await).await?;
         Ok(chunk.map(|chunk| (chunk, body)))
     });
-    engine.write(digest, bytes.boxed()).await?;
+    let bytes = http_encoding::decode(zstd, headers, bytes.boxed()).await?;
+    engine.write(digest, bytes).await?;
     Ok(())
 }
 
@@ -151,11 +166,4 @@ async fn drain(body: &Mutex<BodyDataStream>) {
     {
         drained += chunk.len() as u64;
     }
-}
-
-fn headers(digest: &Digest) -> [(header::HeaderName, String); 2] {
-    [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, digest.size().to_string()),
-    ]
 }

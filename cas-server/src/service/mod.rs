@@ -9,8 +9,10 @@ mod chunks;
 mod completeness;
 mod digest;
 mod http;
+mod http_encoding;
 mod resource;
 mod tree;
+mod zstd;
 
 use crate::{Config, engine::Engine};
 use axum::{
@@ -67,14 +69,18 @@ const CALL_BYTES: u64 = 4 << 20;
 
 /// Everything that the server speaks, with as many calls at a time that are in memory as a whole as there is room for.
 pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
+    let max_memory = config.max_memory.as_u64();
+    let zstd = zstd::Zstd::new(max_memory);
     let (health, health_service) = tonic_health::server::health_reporter();
     let cas = ContentAddressableStorageServer::new(cas::CasService::new(Arc::clone(&engine)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let bytestream = ByteStreamServer::new(bytestream::ByteStreamService::new(Arc::clone(&engine)))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5: config.md5 });
+    let bytestream =
+        ByteStreamServer::new(bytestream::ByteStreamService::new(Arc::clone(&engine), zstd.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (md5, max_blob) = (config.md5, engine.max_blob_bytes());
+    let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5, max_blob });
     let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);
     let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -86,10 +92,9 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
         .add_service(capabilities)
         .add_service(action_cache)
         .add_service(health_service);
-    let max_memory = config.max_memory.as_u64();
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
-    grpc.into_axum_router().merge(http::routes(engine)).fallback(unknown).layer(bounded)
+    grpc.into_axum_router().merge(http::routes(engine, zstd)).fallback(unknown).layer(bounded)
 }
 
 /// Lets a call begin, and its message be read, when there is memory for it.

@@ -5,7 +5,7 @@
 //! write:  [INSTANCE/]uploads/UUID/blobs/[FUNCTION/]HASH/SIZE[/ANYTHING]
 //! ```
 //!
-//! and both with `compressed-blobs/COMPRESSOR` in place of `blobs`. An instance name may have slashes, but no segment
+//! and both with `compressed-blobs/zstd` in place of `blobs`; hash and size are those of the uncompressed bytes. An instance name may have slashes, but no segment
 //! of it is one of the keywords.
 
 use super::digest::implied;
@@ -17,12 +17,30 @@ pub(super) enum ResourceError {
     /// It has another form.
     #[error("`{given}` is not a resource name: expected {expected}")]
     Syntax { given: String, expected: &'static str },
-    /// It asks for compression.
-    #[error("compressor `{compressor}` is not supported: use blobs/ instead of compressed-blobs/")]
+    /// It asks for compression of another kind.
+    #[error("compressor `{compressor}` is not supported: use zstd, or blobs/ instead of compressed-blobs/")]
     Compressor { compressor: String },
     /// It has no digest where there should be one.
     #[error(transparent)]
     Digest(#[from] DigestError),
+}
+
+/// How the bytes are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compressor {
+    /// As they are.
+    Identity,
+    /// In zstd frames.
+    Zstd,
+}
+
+/// What a name names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resource {
+    /// The blob, by its uncompressed bytes.
+    pub(super) digest: Digest,
+    /// How it comes or goes.
+    pub(super) compressor: Compressor,
 }
 
 const READ_FORM: &str = "[INSTANCE/]blobs/[FUNCTION/]HASH/SIZE";
@@ -32,33 +50,33 @@ const KEYWORDS: [&str; 7] =
     ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"];
 
 /// The blob that a read names.
-pub(super) fn parse_read(name: &str) -> Result<Digest, ResourceError> {
+pub(super) fn parse_read(name: &str) -> Result<Resource, ResourceError> {
     let syntax = || ResourceError::Syntax { given: name.to_owned(), expected: READ_FORM };
     let segments: Vec<_> = name.split('/').collect();
     let keyword = segments.iter().position(|segment| KEYWORDS.contains(segment)).ok_or_else(syntax)?;
-    let (digest, rest) = parse_blob(&segments[keyword..])?.ok_or_else(syntax)?;
-    if rest.is_empty() { Ok(digest) } else { Err(syntax()) }
+    let (resource, rest) = parse_blob(&segments[keyword..])?.ok_or_else(syntax)?;
+    if rest.is_empty() { Ok(resource) } else { Err(syntax()) }
 }
 
 /// The blob that a write, or a question about one, names.
-pub(super) fn parse_write(name: &str) -> Result<Digest, ResourceError> {
+pub(super) fn parse_write(name: &str) -> Result<Resource, ResourceError> {
     let syntax = || ResourceError::Syntax { given: name.to_owned(), expected: WRITE_FORM };
     let segments: Vec<_> = name.split('/').collect();
     let keyword = segments.iter().position(|segment| KEYWORDS.contains(segment)).ok_or_else(syntax)?;
     match &segments[keyword..] {
         ["uploads", uuid, blob @ ..] if !uuid.is_empty() => {
-            let (digest, _metadata) = parse_blob(blob)?.ok_or_else(syntax)?;
-            Ok(digest)
+            let (resource, _metadata) = parse_blob(blob)?.ok_or_else(syntax)?;
+            Ok(resource)
         }
         _ => Err(syntax()),
     }
 }
 
 /// `blobs/[FUNCTION/]HASH/SIZE` with what follows. `None`: it has another form.
-fn parse_blob<'a>(segments: &'a [&'a str]) -> Result<Option<(Digest, &'a [&'a str])>, ResourceError> {
-    let rest = match segments {
-        ["blobs", rest @ ..] => rest,
-        ["compressed-blobs", "identity", rest @ ..] => rest,
+fn parse_blob<'a>(segments: &'a [&'a str]) -> Result<Option<(Resource, &'a [&'a str])>, ResourceError> {
+    let (compressor, rest) = match segments {
+        ["blobs", rest @ ..] | ["compressed-blobs", "identity", rest @ ..] => (Compressor::Identity, rest),
+        ["compressed-blobs", "zstd", rest @ ..] => (Compressor::Zstd, rest),
         ["compressed-blobs", compressor, _, ..] => {
             return Err(ResourceError::Compressor { compressor: (*compressor).to_owned() });
         }
@@ -72,7 +90,7 @@ fn parse_blob<'a>(segments: &'a [&'a str]) -> Result<Option<(Digest, &'a [&'a st
     let [hash, size, rest @ ..] = rest else { return Ok(None) };
     let Ok(size) = size.parse() else { return Ok(None) };
     let function: DigestFunction = function.unwrap_or_else(|| implied(hash));
-    Ok(Some((Digest::from_hex(function, hash, size)?, rest)))
+    Ok(Some((Resource { digest: Digest::from_hex(function, hash, size)?, compressor }, rest)))
 }
 
 #[cfg(test)]
@@ -93,21 +111,28 @@ mod tests {
             uuid in "[0-9a-f-]{36}",
             metadata in "(/[a-z]{1,8}){0,3}",
             always_named: bool,
+            form in 0..3usize,
         ) {
+            let (form, compressor) = [
+                ("blobs", Compressor::Identity),
+                ("compressed-blobs/identity", Compressor::Identity),
+                ("compressed-blobs/zstd", Compressor::Zstd),
+            ][form];
+            let resource = Resource { digest, compressor };
             let function = digest.function().name().replace('-', "");
             let named = always_named || digest.function() == DigestFunction::Blake3;
             let function = if named { format!("{function}/") } else { String::new() };
-            let blob = format!("blobs/{function}{}/{}", digest.hex(), digest.size());
-            prop_assert_eq!(parse_read(&format!("{instance}{blob}")), Ok(digest));
+            let blob = format!("{form}/{function}{}/{}", digest.hex(), digest.size());
+            prop_assert_eq!(parse_read(&format!("{instance}{blob}")), Ok(resource));
             let upload = format!("{instance}uploads/{uuid}/{blob}{metadata}");
-            prop_assert_eq!(parse_write(&upload), Ok(digest));
+            prop_assert_eq!(parse_write(&upload), Ok(resource));
             prop_assert!(parse_read(&upload).is_err());
             let no_upload = format!("{instance}{blob}");
             prop_assert!(parse_write(&no_upload).is_err());
         }
 
         #[test]
-        fn no_name_panics(name in "([a-z0-9-]{0,20}/?|blobs/|uploads/|compressed-blobs/|blake3/|[0-9a-f]{64}/){0,8}") {
+        fn no_name_panics(name in "([a-z0-9-]{0,20}/?|blobs/|uploads/|compressed-blobs/|zstd/|blake3/|[0-9a-f]{64}/){0,8}") {
             let _ = (parse_read(&name), parse_write(&name));
         }
     }
@@ -120,8 +145,8 @@ mod tests {
             syntax("") && syntax("blobs") && syntax("a/b/c") && syntax(&format!("actions/blobs/{hash}/1"))
         );
         assert!(syntax(&format!("blobs/{hash}/1/more")) && syntax(&format!("blobs/{hash}/-1")));
-        let compressed = parse_read(&format!("compressed-blobs/zstd/{hash}/1"));
-        assert_eq!(compressed, Err(ResourceError::Compressor { compressor: "zstd".into() }));
+        let compressed = parse_read(&format!("compressed-blobs/deflate/{hash}/1"));
+        assert_eq!(compressed, Err(ResourceError::Compressor { compressor: "deflate".into() }));
         assert!(matches!(parse_read("blobs/abc/1"), Err(ResourceError::Digest(DigestError::Length { .. }))));
         let unknown = parse_write(&format!("uploads/u/blobs/vso/{hash}/1"));
         assert!(matches!(unknown, Err(ResourceError::Digest(DigestError::Function { .. }))));

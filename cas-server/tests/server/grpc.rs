@@ -30,17 +30,22 @@ fn upload_name(digest: &Digest) -> String {
     format!("uploads/00000000-0000-0000-0000-000000000000/blobs/{}/{}", digest.hex(), digest.size())
 }
 
-fn chunk(name: &str, write_offset: i64, data: &[u8], finish_write: bool) -> WriteRequest {
+pub(crate) fn chunk(name: &str, write_offset: i64, data: &[u8], finish_write: bool) -> WriteRequest {
     WriteRequest { resource_name: name.to_owned(), write_offset, finish_write, data: data.to_vec() }
 }
 
 /// The committed size, or the code.
-async fn write(server: &Server, messages: Vec<WriteRequest>) -> Result<i64, Code> {
+pub(crate) async fn write(server: &Server, messages: Vec<WriteRequest>) -> Result<i64, Code> {
     let answer = bytestream(server).write(futures::stream::iter(messages)).await;
     answer.map(|answer| answer.into_inner().committed_size).map_err(|status| status.code())
 }
 
-async fn read(server: &Server, name: &str, read_offset: i64, read_limit: i64) -> Result<Vec<u8>, Code> {
+pub(crate) async fn read(
+    server: &Server,
+    name: &str,
+    read_offset: i64,
+    read_limit: i64,
+) -> Result<Vec<u8>, Code> {
     let request = ReadRequest { resource_name: name.to_owned(), read_offset, read_limit };
     let mut stream = bytestream(server).read(request).await.map_err(|status| status.code())?.into_inner();
     let mut bytes = Vec::new();
@@ -74,7 +79,8 @@ async fn capabilities_say_what_is_there() {
     let cutting = cache.fast_cdc_2020_params.unwrap();
     assert_eq!((cutting.avg_chunk_size_bytes, cutting.seed), (524_288, 0));
     assert_eq!(cache.max_batch_total_size_bytes, limits::MAX_BATCH_BYTES.cast_signed());
-    assert!(cache.supported_compressors.is_empty());
+    assert_eq!((cache.supported_compressors, cache.supported_batch_update_compressors), (vec![1], vec![1]));
+    assert_eq!(cache.max_cas_blob_size_bytes, 20 << 30);
     assert_eq!(answer.low_api_version.unwrap().major, 2);
     assert!(answer.execution_capabilities.is_none());
     server.stop().await;
@@ -218,7 +224,7 @@ async fn reads_follow_the_rules_of_bytestream() {
     assert_eq!(read(&server, "blobs/abc/1", 0, 0).await, Err(Code::InvalidArgument));
     let other_size = format!("blobs/{}/2499999", digest.hex());
     assert_eq!(read(&server, &other_size, 0, 0).await, Err(Code::NotFound));
-    let compressed = format!("compressed-blobs/zstd/{}/2500000", digest.hex());
+    let compressed = format!("compressed-blobs/brotli/{}/2500000", digest.hex());
     assert_eq!(read(&server, &compressed, 0, 0).await, Err(Code::InvalidArgument));
     let empty = format!("blobs/{}/0", DigestFunction::Sha256.digest(b"").hex());
     assert_eq!(read(&server, &empty, 0, 0).await, Ok(vec![]));

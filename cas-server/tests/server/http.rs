@@ -117,3 +117,59 @@ async fn metrics_are_exported() {
     assert!(text.contains("cas_last_evicted_age_seconds"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_blobs_can_be_got() {
+    let server = Server::start().await;
+    for len in [5000, 3_000_000] {
+        let bytes = testing::noise(1, len);
+        let path = format!("/cas/{}", DigestFunction::Sha256.digest(&bytes).hex());
+        assert_eq!(put(&server, &path, &bytes).await.status, 200);
+        let get = async |range: &str| request(server.address, &format!("GET {path}"), &[range], b"").await;
+        for (range, from, to) in [("1000-2999", 1000, 3000), ("-10", len - 10, len), ("7-", 7, len)] {
+            let part = get(&format!("Range: bytes={range}")).await;
+            assert_eq!((part.status, part.body == bytes[from..to]), (206, true), "{range}");
+            let head = format!("content-range: bytes {from}-{}/{len}", to - 1);
+            assert!(part.head.contains(&head), "{}", part.head);
+            assert!(part.head.contains(&format!("content-length: {}", to - from)), "{}", part.head);
+        }
+        let beyond = get(&format!("Range: bytes={len}-")).await;
+        assert_eq!(beyond.status, 416);
+        assert!(beyond.head.contains(&format!("content-range: bytes */{len}")), "{}", beyond.head);
+        let several = get("Range: bytes=0-1,4-5").await;
+        assert_eq!((several.status, several.body == bytes), (200, true));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_come_and_go_compressed() {
+    let server = Server::start().await;
+    let bytes = testing::noise(1, 1000).repeat(3000);
+    let path = format!("/cas/{}", DigestFunction::Sha256.digest(&bytes).hex());
+    let body = zstd::bulk::compress(&bytes, 3).unwrap();
+    let length = format!("Content-Length: {}", body.len());
+    let size = format!("X-Digest-SizeBytes: {}", bytes.len());
+    let put = async |headers: &[&str], body: &[u8]| {
+        request(server.address, &format!("PUT {path}"), headers, body).await.status
+    };
+    assert_eq!(put(&[&length, "Content-Encoding: zstd"], &body).await, 411);
+    assert_eq!(put(&[&length, &size, "Content-Encoding: br"], &body).await, 400);
+    let short = format!("Content-Length: {}", body.len() - 1);
+    assert_eq!(put(&[&short, &size, "Content-Encoding: zstd"], &body[..body.len() - 1]).await, 400);
+    assert_eq!(request(server.address, &format!("GET {path}"), &[], b"").await.status, 404);
+    assert_eq!(put(&[&length, &size, "Content-Encoding: zstd"], &body).await, 200);
+    assert!(request(server.address, &format!("GET {path}"), &[], b"").await.body == bytes);
+    // Over HTTP/1.0 the body ends with the connection, not in chunks.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let asked = format!("GET {path} HTTP/1.0\r\nAccept-Encoding: gzip, zstd\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+    assert!(head.contains("content-encoding: zstd") && !head.contains("content-length"), "{head}");
+    assert!(answer.len() < 100_000);
+    assert!(zstd::bulk::decompress(&answer[end + 4..], bytes.len()).unwrap() == bytes);
+    server.stop().await;
+}

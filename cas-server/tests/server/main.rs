@@ -3,11 +3,13 @@
 
 mod action_cache;
 mod chunks;
+mod compressed;
 mod crash;
 mod functions;
 mod garbage;
 mod grpc;
 mod http;
 mod program;
+mod resume;
 mod support;
 mod tree;

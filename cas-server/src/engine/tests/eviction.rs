@@ -144,7 +144,7 @@ async fn a_blob_larger_than_the_store_is_refused_at_once() {
     let store = Store::new(4 * MIB);
     let refused = put_stream(&store.engine, &blob(0, 5 << 20)).await.unwrap_err();
     assert!(
-        matches!(refused, Error::Exhausted { .. }) && refused.to_string().contains("larger than"),
+        matches!(refused, Error::Invalid { .. }) && refused.to_string().contains("larger than"),
         "{refused}"
     );
 }
