@@ -25,4 +25,4 @@ pub mod tree;
 pub use connect::connect;
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Progress, Silent};
-pub use store::{BlobStore, BlobStoreExt, ByteStream, Range};
+pub use store::{BlobStore, BlobStoreExt, ByteStream, Range, Reopen};

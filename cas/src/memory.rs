@@ -1,6 +1,6 @@
 //! Blobs in memory, for tests and for what is gone with the process.
 
-use crate::{BlobStore, ByteStream, Error, Range, Result};
+use crate::{BlobStore, ByteStream, Error, Range, Reopen, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -102,6 +102,10 @@ impl BlobStore for MemoryStore {
             Ok(whole)
         });
         self.insert(digest, whole.await?.freeze())
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.write(digest, source(0).await?).await
     }
 }
 

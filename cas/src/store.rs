@@ -3,12 +3,15 @@
 use crate::{Error, Result};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream::BoxStream};
 use proto::{Digest, DigestFunction, limits};
 use std::{fmt, sync::Arc};
 
 /// The bytes of a blob, or a part of them, in order, in chunks of any size.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Opens the bytes of one blob from an offset on, as often as need be.
+pub type Reopen<'a> = dyn Fn(u64) -> BoxFuture<'a, Result<ByteStream>> + Send + Sync + 'a;
 
 /// A part of a blob. `offset` may be the blob's size, which gives nothing; beyond it is [`Error::Invalid`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +69,12 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
 
     /// Stores one blob of any size. The source is read to its end unless the blob turns out to be there already.
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()>;
+
+    /// Stores one blob of any size like [`BlobStore::write`]. A store that knows what came of it before an earlier call broke
+    /// off opens the source there.
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.write(digest, source(0).await?).await
+    }
 }
 
 /// Conveniences that no store can get wrong, because none implements them.
@@ -126,5 +135,9 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         (**self).write(digest, source).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        (**self).write_from(digest, source).await
     }
 }

@@ -157,7 +157,7 @@ impl Engine {
 
     /// Stores one blob like [`BlobStore::write`], from `offset` on, which is what [`Engine::buffered`] told or 0 to start
     /// over. If it breaks off, what came is kept under this name.
-    pub async fn write_from(&self, name: UploadName, offset: u64, source: ByteStream) -> Result<()> {
+    pub async fn resume(&self, name: UploadName, offset: u64, source: ByteStream) -> Result<()> {
         self.check([&name.digest()])?;
         self.uploader.resume(name, offset, source).await
     }

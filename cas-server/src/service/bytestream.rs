@@ -56,7 +56,7 @@ impl ByteStreamService {
                 // What has its own length knows where it ends, so that an early answer is none that differs.
                 let name = UploadName::new(&upload.name, digest);
                 let offset = upload.offset;
-                self.engine.write_from(name, offset, upload.into_bytes()).await?;
+                self.engine.resume(name, offset, upload.into_bytes()).await?;
                 Ok(digest.size().cast_signed())
             }
             Compressor::Zstd => {

@@ -4,12 +4,28 @@ use crate::{
     grpc::{bytestream, chunk, write},
     support::{Program, Server},
 };
-use cas::{BlobStoreExt as _, testing::noise};
+use cas::{
+    BlobStore as _, BlobStoreExt as _, Silent,
+    testing::noise,
+    tree::{Sources, upload},
+};
 use proto::{
     Digest, DigestFunction,
     bytestream::{QueryWriteStatusRequest, WriteRequest, byte_stream_client::ByteStreamClient},
 };
-use std::time::Duration;
+use runtime::{SystemClock, SystemEntropy};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{TcpListener, TcpStream},
+};
 use tonic::{Code, transport::Channel};
 
 fn name(upload: &str, digest: &Digest) -> String {
@@ -179,5 +195,58 @@ async fn a_header_that_names_another_resource_is_refused() {
         let answer = bytestream(&server).write(request).await;
         assert_eq!(answer.map(|a| a.into_inner().committed_size).map_err(|s| s.code()), expected);
     }
+    server.stop().await;
+}
+
+/// Cuts each connection after so many bytes from the client. Gives its address and the bytes that came in all.
+async fn cutting(server: SocketAddr, after: u64) -> (SocketAddr, Arc<AtomicU64>, tokio::task::JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let total = Arc::new(AtomicU64::new(0));
+    let (mut tasks, counted) = (tokio::task::JoinSet::new(), Arc::clone(&total));
+    tasks.spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(server).await.unwrap();
+            let (from_near, mut to_near) = near.into_split();
+            let (mut from_far, mut to_far) = far.into_split();
+            let mut from_near = from_near.take(after);
+            let forward = async {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(len @ 1..) = from_near.read(&mut buffer).await {
+                    counted.fetch_add(len as u64, Ordering::Relaxed);
+                    if to_far.write_all(&buffer[..len]).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                () = forward => {}
+                _ = copy(&mut from_far, &mut to_near) => {}
+            }
+        }
+    });
+    (address, total, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_client_sends_a_large_file_about_once_however_often_the_connection_breaks() {
+    let server = Server::start().await;
+    let (size, after) = (64 << 20, 4 << 20);
+    let (proxy, total, _tasks) = cutting(server.address, after).await;
+    let data = noise(7, size);
+    let digest = DigestFunction::Blake3.digest(&data);
+    let file = server.dir.path().join("file");
+    std::fs::write(&file, &data).unwrap();
+    let mut sources = Sources::new();
+    sources.add_file(digest, file);
+    let store =
+        cas::connect(&proxy.to_string(), None, SystemClock::shared(), SystemEntropy::shared()).unwrap();
+    upload(&*store, &sources, &Silent).await.unwrap();
+    let sent = total.load(Ordering::Relaxed);
+    println!("{sent} bytes for {size}, in pieces of {after}");
+    assert!(sent < 2 * size as u64, "{sent} bytes for {size}");
+    let found = server.store().read_batch(&[digest]).await.unwrap().remove(0).unwrap();
+    assert!(found == data);
     server.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use super::DiskCache;
 use crate::{
-    BlobStore, ByteStream, Error, Range, Result,
+    BlobStore, ByteStream, Error, Range, Reopen, Result,
     blocking::{blocking, file_stream},
 };
 use async_trait::async_trait;
@@ -97,5 +97,9 @@ impl BlobStore for DiskStore {
             staged = blocking(write).await?;
         }
         blocking(move || staged.finish()).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.write(digest, source(0).await?).await
     }
 }

@@ -1,6 +1,6 @@
 //! Calls that failed for a moment are made again.
 
-use crate::{BlobStore, ByteStream, Error, Range, Result};
+use crate::{BlobStore, ByteStream, Error, Range, Reopen, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -203,6 +203,12 @@ impl<S: BlobStore> BlobStore for Retrying<S> {
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         let outcome = self.shared.inner().write(digest, source).await;
+        self.shared.pace(outcome.as_ref().err()).await;
+        outcome
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        let outcome = self.shared.inner().write_from(digest, source).await;
         self.shared.pace(outcome.as_ref().err()).await;
         outcome
     }

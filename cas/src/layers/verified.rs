@@ -1,6 +1,6 @@
 //! Trusts nothing that it reads.
 
-use crate::{BlobStore, ByteStream, Error, Range, Result};
+use crate::{BlobStore, ByteStream, Error, Range, Reopen, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -76,5 +76,9 @@ impl<S: BlobStore> BlobStore for Verified<S> {
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         self.inner.write(digest, source).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.inner.write_from(digest, source).await
     }
 }

@@ -6,6 +6,7 @@
 //! them together from several reads.
 
 mod batch;
+mod broken;
 mod resource;
 mod store;
 mod stream;

@@ -1,13 +1,15 @@
 //! [`RemoteStore`]: the calls.
 
-use super::{batch, resource, stream};
-use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Result, batches, status};
+use super::{batch, broken::Broken, resource, stream};
+use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Reopen, Result, batches, status};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
 use proto::{
     Digest, DigestFunction,
-    bytestream::{ReadRequest, byte_stream_client::ByteStreamClient},
+    bytestream::{
+        QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, byte_stream_client::ByteStreamClient,
+    },
     limits,
     reapi::{
         BatchReadBlobsRequest, BatchUpdateBlobsRequest, FindMissingBlobsRequest,
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 use tonic::{Request, Response, Status, transport::Channel};
+use uuid::Uuid;
 
 /// How long a call with one answer may take.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
@@ -36,6 +39,7 @@ pub struct RemoteStore {
     streams: ByteStreamClient<Channel>,
     instance: Arc<str>,
     entropy: Arc<dyn Entropy>,
+    broken: Arc<Broken>,
 }
 
 impl RemoteStore {
@@ -54,6 +58,28 @@ impl RemoteStore {
             streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),
             instance: instance.into(),
             entropy,
+            broken: Arc::default(),
+        }
+    }
+
+    /// A name of its own for an upload.
+    fn upload(&self) -> Uuid {
+        let [high, low] = [self.entropy.next(), self.entropy.next()];
+        let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    /// Where an upload that broke off goes on. `None`: the blob is there.
+    async fn committed(&self, name: String, digest: Digest) -> Result<Option<u64>> {
+        let request = QueryWriteStatusRequest { resource_name: name };
+        match answer(self.streams.clone().query_write_status(deadline(request))).await {
+            Ok(QueryWriteStatusResponse { complete: true, .. }) => Ok(None),
+            Ok(QueryWriteStatusResponse { committed_size, .. }) => {
+                Ok(Some(u64::try_from(committed_size).unwrap_or(0).min(digest.size())))
+            }
+            Err(error) if error.is_transient() => Err(error),
+            // Servers that do not know, or cannot tell.
+            Err(_) => Ok(Some(0)),
         }
     }
 
@@ -230,10 +256,32 @@ impl BlobStore for RemoteStore {
     }
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
-        let [high, low] = [self.entropy.next(), self.entropy.next()];
-        let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-        let upload = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let name = resource::write(&self.instance, self.upload(), digest);
+        stream::write(self.streams.clone(), name, digest, 0, source).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        let known = self.broken.take(digest);
+        let upload = known.unwrap_or_else(|| self.upload());
         let name = resource::write(&self.instance, upload, digest);
-        stream::write(self.streams.clone(), name, digest, source).await
+        let mut begins = 0;
+        let write = async {
+            if known.is_some() {
+                match self.committed(name.clone(), digest).await? {
+                    Some(committed) => begins = committed,
+                    None => return Ok(()),
+                }
+            }
+            stream::write(self.streams.clone(), name, digest, begins, source(begins).await?).await
+        };
+        match write.await {
+            Err(error) if error.is_transient() => {
+                self.broken.keep(digest, upload);
+                Err(error)
+            }
+            // The server may be wrong about what it has: the next one starts over, and shows whether we are.
+            Err(Error::Invalid { reason }) if begins > 0 => Err(Error::Unavailable { reason }),
+            outcome => outcome,
+        }
     }
 }

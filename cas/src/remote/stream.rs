@@ -65,14 +65,15 @@ impl Reading {
     }
 }
 
-/// Writes a whole blob. An answer that comes before the end means that the server has the blob already.
+/// Writes a blob from `begins` on, where the source begins. An answer that comes before the end means that the server has the blob already.
 pub(super) async fn write(
     mut client: ByteStreamClient<Channel>,
     resource_name: String,
     digest: Digest,
+    begins: u64,
     source: ByteStream,
 ) -> Result<()> {
-    let sent = Arc::new(AtomicU64::new(0));
+    let sent = Arc::new(AtomicU64::new(begins));
     let failed = Arc::new(Mutex::new(None));
     let writing = Writing {
         resource_name,
@@ -80,14 +81,14 @@ pub(super) async fn write(
         size: digest.size(),
         pending: VecDeque::new(),
         ended: false,
-        offset: 0,
+        offset: begins,
         finished: false,
         sent: sent.clone(),
         failed: failed.clone(),
     };
     let call = client.write(stream::unfold(writing, Writing::next));
     tokio::pin!(call);
-    let mut seen = 0;
+    let mut seen = begins;
     let answer = loop {
         if let Ok(answer) = timeout(STALL, &mut call).await {
             break answer;

@@ -8,7 +8,7 @@ use crate::{
     testing::{conformance, noise, stream_of},
 };
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use proto::{Digest, DigestFunction};
 use runtime::{SystemClock, SystemEntropy};
 use server::{Mischief, Server};
@@ -98,4 +98,27 @@ async fn nobody_there_is_a_transient_error_that_says_why() {
     let error = client.find_missing(&[digest]).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert!(error.to_string().to_lowercase().contains("connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn an_upload_starts_over_on_a_server_that_cannot_tell_what_came_of_it() {
+    let server = Server::start(Mischief::None).await;
+    let bytes = noise(1, 5_000_000);
+    let digest = FUNCTION.digest(&bytes);
+    let opened = std::sync::Mutex::new(Vec::new());
+    let source = |offset: u64| {
+        let mut opened = opened.lock().unwrap();
+        opened.push(offset);
+        let first = opened.len() == 1;
+        let rest = stream_of(bytes.slice(usize::try_from(offset).unwrap()..), 100_000);
+        let cut = || Err(Error::Unavailable { reason: "cut".into() });
+        let cut = rest.take(20).chain(futures::stream::once(async move { cut() }));
+        let rest = stream_of(bytes.slice(usize::try_from(offset).unwrap()..), 100_000);
+        async move { Ok(if first { cut.boxed() } else { rest }) }.boxed()
+    };
+    let client = server.client();
+    assert!(client.write_from(digest, &source).await.unwrap_err().is_transient());
+    client.write_from(digest, &source).await.unwrap();
+    assert_eq!(server.store.get(digest).await.unwrap(), bytes);
+    assert_eq!(*opened.lock().unwrap(), [0, 0]);
 }

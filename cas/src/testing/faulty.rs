@@ -1,7 +1,7 @@
 //! A store that fails when it is told to.
 
 use super::Call;
-use crate::{BlobStore, ByteStream, Error, Range, Result};
+use crate::{BlobStore, ByteStream, Error, Range, Reopen, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -83,5 +83,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         self.check(Call::Write)?;
         self.inner.write(digest, source).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.check(Call::Write)?;
+        self.inner.write_from(digest, source).await
     }
 }

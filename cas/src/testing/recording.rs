@@ -1,6 +1,6 @@
 //! Round trips as numbers.
 
-use crate::{BlobStore, ByteStream, Range, Result};
+use crate::{BlobStore, ByteStream, Range, Reopen, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::Digest;
@@ -75,5 +75,10 @@ impl<S: BlobStore> BlobStore for Recording<S> {
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         self.note(Call::Write);
         self.inner.write(digest, source).await
+    }
+
+    async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
+        self.note(Call::Write);
+        self.inner.write_from(digest, source).await
     }
 }

@@ -7,12 +7,13 @@ use crate::{
     blocking::{blocking, file_stream},
 };
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use proto::{Digest, limits};
 use std::{
     fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Batches, and streams, in flight. Bounds the memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
@@ -110,8 +111,8 @@ fn open(path: &Path, digest: Digest) -> Result<File, Error> {
     if metadata.len() == digest.size() && metadata.is_file() { Ok(file) } else { Err(changed()) }
 }
 
-/// A large blob, which is sent again from its beginning when the connection breaks. In between the store is asked
-/// whether the blob arrived after all: a store that retries waits there until the other side is back.
+/// A large blob. When the connection breaks, what did not arrive is sent again. In between the store is asked whether the
+/// blob arrived after all: a store that retries waits there until the other side is back.
 async fn write_large(
     store: &dyn BlobStore,
     sources: &Sources,
@@ -119,13 +120,20 @@ async fn write_large(
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
     let source = source(sources, digest)?;
-    let mut tries = 1;
+    let reached = AtomicU64::new(0);
+    let reopen = |offset| {
+        reached.fetch_max(offset, Ordering::Relaxed);
+        open_at(source.clone(), digest, offset).boxed()
+    };
+    let (mut tries, mut before) = (1, 0);
     loop {
-        let bytes = match source {
-            Source::Bytes(bytes) => stream::iter([Ok(bytes.clone())]).boxed(),
-            Source::File(path) => stream_file(path.clone(), digest).await?,
-        };
-        match store.write(digest, bytes).await {
+        let outcome = store.write_from(digest, &reopen).await;
+        let reached = reached.load(Ordering::Relaxed);
+        if reached > before {
+            // It comes forward: it may take as many more tries.
+            (tries, before) = (1, reached);
+        }
+        match outcome {
             Ok(()) => break,
             Err(error) if error.is_transient() && tries < STREAM_TRIES => {
                 tracing::debug!(%digest, %error, tries, "upload broke off");
@@ -141,10 +149,26 @@ async fn write_large(
     Ok(())
 }
 
-async fn stream_file(path: PathBuf, digest: Digest) -> Result<ByteStream, Error> {
+/// The bytes of a blob from an offset on. A file that is not as long as it was counts as one that ends too early.
+async fn open_at(source: Source, digest: Digest, offset: u64) -> crate::Result<ByteStream> {
+    let path = match source {
+        Source::Bytes(bytes) => {
+            let rest = bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len())..);
+            return Ok(stream::iter([Ok(rest)]).boxed());
+        }
+        Source::File(path) => path,
+    };
     let opened = path.clone();
-    let file = blocking(move || open(&opened, digest)).await?;
-    Ok(file_stream(path, file, digest.size()))
+    let open = move || match open(&opened, digest) {
+        Ok(mut file) => {
+            file.seek(SeekFrom::Start(offset)).map_err(|error| crate::Error::io(&opened, error))?;
+            Ok(file)
+        }
+        Err(Error::Store(error)) => Err(error),
+        Err(_) => Err(crate::Error::io(&opened, io::ErrorKind::UnexpectedEof.into())),
+    };
+    let file = blocking(open).await?;
+    Ok(file_stream(path, file, digest.size().saturating_sub(offset)))
 }
 
 /// When the store refuses a blob, its file may have changed since it was hashed: the error should name it.

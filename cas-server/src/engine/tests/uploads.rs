@@ -31,7 +31,7 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 async fn begin(engine: &Engine, name: &UploadName, bytes: &Bytes, len: usize) {
-    let broken = engine.write_from(name.clone(), 0, cut_off(bytes, len)).await;
+    let broken = engine.resume(name.clone(), 0, cut_off(bytes, len)).await;
     assert!(broken.unwrap_err().is_transient());
     assert_eq!(engine.buffered(name.clone()).await.unwrap(), len as u64, "all that came is kept");
 }
@@ -48,14 +48,13 @@ async fn an_upload_goes_on_where_it_was_cut_off_and_over_a_restart() {
     let name = named("uploads/1", &bytes);
     let engine = reopen(dir.path());
     begin(&engine, &name, &bytes, 1_234_567).await;
-    let broken =
-        engine.write_from(name.clone(), 1_234_567, cut_off(&bytes.slice(1_234_567..), 2_000_000)).await;
+    let broken = engine.resume(name.clone(), 1_234_567, cut_off(&bytes.slice(1_234_567..), 2_000_000)).await;
     assert!(broken.unwrap_err().is_transient());
     engine.close().await;
 
     let engine = reopen(dir.path());
     assert_eq!(engine.buffered(name.clone()).await.unwrap(), 3_234_567);
-    engine.write_from(name.clone(), 3_234_567, rest(&bytes, 3_234_567)).await.unwrap();
+    engine.resume(name.clone(), 3_234_567, rest(&bytes, 3_234_567)).await.unwrap();
     assert_eq!(engine.shared().metrics.resumed_uploads.get(), 1);
     assert!(files(dir.path()).is_empty());
     // Whole, with the right sums at its end.
@@ -71,22 +70,22 @@ async fn an_upload_goes_on_only_from_what_was_told_or_starts_over() {
     let bytes = blob(2, LEN);
     let name = named("uploads/1", &bytes);
     for offset in [1, 77_777, LEN as u64] {
-        let refused = engine.write_from(name.clone(), offset, rest(&bytes, offset)).await;
+        let refused = engine.resume(name.clone(), offset, rest(&bytes, offset)).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
     begin(&engine, &name, &bytes, 2_000_000).await;
     for offset in [1, 1_999_999, 2_000_001] {
-        let refused = engine.write_from(name.clone(), offset, rest(&bytes, offset)).await;
+        let refused = engine.resume(name.clone(), offset, rest(&bytes, offset)).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
     // Another name knows nothing of it, also for the same blob.
     assert_eq!(engine.buffered(named("uploads/2", &bytes)).await.unwrap(), 0);
     assert_eq!(engine.buffered(name.clone()).await.unwrap(), 2_000_000, "refusals cost nothing");
-    engine.write_from(name.clone(), 0, rest(&bytes, 0)).await.unwrap();
+    engine.resume(name.clone(), 0, rest(&bytes, 0)).await.unwrap();
     assert_eq!(engine.get(name.digest()).await.unwrap(), bytes);
     assert!(files(dir.path()).is_empty());
     // What is there is there, whatever the offset.
-    engine.write_from(name, 17, rest(&bytes, 17)).await.unwrap();
+    engine.resume(name, 17, rest(&bytes, 17)).await.unwrap();
     engine.close().await;
 }
 
@@ -98,8 +97,8 @@ async fn one_name_is_good_for_several_blobs() {
     begin(&engine, &named("uploads/1", &one), &one, 1_000_000).await;
     begin(&engine, &named("uploads/1", &two), &two, 2_000_000).await;
     assert_eq!(engine.buffered(named("uploads/1", &one)).await.unwrap(), 1_000_000);
-    engine.write_from(named("uploads/1", &two), 2_000_000, rest(&two, 2_000_000)).await.unwrap();
-    engine.write_from(named("uploads/1", &one), 1_000_000, rest(&one, 1_000_000)).await.unwrap();
+    engine.resume(named("uploads/1", &two), 2_000_000, rest(&two, 2_000_000)).await.unwrap();
+    engine.resume(named("uploads/1", &one), 1_000_000, rest(&one, 1_000_000)).await.unwrap();
     engine.close().await;
 }
 
@@ -118,7 +117,7 @@ async fn damage_in_what_was_kept_makes_the_upload_start_over() {
         } else {
             super::damage::flip(&files(dir.path())[0], 1_000_000);
         }
-        let damaged = engine.write_from(name.clone(), 3_000_000, rest(&bytes, 3_000_000)).await;
+        let damaged = engine.resume(name.clone(), 3_000_000, rest(&bytes, 3_000_000)).await;
         assert!(damaged.unwrap_err().is_transient(), "the bytes that were sent may be right");
         assert!(is_gone(&engine, name.digest()).await);
         assert!(files(dir.path()).is_empty());
@@ -126,7 +125,7 @@ async fn damage_in_what_was_kept_makes_the_upload_start_over() {
         engine.close().await;
     }
     let engine = reopen(dir.path());
-    engine.write_from(name.clone(), 0, rest(&bytes, 0)).await.unwrap();
+    engine.resume(name.clone(), 0, rest(&bytes, 0)).await.unwrap();
     assert_eq!(engine.get(name.digest()).await.unwrap(), bytes);
     engine.close().await;
 }
@@ -138,10 +137,10 @@ async fn wrong_bytes_are_the_senders_fault_and_nothing_of_them_stays() {
     let (bytes, other) = (blob(6, LEN), blob(7, LEN));
     let name = named("uploads/1", &bytes);
     begin(&engine, &name, &other, 3_000_000).await;
-    let wrong = engine.write_from(name.clone(), 3_000_000, rest(&bytes, 3_000_000)).await;
+    let wrong = engine.resume(name.clone(), 3_000_000, rest(&bytes, 3_000_000)).await;
     assert!(matches!(wrong, Err(Error::Mismatch { .. })), "{wrong:?}");
     let long = futures::stream::iter([Ok(bytes.clone()), Ok(Bytes::from_static(b"more"))]).boxed();
-    assert!(matches!(engine.write_from(name.clone(), 0, long).await, Err(Error::Mismatch { .. })));
+    assert!(matches!(engine.resume(name.clone(), 0, long).await, Err(Error::Mismatch { .. })));
     assert_eq!(engine.buffered(name.clone()).await.unwrap(), 0);
     assert!(files(dir.path()).is_empty());
     engine.close().await;
@@ -158,16 +157,16 @@ async fn who_goes_on_takes_over_and_who_starts_over_gets_a_file_of_its_own() {
     let dead = dead.chain(futures::stream::pending()).boxed();
     let mut writes = tokio::task::JoinSet::new();
     let (writer, written) = (Arc::clone(&engine), name.clone());
-    writes.spawn(async move { writer.write_from(written, 0, dead).await });
+    writes.spawn(async move { writer.resume(written, 0, dead).await });
     while engine.buffered(name.clone()).await.unwrap() < 2_000_000 {
         tokio::task::yield_now().await;
     }
-    let wrong = engine.write_from(name.clone(), 1_000_000, rest(&bytes, 1_000_000)).await;
+    let wrong = engine.resume(name.clone(), 1_000_000, rest(&bytes, 1_000_000)).await;
     assert!(matches!(wrong, Err(Error::Invalid { .. })), "{wrong:?}");
     assert!(writes.try_join_next().is_none(), "it is left alone");
-    engine.write_from(name.clone(), 0, cut_off(&bytes, 1_000_000)).await.unwrap_err();
+    engine.resume(name.clone(), 0, cut_off(&bytes, 1_000_000)).await.unwrap_err();
     assert_eq!(engine.buffered(name.clone()).await.unwrap(), 2_000_000, "it never decreases");
-    engine.write_from(name.clone(), 2_000_000, rest(&bytes, 2_000_000)).await.unwrap();
+    engine.resume(name.clone(), 2_000_000, rest(&bytes, 2_000_000)).await.unwrap();
     assert!(writes.join_next().await.unwrap().unwrap().unwrap_err().is_transient());
     assert_eq!(engine.get(name.digest()).await.unwrap(), bytes);
     assert!(files(dir.path()).is_empty());
@@ -184,7 +183,7 @@ async fn all_who_upload_one_blob_at_a_time_succeed() {
         // Two of each name.
         let name = named(&format!("uploads/{}", writer / 2), &bytes);
         let chunks: Vec<_> = bytes.chunks(77_777).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        writes.spawn(async move { engine.write_from(name, 0, futures::stream::iter(chunks).boxed()).await });
+        writes.spawn(async move { engine.resume(name, 0, futures::stream::iter(chunks).boxed()).await });
     }
     assert!(writes.join_all().await.iter().all(Result::is_ok));
     assert_eq!(engine.shared().index.sums().totals.blobs, 1);
@@ -231,7 +230,7 @@ async fn blobs_above_the_limit_are_refused_before_any_of_their_bytes_is_read() {
     let digest = DigestFunction::Sha256.digest(&bytes);
     let never = || futures::stream::pending().boxed();
     assert!(matches!(engine.write(digest, never()).await, Err(Error::Invalid { .. })));
-    assert!(matches!(engine.write_from(named("u", &bytes), 0, never()).await, Err(Error::Invalid { .. })));
+    assert!(matches!(engine.resume(named("u", &bytes), 0, never()).await, Err(Error::Invalid { .. })));
     let batch = engine.write_batch(vec![(digest, bytes.clone())]).await.unwrap();
     assert!(matches!(batch[0], Err(Error::Invalid { .. })));
     put_stream(&engine, &bytes.slice(1..)).await.unwrap();
