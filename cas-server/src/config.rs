@@ -1,6 +1,6 @@
 //! What `cas-server` can be told, in a file or by flags.
 
-use crate::engine::EngineOptions;
+use crate::{KeyPrefix, engine::EngineOptions};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,10 @@ pub struct Config {
     pub pin_quota: Option<ByteSize>,
     /// Bytes of uploads and of batches in memory at a time.
     pub max_memory: ByteSize,
+    /// Take over HTTP only results of actions that are some.
+    pub http_ac_validation: bool,
+    /// HTTP paths below which clients keep bytes under keys of their own choice.
+    pub http_keys: Vec<KeyPrefix>,
     /// Give results of actions only when all their blobs are there.
     pub check_completeness: bool,
     /// Take blobs named by MD5.
@@ -60,6 +64,8 @@ impl Default for Config {
             lease: engine.lease,
             pin_quota: engine.pin_quota.map(ByteSize),
             max_memory: ByteSize(engine.max_memory),
+            http_ac_validation: true,
+            http_keys: KeyPrefix::defaults(),
             check_completeness: true,
             md5: engine.md5,
             max_blob_size: None,
@@ -122,6 +128,14 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_memory: Option<String>,
+    /// Take over HTTP only results of actions that are some; ccache with layout=bazel puts other bytes [default: true].
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_ac_validation: Option<bool>,
+    /// HTTP paths below which clients keep bytes under any keys [default: /kv,/sccache,/ccache]
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_keys: Option<Vec<KeyPrefix>>,
     /// Give results of actions only when all their blobs are there [default: true].
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,7 +175,7 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
         let uncommented = SAMPLE.replace("#tls", "tls").replace("#pin", "pin").replace("#max_blob", "max_blob");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 14, "every key is in the sample file");
+        assert_eq!(all.len(), 16, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

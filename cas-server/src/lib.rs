@@ -6,8 +6,10 @@
 
 mod config;
 pub mod engine;
+mod key_prefix;
 mod running;
 mod service;
 
 pub use config::{Config, Flags, SAMPLE};
+pub use key_prefix::{KeyPrefix, KeyPrefixError};
 pub use running::{Running, StartError, start};

@@ -42,7 +42,7 @@ mod writer;
 pub use key::ValueName;
 pub use options::{EngineOptions, OpenError};
 pub use pins::{MAX_CLOSURE, Pin, PinError, PinKind, PinMode, PinName, PinRequest};
-pub use store::Engine;
+pub use store::{Engine, Usage};
 pub use uploads::UploadName;
 pub use values::MAX_VALUE_BYTES;
 

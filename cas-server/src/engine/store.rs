@@ -22,7 +22,7 @@ use super::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cas::{BlobStore, ByteStream, Error, Range, Result};
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use proto::{Digest, DigestFunction};
 use runtime::{Clock, Shutdown};
 use std::{
@@ -46,6 +46,17 @@ pub struct Engine {
     uploader: Uploader,
     /// Dropped last: it ends when the uploader is gone.
     writer: JoinOnDrop,
+}
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Blobs and values.
+    pub entries: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes on disk that it stays below.
+    pub limit: u64,
 }
 
 /// Ends background work also when the engine is dropped without being closed.
@@ -137,6 +148,13 @@ impl Engine {
         }
         let shared = Arc::clone(&self.uploader.shared);
         self.uploader.shared.bounds.run(move || shared.index.find_hash(function, &hash)).await
+    }
+
+    /// How full the store is.
+    pub fn usage(&self) -> Usage {
+        let count = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let metrics = &self.uploader.shared.metrics;
+        Usage { entries: count(&metrics.blobs), bytes: count(&metrics.bytes), limit: count(&metrics.limit) }
     }
 
     /// Refuses digests of a function that is switched off.

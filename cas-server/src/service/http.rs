@@ -44,7 +44,7 @@ pub(super) fn routes(engine: Arc<Engine>, zstd: Zstd) -> Router {
 }
 
 /// What goes wrong, as HTTP says it.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -70,7 +70,7 @@ impl From<Error> for Refusal {
     }
 }
 
-fn bad_request(error: impl std::fmt::Display) -> Refusal {
+pub(super) fn bad_request(error: impl std::fmt::Display) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, error.to_string())
 }
 
@@ -150,7 +150,7 @@ async fn take(
     Ok(())
 }
 
-async fn next(body: &mut BodyDataStream) -> cas::Result<Option<Bytes>> {
+pub(super) async fn next(body: &mut BodyDataStream) -> cas::Result<Option<Bytes>> {
     let unavailable = |reason: String| Error::Unavailable { reason };
     let chunk = tokio::time::timeout(IDLE, body.try_next()).await;
     let chunk = chunk.map_err(|_| unavailable("the upload stands still".into()))?;
@@ -158,7 +158,7 @@ async fn next(body: &mut BodyDataStream) -> cas::Result<Option<Bytes>> {
 }
 
 /// Reads what is left of an upload.
-async fn drain(body: &Mutex<BodyDataStream>) {
+pub(super) async fn drain(body: &Mutex<BodyDataStream>) {
     let mut body = body.lock().await;
     let mut drained = 0;
     while drained < MAX_DRAINED

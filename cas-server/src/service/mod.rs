@@ -9,7 +9,11 @@ mod chunks;
 mod completeness;
 mod digest;
 mod http;
+mod http_body;
+mod http_dispatch;
 mod http_encoding;
+mod http_paths;
+mod http_values;
 mod resource;
 mod tree;
 mod zstd;
@@ -18,9 +22,8 @@ use crate::{Config, engine::Engine};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use proto::{
     bytestream::byte_stream_server::ByteStreamServer,
@@ -49,7 +52,12 @@ pub(crate) const METHODS: &[&str] = &[
     "/google.bytestream.ByteStream/Read",
     "/google.bytestream.ByteStream/Write",
     "/grpc.health.v1.Health/Check",
+    "/ac",
     "/cas",
+    "/ccache",
+    "/kv",
+    "/sccache",
+    "/status",
 ];
 
 /// A call of [`WHOLE`] has ended after this long, whatever it waits for.
@@ -82,7 +90,7 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
     let (md5, max_blob) = (config.md5, engine.max_blob_bytes());
     let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5, max_blob });
     let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);
-    let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions))
+    let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     health.set_serving::<ActionCacheServer<action_cache::ActionCacheService>>().await;
     health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
@@ -94,7 +102,17 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
         .add_service(health_service);
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
-    grpc.into_axum_router().merge(http::routes(engine, zstd)).fallback(unknown).layer(bounded)
+    let http = http_dispatch::Dispatch {
+        blobs: http::routes(Arc::clone(&engine), zstd),
+        prefixes: config.http_keys.clone(),
+        values: http_values::Values {
+            engine,
+            actions,
+            bodies: http_body::Bodies::new(max_memory),
+            validate: config.http_ac_validation,
+        },
+    };
+    http.around(grpc.into_axum_router()).layer(bounded)
 }
 
 /// Lets a call begin, and its message be read, when there is memory for it.
@@ -112,19 +130,4 @@ async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Ne
     let late =
         |_| Status::deadline_exceeded("the server is overloaded, or the request stands still").into_http();
     tokio::time::timeout(deadline, call).await.unwrap_or_else(late)
-}
-
-/// What is not ours.
-async fn unknown(request: Request) -> Response {
-    let grpc = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let path = request.uri().path();
-    if grpc {
-        let status = Status::unimplemented(format!("this server does not have {path}"));
-        return status.into_http::<axum::body::Body>();
-    }
-    (StatusCode::NOT_FOUND, "not found: blobs are at /cas/HASH, see also /healthz and /metrics\n")
-        .into_response()
 }

@@ -9,6 +9,7 @@ mod functions;
 mod garbage;
 mod grpc;
 mod http;
+mod http_values;
 mod program;
 mod resume;
 mod support;
