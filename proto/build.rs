@@ -9,8 +9,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["isoswarm/v1/swarm.proto", "isoswarm/v1/bots.proto", "isoswarm/journal/v1/journal.proto"],
         ["protos"],
     )?;
+    // Their types are those of `bazel-remote-apis`.
+    let reapi = protox::compile(
+        [
+            "build/bazel/remote/execution/v2/remote_execution.proto",
+            "build/bazel/remote/asset/v1/remote_asset.proto",
+            "google/bytestream/bytestream.proto",
+        ],
+        ["protos"],
+    )?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("reapi.bin"), reapi.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".isoswarm.v1.HeldAttempt")
         .bytes(".isoswarm.v1.ReadOutputResponse")

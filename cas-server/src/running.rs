@@ -23,6 +23,9 @@ pub enum StartError {
     /// The port cannot be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The descriptions of the protocols cannot be served: a defect of the build.
+    #[error("cannot serve reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 impl StartError {
@@ -38,7 +41,9 @@ impl StartError {
             Self::Open(
                 OpenError::Full { .. } | OpenError::Replay { source: cas::Error::Exhausted { .. }, .. },
             ) => Exit::NoSpace,
-            Self::Open(OpenError::Index { .. } | OpenError::Replay { .. }) => Exit::Internal,
+            Self::Open(OpenError::Index { .. } | OpenError::Replay { .. }) | Self::Reflection(_) => {
+                Exit::Internal
+            }
         }
     }
 }
@@ -67,8 +72,8 @@ pub async fn start(
     let engine = Arc::new(Engine::open(&config.data, config.engine_options(), Arc::clone(&clock))?);
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);
-    let latency = Latency::new(clock, &mut registry, service::METHODS);
-    let router = service::router(Arc::clone(&engine), &config).await;
+    let latency = Latency::new(Arc::clone(&clock), &mut registry, service::METHODS);
+    let router = service::router(Arc::clone(&engine), &config, clock).await?;
     let router = latency.around(router.merge(telemetry::routes(Arc::new(registry))));
     Ok(Running { server, router, engine })
 }

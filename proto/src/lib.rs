@@ -31,9 +31,13 @@ pub mod journal {
     }
 }
 
+pub use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
 pub use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 pub use bazel_remote_apis::build::bazel::semver;
-pub use bazel_remote_apis::google::{bytestream, rpc};
+pub use bazel_remote_apis::google::{self, bytestream, rpc};
 
 /// The encoded `FileDescriptorSet` of our own protocols, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The same of the Remote Execution API, Remote Asset and ByteStream.
+pub const REAPI_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reapi.bin"));

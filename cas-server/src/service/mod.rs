@@ -2,6 +2,7 @@
 
 mod action_cache;
 mod actions;
+mod asset;
 mod bytestream;
 mod capabilities;
 mod cas;
@@ -25,7 +26,9 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use http_dispatch::Dispatch;
 use proto::{
+    asset::{fetch_server::FetchServer, push_server::PushServer},
     bytestream::byte_stream_server::ByteStreamServer,
     limits::MAX_MESSAGE_BYTES,
     reapi::{
@@ -33,12 +36,17 @@ use proto::{
         content_addressable_storage_server::ContentAddressableStorageServer,
     },
 };
+use runtime::Clock;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tonic::{Status, service::Routes};
 
 /// What is measured by name.
 pub(crate) const METHODS: &[&str] = &[
+    "/build.bazel.remote.asset.v1.Fetch/FetchBlob",
+    "/build.bazel.remote.asset.v1.Fetch/FetchDirectory",
+    "/build.bazel.remote.asset.v1.Push/PushBlob",
+    "/build.bazel.remote.asset.v1.Push/PushDirectory",
     "/build.bazel.remote.execution.v2.ActionCache/GetActionResult",
     "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult",
     "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities",
@@ -76,7 +84,11 @@ const WHOLE: [&str; 2] = [
 const CALL_BYTES: u64 = 4 << 20;
 
 /// Everything that the server speaks, with as many calls at a time that are in memory as a whole as there is room for.
-pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
+pub(crate) async fn router(
+    engine: Arc<Engine>,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<Router, tonic_reflection::server::Error> {
     let max_memory = config.max_memory.as_u64();
     let zstd = zstd::Zstd::new(max_memory);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -92,6 +104,10 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
     let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);
     let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let asset = asset::AssetService::new(Arc::clone(&engine), clock);
+    health.set_serving::<FetchServer<asset::AssetService>>().await;
+    health.set_serving::<PushServer<asset::AssetService>>().await;
+    health.set_serving::<CapabilitiesServer<capabilities::CapabilitiesService>>().await;
     health.set_serving::<ActionCacheServer<action_cache::ActionCacheService>>().await;
     health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
     health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
@@ -99,20 +115,31 @@ pub(crate) async fn router(engine: Arc<Engine>, config: &Config) -> Router {
         .add_service(bytestream)
         .add_service(capabilities)
         .add_service(action_cache)
-        .add_service(health_service);
+        .add_service(FetchServer::new(asset.clone()))
+        .add_service(PushServer::new(asset))
+        .add_service(health_service)
+        // Older tools ask the alpha version only.
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
-    let http = http_dispatch::Dispatch {
-        blobs: http::routes(Arc::clone(&engine), zstd),
-        prefixes: config.http_keys.clone(),
-        values: http_values::Values {
-            engine,
-            actions,
-            bodies: http_body::Bodies::new(max_memory),
-            validate: config.http_ac_validation,
-        },
-    };
-    http.around(grpc.into_axum_router()).layer(bounded)
+    let blobs = http::routes(Arc::clone(&engine), zstd);
+    Ok(beside_blobs(engine, config, actions, blobs).around(grpc.into_axum_router()).layer(bounded))
+}
+
+/// What HTTP has beside the routes of blobs.
+fn beside_blobs(engine: Arc<Engine>, config: &Config, actions: actions::Actions, blobs: Router) -> Dispatch {
+    let bodies = http_body::Bodies::new(config.max_memory.as_u64());
+    let values = http_values::Values { engine, actions, bodies, validate: config.http_ac_validation };
+    Dispatch { blobs, prefixes: config.http_keys.clone(), values }
+}
+
+/// What reflection tells of.
+fn described() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(proto::REAPI_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Lets a call begin, and its message be read, when there is memory for it.

@@ -7,12 +7,18 @@ use tokio::{
     net::TcpStream,
 };
 
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 15] = [
     "build.bazel.remote.execution.v2.Capabilities/GetCapabilities",
     "build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs",
     "build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs",
     "build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs",
     "build.bazel.remote.execution.v2.ContentAddressableStorage/GetTree",
+    "build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob",
+    "build.bazel.remote.execution.v2.ContentAddressableStorage/SpliceBlob",
+    "build.bazel.remote.execution.v2.ActionCache/GetActionResult",
+    "build.bazel.remote.execution.v2.ActionCache/UpdateActionResult",
+    "build.bazel.remote.asset.v1.Fetch/FetchBlob",
+    "build.bazel.remote.asset.v1.Push/PushDirectory",
     "google.bytestream.ByteStream/Read",
     "google.bytestream.ByteStream/Write",
     "google.bytestream.ByteStream/QueryWriteStatus",

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
 
 mod action_cache;
+mod asset;
 mod chunks;
 mod compressed;
 mod crash;
@@ -11,6 +12,7 @@ mod grpc;
 mod http;
 mod http_values;
 mod program;
+mod reflection;
 mod resume;
 mod support;
 mod tree;
