@@ -1,11 +1,12 @@
 //! One of our programs as a real process.
 
-use crate::soon;
+use crate::{soon, wait::DEADLINE};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -100,9 +101,15 @@ pub struct Finished {
 impl Finished {
     /// Runs a command to its end.
     pub async fn of(command: &mut Command) -> Self {
+        Self::within(DEADLINE, command).await
+    }
+
+    /// Runs a command to its end; fails when that takes longer than `patience`.
+    pub async fn within(patience: Duration, command: &mut Command) -> Self {
         use std::os::unix::process::ExitStatusExt as _;
         let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-        let output = soon("a command to end", output).await.unwrap();
+        let output = tokio::time::timeout(patience, output).await;
+        let output = output.unwrap_or_else(|_| panic!("waited too long for {command:?}")).unwrap();
         let code = output.status.code().or_else(|| output.status.signal().map(|s| 128 + s)).unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -4,7 +4,7 @@ use runtime::{Clock as _, SystemClock};
 use std::{future::Future, time::Duration};
 
 /// How long a test waits for anything before it fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What `future` gives; fails when that takes longer than any test should.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

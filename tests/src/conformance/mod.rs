@@ -5,6 +5,7 @@
 //! empty: whatever a check uploads is new.
 
 mod blob;
+mod calls;
 mod expect;
 mod groups;
 mod http;
