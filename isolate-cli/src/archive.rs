@@ -1,58 +1,19 @@
 //! A work item into the store.
 
-use crate::{Error, WorkItem, default_exclude};
-use bytes::Bytes;
+use crate::{ArchiveOptions, Error, Packaged, WorkItem, package};
 use cas::{
     BlobStore, Monitor, Progress,
-    isolated::Isolated,
-    tree::{self, Broken, Exclude, HashCache, Snapshot, SnapshotOptions, Symlinks, Uploaded},
+    tree::{self, Sources, Uploaded},
 };
-use proto::{Digest, DigestFunction};
-use std::{path::PathBuf, sync::Arc};
-
-/// How to archive.
-#[derive(Clone, Debug)]
-pub struct ArchiveOptions {
-    /// Names the blobs and the manifest.
-    pub function: DigestFunction,
-    /// Left out inside of directories.
-    pub exclude: Exclude,
-    /// What becomes of symlinks.
-    pub symlinks: Symlinks,
-    /// What becomes of inputs that are not there.
-    pub broken: Broken,
-    /// Where digests of unchanged files are kept; `None` hashes everything anew.
-    pub hash_cache: Option<PathBuf>,
-}
-
-impl ArchiveOptions {
-    /// BLAKE3, the default exclusions and the user's hash cache.
-    pub fn new() -> Result<Self, Error> {
-        Ok(Self {
-            function: DigestFunction::Blake3,
-            exclude: default_exclude()?,
-            symlinks: Symlinks::default(),
-            broken: Broken::default(),
-            hash_cache: HashCache::default_dir(),
-        })
-    }
-}
+use std::sync::Arc;
 
 /// What was archived.
 #[derive(Clone, Debug)]
 pub struct Archived {
-    /// The manifest's name: what downloads and runs ask for.
-    pub digest: Digest,
-    /// The manifest's bytes.
-    pub manifest: Bytes,
-    /// Files and symlinks in it.
-    pub files: u64,
-    /// Sum of the sizes of the files.
-    pub bytes: u64,
+    /// The work item; its sources are gone.
+    pub packaged: Packaged,
     /// What the store had to be sent.
     pub uploaded: Uploaded,
-    /// Inputs that were not there and were left out.
-    pub skipped: Vec<PathBuf>,
 }
 
 /// Hashes what changed, asks the store once what is missing, and sends that, the manifest with it. When nothing is
@@ -63,32 +24,39 @@ pub async fn archive(
     options: &ArchiveOptions,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Archived, Error> {
-    let snapshot_options = SnapshotOptions {
-        function: options.function,
-        exclude: Some(options.exclude.clone()),
-        symlinks: options.symlinks,
-        broken: options.broken,
-    };
-    let (root, inputs) = (item.root.clone(), item.inputs);
-    let hash_cache = options.hash_cache.clone();
-    let follower = Arc::clone(&monitor);
-    let hashing = tokio::task::spawn_blocking(move || {
-        let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
-        tree::snapshot(&root, &inputs, &snapshot_options, &hashes, &*follower)
-    });
-    let Snapshot { files, mut sources, skipped } = crate::process::joined(hashing.await)??;
+    let mut packaged = package(item, options, Arc::clone(&monitor)).await?;
+    let sources = std::mem::take(&mut packaged.sources);
+    let uploaded = upload(store, &sources, &*monitor).await?;
+    Ok(Archived { packaged, uploaded })
+}
 
-    let manifest = Isolated {
-        command: item.command,
-        files,
-        relative_cwd: item.relative_cwd,
-        read_only: item.read_only,
-        ..Isolated::new(options.function)
-    };
-    let (files, bytes) = (manifest.files.len() as u64, manifest.total_bytes());
-    let manifest = Bytes::from(manifest.to_bytes());
-    let digest = sources.add_bytes(options.function, manifest.clone());
+/// Several work items, and what the store had to be sent for all of them together.
+#[derive(Clone, Debug)]
+pub struct BatchArchived {
+    /// In the order given; their sources are gone.
+    pub packaged: Vec<Packaged>,
+    /// For all of them.
+    pub uploaded: Uploaded,
+}
+
+/// The same for several work items: what they share is asked for and sent once.
+pub async fn archive_batch(
+    store: &dyn BlobStore,
+    items: Vec<(WorkItem, ArchiveOptions)>,
+    monitor: Arc<dyn Monitor>,
+) -> Result<BatchArchived, Error> {
+    let mut sources = Sources::new();
+    let mut packaged = Vec::with_capacity(items.len());
+    for (item, options) in items {
+        let mut done = package(item, &options, Arc::clone(&monitor)).await?;
+        sources.extend(std::mem::take(&mut done.sources));
+        packaged.push(done);
+    }
+    let uploaded = upload(store, &sources, &*monitor).await?;
+    Ok(BatchArchived { packaged, uploaded })
+}
+
+async fn upload(store: &dyn BlobStore, sources: &Sources, monitor: &dyn Monitor) -> Result<Uploaded, Error> {
     monitor.progress(Progress::Planned { files: sources.len() as u64, bytes: sources.bytes() });
-    let uploaded = tree::upload(store, &sources, &*monitor).await?;
-    Ok(Archived { digest, manifest, files, bytes, uploaded, skipped })
+    Ok(tree::upload(store, sources, monitor).await?)
 }

@@ -2,7 +2,20 @@
 
 use crate::{
     Error,
-    commands::{self, Context, archive::ArchiveArgs, download::DownloadArgs, run::RunArgs, show::ShowArgs},
+    commands::{
+        self, Context,
+        archive::ArchiveArgs,
+        batcharchive::BatchArchiveArgs,
+        check::CheckArgs,
+        completions::{CompletionsArgs, ManArgs},
+        diff::DiffArgs,
+        download::DownloadArgs,
+        fmt::FmtArgs,
+        remap::RemapArgs,
+        run::RunArgs,
+        show::ShowArgs,
+        trace::TraceArgs,
+    },
     progress::Verbosity,
 };
 use bytesize::ByteSize;
@@ -34,9 +47,17 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Archive(ArchiveArgs),
-    Download(DownloadArgs),
+    Batcharchive(BatchArchiveArgs),
+    Check(CheckArgs),
+    Remap(RemapArgs),
     Run(RunArgs),
+    Download(DownloadArgs),
     Show(ShowArgs),
+    Diff(DiffArgs),
+    Fmt(FmtArgs),
+    Trace(TraceArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Where the blobs are.
@@ -128,9 +149,17 @@ pub fn run(cli: Cli) -> Exit {
         let context = Context { clock, entropy, shutdown, verbosity };
         match cli.command {
             Command::Archive(args) => commands::archive::archive(args, &context).await,
-            Command::Download(args) => commands::download::download(args, &context).await,
+            Command::Batcharchive(args) => commands::batcharchive::batcharchive(args, &context).await,
+            Command::Check(args) => commands::check::check(args, &context).await,
+            Command::Remap(args) => commands::remap::remap(args, &context).await,
             Command::Run(args) => commands::run::run(args, &context).await,
+            Command::Download(args) => commands::download::download(args, &context).await,
             Command::Show(args) => commands::show::show(args, &context).await,
+            Command::Diff(args) => commands::diff::diff(args, &context).await,
+            Command::Fmt(args) => commands::fmt::fmt(&args, &context),
+            Command::Trace(args) => commands::trace::trace(args, &context).await,
+            Command::Completions(args) => commands::completions::completions(&args),
+            Command::Man(args) => commands::completions::man(&args),
         }
     });
     // Threads that still read files after Ctrl-C leave nothing behind: nobody waits for them.

@@ -48,6 +48,36 @@ pub enum Error {
         /// Where and why.
         source: regex::Error,
     },
+    /// A state that was saved beside a manifest and cannot be used.
+    #[error("{} cannot be used: {reason}: remove it, and give -i FILE and the variables again", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that describes one call of a batch.
+    #[error("{}: {reason}", path.display())]
+    GenJson {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A manifest in a file, and not one.
+    #[error("{} is not the manifest of a work item", path.display())]
+    ManifestFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IsolatedError,
+    },
+    /// The command could not be traced.
+    #[error("cannot trace the command: {reason}")]
+    Trace {
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
     /// The server's address is wrong.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -117,6 +147,10 @@ impl Error {
             | Self::Outside { .. }
             | Self::Path(_)
             | Self::Pattern { .. }
+            | Self::State { .. }
+            | Self::GenJson { .. }
+            | Self::ManifestFile { .. }
+            | Self::Trace { .. }
             | Self::Connect(_)
             | Self::Manifest { .. }
             | Self::NoCommand { .. }

@@ -51,6 +51,19 @@ impl WorkItem {
         Ok(Self { root, inputs, command, relative_cwd, read_only })
     }
 
+    /// Only what is at or below `subdir`, seen from the root.
+    pub fn only_below(mut self, subdir: &RelPath) -> Self {
+        let inside = |input: Input| match input {
+            Input::Everything => Some(Input::Path(subdir.clone())),
+            Input::Path(path) if path.as_path().starts_with(subdir.as_path()) => Some(Input::Path(path)),
+            Input::Path(path) => {
+                subdir.as_path().starts_with(path.as_path()).then(|| Input::Path(subdir.clone()))
+            }
+        };
+        self.inputs = self.inputs.into_iter().filter_map(inside).collect();
+        self
+    }
+
     /// Files and directories below `root`; relative paths are relative to it, as with `tar -C`.
     pub fn from_paths(root: &Path, paths: &[PathBuf]) -> Result<Self, Error> {
         let root = directory(root)?;
@@ -76,7 +89,7 @@ impl WorkItem {
 }
 
 /// The text of an `.isolate` file. Of one that is too large no more than it takes to find that out.
-fn read(path: &Path) -> io::Result<String> {
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)

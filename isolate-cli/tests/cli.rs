@@ -48,7 +48,21 @@ impl Bench {
 #[test]
 fn help() {
     let bench = Bench::new();
-    for verb in ["", "archive ", "download ", "run ", "show "] {
+    for verb in [
+        "",
+        "archive ",
+        "batcharchive ",
+        "check ",
+        "remap ",
+        "run ",
+        "download ",
+        "show ",
+        "diff ",
+        "fmt ",
+        "trace ",
+        "completions ",
+        "man ",
+    ] {
         let name = format!("help_{}", verb.trim_end());
         insta::assert_snapshot!(name.trim_end_matches('_'), bench.run(&format!("{verb}--help")));
     }
@@ -65,6 +79,17 @@ fn command_lines_that_make_no_sense() {
         "archive --config-variable OS=linux data",
         "archive -i a.isolate --config-variable 1a=b",
         "archive --function md5 data",
+        "archive --isolated-version 1.7 data",
+        "archive -s out/none.isolated",
+        "archive -s none.isolated",
+        "diff data run.sh",
+        "check --trace-root . data",
+        "fmt",
+        "fmt gone.isolate",
+        "trace -o data/a.isolate -- ./run.sh",
+        "trace -o a.isolate --root data -- ./run.sh",
+        "batcharchive gone.gen.json",
+        "completions cmd",
         "archive --read-only 3 data",
         "archive --relative-cwd ../x data",
         "archive --blacklist ( data",

@@ -23,6 +23,16 @@ pub(super) struct Loaded {
     pub(super) hot: Vec<Digest>,
 }
 
+/// A manifest, its includes merged into it, and none of its files. No call is made for what the cache has.
+pub async fn manifest(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    digest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<Isolated, Error> {
+    Ok(load(store, cache, digest, monitor).await?.isolated)
+}
+
 /// Loads manifests through the cache, depth first and left to right: what is defined first stays. Together they are no
 /// larger than one may be.
 pub(super) async fn load(

@@ -22,6 +22,7 @@ mod walk;
 pub use error::Error;
 pub use fetch::{Fetched, fetch};
 pub use hashes::HashCache;
+pub use includes::manifest;
 pub use materialize::materialize;
 pub use snapshot::{Broken, Exclude, Input, Snapshot, SnapshotOptions, Symlinks, snapshot};
 pub use sources::{Source, Sources};

@@ -43,6 +43,11 @@ impl Exclude {
     pub fn new(excluded: impl Fn(&RelPath) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(excluded))
     }
+
+    /// Whether it leaves `path` out.
+    pub fn excludes(&self, path: &RelPath) -> bool {
+        (self.0)(path)
+    }
 }
 
 impl fmt::Debug for Exclude {
@@ -102,7 +107,7 @@ impl Default for SnapshotOptions {
 
 impl SnapshotOptions {
     pub(super) fn excludes(&self, path: &RelPath) -> bool {
-        self.exclude.as_ref().is_some_and(|exclude| (exclude.0)(path))
+        self.exclude.as_ref().is_some_and(|exclude| exclude.excludes(path))
     }
 }
 

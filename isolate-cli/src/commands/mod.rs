@@ -1,10 +1,19 @@
 //! The command line of each verb: arguments in, one line of result out.
 
 pub(crate) mod archive;
+pub(crate) mod batcharchive;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod download;
+pub(crate) mod fmt;
+mod inputs;
+pub(crate) mod remap;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod show;
+mod source;
+pub(crate) mod trace;
 
 use crate::{Error, progress::Verbosity};
 use runtime::{Clock, Entropy, Shutdown};

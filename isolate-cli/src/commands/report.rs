@@ -1,6 +1,6 @@
-//! What `isolate archive --dump-json` writes. Stable: keys are added, never renamed or removed.
+//! What `--dump-json` and `--json` write. Stable: keys are added, never renamed or removed.
 
-use crate::Archived;
+use crate::{Archived, Packaged};
 use proto::Digest;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -32,45 +32,84 @@ pub(crate) struct ArchiveReport {
 
 impl ArchiveReport {
     pub(crate) fn new(archived: &Archived, took: Duration) -> Self {
-        let uploaded = archived.uploaded;
+        let Archived { packaged, uploaded } = archived;
         Self {
-            digest: archived.digest,
-            function: archived.digest.function().to_string(),
-            files: archived.files,
-            bytes: archived.bytes,
+            digest: packaged.digest,
+            function: packaged.digest.function().to_string(),
+            files: packaged.files(),
+            bytes: packaged.bytes(),
             uploaded_blobs: uploaded.uploaded_blobs,
             uploaded_bytes: uploaded.uploaded_bytes,
             present_blobs: uploaded.present_blobs,
             present_bytes: uploaded.present_bytes,
-            skipped: archived.skipped.iter().map(|path| path.display().to_string()).collect(),
+            skipped: packaged.skipped.iter().map(|path| path.display().to_string()).collect(),
             seconds: took.as_secs_f64(),
         }
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).expect("numbers and texts always serialize");
-        json.push(b'\n');
-        json
+        json(self)
     }
+}
+
+/// What `isolate check --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CheckReport {
+    /// The manifest's name.
+    pub(crate) digest: Digest,
+    /// Files and symlinks in the manifest.
+    pub(crate) files: u64,
+    /// Sum of the sizes of the files.
+    pub(crate) bytes: u64,
+    /// Inputs that were left out because they were broken.
+    pub(crate) skipped: Vec<String>,
+}
+
+impl CheckReport {
+    pub(crate) fn new(packaged: &Packaged) -> Self {
+        Self {
+            digest: packaged.digest,
+            files: packaged.files(),
+            bytes: packaged.bytes(),
+            skipped: packaged.skipped.iter().map(|path| path.display().to_string()).collect(),
+        }
+    }
+}
+
+/// A report as text for machines, and for people who look at it.
+pub(crate) fn json(report: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(report).expect("numbers and texts always serialize");
+    json.push(b'\n');
+    json
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cas::tree::Uploaded;
-    use proto::DigestFunction;
+    use cas::{
+        isolated::{Entry, Isolated},
+        tree::{Sources, Uploaded},
+    };
+    use proto::{DigestFunction, RelPath};
 
     #[test]
     fn the_keys_are_stable() {
         let manifest = bytes::Bytes::from_static(b"{}");
-        let archived = Archived {
+        let mut isolated = Isolated::new(DigestFunction::Sha1);
+        for (name, size) in [("a", 10), ("b", 7), ("c", 3)] {
+            let digest = DigestFunction::Sha1.digest(&vec![b'x'; size]);
+            isolated.files.insert(RelPath::new(name).unwrap(), Entry::File { digest, mode: None });
+        }
+        let packaged = Packaged {
             digest: DigestFunction::Sha1.digest(&manifest),
             manifest,
-            files: 3,
-            bytes: 20,
-            uploaded: Uploaded { uploaded_blobs: 2, uploaded_bytes: 12, present_blobs: 1, present_bytes: 10 },
+            isolated,
+            sources: Sources::new(),
             skipped: vec!["/src/gone".into()],
         };
+        let uploaded =
+            Uploaded { uploaded_blobs: 2, uploaded_bytes: 12, present_blobs: 1, present_bytes: 10 };
+        let archived = Archived { packaged, uploaded };
         let report = ArchiveReport::new(&archived, Duration::from_millis(1500));
         let json = String::from_utf8(report.to_json()).unwrap();
         let expected = r#"{

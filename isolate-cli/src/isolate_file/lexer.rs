@@ -38,18 +38,39 @@ impl fmt::Display for Token {
     }
 }
 
+/// A comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Comment {
+    /// From its `#` to the end of the line.
+    pub(super) text: String,
+    /// Whether a token stands before it on its line.
+    pub(super) is_beside: bool,
+}
+
 /// All tokens of `text`, the last of them [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Placed<Token>>, Placed<Problem>> {
-    let mut lexer = Lexer { rest: text.chars().peekable(), at: Position::START };
+    commented_tokens(text).map(|(tokens, _)| tokens)
+}
+
+/// Tokens and the comments before each of them.
+pub(super) type CommentedTokens = (Vec<Placed<Token>>, Vec<Vec<Comment>>);
+
+/// All tokens of `text`, and all comments.
+pub(super) fn commented_tokens(text: &str) -> Result<CommentedTokens, Placed<Problem>> {
+    let mut lexer =
+        Lexer { rest: text.chars().peekable(), at: Position::START, comments: Vec::new(), last_line: 0 };
     let mut tokens = Vec::new();
+    let mut comments = Vec::new();
     loop {
         lexer.skip_blank();
         let at = lexer.at;
         let token = lexer.token().map_err(|problem| Placed::new(problem, at))?;
+        lexer.last_line = lexer.at.line;
         let end = token == Token::End;
         tokens.push(Placed::new(token, at));
+        comments.push(std::mem::take(&mut lexer.comments));
         if end {
-            return Ok(tokens);
+            return Ok((tokens, comments));
         }
     }
 }
@@ -57,6 +78,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed<Token>>, Placed<Problem>> 
 struct Lexer<'a> {
     rest: Peekable<Chars<'a>>,
     at: Position,
+    /// Since the last token.
+    comments: Vec<Comment>,
+    /// The line that the last token ends in.
+    last_line: u32,
 }
 
 impl Lexer<'_> {
@@ -73,7 +98,11 @@ impl Lexer<'_> {
     fn skip_blank(&mut self) {
         while let Some(&next) = self.rest.peek() {
             match next {
-                '#' => while self.rest.peek().is_some_and(|&c| c != '\n') && self.next().is_some() {},
+                '#' => {
+                    let is_beside = self.at.line == self.last_line;
+                    let text = self.take_while(|c| c != '\n').trim_end().to_owned();
+                    self.comments.push(Comment { text, is_beside });
+                }
                 // Some editors put a byte order mark at the start.
                 ' ' | '\t' | '\r' | '\n' | '\u{feff}' => {
                     self.next();

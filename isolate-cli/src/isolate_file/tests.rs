@@ -1,6 +1,7 @@
 //! The rules of the language, one test each.
 
 mod conditions;
+mod format;
 mod hostile;
 mod merging;
 mod paths;

@@ -1,0 +1,141 @@
+//! `isolate batcharchive`.
+
+use super::{Context, archive::left_out, inputs::InputArgs, print, report};
+use crate::{
+    BatchArchived, Error, archive_batch,
+    cli::{CasArgs, normalised},
+    human,
+    process::{interruptible, write_file},
+    progress::Bar,
+};
+use clap::{Args, Parser};
+use runtime::Exit;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const EXAMPLES: &str = "\
+Each file says what one `isolate archive` would be given, and where:
+  {\"version\": 1, \"dir\": \"/src/out\", \"args\": [\"-i\", \"a.isolate\", \"-s\", \"a.isolated\"]}
+
+Examples:
+  isolate batcharchive out/*.isolated.gen.json --dump-json digests.json
+
+Prints `DIGEST  NAME` for each file. What several of them need is hashed, asked for and sent once.
+`isolate --help` lists the exit codes.";
+
+/// Package and upload many tests at once, as files made by a build system say
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BatchArchiveArgs {
+    /// What to archive: *.isolated.gen.json
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Write an object of names and digests to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    dump_json: Option<PathBuf>,
+    /// Print the object of names and digests instead of lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cas: CasArgs,
+}
+
+/// One file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GenJson {
+    version: u64,
+    dir: PathBuf,
+    args: Vec<String>,
+}
+
+/// The arguments in a file.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Call {
+    #[command(flatten)]
+    inputs: InputArgs,
+}
+
+impl GenJson {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::GenJson { path: path.to_owned(), reason };
+        let text = fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let parsed: Self = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
+        if parsed.version != 1 {
+            return Err(refuse(format!("`version` is {}, not 1", parsed.version)));
+        }
+        if !parsed.dir.is_absolute() {
+            return Err(refuse(format!("`dir` is {}, not an absolute path", parsed.dir.display())));
+        }
+        Ok(parsed)
+    }
+
+    fn inputs(&self, path: &Path) -> Result<InputArgs, Error> {
+        let args = normalised(self.args.iter().map(OsString::from));
+        let call = Call::try_parse_from(args).map_err(|error| {
+            // Its first line; the rest is about a command line that nobody typed.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            Error::GenJson { path: path.to_owned(), reason: format!("`args`: {line}") }
+        })?;
+        Ok(call.inputs)
+    }
+}
+
+/// Archives all, tells the digests on stdout and the rest on stderr.
+pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> Result<Exit, Error> {
+    let began = context.clock.elapsed();
+    let mut outputs = Vec::new();
+    let mut items = Vec::new();
+    let mut names = BTreeMap::new();
+    for path in &args.files {
+        let call = GenJson::read(path)?;
+        let inputs = call.inputs(path)?.resolve(&call.dir)?;
+        if let Some(other) = names.insert(inputs.name.clone(), path) {
+            let reason = format!("its test is called `{}` as that of {}", inputs.name, other.display());
+            return Err(Error::GenJson { path: path.clone(), reason });
+        }
+        outputs.push((inputs.name.clone(), inputs.output()));
+        items.push((inputs.item, inputs.options));
+    }
+    let store = args.cas.connect(context)?;
+    let bar = Arc::new(Bar::new(context.verbosity));
+    let work = archive_batch(&*store, items, Arc::<Bar>::clone(&bar));
+    let outcome = interruptible(&context.shutdown, work).await;
+    bar.finish();
+    let BatchArchived { packaged, uploaded } = outcome.map_err(|error| error.about(&args.cas.cas))?;
+
+    let mut digests = BTreeMap::new();
+    let mut lines = String::new();
+    let mut skipped = 0;
+    for ((name, output), packaged) in outputs.into_iter().zip(packaged) {
+        if let Some(output) = output {
+            output.write(&packaged)?;
+        }
+        skipped += packaged.skipped.len();
+        lines.push_str(&format!("{}  {name}\n", packaged.digest));
+        digests.insert(name, packaged.digest);
+    }
+    let json = report::json(&digests);
+    if let Some(file) = &args.dump_json {
+        write_file(file, &json)?;
+    }
+    context.say(&format!(
+        "archived {}: uploaded {} ({}), {} already there{}, {}",
+        human::counted(digests.len() as u64, "work item"),
+        human::counted(uploaded.uploaded_blobs, "blob"),
+        human::bytes(uploaded.uploaded_bytes),
+        human::count(uploaded.present_blobs),
+        left_out(skipped),
+        human::seconds(context.clock.elapsed().saturating_sub(began)),
+    ));
+    print(if args.json { &json } else { lines.as_bytes() })?;
+    Ok(Exit::Success)
+}

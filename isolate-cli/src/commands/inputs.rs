@@ -1,0 +1,256 @@
+//! What to package and how: the arguments that all verbs that package have in common.
+
+use crate::{
+    ArchiveOptions, Error, Packaged, SavedState, WorkItem, exclude,
+    isolate_file::{ConfigValue, Variables},
+    process::write_file,
+    state_path,
+    work_item::directory,
+};
+use cas::{
+    isolated::{ReadOnly, Version},
+    tree::{Broken, HashCache, Symlinks},
+};
+use clap::{Args, builder::FalseyValueParser};
+use proto::{DigestFunction, RelPath};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What to package and how.
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// Files and directories to package, relative to --root; `.` for everything
+    #[arg(value_name = "PATH", required_unless_present_any = ["isolate", "isolated"], conflicts_with = "isolate")]
+    paths: Vec<PathBuf>,
+    /// The command to run over them, starting in the root
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "isolate")]
+    pub(crate) command: Vec<String>,
+    /// Directory that becomes the root of the packaged tree
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "isolate")]
+    root: PathBuf,
+    /// Directory below the root in which the command starts
+    #[arg(long, value_name = "DIR", conflicts_with = "isolate")]
+    relative_cwd: Option<RelPath>,
+    /// What the command may write to: 0 all inputs, 1 directories but no input files, 2 nothing
+    #[arg(long, value_name = "MODE", default_value = "1", value_parser = read_only, conflicts_with = "isolate")]
+    read_only: ReadOnly,
+    /// Take inputs and command from an .isolate file instead
+    #[arg(short, long, value_name = "FILE")]
+    isolate: Option<PathBuf>,
+    #[command(flatten)]
+    variables: VariableArgs,
+    /// Package only what is in this directory below the root
+    #[arg(long, value_name = "DIR")]
+    subdir: Option<RelPath>,
+    /// Names the blobs: blake3, sha-256, sha-1 or sha-512
+    #[arg(long, value_name = "FUNCTION", default_value = "blake3")]
+    function: DigestFunction,
+    /// How the manifest is written: 1.6, or 2.0, which cannot say --read-only
+    #[arg(long, value_name = "VERSION", default_value = "1.6", value_parser = version)]
+    isolated_version: Version,
+    /// Leave out what this regular expression matches from its beginning, in directories; may be repeated
+    #[arg(long, value_name = "REGEX")]
+    blacklist: Vec<String>,
+    /// Leave out inputs that do not exist or cannot be packaged
+    #[arg(
+        long,
+        alias = "ignore_broken_items",
+        env = "ISOLATE_IGNORE_BROKEN_ITEMS",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new()
+    )]
+    ignore_broken_items: bool,
+    /// Package what symlinks point to instead of the symlinks
+    #[arg(short = 'L', long, alias = "collapse_symlinks")]
+    collapse_symlinks: bool,
+    /// Hash every file, unchanged or not
+    #[arg(long)]
+    no_hash_cache: bool,
+    /// Write the manifest to a file too, and to FILE.state what it was made from: later, this flag alone makes it again
+    #[arg(short = 's', long, value_name = "FILE")]
+    pub(crate) isolated: Option<PathBuf>,
+}
+
+/// What is put into an `.isolate` file.
+#[derive(Debug, Args)]
+struct VariableArgs {
+    /// Value for the conditions of the .isolate file; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    config_variable: Vec<(String, String)>,
+    /// Directory for paths in the .isolate file, relative to the current directory; may be repeated
+    #[arg(long, value_name = "NAME=DIR", value_parser = pair)]
+    path_variable: Vec<(String, String)>,
+    /// Text for paths and commands in the .isolate file; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    extra_variable: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Variables::check_name(name).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn read_only(text: &str) -> Result<ReadOnly, &'static str> {
+    text.parse().ok().and_then(ReadOnly::from_number).ok_or("write 0, 1 or 2")
+}
+
+fn version(text: &str) -> Result<Version, &'static str> {
+    Version::ALL.into_iter().find(|version| version.name() == text).ok_or("write 1.6 or 2.0")
+}
+
+impl VariableArgs {
+    /// The parser of the command line lets them pass without a file: plain paths stand in the place of one.
+    fn refuse(&self) -> Result<(), Error> {
+        let flags = [
+            ("config-variable", &self.config_variable),
+            ("path-variable", &self.path_variable),
+            ("extra-variable", &self.extra_variable),
+        ];
+        let given = flags.into_iter().find(|(_, given)| !given.is_empty());
+        given.map_or(Ok(()), |(flag, _)| Err(Error::NoIsolateFile { flag }))
+    }
+
+    /// Those that are given, over those that were saved.
+    fn resolve(&self, base: &Path, saved: Option<&SavedState>) -> Result<Variables, Error> {
+        let mut variables = Variables::default();
+        if let Some(saved) = saved {
+            variables.config.extend(saved.config.clone());
+            variables.path.extend(saved.path.clone());
+            variables.extra.extend(saved.extra.clone());
+        }
+        let config = self.config_variable.iter();
+        variables.config.extend(config.map(|(name, value)| (name.clone(), ConfigValue::from(&**value))));
+        for (name, dir) in &self.path_variable {
+            variables.path.insert(name.clone(), directory(&base.join(dir))?);
+        }
+        variables.extra.extend(self.extra_variable.iter().cloned());
+        Ok(variables)
+    }
+}
+
+/// What the arguments come to.
+pub(crate) struct Inputs {
+    pub(crate) item: WorkItem,
+    pub(crate) options: ArchiveOptions,
+    /// What people call it: after the manifest, the description or the root.
+    pub(crate) name: String,
+    /// Where the manifest is written, and what is saved beside it.
+    output: Option<(PathBuf, Option<SavedState>)>,
+}
+
+impl InputArgs {
+    /// Relative paths are relative to `base`.
+    pub(crate) fn resolve(&self, base: &Path) -> Result<Inputs, Error> {
+        let isolated = self.isolated.as_ref().map(|file| absolute(&base.join(file))).transpose()?;
+        let (item, saved, described) = self.described(base, isolated.as_deref())?;
+        let item = match &self.subdir {
+            Some(subdir) => item.only_below(subdir),
+            None => item,
+        };
+        let file = self.isolated.as_deref().or(described.as_deref());
+        let name = file.map_or(item.root.file_name(), Path::file_stem);
+        let name = name.map_or("root".into(), |name| name.to_string_lossy().into_owned());
+        let output = isolated.map(|path| (path, saved));
+        Ok(Inputs { item, options: self.options()?, name, output })
+    }
+
+    /// The work item, what of it is worth saving, and the description that it comes from, if it does.
+    fn described(
+        &self,
+        base: &Path,
+        isolated: Option<&Path>,
+    ) -> Result<(WorkItem, Option<SavedState>, Option<PathBuf>), Error> {
+        if self.isolate.is_none() && !self.paths.is_empty() {
+            self.variables.refuse()?;
+            let item = WorkItem::from_paths(&base.join(&self.root), &self.paths)?;
+            let (command, relative_cwd) = (self.command.clone(), self.relative_cwd.clone());
+            let item = WorkItem { command, relative_cwd, read_only: self.read_only, ..item };
+            return Ok((item, None, None));
+        }
+        let given = self.isolate.as_ref().map(|file| absolute(&base.join(file))).transpose()?;
+        let saved = match isolated.map(SavedState::read).transpose() {
+            Ok(saved) => saved.flatten(),
+            // Whatever it said, everything is given anew.
+            Err(Error::State { .. }) if given.is_some() => None,
+            Err(error) => return Err(error),
+        };
+        let saved = saved.filter(|saved| given.as_ref().is_none_or(|given| *given == saved.isolate_file));
+        let file = given.or_else(|| Some(saved.as_ref()?.isolate_file.clone()));
+        let file = file.ok_or_else(|| Error::Argument {
+            path: isolated.map(state_path).unwrap_or_default(),
+            reason: "no such file: name an .isolate file with -i, or paths",
+        })?;
+        let variables = self.variables.resolve(base, saved.as_ref())?;
+        let item = WorkItem::from_isolate_file(&file, &variables, self.broken())?;
+        let Variables { config, path, mut extra } = variables;
+        if extra.get("EXECUTABLE_SUFFIX").is_some_and(String::is_empty) {
+            extra.remove("EXECUTABLE_SUFFIX");
+        }
+        let state = SavedState { isolate_file: file.clone(), function: self.function, config, path, extra };
+        Ok((item, Some(state), Some(file)))
+    }
+
+    fn broken(&self) -> Broken {
+        if self.ignore_broken_items { Broken::Skip } else { Broken::Refuse }
+    }
+
+    fn options(&self) -> Result<ArchiveOptions, Error> {
+        Ok(ArchiveOptions {
+            function: self.function,
+            version: self.isolated_version,
+            exclude: exclude(&self.blacklist)?,
+            symlinks: if self.collapse_symlinks { Symlinks::Follow } else { Symlinks::Keep },
+            broken: self.broken(),
+            hash_cache: if self.no_hash_cache { None } else { HashCache::default_dir() },
+        })
+    }
+}
+
+/// Where a manifest goes, and its state.
+pub(crate) struct Output {
+    root: PathBuf,
+    path: PathBuf,
+    state: Option<SavedState>,
+}
+
+impl Inputs {
+    /// What has to be written once the item is packaged, if that was asked for.
+    pub(crate) fn output(&self) -> Option<Output> {
+        let (path, state) = self.output.clone()?;
+        Some(Output { root: self.item.root.clone(), path, state })
+    }
+}
+
+impl Output {
+    /// Writes the manifest and its state; without one, takes an old one away: it says nothing of this manifest.
+    pub(crate) fn write(&self, packaged: &Packaged) -> Result<(), Error> {
+        write_file(&self.path, &packaged.manifest)?;
+        let state_path = state_path(&self.path);
+        match &self.state {
+            Some(state) => {
+                write_file(&state_path, &state.to_bytes(&self.path, &self.root, &packaged.isolated))
+            }
+            None => match fs::remove_file(&state_path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(state_path, error)),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// The file's absolute path, the links on the way to it resolved.
+fn absolute(file: &Path) -> Result<PathBuf, Error> {
+    let reason = "name a file";
+    let name = file.file_name().ok_or(Error::Argument { path: file.to_owned(), reason })?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::canonicalize(parent) {
+        Ok(dir) => Ok(dir.join(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Argument { path: file.to_owned(), reason: "no such file or directory" })
+        }
+        Err(error) => Err(Error::io(parent, error)),
+    }
+}

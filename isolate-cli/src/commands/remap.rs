@@ -1,0 +1,55 @@
+//! `isolate remap`.
+
+use super::{Context, inputs::InputArgs, print};
+use crate::{Error, cli::CacheArgs, human, process::interruptible, progress::Bar, remap as library};
+use clap::Args;
+use runtime::Exit;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  isolate remap -i unit_tests.isolate -o /tmp/unit_tests && cd /tmp/unit_tests && ./unit_tests
+
+Prints the directory on stdout. `isolate --help` lists the exit codes.";
+
+/// Lay a test out in a directory on this machine, exactly as packaged, without a server
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RemapArgs {
+    #[command(flatten)]
+    inputs: InputArgs,
+    /// Where to put it: a new or an empty directory [default: a new one among the temporary files]
+    #[arg(short, long, alias = "outdir", value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Lays out and tells where.
+pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Error> {
+    let inputs = args.inputs.resolve(Path::new(""))?;
+    let cache = args.cache.open()?;
+    let target = match args.output {
+        Some(output) => output,
+        None => {
+            let made = tempfile::Builder::new().prefix("isolate-").tempdir();
+            made.map_err(|error| Error::io(std::env::temp_dir(), error))?.keep()
+        }
+    };
+    let bar = Arc::new(Bar::new(context.verbosity));
+    let monitor = Arc::<Bar>::clone(&bar);
+    let work = library(inputs.item, &inputs.options, &cache, &target, monitor, &context.shutdown);
+    let outcome = interruptible(&context.shutdown, work).await;
+    bar.finish();
+    let laid_out = outcome?;
+    context.say(&format!(
+        "laid out {} ({})",
+        human::counted(laid_out.files, "file"),
+        human::bytes(laid_out.bytes)
+    ));
+    print(format!("{}\n", target.display()).as_bytes())?;
+    Ok(Exit::Success)
+}

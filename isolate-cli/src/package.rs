@@ -1,0 +1,105 @@
+//! A work item to its manifest and the sources of its blobs: everything about archiving that needs no store.
+
+use crate::{Error, WorkItem, default_exclude};
+use bytes::Bytes;
+use cas::{
+    Monitor,
+    isolated::{Isolated, ReadOnly, Version},
+    tree::{self, Broken, Exclude, HashCache, Snapshot, SnapshotOptions, Sources, Symlinks},
+};
+use proto::{Digest, DigestFunction};
+use std::{path::PathBuf, sync::Arc};
+
+/// How to package.
+#[derive(Clone, Debug)]
+pub struct ArchiveOptions {
+    /// Names the blobs and the manifest.
+    pub function: DigestFunction,
+    /// How the manifest is written.
+    pub version: Version,
+    /// Left out inside of directories.
+    pub exclude: Exclude,
+    /// What becomes of symlinks.
+    pub symlinks: Symlinks,
+    /// What becomes of inputs that are not there.
+    pub broken: Broken,
+    /// Where digests of unchanged files are kept; `None` hashes everything anew.
+    pub hash_cache: Option<PathBuf>,
+}
+
+impl ArchiveOptions {
+    /// BLAKE3, the default exclusions and the user's hash cache.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            function: DigestFunction::Blake3,
+            version: Version::default(),
+            exclude: default_exclude()?,
+            symlinks: Symlinks::default(),
+            broken: Broken::default(),
+            hash_cache: HashCache::default_dir(),
+        })
+    }
+}
+
+/// A work item, hashed.
+#[derive(Clone, Debug)]
+pub struct Packaged {
+    /// The manifest's name: what downloads and runs ask for.
+    pub digest: Digest,
+    /// The manifest's bytes.
+    pub manifest: Bytes,
+    /// The manifest.
+    pub isolated: Isolated,
+    /// Every blob of it, the manifest among them, and where to read it.
+    pub sources: Sources,
+    /// Inputs that were not there and were left out.
+    pub skipped: Vec<PathBuf>,
+}
+
+impl Packaged {
+    /// Files and symlinks in it.
+    pub fn files(&self) -> u64 {
+        self.isolated.files.len() as u64
+    }
+
+    /// Sum of the sizes of the files.
+    pub fn bytes(&self) -> u64 {
+        self.isolated.total_bytes()
+    }
+}
+
+/// Lists the inputs and hashes what changed.
+pub async fn package(
+    item: WorkItem,
+    options: &ArchiveOptions,
+    monitor: Arc<dyn Monitor>,
+) -> Result<Packaged, Error> {
+    let snapshot_options = SnapshotOptions {
+        function: options.function,
+        exclude: Some(options.exclude.clone()),
+        symlinks: options.symlinks,
+        broken: options.broken,
+    };
+    let (root, inputs) = (item.root.clone(), item.inputs);
+    let hash_cache = options.hash_cache.clone();
+    let hashing = tokio::task::spawn_blocking(move || {
+        let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
+        tree::snapshot(&root, &inputs, &snapshot_options, &hashes, &*monitor)
+    });
+    let Snapshot { files, mut sources, skipped } = crate::process::joined(hashing.await)??;
+    let read_only = match options.version {
+        Version::V1 => item.read_only,
+        Version::V2 => ReadOnly::Writable,
+    };
+    let isolated = Isolated {
+        command: item.command,
+        files,
+        relative_cwd: item.relative_cwd,
+        read_only,
+        version: options.version,
+        ..Isolated::new(options.function)
+    };
+    let manifest = Bytes::from(isolated.to_bytes());
+    let digest = sources.add_bytes(options.function, manifest.clone());
+    Ok(Packaged { digest, manifest, isolated, sources, skipped })
+}
