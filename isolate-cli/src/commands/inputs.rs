@@ -44,7 +44,7 @@ pub(crate) struct InputArgs {
     /// Package only what is in this directory below the root
     #[arg(long, value_name = "DIR")]
     subdir: Option<RelPath>,
-    /// Names the blobs: blake3, sha-256, sha-1 or sha-512
+    /// Names the blobs: blake3, sha-256, sha-384, sha-512 or sha-1
     #[arg(long, value_name = "FUNCTION", default_value = "blake3")]
     function: DigestFunction,
     /// How the manifest is written: 1.6, or 2.0, which cannot say --read-only
