@@ -6,7 +6,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=protos");
     let descriptors = protox::compile(
-        ["isoswarm/v1/swarm.proto", "isoswarm/v1/bots.proto", "isoswarm/journal/v1/journal.proto"],
+        [
+            "isoswarm/v1/swarm.proto",
+            "isoswarm/v1/bots.proto",
+            "isoswarm/v1/cas.proto",
+            "isoswarm/journal/v1/journal.proto",
+        ],
         ["protos"],
     )?;
     // Their types are those of `bazel-remote-apis`.

@@ -166,6 +166,13 @@ pub struct Flags {
     insecure: Option<bool>,
 }
 
+impl Flags {
+    /// The data directory alone.
+    pub fn data(data: Option<PathBuf>) -> Self {
+        Self { data, ..Self::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

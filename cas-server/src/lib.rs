@@ -13,3 +13,4 @@ mod service;
 pub use config::{Config, Flags, SAMPLE};
 pub use key_prefix::{KeyPrefix, KeyPrefixError};
 pub use running::{Running, StartError, start};
+pub use service::explanation;

@@ -1,17 +1,21 @@
 //! The program `cas-server`.
 
 use cas_server::{Config, Flags, SAMPLE, start};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, exit, telemetry};
 use std::path::PathBuf;
 
+mod commands;
 mod descriptors;
 mod report;
 
 /// Content-addressable store: the Remote Execution API over gRPC, and plain HTTP, on one port.
 #[derive(Parser)]
-#[command(version = runtime::VERSION, after_help = exit::HELP)]
+#[command(version = runtime::VERSION, after_help = exit::HELP, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    /// Without one it serves.
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -22,14 +26,25 @@ struct Arguments {
     flags: Flags,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Scrub(commands::scrub::Scrub),
+    Explain(commands::explain::Explain),
+}
+
 #[tokio::main]
 async fn main() -> Exit {
     let arguments = Arguments::parse();
     if arguments.print_config {
         return report::print(SAMPLE);
     }
-    telemetry::init("info");
     descriptors::raise_limit();
+    match arguments.command {
+        None => {}
+        Some(Command::Scrub(scrub)) => return scrub.run(),
+        Some(Command::Explain(explain)) => return explain.run().await,
+    }
+    telemetry::init("info");
     let config: Config = match runtime::config::load(arguments.config.as_deref(), &arguments.flags) {
         Ok(config) => config,
         Err(error) => return report::failed(error, Exit::Usage),

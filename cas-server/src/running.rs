@@ -35,7 +35,9 @@ impl StartError {
             Self::Serve(_) | Self::Open(OpenError::InUse { .. } | OpenError::Format { .. }) => Exit::Usage,
             Self::Open(OpenError::Io { source, .. }) => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoSpace,
-                io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => Exit::Usage,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
+                    Exit::Usage
+                }
                 _ => Exit::Internal,
             },
             Self::Open(

@@ -16,7 +16,8 @@ pub use ids::{BotId, IdError, RequestId, RunId, SessionId, ShardId};
 pub use path::{PathError, RelPath};
 pub use time::Timestamp;
 
-/// Messages and services of `isoswarm.v1`: the scheduler's interface to its clients and bots.
+/// Messages and services of `isoswarm.v1`: the scheduler's interface to its clients and bots, and what the CAS server
+/// does beside the Remote Execution API.
 #[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("isoswarm.v1");

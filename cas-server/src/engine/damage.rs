@@ -2,6 +2,7 @@
 
 use super::{
     codec::{Entry, Location},
+    endings::Cause,
     index::Durability,
     key::Key,
     shared::Shared,
@@ -15,6 +16,7 @@ impl Shared {
         let removed = self.index.remove(&[(key, location)], Durability::Synced)?;
         if !removed.is_empty() {
             self.metrics.corrupt.inc();
+            self.endings.note(&removed, Cause::Damaged, self.clock.now());
             tracing::error!(%key, ?location, "dropped damaged bytes");
             self.delete_files(&removed)?;
             self.recount();

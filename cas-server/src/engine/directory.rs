@@ -20,6 +20,11 @@ pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
+/// Whether there is a store in it.
+pub(crate) fn is_store(dir: &Path) -> bool {
+    dir.join("format").exists()
+}
+
 /// Makes the directory and those that it lies in, each with a name that survives the machine.
 fn create(dir: &Path) -> io::Result<()> {
     let named = dir.ancestors().filter(|path| !path.as_os_str().is_empty());

@@ -6,6 +6,7 @@
 
 use super::{
     codec::{Entry, Location, Position, SegmentAccount},
+    endings::Cause,
     files::Files,
     index::Durability,
     io::failed,
@@ -106,6 +107,7 @@ impl Evictor {
         let shared = &self.shared;
         let removed = self.forget_oldest(goal)?;
         let bytes = removed.iter().map(|(key, entry)| disk_len(key, &entry.content, entry.location)).sum();
+        shared.endings.note(&removed, Cause::Evicted, shared.clock.now());
         shared.delete_files(&removed)?;
         shared.metrics.evicted_blobs.inc_by(removed.len() as u64);
         shared.metrics.evicted_bytes.inc_by(removed.iter().map(|(_, entry)| entry.content.size()).sum());

@@ -42,6 +42,11 @@ impl Files {
         Ok(Self { large })
     }
 
+    /// The directory, which has one for each first byte of a hash.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.large
+    }
+
     /// Bytes on disk of a blob with a file of its own.
     pub(crate) fn disk_len(digest: &Digest) -> u64 {
         digest.size() + digest.size().div_ceil(PIECE) * SUM_LEN as u64

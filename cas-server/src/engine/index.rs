@@ -230,6 +230,28 @@ impl Index {
         Ok(removed)
     }
 
+    /// The entries behind `after`, in the order of their keys.
+    pub(crate) fn entries(&self, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Entry)>> {
+        let after = after.map(encode_key);
+        let mode =
+            after.as_deref().map_or(IteratorMode::Start, |key| IteratorMode::From(key, Direction::Forward));
+        let mut found = Vec::new();
+        let db = self.database.get()?;
+        for item in db.iterator_cf(db.family("blobs"), mode) {
+            let (encoded, value) = item.map_err(failed)?;
+            if after.as_deref() == Some(&encoded) {
+                continue;
+            }
+            let key = decode_key(&encoded).ok_or_else(|| unreadable("a key"))?;
+            let entry = decode_entry(&key, &value).ok_or_else(|| unreadable("an entry"))?;
+            found.push((key, entry));
+            if found.len() == most {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// What the index has in a segment. Looks at every entry: only for when the segment itself does not tell.
     pub(crate) fn inhabitants(&self, id: u32) -> Result<Vec<(Key, Location)>> {
         let mut found = Vec::new();

@@ -3,6 +3,7 @@
 use super::{
     blocking::Bounds,
     codec::Entry,
+    endings::Endings,
     files::Files,
     index::Index,
     key::Key,
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) retention: Retention,
     pub(crate) pins: Pins,
+    pub(crate) endings: Endings,
     /// Held shared from looking an entry up until its use is noted, and alone while eviction chooses and forgets: so
     /// that nothing is evicted after a client was told that it is there. Taken before the index's lock.
     pub(crate) presence: RwLock<()>,

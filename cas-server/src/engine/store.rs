@@ -2,7 +2,9 @@
 
 use super::{
     blocking::Bounds,
+    codec::Position,
     directory,
+    endings::Endings,
     evict::Evictor,
     files::Files,
     index::Index,
@@ -86,30 +88,7 @@ impl Engine {
     /// the end of the log takes to replay, which is little.
     pub fn open(dir: &Path, options: EngineOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
-        let lock = directory::take(dir)?;
-        let index = Index::open(&dir.join("index"))?;
-        let replay = |source| OpenError::Replay { path: dir.to_owned(), source };
-        let pins = Pins::load(&index, &options).map_err(replay)?;
-        let (segments, ids) = Segments::open(dir.join("segments")).map_err(io)?;
-        let shared = Arc::new(Shared {
-            index,
-            segments,
-            uploads: Arc::new(Uploads::open(dir.join("uploads"), Arc::clone(&clock)).map_err(io)?),
-            files: Files::open(dir).map_err(io)?,
-            touches: Touches::default(),
-            room: Room::new(dir, &options),
-            bounds: Bounds::new(options.max_memory, options.patience),
-            metrics: Metrics::default(),
-            retention: Retention::default(),
-            pins,
-            presence: RwLock::default(),
-            clock,
-            options,
-            _lock: lock,
-        });
-        let replayed = replay::recover(&shared, &ids);
-        let (end, next) = replayed.map_err(replay)?;
-        shared.recount();
+        let Opened { shared, end, next } = prepare(dir, options, clock)?;
         let log = Writer::new(Arc::clone(&shared), end, next).map_err(io)?;
         let (writer, requests) = mpsc::channel(QUEUE);
         let thread =
@@ -203,6 +182,50 @@ impl Engine {
     pub(crate) fn writer(&self) -> &mpsc::Sender<Request> {
         &self.uploader.writer
     }
+}
+
+/// A store whose index has caught up with its log.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    /// The end of the log, if it can be appended to.
+    end: Option<Position>,
+    /// The number of the next segment.
+    next: u32,
+}
+
+/// All of opening that needs no one at work in the background.
+pub(super) fn prepare(
+    dir: &Path,
+    options: EngineOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<Opened, OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    let replay = |source| OpenError::Replay { path: dir.to_owned(), source };
+    let lock = directory::take(dir)?;
+    let index = Index::open(&dir.join("index"))?;
+    let pins = Pins::load(&index, &options).map_err(replay)?;
+    let (segments, ids) = Segments::open(dir.join("segments")).map_err(io)?;
+    let shared = Arc::new(Shared {
+        index,
+        segments,
+        uploads: Arc::new(Uploads::open(dir.join("uploads"), Arc::clone(&clock)).map_err(io)?),
+        files: Files::open(dir).map_err(io)?,
+        touches: Touches::default(),
+        room: Room::new(dir, &options),
+        bounds: Bounds::new(options.max_memory, options.patience),
+        metrics: Metrics::default(),
+        retention: Retention::default(),
+        pins,
+        endings: Endings::new(clock.now()),
+        presence: RwLock::default(),
+        clock,
+        options,
+        _lock: lock,
+    });
+    let (end, next) = replay::recover(&shared, &ids).map_err(replay)?;
+    shared.recount();
+    Ok(Opened { shared, end, next })
 }
 
 #[async_trait]

@@ -7,17 +7,23 @@ mod bytestream;
 mod capabilities;
 mod cas;
 mod chunks;
+mod closure;
 mod completeness;
 mod digest;
+mod explain;
 mod http;
 mod http_body;
 mod http_dispatch;
 mod http_encoding;
 mod http_paths;
 mod http_values;
+mod pins;
 mod resource;
 mod tree;
+mod wire;
 mod zstd;
+
+pub use wire::explanation;
 
 use crate::{Config, engine::Engine};
 use axum::{
@@ -35,6 +41,7 @@ use proto::{
         action_cache_server::ActionCacheServer, capabilities_server::CapabilitiesServer,
         content_addressable_storage_server::ContentAddressableStorageServer,
     },
+    v1::{pins_server::PinsServer, store_server::StoreServer},
 };
 use runtime::Clock;
 use std::{sync::Arc, time::Duration};
@@ -61,6 +68,12 @@ pub(crate) const METHODS: &[&str] = &[
     "/google.bytestream.ByteStream/Write",
     "/grpc.health.v1.Health/Check",
     "/ac",
+    "/isoswarm.v1.Pins/CreatePin",
+    "/isoswarm.v1.Pins/ListPins",
+    "/isoswarm.v1.Pins/ReleasePin",
+    "/isoswarm.v1.Pins/RenewPin",
+    "/isoswarm.v1.Pins/SwapPin",
+    "/isoswarm.v1.Store/ExplainBlob",
     "/cas",
     "/ccache",
     "/kv",
@@ -117,6 +130,8 @@ pub(crate) async fn router(
         .add_service(action_cache)
         .add_service(FetchServer::new(asset.clone()))
         .add_service(PushServer::new(asset))
+        .add_service(PinsServer::new(pins::PinsService::new(Arc::clone(&engine))))
+        .add_service(StoreServer::new(explain::StoreService::new(Arc::clone(&engine))))
         .add_service(health_service)
         // Older tools ask the alpha version only.
         .add_service(described().build_v1()?)

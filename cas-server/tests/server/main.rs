@@ -11,6 +11,8 @@ mod garbage;
 mod grpc;
 mod http;
 mod http_values;
+mod operators;
+mod pins;
 mod program;
 mod reflection;
 mod resume;
