@@ -232,7 +232,7 @@ async fn cutting(server: SocketAddr, after: u64) -> (SocketAddr, Arc<AtomicU64>,
 #[tokio::test(flavor = "multi_thread")]
 async fn our_client_sends_a_large_file_about_once_however_often_the_connection_breaks() {
     let server = Server::start().await;
-    let (size, after) = (64 << 20, 4 << 20);
+    let (size, after) = (64 << 20, 16 << 20);
     let (proxy, total, _tasks) = cutting(server.address, after).await;
     let data = noise(7, size);
     let digest = DigestFunction::Blake3.digest(&data);
@@ -245,7 +245,8 @@ async fn our_client_sends_a_large_file_about_once_however_often_the_connection_b
     upload(&*store, &sources, &Silent).await.unwrap();
     let sent = total.load(Ordering::Relaxed);
     println!("{sent} bytes for {size}, in pieces of {after}");
-    assert!(sent < 2 * size as u64, "{sent} bytes for {size}");
+    // What was on its way at each cut is sent again; from the beginning it would never arrive.
+    assert!(sent < size as u64 * 3 / 2, "{sent} bytes for {size}");
     let found = server.store().read_batch(&[digest]).await.unwrap().remove(0).unwrap();
     assert!(found == data);
     server.stop().await;
