@@ -11,6 +11,7 @@ use crate::{
         diff::DiffArgs,
         download::DownloadArgs,
         fmt::FmtArgs,
+        pack::PackArgs,
         remap::RemapArgs,
         run::RunArgs,
         show::ShowArgs,
@@ -56,6 +57,7 @@ enum Command {
     Diff(DiffArgs),
     Fmt(FmtArgs),
     Trace(TraceArgs),
+    Pack(PackArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -158,6 +160,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Diff(args) => commands::diff::diff(args, &context).await,
             Command::Fmt(args) => commands::fmt::fmt(&args, &context),
             Command::Trace(args) => commands::trace::trace(args, &context).await,
+            Command::Pack(args) => commands::pack::pack(&args, &context),
             Command::Completions(args) => commands::completions::completions(&args),
             Command::Man(args) => commands::completions::man(&args),
         }

@@ -72,6 +72,9 @@ pub enum Error {
         /// What is wrong with it.
         source: IsolatedError,
     },
+    /// A program whose libraries cannot be found out.
+    #[error(transparent)]
+    Pack(#[from] crate::PackError),
     /// The command could not be traced.
     #[error("cannot trace the command: {reason}")]
     Trace {
@@ -151,6 +154,7 @@ impl Error {
             | Self::GenJson { .. }
             | Self::ManifestFile { .. }
             | Self::Trace { .. }
+            | Self::Pack(_)
             | Self::Connect(_)
             | Self::Manifest { .. }
             | Self::NoCommand { .. }

@@ -60,6 +60,8 @@ fn help() {
         "diff ",
         "fmt ",
         "trace ",
+        "pack ",
+        "pack elf ",
         "completions ",
         "man ",
     ] {

@@ -1,0 +1,134 @@
+//! Recipes for what was built, on programs that are built here.
+#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// `bin/prog` needs `lib/libone.so`, found relative to itself; that needs `far/libtwo.so`, which nothing finds by itself.
+struct Bench {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for (path, text) in [
+            ("two.c", "int two(void) { return 2; }\n"),
+            ("one.c", "int two(void); int one(void) { return two() - 1; }\n"),
+            (
+                "prog.c",
+                "#include <stdio.h>\nint one(void);\nint main(int n, char **a) { printf(\"%d %s\\n\", one(), a[n - 1]); }\n",
+            ),
+        ] {
+            fs::write(root.join(path), text).unwrap();
+        }
+        for made in ["bin", "lib", "far"] {
+            fs::create_dir(root.join(made)).unwrap();
+        }
+        let bench = Self { _dir: dir, root };
+        bench.cc(&["-shared", "-fPIC", "two.c", "-o", "far/libtwo.so.1"]);
+        std::os::unix::fs::symlink("libtwo.so.1", bench.root.join("far/libtwo.so")).unwrap();
+        bench.cc(&["-shared", "-fPIC", "one.c", "-o", "lib/libone.so", "-Lfar", "-ltwo"]);
+        let rpath = "-Wl,-rpath,$ORIGIN/../lib,--allow-shlib-undefined";
+        bench.cc(&["prog.c", "-o", "bin/prog", "-Llib", "-lone", rpath]);
+        bench
+    }
+
+    fn cc(&self, args: &[&str]) {
+        let output = Command::new("cc").args(args).current_dir(&self.root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn isolate(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_isolate"))
+            .args(args)
+            .current_dir(&self.root)
+            .env("XDG_CACHE_HOME", self.root.join(".cache"))
+            .output()
+            .unwrap()
+    }
+}
+
+#[test]
+fn a_program_runs_elsewhere_with_the_libraries_that_were_found() {
+    let bench = Bench::new();
+    let packed = bench.isolate(&[
+        "pack",
+        "elf",
+        "bin/prog",
+        "-o",
+        "bin/p.isolate",
+        "--library-path",
+        "far",
+        "--",
+        "word",
+    ]);
+    assert!(packed.status.success(), "{packed:?}");
+    let description = fs::read_to_string(bench.root.join("bin/p.isolate")).unwrap();
+    let expected = "{\n  'variables': {\n    'command': [\n      'env',\n      'LD_LIBRARY_PATH=../far',\n      './prog',\n      'word',\n    ],\n    'files': [\n      '../far/libtwo.so',\n      '../lib/libone.so',\n      'prog',\n    ],\n  },\n}\n";
+    assert_eq!(description, expected);
+
+    let copy = tempfile::tempdir().unwrap();
+    let target = copy.path().join("tree");
+    let laid_out = bench.isolate(&["remap", "-i", "bin/p.isolate", "-o", target.to_str().unwrap()]);
+    assert!(laid_out.status.success(), "{laid_out:?}");
+    // Nothing is left where it was built.
+    for gone in ["far", "lib", "bin"] {
+        fs::remove_dir_all(bench.root.join(gone)).unwrap();
+    }
+    assert!(target.join("far/libtwo.so.1").is_file(), "the link's target comes along");
+    let output = Command::new("env")
+        .args(["LD_LIBRARY_PATH=../far", "./prog", "word"])
+        .current_dir(target.join("bin"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 word\n");
+}
+
+#[test]
+fn libraries_of_the_base_stay_where_they_are() {
+    let bench = Bench::new();
+    let far = bench.root.join("far");
+    let args = [
+        "pack",
+        "elf",
+        "bin/prog",
+        "-o",
+        "p.isolate",
+        "--library-path",
+        "far",
+        "--base",
+        "/lib",
+        "--base",
+        "/usr",
+    ];
+    let packed = bench.isolate(&[&args[..], &["--base", far.to_str().unwrap()]].concat());
+    assert!(packed.status.success(), "{packed:?}");
+    let description = fs::read_to_string(bench.root.join("p.isolate")).unwrap();
+    assert!(!description.contains("libtwo") && !description.contains("LD_LIBRARY_PATH"), "{description}");
+    assert!(description.contains("'lib/libone.so'") && description.contains("'bin/prog'"), "{description}");
+}
+
+#[test]
+fn what_is_missing_or_no_program_is_named_with_the_remedy() {
+    let bench = Bench::new();
+    let told = |args: &[&str]| {
+        let output = bench.isolate(args);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, error) = told(&["pack", "elf", "bin/prog", "-o", "p.isolate"]);
+    assert!(
+        code == 2 && error.contains("add their directories with --library-path: libtwo.so (for "),
+        "{error}"
+    );
+    let (code, error) = told(&["pack", "elf", "one.c", "-o", "p.isolate"]);
+    assert!(code == 2 && error.contains("one.c is not an ELF program"), "{error}");
+    let (code, error) = told(&["pack", "elf", "gone", "-o", "p.isolate"]);
+    assert!(code == 2 && error.contains("gone: no such program"), "{error}");
+    assert!(!Path::new(&bench.root.join("p.isolate")).exists());
+}
