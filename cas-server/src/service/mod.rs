@@ -118,6 +118,8 @@ pub(crate) async fn router(
     let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let asset = asset::AssetService::new(Arc::clone(&engine), clock);
+    health.set_serving::<PinsServer<pins::PinsService>>().await;
+    health.set_serving::<StoreServer<explain::StoreService>>().await;
     health.set_serving::<FetchServer<asset::AssetService>>().await;
     health.set_serving::<PushServer<asset::AssetService>>().await;
     health.set_serving::<CapabilitiesServer<capabilities::CapabilitiesService>>().await;
