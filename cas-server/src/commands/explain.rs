@@ -37,6 +37,9 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) async fn run(self) -> Exit {
+        if self.digest.is_empty() {
+            return report::print("every store has the blob without bytes\n");
+        }
         let explained = match (&self.server, &self.data) {
             (Some(server), _) => ask(self.digest, server, self.ca_cert.as_deref()).await,
             (None, data) => look(self.digest, data.as_deref().unwrap_or(Path::new("."))),

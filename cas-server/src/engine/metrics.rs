@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) reclaimed_segments: Counter,
     /// Time from last use to eviction of what was evicted last.
     pub(crate) evicted_age: Gauge,
+    /// Bytes that pins keep.
+    pub(crate) pinned: Gauge,
     pub(crate) corrupt: Counter,
     pub(crate) commits: Counter,
     /// Bytes of uploads that were cut off.
@@ -59,6 +61,8 @@ impl Metrics {
         registry.register("reclaimed_segments", reclaimed, self.reclaimed_segments.clone());
         let age = "Time from last use to eviction of what was evicted last: the retention";
         registry.register_with_unit("last_evicted_age", age, Unit::Seconds, self.evicted_age.clone());
+        let pinned = "Bytes of pinned closures, what several share as often as it is pinned";
+        registry.register_with_unit("pinned", pinned, Unit::Bytes, self.pinned.clone());
         registry.register("corrupt_blobs", "Blobs found damaged and dropped", self.corrupt.clone());
         registry.register("commits", "Groups of uploads that shared one sync", self.commits.clone());
         let kept = "Bytes of uploads that were cut off and may go on";

@@ -204,6 +204,13 @@ impl Pins {
         held.chain(state.building.values().map(|(generation, _)| *generation)).collect()
     }
 
+    /// Bytes of those that have not expired.
+    pub(crate) fn bytes(&self, now: Timestamp) -> u64 {
+        let state = self.state();
+        let bytes = state.held.values().filter(|held| held.pin.expires > now).map(|held| held.pin.bytes);
+        bytes.fold(0, u64::saturating_add)
+    }
+
     /// Those that have not expired, by name.
     pub(crate) fn list(&self, now: Timestamp) -> Vec<Held> {
         self.state().held.values().filter(|held| held.pin.expires > now).cloned().collect()

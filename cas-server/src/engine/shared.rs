@@ -71,5 +71,6 @@ impl Shared {
         self.metrics.blobs.set(gauge(blobs));
         self.metrics.bytes.set(gauge(used));
         self.metrics.limit.set(gauge(self.room.limit()));
+        self.metrics.pinned.set(gauge(self.pins.bytes(self.clock.now())));
     }
 }

@@ -1,10 +1,15 @@
-//! kill -9 during uploads: what was acknowledged is there, and nothing lies around that nobody knows.
+//! kill -9 during uploads and pinning: what was acknowledged is there, and nothing lies around that nobody knows.
 
 use crate::support::Program;
 use bytes::Bytes;
-use cas::{BlobStore as _, BlobStoreExt as _, testing};
-use proto::{Digest, DigestFunction};
+use cas::{
+    BlobStore as _, BlobStoreExt as _,
+    isolated::{Entry, Isolated},
+    testing,
+};
+use proto::{Digest, DigestFunction, v1};
 use std::{
+    collections::HashMap,
     fs,
     path::Path,
     sync::{
@@ -105,6 +110,64 @@ async fn no_acknowledged_blob_is_missing_after_kill_9_however_often() {
             assert_eq!(server.store().get(*digest).await.unwrap(), testing::noise(*seed, *len));
         }
         assert_no_orphans(&server, dir.path()).await;
+        server.kill();
+    }
+}
+
+/// Uploads a manifest with a file and pins it, until the server is gone. Gives what was acknowledged.
+async fn pin(server: Arc<Program>, worker: u64, acknowledged: Arc<Acknowledged>) {
+    let (store, mut pins) = (server.store(), server.pins());
+    for at in 0.. {
+        let seed = (worker << 32) + at;
+        let Ok(file) = store.put(DigestFunction::Blake3, testing::noise(seed, 5000)).await else { return };
+        let files = [("file".parse().unwrap(), Entry::File { digest: file, mode: None })].into();
+        let manifest = Isolated { files, ..Isolated::new(DigestFunction::Blake3) }.to_bytes();
+        let len = manifest.len();
+        let Ok(root) = store.put(DigestFunction::Blake3, manifest.into()).await else { return };
+        let request = v1::CreatePinRequest {
+            name: seed.to_string(),
+            root: Some(root.into()),
+            kind: v1::PinKind::Isolated.into(),
+            lifetime: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+        };
+        if pins.create_pin(request).await.is_err() {
+            return;
+        }
+        acknowledged.blobs.lock().unwrap().push((root, seed, len));
+        acknowledged.news.notify_one();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_pin_is_missing_or_incomplete_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let acknowledged = Arc::new(Acknowledged::default());
+    for round in 1..=8_u64 {
+        let server = Arc::new(Program::start(dir.path()));
+        let mut pinning = JoinSet::new();
+        for worker in 0..4 {
+            pinning.spawn(pin(Arc::clone(&server), 100 * round + worker, Arc::clone(&acknowledged)));
+        }
+        let before = acknowledged.blobs.lock().unwrap().len();
+        while acknowledged.blobs.lock().unwrap().len() < before + 5 * usize::try_from(round).unwrap() {
+            tokio::time::timeout(Duration::from_secs(60), acknowledged.news.notified())
+                .await
+                .expect("pinning goes on");
+        }
+        rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL).unwrap();
+        while pinning.join_next().await.is_some() {}
+        Arc::into_inner(server).expect("pinning has ended").kill();
+
+        let server = Program::start(dir.path());
+        let listed = server.pins().list_pins(v1::ListPinsRequest {}).await.unwrap().into_inner().pins;
+        let roots: HashMap<String, v1::Pin> = listed.into_iter().map(|pin| (pin.name.clone(), pin)).collect();
+        for (root, seed, _) in acknowledged.blobs.lock().unwrap().iter() {
+            let pin = &roots[&seed.to_string()];
+            assert_eq!((pin.root.clone(), pin.blobs), (Some((*root).into()), 2));
+        }
+        let digests: Vec<Digest> =
+            roots.values().map(|pin| pin.root.as_ref().unwrap().try_into().unwrap()).collect();
+        assert_eq!(server.store().find_missing(&digests).await.unwrap(), []);
         server.kill();
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cas::{BlobStore, remote::RemoteStore};
 use cas_server::Config;
-use proto::DigestFunction;
+use proto::{DigestFunction, v1::pins_client::PinsClient};
 use runtime::{Shutdown, SystemClock, SystemEntropy};
 use std::{
     io::{BufRead as _, BufReader},
@@ -159,6 +159,10 @@ impl Program {
 
     pub(crate) fn store(&self) -> RemoteStore {
         RemoteStore::new(runtime::connect::channel(&self.url, None).unwrap(), "")
+    }
+
+    pub(crate) fn pins(&self) -> PinsClient<Channel> {
+        PinsClient::new(runtime::connect::channel(&self.url, None).unwrap())
     }
 }
 

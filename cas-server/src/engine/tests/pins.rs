@@ -4,7 +4,7 @@ use super::{
     eviction::{MINUTE, Store, churn},
     *,
 };
-use crate::engine::{Pin, PinError, PinKind, PinMode, PinName, PinRequest};
+use crate::engine::{Cause, Pin, PinError, PinKind, PinMode, PinName, PinRequest, State};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -48,6 +48,14 @@ async fn a_pinned_closure_is_whole_after_the_store_was_filled_many_times_over_an
     churn(&store, 50_000).await;
     assert_eq!(missing(&store, &kept).await, 0);
     assert_eq!(missing(&store, &loose).await, loose.len());
+    let explained = store.engine.explain(loose[0]).await.unwrap();
+    assert!(
+        matches!(explained.state, State::Missing { ending: Some(ending), .. } if ending.cause == Cause::Evicted),
+        "{explained:?}"
+    );
+    let explained = store.engine.explain(kept[0]).await.unwrap();
+    assert_eq!(explained.pins[0].name, named("kept"));
+    assert!(matches!(explained.state, State::Present { .. }));
     assert_eq!(missing(&store, &short).await, short.len());
     store = store.reopen().await;
     assert_eq!(store.engine.pins().0.len(), 1, "the other one has expired");
