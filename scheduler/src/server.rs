@@ -126,7 +126,11 @@ async fn routes(service: Service) -> Result<axum::Router, StartError> {
         .max_encoding_message_size(usize::MAX);
     let bots = v1::bots_server::BotsServer::new(service).max_decoding_message_size(limits::MAX_MESSAGE_BYTES);
     let described = || {
+        // The descriptors are of other servers' services, too.
         tonic_reflection::server::Builder::configure()
+            .with_service_name(v1::swarm_server::SERVICE_NAME)
+            .with_service_name(v1::bots_server::SERVICE_NAME)
+            .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };

@@ -35,6 +35,7 @@ async fn services_are_listed_and_described_with_all_that_they_import() {
     for name in ["isoswarm.v1.Swarm", "isoswarm.v1.Bots", "grpc.health.v1.Health"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
+    assert!(!names.contains(&"isoswarm.v1.Pins"), "what the CAS server has is not listed: {names:?}");
 
     let symbol = MessageRequest::FileContainingSymbol("isoswarm.v1.Swarm".into());
     let mut wanted = files(&bench, symbol).await;
