@@ -6,9 +6,10 @@ use crate::{
 };
 use cas::{
     BlobStore as _, BlobStoreExt as _, Silent,
-    testing::noise,
+    testing::{noise, stream_of},
     tree::{Sources, upload},
 };
+use futures::{FutureExt as _, StreamExt as _};
 use proto::{
     Digest, DigestFunction,
     bytestream::{QueryWriteStatusRequest, WriteRequest, byte_stream_client::ByteStreamClient},
@@ -106,7 +107,7 @@ fn stalled(
         .map(|(at, part)| chunk(name, (at * 500_000) as i64, part, false))
         .collect();
     let mut writing = tokio::task::JoinSet::new();
-    let stream = futures::StreamExt::chain(futures::stream::iter(messages), futures::stream::pending());
+    let stream = futures::stream::iter(messages).chain(futures::stream::pending());
     writing.spawn(async move { client.write(stream).await.unwrap_err().code() });
     writing
 }
@@ -249,5 +250,33 @@ async fn our_client_sends_a_large_file_about_once_however_often_the_connection_b
     assert!(sent < size as u64 * 3 / 2, "{sent} bytes for {size}");
     let found = server.store().read_batch(&[digest]).await.unwrap().remove(0).unwrap();
     assert!(found == data);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_client_starts_over_when_what_the_server_has_is_not_what_it_should_be() {
+    let server = Server::start().await;
+    let data = noise(8, 6_000_000);
+    let digest = DigestFunction::Blake3.digest(&data);
+    let opened = std::sync::Mutex::new(Vec::new());
+    let source = |offset: u64| {
+        let mut opened = opened.lock().unwrap();
+        let first = opened.is_empty();
+        opened.push(offset);
+        // Other bytes at first, and a break behind them.
+        let wrong = stream_of(noise(9, 3_000_000), 1_000_000);
+        let cut = || Err(cas::Error::Unavailable { reason: "cut".into() });
+        let wrong = wrong.chain(futures::stream::once(async move { cut() })).boxed();
+        let right = stream_of(data.slice(usize::try_from(offset).unwrap()..), 1_000_000);
+        async move { Ok(if first { wrong } else { right }) }.boxed()
+    };
+    let store = server.store();
+    assert!(store.write_from(digest, &source).await.unwrap_err().is_transient());
+    // Until the server has seen the end of that: before, the upload goes on from an earlier byte, to the same end.
+    assert!(store.write_from(digest, &source).await.unwrap_err().is_transient());
+    store.write_from(digest, &source).await.unwrap();
+    assert!(server.store().get(digest).await.unwrap() == data);
+    let opened = opened.lock().unwrap();
+    assert!(opened[1] > 0 && opened[2] == 0, "{opened:?}");
     server.stop().await;
 }
