@@ -263,16 +263,21 @@ async fn our_client_starts_over_when_what_the_server_has_is_not_what_it_should_b
         let mut opened = opened.lock().unwrap();
         let first = opened.is_empty();
         opened.push(offset);
-        // Other bytes at first, and a break behind them.
-        let wrong = stream_of(noise(9, 3_000_000), 1_000_000);
-        let cut = || Err(cas::Error::Unavailable { reason: "cut".into() });
-        let wrong = wrong.chain(futures::stream::once(async move { cut() })).boxed();
+        // Other bytes at first, and a break when some of them have arrived.
+        let uploads = server.dir.path().join("data/uploads");
+        let cut = async move {
+            let len = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+            while std::fs::read_dir(&uploads).unwrap().map(len).sum::<u64>() < 2_000_000 {
+                tokio::task::yield_now().await;
+            }
+            Err(cas::Error::Unavailable { reason: "cut".into() })
+        };
+        let wrong = stream_of(noise(9, 3_000_000), 1_000_000).chain(futures::stream::once(cut)).boxed();
         let right = stream_of(data.slice(usize::try_from(offset).unwrap()..), 1_000_000);
         async move { Ok(if first { wrong } else { right }) }.boxed()
     };
     let store = server.store();
     assert!(store.write_from(digest, &source).await.unwrap_err().is_transient());
-    // Until the server has seen the end of that: before, the upload goes on from an earlier byte, to the same end.
     assert!(store.write_from(digest, &source).await.unwrap_err().is_transient());
     store.write_from(digest, &source).await.unwrap();
     assert!(server.store().get(digest).await.unwrap() == data);
