@@ -281,7 +281,7 @@ async fn our_client_starts_over_when_what_the_server_has_is_not_what_it_should_b
     assert!(store.write_from(digest, &source).await.unwrap_err().is_transient());
     store.write_from(digest, &source).await.unwrap();
     assert!(server.store().get(digest).await.unwrap() == data);
-    let opened = opened.lock().unwrap();
+    let opened = opened.lock().unwrap().clone();
     assert!(opened[1] > 0 && opened[2] == 0, "{opened:?}");
     server.stop().await;
 }
