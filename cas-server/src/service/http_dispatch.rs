@@ -2,7 +2,7 @@
 
 use super::{
     http::Refusal,
-    http_paths::{Target, target},
+    http_paths::{Target, one_slash, target},
     http_values::Values,
 };
 use crate::{KeyPrefix, engine::Engine};
@@ -56,12 +56,13 @@ async fn dispatch(State(dispatch): State<Dispatch>, request: Request) -> Respons
         return status.into_http::<axum::body::Body>();
     }
     let uri = request.uri().clone();
-    match target(uri.path(), &dispatch.prefixes) {
+    let path = one_slash(uri.path());
+    match target(path, &dispatch.prefixes) {
         Target::Blob(name) => blob(dispatch.blobs, name, request).await,
         Target::Action { instance, function, hash } => {
             dispatch.values.action(instance, function, hash, request).await.into_response()
         }
-        Target::Key => dispatch.values.key(request).await.into_response(),
+        Target::Key => dispatch.values.key(path, request).await.into_response(),
         Target::Nothing => {
             let known = "not found: blobs are at /cas/HASH, see also /status, /healthz and /metrics";
             Refusal(StatusCode::NOT_FOUND, known.into()).into_response()

@@ -26,6 +26,12 @@ pub(super) enum Target<'a> {
     Nothing,
 }
 
+/// A path with one slash at its beginning: sccache puts two there when its endpoint ends in one.
+pub(super) fn one_slash(path: &str) -> &str {
+    let rest = path.trim_start_matches('/');
+    path.split_at(path.len().saturating_sub(rest.len() + 1)).1
+}
+
 /// What this path means.
 pub(super) fn target<'a>(path: &'a str, prefixes: &[KeyPrefix]) -> Target<'a> {
     if prefixes.iter().any(|prefix| prefix.takes(path)) {
@@ -67,6 +73,14 @@ mod tests {
         for nothing in ["/", "", "/ac", "/elsewhere", "/ac/a/b/c", "ac/abc"] {
             assert_eq!(target(nothing), Target::Nothing, "{nothing}");
         }
+    }
+
+    #[test]
+    fn slashes_at_the_beginning_are_one() {
+        assert_eq!(
+            ["//kv//a", "/kv", "///", "", "*", "a/b"].map(one_slash),
+            ["/kv//a", "/kv", "/", "", "*", "a/b"]
+        );
     }
 
     #[test]

@@ -73,9 +73,8 @@ impl Values {
     }
 
     /// Everything that can be done with a key.
-    pub(super) async fn key(&self, request: Request) -> Result<Response, Refusal> {
-        let path = request.uri().path().to_owned();
-        let name = ValueName::Opaque { path: path.clone() };
+    pub(super) async fn key(&self, path: &str, request: Request) -> Result<Response, Refusal> {
+        let name = ValueName::Opaque { path: path.to_owned() };
         match request.method().as_str() {
             "DELETE" if self.engine.delete_value(&name).await? => Ok(StatusCode::NO_CONTENT.into_response()),
             "DELETE" => Err(not_found(format!("there is no {path}"))),
@@ -83,7 +82,7 @@ impl Values {
             "PROPFIND" => {
                 let value = self.engine.get_value(&name).await?;
                 let value = value.ok_or_else(|| not_found(format!("there is no {path}")))?;
-                Ok(properties(&path, value.len()))
+                Ok(properties(request.uri().path(), value.len()))
             }
             "GET" | "HEAD" | "PUT" => self.plain(name, request).await,
             "OPTIONS" => Ok(([(header::ALLOW, METHODS), (header::HeaderName::from_static("dav"), "1")], ())

@@ -136,6 +136,11 @@ async fn keys_speak_as_much_webdav_as_compiler_caches_need() {
         text.contains("<D:getcontentlength>5<") && text.contains("<D:href>/sccache/a/b&amp;c<"),
         "{text}"
     );
+    assert_eq!(
+        call(&server, "GET //sccache/a/b&c").await.body,
+        b"12345",
+        "as sccache joins its endpoint and its prefix"
+    );
     assert_eq!(call(&server, "OPTIONS /sccache/a/b").await.status, 200);
     assert_eq!(call(&server, "POST /sccache/a/b").await.status, 405);
     let chunked = request(server.address, "PUT /kv/a", &["Transfer-Encoding: chunked"], b"0\r\n\r\n").await;
