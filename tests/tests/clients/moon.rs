@@ -61,6 +61,7 @@ impl Workspace {
 async fn hits_on_second_run(workspace: &Workspace) {
     let cold = workspace.run().await;
     assert!(!said(&cold, "cached from remote"), "{cold:?}");
+    assert!(!said(&cold, "does not support zstd"), "{cold:?}");
     let warm = workspace.run().await;
     assert!(said(&warm, "cached from remote"), "stdout:\n{}\nstderr:\n{}", warm.stdout, warm.stderr);
     workspace.assert_outputs();

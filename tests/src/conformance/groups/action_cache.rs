@@ -120,9 +120,14 @@ async fn round_trip(server: &Server) -> Outcome {
         ..result(3)
     };
     ok("UpdateActionResult", update(server, &action, uploaded.clone()).await)?;
-    // Servers may say in the metadata who has written it.
-    let served = ok("GetActionResult", get(server, &action).await)?;
-    let served = ActionResult { execution_metadata: None, ..served };
+    let mut served = ok("GetActionResult", get(server, &action).await)?;
+    // Servers may say in the metadata who has written it, and keep what was written to stdout as a blob.
+    served.execution_metadata = None;
+    if let Some(digest) = served.stdout_digest.take() {
+        let said = Blob::new(action.function, b"said".to_vec());
+        same("stdout_digest", &said.digest, &digest)?;
+        served.stdout_raw.clone_from(&uploaded.stdout_raw);
+    }
     same("the result", &uploaded, &served)
 }
 

@@ -1,7 +1,7 @@
 //! The plain HTTP cache: `/cas/HASH` and `/ac/HASH`.
 
 use super::{
-    blob::{Blob, carry},
+    blob::Blob,
     expect::{Outcome, same, same_bytes, that},
     rule::rule,
     server::failed,
@@ -64,6 +64,13 @@ pub(super) const RULES: &[Rule] = &[
         "bazel-remote: HTTP API",
         [Needs::Http, Needs::Function(Sha256)],
         instance
+    ),
+    rule!(
+        "http.empty-instance",
+        "an empty instance name before /cas/ or /ac/, as in //cas/, is none",
+        "moon over HTTP, when the instance name is empty",
+        [Needs::Http, Needs::Function(Sha256)],
+        empty_instance
     ),
     rule!(
         "http.result",
@@ -173,16 +180,19 @@ async fn instance(server: &Server) -> Outcome {
     gives(server, &path, &blob.data).await
 }
 
+async fn empty_instance(server: &Server) -> Outcome {
+    let blob = fresh(server, 1000);
+    let path = path(&blob);
+    put(server, &format!("/{path}"), &[], &blob.data).await?;
+    gives(server, &format!("/{path}"), &blob.data).await?;
+    gives(server, &path, &blob.data).await
+}
+
 /// A result that is complete, and the path of it.
 async fn action(server: &Server) -> Outcome<(ActionResult, String)> {
     let (action, output) = (fresh(server, 100), fresh(server, 1000));
     server.store(&output).await?;
-    let result = ActionResult {
-        exit_code: 3,
-        stdout_raw: carry(b"said"),
-        stdout_digest: Some(output.digest),
-        ..ActionResult::default()
-    };
+    let result = ActionResult { exit_code: 3, stdout_digest: Some(output.digest), ..ActionResult::default() };
     let instance = if server.instance().is_empty() { "" } else { "/" };
     let path = format!("{instance}{}/ac/{}", server.instance(), action.digest.hash);
     Ok((result, path))
