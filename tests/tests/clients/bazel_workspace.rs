@@ -131,10 +131,10 @@ common --override_repository=rules_cc=DIR/rules_cc
 common --override_repository=rules_java=/usr/share/bazel/rules/java
 common --override_repository=rules_proto=DIR/rules_proto
 common --override_repository=remote_coverage_tools=DIR/coverage
-common --javabase=@local_jdk//:jdk
 common --color=no
 common --curses=no
 common --noshow_progress
+build --javabase=@local_jdk//:jdk
 build --host_javabase=@local_jdk//:jdk
 build --spawn_strategy=local
 build --jobs=4
@@ -159,7 +159,7 @@ const BUILD: &str = "\
     name = 'gen_%d' % i,
     srcs = ['in.txt'],
     outs = ['gen_%d.txt' % i],
-    cmd = \"sleep PAUSE; (echo %d; cat $<; yes %d-`cat $<`) | head -c BYTES > $@\" % (i, i),
+    cmd = 'sleep PAUSE; (echo %d; cat $<; head -c BYTES /dev/zero | tr -c x x) > $@' % i,
 ) for i in range(12)]
 
 genrule(
