@@ -7,9 +7,6 @@ use tests::{
     conformance::{Report, Server, Target, Verdict, rules, run},
 };
 
-/// Rules about features that we do not have. We have no limit but the disk's.
-const NOT_OURS: [&str; 1] = ["write.above-blob-limit"];
-
 #[tokio::test]
 async fn our_server_keeps_every_rule() {
     let dir = tempfile::tempdir().unwrap();
@@ -31,7 +28,7 @@ async fn our_server_keeps_every_rule() {
     })
     .await;
     assert!(failures.is_empty(), "{report}\n{}", failures.join("\n"));
-    let skipped: Vec<_> = report.skips().filter(|(id, _)| !NOT_OURS.contains(id)).collect();
+    let skipped: Vec<_> = report.skips().collect();
     assert!(skipped.is_empty(), "features that the server does not say it has: {skipped:#?}");
 }
 

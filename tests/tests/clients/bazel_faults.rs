@@ -39,7 +39,8 @@ async fn a_store_too_small_for_the_build_fails_no_build() {
     const OUTPUT: u32 = 4 << 20;
     // Room for about half of the outputs.
     let cache = Cache::start(&["--max-size=32MiB", "--lease=1s"]).await;
-    let bazel = Bazel::new("1", OUTPUT).await;
+    // Slow enough for leases to end meanwhile.
+    let bazel = Bazel::new("2", OUTPUT).await;
     let url = format!("grpc://{}", cache.address());
     let cold = bazel.with(&url, &["build", "//:sum"]).await;
     assert_eq!((cold.hits, cold.ran), (0, ACTIONS), "{cold:#?}");
