@@ -1,6 +1,6 @@
 //! A work item, laid out on this machine as a bot would, with no server.
 
-use crate::{ArchiveOptions, Downloaded, Error, WorkItem, download, package};
+use crate::{ArchiveOptions, Downloaded, Error, WorkItem, download, package, process::interruptible};
 use cas::{
     Monitor,
     disk::{DiskCache, DiskStore},
@@ -19,9 +19,9 @@ pub async fn remap(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Downloaded, Error> {
-    let packaged = package(item, options, Arc::clone(&monitor)).await?;
+    let packaged = interruptible(shutdown, package(item, options, Arc::clone(&monitor))).await?;
     let _held = cache.pin(packaged.sources.digests().collect());
     let store = DiskStore::new(cache.clone());
-    tree::upload(&store, &packaged.sources, &*monitor).await?;
+    interruptible(shutdown, tree::upload(&store, &packaged.sources, &*monitor)).await?;
     download(&store, cache, packaged.digest, target, &*monitor, shutdown).await
 }

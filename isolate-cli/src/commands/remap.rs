@@ -1,13 +1,14 @@
 //! `isolate remap`.
 
 use super::{Context, inputs::InputArgs, print};
-use crate::{Error, cli::CacheArgs, human, process::interruptible, progress::Bar, remap as library};
+use crate::{Error, cli::CacheArgs, human, progress::Bar, remap as library};
 use clap::Args;
 use runtime::Exit;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tempfile::TempDir;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,19 +33,23 @@ pub(crate) struct RemapArgs {
 pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Error> {
     let inputs = args.inputs.resolve(Path::new(""))?;
     let cache = args.cache.open()?;
-    let target = match args.output {
-        Some(output) => output,
+    // Goes away again unless all goes well.
+    let temporary = match args.output {
+        Some(_) => None,
         None => {
             let made = tempfile::Builder::new().prefix("isolate-").tempdir();
-            made.map_err(|error| Error::io(std::env::temp_dir(), error))?.keep()
+            Some(made.map_err(|error| Error::io(std::env::temp_dir(), error))?)
         }
     };
+    let named = args.output.as_deref();
+    let target = named.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new(".")).to_owned();
     let bar = Arc::new(Bar::new(context.verbosity));
     let monitor = Arc::<Bar>::clone(&bar);
     let work = library(inputs.item, &inputs.options, &cache, &target, monitor, &context.shutdown);
-    let outcome = interruptible(&context.shutdown, work).await;
+    let outcome = work.await;
     bar.finish();
     let laid_out = outcome?;
+    temporary.map(TempDir::keep);
     context.say(&format!(
         "laid out {} ({})",
         human::counted(laid_out.files, "file"),

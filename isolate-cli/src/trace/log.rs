@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
+    io::{self, BufRead, Read as _},
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
 };
@@ -13,8 +14,11 @@ use std::{
 /// The calls that have to be traced.
 pub(super) const CALLS: &str = "trace=%file,%process,fchdir";
 
+/// Longest line: paths with every byte escaped, and command lines of some length.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
+
 /// What became of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Access {
     /// Its content, target or presence was asked for, and it was there.
     Used,
@@ -22,17 +26,23 @@ pub(super) enum Access {
     Replaced,
 }
 
-/// All accesses that succeeded, in order, by absolute path: not normalised, symlinks not resolved.
-pub(super) fn accesses(log: &[u8], start: &Path) -> Vec<(PathBuf, Access)> {
+/// The first access of each kind to each path that succeeded, in order: absolute, not normalised, symlinks not resolved. The log
+/// may be long: it is read line by line.
+pub(super) fn accesses(mut log: impl BufRead, start: &Path) -> io::Result<Vec<(PathBuf, Access)>> {
     let mut reading = Reading {
         start,
         cwds: HashMap::new(),
         unfinished: HashMap::new(),
         forking: HashSet::new(),
+        seen: HashSet::new(),
         found: Vec::new(),
     };
-    log.split(|byte| *byte == b'\n').for_each(|line| reading.line(line));
-    reading.found
+    let mut line = Vec::new();
+    while log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
+        reading.line(&line);
+        line.clear();
+    }
+    Ok(reading.found)
 }
 
 struct Reading<'a> {
@@ -42,6 +52,7 @@ struct Reading<'a> {
     unfinished: HashMap<u32, Vec<u8>>,
     /// Processes in the middle of making others.
     forking: HashSet<u32>,
+    seen: HashSet<(PathBuf, Access)>,
     found: Vec<(PathBuf, Access)>,
 }
 
@@ -118,7 +129,10 @@ impl Reading<'_> {
             // Empty with an open file in the place of the directory: that was opened before.
             if !path.as_os_str().is_empty() {
                 let dir = dir.unwrap_or_else(|| self.cwd(pid));
-                self.found.push((dir.join(path), access));
+                let access = (dir.join(path), access);
+                if self.seen.insert(access.clone()) {
+                    self.found.push(access);
+                }
             }
         }
     }
@@ -249,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn used(log: &str) -> Vec<String> {
-        let found = accesses(log.as_bytes(), Path::new("/src"));
+        let found = accesses(log.as_bytes(), Path::new("/src")).unwrap();
         let text = |(path, access): (PathBuf, Access)| match access {
             Access::Used => path.display().to_string(),
             Access::Replaced => format!("!{}", path.display()),
@@ -282,7 +296,6 @@ nonsense
             "/l",
             "!/src/out",
             "!/src/tmp",
-            "!/src/out",
             "!/src/e",
         ];
         assert_eq!(used(log), expected);

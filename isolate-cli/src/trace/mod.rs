@@ -47,16 +47,14 @@ pub async fn trace(
     strace.args(["-f", "-qq", "-y", "-s", "65536", "-e", "signal=none", "-e", log::CALLS, "-o"]);
     strace.arg(&log).arg("--").args(command).current_dir(cwd).kill_on_drop(true);
     let status = interruptible(shutdown, async { strace.status().await.map_err(cannot_start) }).await?;
-    let bytes = match fs::read(&log) {
-        Ok(bytes) if !bytes.is_empty() => bytes,
-        // strace itself said why on stderr.
-        _ => {
-            let program = command.first().map_or("", String::as_str);
-            let reason = format!("strace could not start or follow `{program}` (exit code {})", code(status));
-            return Err(Error::Trace { reason });
-        }
-    };
-    let used = before.used(&log::accesses(&bytes, cwd));
+    // strace itself said why on stderr.
+    if fs::metadata(&log).map_or(0, |metadata| metadata.len()) == 0 {
+        let program = command.first().map_or("", String::as_str);
+        let reason = format!("strace could not start or follow `{program}` (exit code {})", code(status));
+        return Err(Error::Trace { reason });
+    }
+    let read = fs::File::open(&log).and_then(|file| log::accesses(io::BufReader::new(file), cwd));
+    let used = before.used(&read.map_err(|error| Error::io(&log, error))?);
     Ok(Traced { root: root.to_owned(), used, exit: code(status), before })
 }
 
