@@ -1,7 +1,7 @@
 //! What `cas-server` reaches, beside what others reach on this machine in the same run. `make bench-cas` runs it.
 //!
 //! Servers are processes on loopback, measured in turn by one load generator with plain generated clients; three rounds,
-//! medians. `make bench-cas PARTS="rates latency"` runs only these parts, `ROUNDS=1` one round of each, `BLOBS=500000` makes
+//! medians. `make bench-cas PARTS="batches latency"` runs only these parts, `ROUNDS=1` one round of each, `BLOBS=500000` makes
 //! the part on size smaller.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
@@ -22,7 +22,7 @@ mod cas {
 use cas::{hollow, http, latency, peers::Peers, size, speed, workload};
 use runtime::Shutdown;
 
-const PARTS: [&str; 5] = ["rates", "latency", "http", "size", "workload"];
+const PARTS: [&str; 6] = ["batches", "streams", "latency", "http", "size", "workload"];
 
 #[tokio::main]
 async fn main() {
@@ -54,7 +54,8 @@ async fn run(parts: &[&str]) {
     let peers = Peers::set_up();
     for part in parts {
         match *part {
-            "rates" => speed::bench(&peers).await,
+            "batches" => speed::bench(&peers, speed::Blobs::Batched).await,
+            "streams" => speed::bench(&peers, speed::Blobs::Streamed).await,
             "latency" => latency::bench(&peers).await,
             "http" => http::bench(&peers).await,
             "size" => size::bench().await,

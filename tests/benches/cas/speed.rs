@@ -54,36 +54,74 @@ struct Contestant {
     server: Server,
 }
 
+/// What is measured: small blobs, many in a call, or large ones, each a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Blobs {
+    Batched,
+    Streamed,
+}
+
+/// Rates, and what they cost the server, which a busy machine leaves as it is.
+#[derive(Default)]
+struct Tables {
+    rates: Table,
+    cpu: Table,
+}
+
+impl Tables {
+    /// Takes down what `calls` come to, each of them of so many units.
+    async fn note(
+        &mut self,
+        (case, concurrency, units): (Case, usize, f64),
+        Contestant { column, server }: &Contestant,
+        calls: impl Future<Output = Pace>,
+    ) -> Pace {
+        let before = server.cpu();
+        let pace = calls.await;
+        let cpu = (server.cpu() - before).as_secs_f64() * 1e6 / (pace.made as f64 * units);
+        self.rates.note(case, concurrency, *column, pace.rate * units);
+        self.cpu.note(Case { targets: &[], ..case }, concurrency, *column, cpu);
+        pace
+    }
+}
+
 /// Prints the part of the table on rates.
-pub(crate) async fn bench(peers: &Peers) {
-    let mut table = Table::default();
+pub(crate) async fn bench(peers: &Peers, blobs: Blobs) {
+    let mut table = Tables::default();
     for round in 0..crate::rounds() {
         // Each round begins with empty stores, so that the disk need not hold all of them.
         let mut contestants = vec![Contestant { column: Ours, server: Server::ours(&[]).await }];
         contestants.extend(peers.casd().await.map(|server| Contestant { column: Casd, server }));
         contestants.push(Contestant { column: Ceiling, server: Server::hollow("ceiling").await });
         for concurrency in CONCURRENCIES {
-            small(&mut table, &contestants, round, concurrency).await;
-            for which in [0, 1] {
-                large(&mut table, &contestants, round, concurrency, which).await;
+            match blobs {
+                Blobs::Batched => small(&mut table, &contestants, round, concurrency).await,
+                Blobs::Streamed => {
+                    for which in [0, 1] {
+                        large(&mut table, &contestants, round, concurrency, which).await;
+                    }
+                }
             }
         }
     }
     let rounds = crate::rounds();
-    table.print(&format!("rates: medians of {rounds}, SHA-256, calls `at` a time over up to 8 connections"));
+    table.rates.print(&format!(
+        "{blobs:?} blobs: medians of {rounds}, SHA-256, calls `at` a time over up to 8 connections"
+    ));
+    table.cpu.print("processor time of the server for the same, in microseconds for each blob, digest or MB");
 }
 
-async fn small(table: &mut Table, contestants: &[Contestant], round: u64, concurrency: usize) {
+async fn small(table: &mut Tables, contestants: &[Contestant], round: u64, concurrency: usize) {
     let batches = |from: u64, count| {
         let seed = ((round << 8 | concurrency as u64) << 16) + from;
         Arc::new((0..count).map(|number| blobs::batch(seed + number, BATCH, 1024)).collect::<Vec<_>>())
     };
     let (stored, absent) = (batches(0, 300), batches(1000, 5));
-    for Contestant { column, server } in contestants {
-        let clients = server.connect(concurrency);
+    for contestant in contestants {
+        let clients = contestant.server.connect(concurrency);
         rustix::fs::sync();
-        let pace = update(&clients, concurrency, Arc::clone(&stored)).await;
-        table.note(UPDATE, concurrency, *column, pace.rate * BATCH as f64);
+        let calls = update(&clients, concurrency, Arc::clone(&stored));
+        let pace = table.note((UPDATE, concurrency, BATCH as f64), contestant, calls).await;
         let made: Vec<_> = stored.iter().take(pace.made).map(blobs::names).collect();
 
         let half: Vec<_> = made[..5]
@@ -92,10 +130,10 @@ async fn small(table: &mut Table, contestants: &[Contestant], round: u64, concur
             .flatten()
             .cloned()
             .collect();
-        let pace = batch_read(&clients, concurrency, made).await;
-        table.note(BATCH_READ, concurrency, *column, pace.rate * BATCH as f64);
-        let pace = find(&clients, concurrency, half).await;
-        table.note(FIND, concurrency, *column, pace.rate * 10.0 * BATCH as f64);
+        let calls = batch_read(&clients, concurrency, made);
+        table.note((BATCH_READ, concurrency, BATCH as f64), contestant, calls).await;
+        let calls = find(&clients, concurrency, half);
+        table.note((FIND, concurrency, 10.0 * BATCH as f64), contestant, calls).await;
     }
 }
 
@@ -146,22 +184,22 @@ async fn find(clients: &Clients, concurrency: usize, half: Vec<reapi::Digest>) -
     .await
 }
 
-async fn large(table: &mut Table, contestants: &[Contestant], round: u64, concurrency: usize, which: usize) {
+async fn large(table: &mut Tables, contestants: &[Contestant], round: u64, concurrency: usize, which: usize) {
     let size = SIZES[which];
     let count = if size == MIB { 64.max(4 * concurrency) } else { 3.max(concurrency) };
     let all = blobs::large(round << 8 | concurrency as u64, count, size);
     let megabytes = size as f64 / 1e6;
-    for Contestant { column, server } in contestants {
-        let clients = server.connect(concurrency);
+    for contestant in contestants {
+        let clients = contestant.server.connect(concurrency);
         rustix::fs::sync();
-        let pace = write(&clients, concurrency, Arc::clone(&all)).await;
-        table.note(WRITES[which], concurrency, *column, pace.rate * megabytes);
-        let pace = read(&clients, concurrency, Arc::clone(&all), pace.made).await;
-        table.note(READS[which], concurrency, *column, pace.rate * megabytes);
+        let calls = write(&clients, concurrency, Arc::clone(&all));
+        let pace = table.note((WRITES[which], concurrency, megabytes), contestant, calls).await;
+        let calls = read(&clients, concurrency, Arc::clone(&all), pace.made);
+        table.note((READS[which], concurrency, megabytes), contestant, calls).await;
     }
     rustix::fs::sync();
     let rate = disk::rate(size, count, concurrency, Duration::from_secs(2));
-    table.note(WRITES[which], concurrency, Disk, rate * megabytes);
+    table.rates.note(WRITES[which], concurrency, Disk, rate * megabytes);
 }
 
 /// Uploads them all, or as many as begin in two seconds.
