@@ -4,7 +4,7 @@
 //! Execution API, and so is the function: SHA-256 and BLAKE3 hashes have the same length.
 
 use sha2::Digest as _;
-use std::{fmt, hash::Hash, str::FromStr};
+use std::{fmt, hash::Hash, str::FromStr, sync::OnceLock};
 
 /// A hash function that names blobs. The numbers are those of the Remote Execution API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +81,12 @@ impl DigestFunction {
 
     /// The digest of these bytes.
     pub fn digest(self, bytes: &[u8]) -> Digest {
+        if self == Self::Blake3 {
+            // The state of a hasher is large: without one, small blobs take a fraction of the time.
+            let mut hash = [0; Digest::MAX_HASH_LEN];
+            hash[..blake3::OUT_LEN].copy_from_slice(blake3::hash(bytes).as_bytes());
+            return Digest { function: self, hash, size: bytes.len() as u64 };
+        }
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()
@@ -205,8 +211,10 @@ impl Digest {
         if !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(DigestError::Hex { given: hash.to_owned() });
         }
-        let raw = hex::decode(hash).map_err(|_| DigestError::Hex { given: hash.to_owned() })?;
-        let digest = Self::new(function, &raw, size)?;
+        let mut raw = [0; Self::MAX_HASH_LEN];
+        let raw = &mut raw[..function.hash_len()];
+        hex::decode_to_slice(hash, raw).map_err(|_| DigestError::Hex { given: hash.to_owned() })?;
+        let digest = Self::new(function, raw, size)?;
         let empty = Self::empty(function);
         if (size == 0) != (digest.hash == empty.hash) {
             return Err(DigestError::EmptyMismatch { given: digest.to_string() });
@@ -216,7 +224,9 @@ impl Digest {
 
     /// The name of the blob without bytes, which every store has.
     pub fn empty(function: DigestFunction) -> Self {
-        function.hasher().finish()
+        // Every digest that is parsed is compared with it. By number.
+        static EMPTY: [OnceLock<Digest>; 16] = [const { OnceLock::new() }; 16];
+        *EMPTY[usize::from(function.number())].get_or_init(|| function.hasher().finish())
     }
 
     /// The function that made the hash.
@@ -231,7 +241,9 @@ impl Digest {
 
     /// The hash in lower-case hex.
     pub fn hex(&self) -> String {
-        hex::encode(self.hash())
+        let mut text = vec![0; 2 * self.function.hash_len()];
+        hex::encode_to_slice(self.hash(), &mut text).expect("as long as it has to be");
+        String::from_utf8(text).expect("hex digits are ASCII")
     }
 
     /// The blob's length in bytes.
