@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn the_sample_file_says_the_defaults() {
         assert_eq!(toml::from_str::<Config>(SAMPLE).unwrap(), Config::default());
-        let uncommented = SAMPLE.replace("#tls", "tls").replace("#pin", "pin").replace("#max_blob", "max_blob");
+        let uncommented =
+            SAMPLE.replace("#tls", "tls").replace("#pin", "pin").replace("#max_blob", "max_blob");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
         assert_eq!(all.len(), 16, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();

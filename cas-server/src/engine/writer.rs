@@ -86,6 +86,9 @@ pub(crate) struct Writer {
 struct Group {
     changes: Vec<Change>,
     files: Vec<(Staged, Position)>,
+    /// Uploads of it that the index had before …
+    present: HashSet<Digest>,
+    /// … and what it changes itself. Apart, because a copy of what was there must still be made.
     seen: HashSet<Key>,
     /// Records that are not in the segment yet.
     buffer: Vec<u8>,
@@ -150,7 +153,8 @@ impl Writer {
             self.shared.index.probe()?;
             self.index_fails = false;
         }
-        let mut group = Group::default();
+        let items: Vec<Item> = items.collect();
+        let mut group = Group { present: self.present(&items)?, ..Group::default() };
         for item in items {
             self.add(&mut group, item)?;
         }
@@ -189,7 +193,7 @@ impl Writer {
     fn add(&mut self, group: &mut Group, item: Item) -> Result<()> {
         match item {
             Item::Packed { digest, bytes } => {
-                if self.is_new(group, digest)? {
+                if group.is_new(digest) {
                     let at = self.append(group, Header::blob(Form::Packed, digest), &bytes)?;
                     group.changes.push(Change::New { digest, location: Location::Packed(at) });
                     group.bytes += digest.size();
@@ -197,7 +201,7 @@ impl Writer {
             }
             Item::File(staged) => {
                 let digest = staged.digest;
-                if self.is_new(group, digest)? {
+                if group.is_new(digest) {
                     let at = self.append(group, Header::blob(Form::File, digest), &[])?;
                     group.changes.push(Change::New { digest, location: Location::File(at) });
                     group.files.push((staged, at));
@@ -230,9 +234,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether neither the index nor the group has it. Only this thread adds entries, so that it stays so.
-    fn is_new(&self, group: &mut Group, digest: Digest) -> Result<bool> {
-        Ok(group.seen.insert(digest.into()) && self.shared.look_up(&[digest])?.iter().all(Option::is_none))
+    /// The uploads that the index has already, by one look-up for all. Only this thread adds entries.
+    fn present(&self, items: &[Item]) -> Result<HashSet<Digest>> {
+        let uploaded = |item: &Item| match item {
+            Item::Packed { digest, .. } => Some(*digest),
+            Item::File(staged) => Some(staged.digest),
+            Item::Value { .. } | Item::ValueFile { .. } | Item::Deleted { .. } | Item::Moved { .. } => None,
+        };
+        let digests: Vec<_> = items.iter().filter_map(uploaded).collect();
+        let entries = self.shared.look_up(&digests)?;
+        let present = digests.into_iter().zip(entries).filter(|(_, entry)| entry.is_some());
+        Ok(present.map(|(digest, _)| digest).collect())
     }
 
     /// Whether it is still what it was when it was read: the copy of a value must not stand behind what took its place,
@@ -333,6 +345,13 @@ impl Item {
             Self::Packed { bytes, .. } | Self::Value { bytes, .. } | Self::Moved { bytes, .. } => bytes.len(),
             Self::File(_) | Self::ValueFile { .. } | Self::Deleted { .. } => 0,
         }
+    }
+}
+
+impl Group {
+    /// Whether neither the index nor the group has it.
+    fn is_new(&mut self, digest: Digest) -> bool {
+        !self.present.contains(&digest) && self.seen.insert(digest.into())
     }
 }
 

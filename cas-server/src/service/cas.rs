@@ -3,8 +3,7 @@
 use super::{
     chunks,
     digest::{Named, to_wire},
-    tree,
-    zstd,
+    tree, zstd,
 };
 use crate::engine::Engine;
 use bytes::Bytes;

@@ -137,7 +137,7 @@ async fn eviction_makes_room_also_when_there_is_none_for_copies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_ran_out_of_disk_works_again_when_there_is_some() {
-    let disk = SmallDisk::new(96);
+    let disk = SmallDisk::new(320);
     let clock = clock();
     let engine = Engine::open(&disk.path().join("data"), options(), Arc::new(clock.clone())).unwrap();
     let kept = put(&engine, &blob(1, 1000)).await;
