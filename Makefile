@@ -16,7 +16,7 @@ demo: build
 	tests/demo/run $(TARGET)/release
 
 test: build
-	@tests/setup/tools nextest
+	@tests/setup/tools nextest strace
 	$(CARGO) nextest run --release --workspace --locked $(if $(CI),--profile ci)
 	$(CARGO) test --release --workspace --locked --doc -q
 

@@ -44,7 +44,9 @@ impl Workspace {
         }
         let mut command = Command::new(&self.moon);
         command.args(["run", "app:make", "--log", "debug"]).current_dir(&self.dir);
-        command.env("HOME", &self.dir).env("MOON_HOME", self.dir.join(".moon-home")).env("CI", "false");
+        // It looks for a workspace below the home directory only.
+        let home = self.dir.parent().unwrap();
+        command.env("HOME", home).env("MOON_HOME", home.join(".moon-home")).env("CI", "false");
         finished(&mut command).await.expect(0)
     }
 
