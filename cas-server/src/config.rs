@@ -40,7 +40,7 @@ pub struct Config {
     pub check_completeness: bool,
     /// Take blobs named by MD5.
     pub md5: bool,
-    /// Bytes of the largest blob that is taken. `None`: `max_size`.
+    /// Bytes of the largest blob that is taken. `None`: `max_size` less one segment.
     pub max_blob_size: Option<ByteSize>,
     /// How long what came of an upload that was cut off is kept.
     #[serde(with = "humantime_serde")]
@@ -144,7 +144,7 @@ pub struct Flags {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     md5: Option<bool>,
-    /// Bytes of the largest blob that is taken [default: max-size].
+    /// Bytes of the largest blob that is taken [default: max-size less one segment].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_blob_size: Option<String>,

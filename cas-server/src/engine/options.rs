@@ -63,7 +63,13 @@ impl EngineOptions {
 
     /// The largest blob that is taken.
     pub(crate) fn max_blob_bytes(&self) -> u64 {
-        self.max_blob.unwrap_or(self.max_bytes).min(self.max_bytes)
+        let most = self.max_bytes - self.spare();
+        self.max_blob.map_or(most, |max_blob| max_blob.min(most))
+    }
+
+    /// Bytes of the budget that uploads leave to the copies of reclaimed segments.
+    pub(crate) fn spare(&self) -> u64 {
+        u64::from(self.segment_limit()).min(self.max_bytes / 32)
     }
 
     /// Bytes that pins may hold.
@@ -77,7 +83,7 @@ impl EngineOptions {
         if size <= most {
             return Ok(());
         }
-        let option = if most < self.max_bytes { "--max-blob-size" } else { "--max-size" };
+        let option = if self.max_blob == Some(most) { "--max-blob-size" } else { "--max-size" };
         Err(cas::Error::Invalid {
             reason: format!("a blob of {size} bytes is larger than {most} ({option})"),
         })

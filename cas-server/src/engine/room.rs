@@ -60,7 +60,7 @@ impl Room {
             data: data.to_owned(),
             max_bytes: options.max_bytes,
             min_free: options.min_free,
-            spare: u64::from(options.segment_limit()).min(options.max_bytes / 32),
+            spare: options.spare(),
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
