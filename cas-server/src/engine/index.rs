@@ -8,10 +8,12 @@
 mod batch;
 mod database;
 mod pins;
+mod recent;
 
 use self::{
     batch::Batch,
     database::{Database, InUse, failed},
+    recent::{Known, Recent},
 };
 use super::{
     codec::{
@@ -32,6 +34,11 @@ use std::{
 
 const FAMILIES: [&str; 7] = ["blobs", "ages", "segments", "doomed", "pins", "pinned", "closures"];
 const TOTALS: &[u8] = b"totals";
+
+/// Entries that are read in one go to be kept in memory.
+const WARM_AT_A_TIME: usize = 1024;
+/// Times that changes may come in between.
+const MAX_REFUSED: usize = 10_000;
 
 /// Whether a change must be on the disk when the call returns. What is not is there after the death of the process,
 /// and after that of the machine the log brings it back.
@@ -67,6 +74,7 @@ pub(crate) struct Accounts {
 #[derive(Debug)]
 pub(crate) struct Index {
     database: Database,
+    recent: Recent,
     accounts: Mutex<Accounts>,
 }
 
@@ -79,7 +87,8 @@ impl Index {
         };
         let database = Database::open(dir).map_err(refuse)?;
         let accounts = database.get().and_then(|db| load(&db)).map_err(refuse)?;
-        Ok(Self { database, accounts: Mutex::new(accounts) })
+        let recent = Recent::new(accounts.totals.blobs == 0);
+        Ok(Self { database, recent, accounts: Mutex::new(accounts) })
     }
 
     /// Opens the database anew if it has failed to write and there is space for it now. To be called now and then.
@@ -89,7 +98,9 @@ impl Index {
         }
         // Changes begin with this lock: none is under way.
         let mut accounts = self.accounts();
+        let changing = self.recent.change();
         self.database.reopen()?;
+        drop(changing);
         *accounts = load(&self.database.get()?)?;
         tracing::info!("the index takes changes again");
         Ok(())
@@ -116,19 +127,72 @@ impl Index {
 
     /// What is known about these, in the order given.
     pub(crate) fn get<K: Copy + Into<Key>>(&self, keys: &[K]) -> Result<Vec<Option<Entry>>> {
-        let encoded: Vec<_> = keys.iter().map(|key| encode_key(&(*key).into())).collect();
+        let moment = self.recent.now();
+        let mut entries = Vec::with_capacity(keys.len());
+        let mut unknown = Vec::new();
+        for (place, key) in keys.iter().enumerate() {
+            let key = (*key).into();
+            entries.push(match self.recent.get(&key) {
+                Known::There(entry) => Some(entry),
+                Known::Missing => None,
+                Known::Unknown => {
+                    unknown.push((place, key));
+                    None
+                }
+            });
+        }
+        if !unknown.is_empty() {
+            let found = self.get_stored(unknown.iter().map(|(_, key)| key))?;
+            for (&(place, _), entry) in unknown.iter().zip(&found) {
+                entries[place] = *entry;
+            }
+            let found = unknown.iter().zip(found).filter_map(|((_, key), entry)| Some((*key, entry?)));
+            self.recent.learn(moment, found);
+        }
+        Ok(entries)
+    }
+
+    fn get_stored<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) -> Result<Vec<Option<Entry>>> {
+        let encoded: Vec<_> = keys.clone().map(encode_key).collect();
         let db = self.database.get()?;
         let values = db.batched_multi_get_cf(db.family("blobs"), &encoded, false);
-        let found = keys.iter().zip(values);
+        let found = keys.zip(values);
         found
-            .map(|(key, value)| {
-                Ok(value.map_err(failed)?.and_then(|value| decode_entry(&(*key).into(), &value)))
-            })
+            .map(|(key, value)| Ok(value.map_err(failed)?.and_then(|value| decode_entry(key, &value))))
             .collect()
+    }
+
+    /// Takes all entries into memory if there are not too many, so that look-ups ask the database nothing. Ends early
+    /// when `stop` says so. Beside very many changes it gives up, which costs nothing but time later.
+    pub(crate) fn warm(&self, stop: impl Fn() -> bool) -> Result<()> {
+        if self.accounts().totals.blobs > recent::CAPACITY {
+            return Ok(());
+        }
+        self.recent.begin_learning();
+        let mut last = None;
+        let mut refused = 0;
+        while self.recent.is_learning() && refused < MAX_REFUSED && !stop() {
+            let moment = self.recent.now();
+            let entries = self.entries(last.as_ref(), WARM_AT_A_TIME)?;
+            if !self.recent.learn(moment, entries.iter().copied()) {
+                refused += 1;
+                continue;
+            }
+            last = entries.last().map(|(key, _)| *key);
+            if entries.len() < WARM_AT_A_TIME {
+                self.recent.end_learning();
+            }
+        }
+        Ok(())
     }
 
     /// The blob of this hash, whatever its size.
     pub(crate) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Result<Option<Digest>> {
+        match self.recent.find_hash(function, hash) {
+            Known::There(digest) => return Ok(Some(digest)),
+            Known::Missing => return Ok(None),
+            Known::Unknown => {}
+        }
         let prefix = key_prefix(function, hash);
         let from = IteratorMode::From(&prefix, Direction::Forward);
         let db = self.database.get()?;
@@ -292,6 +356,12 @@ impl Index {
     /// Fails if the index takes no changes.
     pub(crate) fn probe(&self) -> Result<()> {
         Batch::begin(self)?.write(Durability::Unsynced)
+    }
+
+    /// Before the index is closed: makes everything that was written durable, and leaves no log that the next
+    /// opening would have to read.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.database.get()?.settle()
     }
 
     /// Makes everything that was written durable.

@@ -29,10 +29,22 @@ impl Shared {
     /// Whole blobs, each with its own outcome. Blocks.
     pub(crate) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
         let entries = self.look_up(digests)?;
-        let read = |(digest, entry): (&Digest, Option<Entry>)| match self.open(*digest, entry)? {
-            Opened::Packed(bytes) => Ok(bytes),
-            Opened::Large(file, location) => {
-                file.read(0, digest.size()).map_err(|error| self.read_failed(*digest, location, error))
+        let packed = |(digest, entry): (&Digest, &Option<Entry>)| match entry.as_ref()?.location {
+            Location::Packed(position) => Some((position, *digest)),
+            Location::File(_) => None,
+        };
+        let packed: Vec<_> = digests.iter().zip(&entries).filter_map(packed).collect();
+        let mut packed = self.segments.read_all(&packed).into_iter();
+        let read = |(digest, entry): (&Digest, Option<Entry>)| {
+            let is_packed = entry.is_some_and(|entry| matches!(entry.location, Location::Packed(_)));
+            if let Some(Ok(bytes)) = if is_packed { packed.next() } else { None } {
+                return Ok(bytes);
+            }
+            match self.open(*digest, entry)? {
+                Opened::Packed(bytes) => Ok(bytes),
+                Opened::Large(file, location) => {
+                    file.read(0, digest.size()).map_err(|error| self.read_failed(*digest, location, error))
+                }
             }
         };
         let outcomes: Vec<_> = digests.iter().zip(entries).map(read).collect();

@@ -10,6 +10,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io,
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -17,6 +18,11 @@ use std::{
 
 /// Files that are kept open for reading.
 const MAX_OPEN: usize = 256;
+
+/// Bytes between two records that are read rather than skipped …
+const GAP: u64 = 512;
+/// … and bytes of a run that is read in one go.
+const RUN: u64 = 1 << 20;
 
 /// The directory of segments.
 #[derive(Debug)]
@@ -105,18 +111,76 @@ impl Segments {
 
     /// What is packed at `position` under this header, verified.
     pub(crate) fn read_record(&self, position: Position, expected: &Header) -> Result<Bytes, ReadError> {
-        let file = self.file(position.segment)?;
-        let len = usize::try_from(expected.record_len()).map_err(|_| ReadError::Damaged)?;
-        let header_len = usize::try_from(expected.len()).map_err(|_| ReadError::Damaged)?;
-        let mut record = vec![0; len];
-        file.read_exact_at(&mut record, u64::from(position.offset))?;
-        if Header::parse(&record).as_ref() != Some(expected) {
-            return Err(ReadError::Damaged);
-        }
-        let payload = Bytes::from(record).split_off(header_len);
-        let content = expected.content;
-        if content.function().digest(&payload) == content { Ok(payload) } else { Err(ReadError::Damaged) }
+        let (start, end) = extent(position, expected);
+        verify(&self.read_bytes(position.segment, start..end)?, expected)
     }
+
+    /// Several packed blobs, each with its own outcome, in the order given. What was written together lies together, and
+    /// is read in one go.
+    pub(crate) fn read_all(&self, wanted: &[(Position, Digest)]) -> Vec<Result<Bytes, ReadError>> {
+        let header = |place: usize| Header::blob(Form::Packed, wanted[place].1);
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_unstable_by_key(|&place| wanted[place].0);
+        let mut outcomes: Vec<_> = wanted.iter().map(|_| Err(ReadError::Gone)).collect();
+        let mut rest = &order[..];
+        while let Some(&first) = rest.first() {
+            let at = wanted[first].0;
+            let (start, mut end) = extent(at, &header(first));
+            let mut len = 1;
+            for &place in &rest[1..] {
+                let (from, to) = extent(wanted[place].0, &header(place));
+                let near = from <= end.saturating_add(GAP) && to.max(end) - start <= RUN;
+                if wanted[place].0.segment != at.segment || !near {
+                    break;
+                }
+                end = end.max(to);
+                len += 1;
+            }
+            let (run, others) = rest.split_at(len);
+            rest = others;
+            let bytes = self.read_bytes(at.segment, start..end);
+            for &place in run {
+                let (position, digest) = wanted[place];
+                outcomes[place] = match &bytes {
+                    Ok(bytes) => {
+                        let (from, to) = extent(position, &header(place));
+                        verify(&bytes.slice(index(from - start)..index(to - start)), &header(place))
+                    }
+                    // One of them may be why: the others are there.
+                    Err(_) => self.read(position, &digest),
+                };
+            }
+        }
+        outcomes
+    }
+
+    fn read_bytes(&self, segment: u32, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let file = self.file(segment)?;
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| ReadError::Damaged)?];
+        file.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Where a record begins and ends in its segment.
+fn extent(position: Position, expected: &Header) -> (u64, u64) {
+    let start = u64::from(position.offset);
+    (start, start.saturating_add(expected.record_len()))
+}
+
+/// The payload of a record, if it is the one that is expected and as it was written.
+fn verify(record: &Bytes, expected: &Header) -> Result<Bytes, ReadError> {
+    if Header::parse(record).as_ref() != Some(expected) {
+        return Err(ReadError::Damaged);
+    }
+    let payload = record.slice(index(expected.len())..);
+    let content = expected.content;
+    if content.function().digest(&payload) == content { Ok(payload) } else { Err(ReadError::Damaged) }
+}
+
+/// An offset into what is in memory.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 /// Makes the names in a directory durable.

@@ -28,7 +28,6 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use proto::{Digest, DigestFunction};
 use runtime::{Clock, Shutdown};
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{Arc, RwLock},
     thread,
@@ -113,7 +112,7 @@ impl Engine {
         let thread = self.writer;
         let last = tokio::task::spawn_blocking(move || {
             drop(thread);
-            if let Err(error) = shared.touches.flush(&shared.index).and_then(|()| shared.index.sync()) {
+            if let Err(error) = shared.touches.flush(&shared.index).and_then(|()| shared.index.settle()) {
                 tracing::warn!(%error, "cannot write the last uses down");
             }
         });
@@ -233,18 +232,16 @@ impl BlobStore for Engine {
     async fn find_missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
         self.check(digests)?;
         let shared = Arc::clone(&self.uploader.shared);
-        let mut seen = HashSet::new();
-        let asked: Vec<_> =
-            digests.iter().copied().filter(|digest| !digest.is_empty() && seen.insert(*digest)).collect();
+        let asked = digests.to_vec();
         let find = move || {
             let entries = shared.look_up(&asked)?;
-            let missing = asked.iter().zip(entries).filter(|(_, entry)| entry.is_none());
-            let missing: HashSet<Digest> = missing.map(|(digest, _)| *digest).collect();
+            let found = asked.iter().zip(entries);
+            let missing: Vec<Digest> =
+                found.filter(|(d, entry)| entry.is_none() && !d.is_empty()).map(|(d, _)| *d).collect();
             shared.metrics.looked_up("find_missing", asked.len() - missing.len(), missing.len());
             Ok(missing)
         };
-        let missing = self.uploader.shared.bounds.run(find).await?;
-        Ok(digests.iter().copied().filter(|digest| missing.contains(digest)).collect())
+        self.uploader.shared.bounds.run(find).await
     }
 
     async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
@@ -275,19 +272,30 @@ impl BlobStore for Engine {
 #[expect(clippy::disallowed_methods, reason = "the engine awaits it when it closes")]
 fn keep_house(shared: Arc<Shared>, writer: mpsc::WeakSender<Request>, shutdown: Shutdown) -> JoinHandle<()> {
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = shared.room.wanted() => {}
-                () = shared.clock.sleep(ROUND) => {}
-                () = shutdown.requested() => return,
-            }
-            // The writer ends with the engine, not with this task.
-            let Some(writer) = writer.upgrade() else { return };
-            let evictor = Evictor { shared: Arc::clone(&shared), writer };
-            // A panic in it must not end all eviction.
-            if let Err(error) = tokio::task::spawn_blocking(move || evictor.round()).await {
-                tracing::error!(%error, "making room failed");
-            }
+        let (warmed, stop) = (Arc::clone(&shared), shutdown.clone());
+        let warming = tokio::task::spawn_blocking(move || warmed.index.warm(|| stop.is_requested()));
+        make_rounds(&shared, writer, &shutdown).await;
+        match warming.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot read the index into memory"),
+            Err(error) => tracing::error!(%error, "reading the index into memory failed"),
         }
     })
+}
+
+async fn make_rounds(shared: &Arc<Shared>, writer: mpsc::WeakSender<Request>, shutdown: &Shutdown) {
+    loop {
+        tokio::select! {
+            () = shared.room.wanted() => {}
+            () = shared.clock.sleep(ROUND) => {}
+            () = shutdown.requested() => return,
+        }
+        // The writer ends with the engine, not with this task.
+        let Some(writer) = writer.upgrade() else { return };
+        let evictor = Evictor { shared: Arc::clone(shared), writer };
+        // A panic in it must not end all eviction.
+        if let Err(error) = tokio::task::spawn_blocking(move || evictor.round()).await {
+            tracing::error!(%error, "making room failed");
+        }
+    }
 }

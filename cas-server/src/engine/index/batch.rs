@@ -1,6 +1,6 @@
 //! [`Batch`]: the only way to change the index.
 
-use super::{Accounts, Durability, Index, TOTALS, database::InUse, get};
+use super::{Accounts, Durability, Index, TOTALS, database::InUse, get, recent::Recent};
 use crate::engine::{
     codec::{
         Entry, Location, SegmentAccount, Totals, encode_age, encode_entry, encode_key, encode_segment,
@@ -21,7 +21,10 @@ use std::{
 /// One change of the index together with its accounts. What is not written is undone.
 pub(super) struct Batch<'a> {
     db: InUse<'a>,
+    recent: &'a Recent,
     batch: WriteBatch,
+    /// What becomes of entries, in order.
+    changes: Vec<(Key, Option<Entry>)>,
     pub(super) accounts: MutexGuard<'a, Accounts>,
     /// What became of values in this batch: several changes of one may meet in it. Those of one blob do not.
     values: HashMap<Key, Option<Entry>>,
@@ -59,7 +62,8 @@ impl<'a> Batch<'a> {
         };
         let db = index.database.get()?;
         let values = HashMap::new();
-        Ok(Self { db, batch: WriteBatch::default(), accounts, values, undo: Some(undo) })
+        let (recent, batch, changes) = (&index.recent, WriteBatch::default(), Vec::new());
+        Ok(Self { db, recent, batch, changes, accounts, values, undo: Some(undo) })
     }
 
     /// What the index has, with what this batch does to values.
@@ -138,6 +142,7 @@ impl<'a> Batch<'a> {
     }
 
     fn note(&mut self, key: Key, entry: Option<Entry>) {
+        self.changes.push((key, entry));
         if let Key::Value(_) = key {
             self.values.insert(key, entry);
         }
@@ -174,7 +179,9 @@ impl<'a> Batch<'a> {
         batch.put(TOTALS, encode_totals(&self.accounts.totals));
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
+        let changing = self.recent.change();
         self.db.commit(batch, &options)?;
+        changing.apply(std::mem::take(&mut self.changes));
         self.undo = None;
         Ok(())
     }

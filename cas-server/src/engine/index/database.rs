@@ -4,8 +4,8 @@
 use super::FAMILIES;
 use cas::{Error, Result};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
+    LogLevel, Options, WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
@@ -91,6 +91,14 @@ impl InUse<'_> {
     /// Makes everything that was written durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.noted(self.flush_wal(true))
+    }
+
+    /// Writes what is in memory to tables, durably.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.sync()?;
+        let families: Vec<_> =
+            FAMILIES.into_iter().chain(["default"]).map(|name| self.family(name)).collect();
+        self.noted(self.flush_cfs_opt(&families, &FlushOptions::default()))
     }
 
     fn noted(&self, outcome: Result<(), rocksdb::Error>) -> Result<()> {
