@@ -1,5 +1,6 @@
 //! Keys and values of the index. Each begins with a format byte, so that formats can live beside each other: what
-//! concerns blobs is as format 1 wrote it, what concerns values came with format 2.
+//! concerns blobs is as format 1 wrote it, what concerns values came with format 2, what concerns compressed blobs with
+//! format 3.
 
 use super::{
     key::{Key, ValueKey},
@@ -13,11 +14,15 @@ const FORMAT: u8 = 1;
 /// Of values.
 const VALUES: u8 = 2;
 
-/// The format of the data directory as a whole, which programs that know less of it refuse to open.
-pub(crate) const DIRECTORY: u8 = 2;
+/// Of blobs that are compressed, and of totals with such blobs.
+const COMPRESSED: u8 = 3;
 
-/// What came before. It is read as it is.
-pub(crate) const FIRST_DIRECTORY: u8 = 1;
+/// The newest format of the data directory as a whole, which programs that know less of it refuse to open: with
+/// compressed blobs. What came before is part of it and read as it is.
+pub(crate) const DIRECTORY: u8 = 3;
+
+/// The format of a directory in which nothing is compressed.
+pub(crate) const PLAIN_DIRECTORY: u8 = 2;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,20 +31,37 @@ pub(crate) struct Position {
     pub(crate) offset: u32,
 }
 
-/// Where bytes are.
+/// In what form bytes are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As they are.
+    #[default]
+    Plain,
+    /// In frames of zstd, so many bytes of them. Only of blobs.
+    Zstd(u64),
+}
+
+/// Where bytes are, and in what form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// In the record at this position.
-    Packed(Position),
+    Packed(Position, Encoding),
     /// In a file of its own, whose name has the position of its record, so that no two uploads share a name.
-    File(Position),
+    File(Position, Encoding),
 }
 
 impl Location {
     /// Of the record in the log.
     pub(crate) fn position(self) -> Position {
         match self {
-            Self::Packed(position) | Self::File(position) => position,
+            Self::Packed(position, _) | Self::File(position, _) => position,
+        }
+    }
+
+    /// Of the bytes there.
+    pub(crate) fn encoding(self) -> Encoding {
+        match self {
+            Self::Packed(_, encoding) | Self::File(_, encoding) => encoding,
         }
     }
 }
@@ -71,6 +93,17 @@ pub(crate) struct Totals {
     pub(crate) blobs: u64,
     /// Bytes on disk of blobs with a file of their own.
     pub(crate) file_bytes: u64,
+    /// What compression does.
+    pub(crate) compressed: Compressed,
+}
+
+/// Sums over the blobs that are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compressed {
+    /// Bytes of the blobs.
+    pub(crate) content_bytes: u64,
+    /// Bytes of their frames.
+    pub(crate) stored_bytes: u64,
 }
 
 /// `format, function, hash`: what all keys of a hash begin with.
@@ -117,19 +150,27 @@ pub(crate) fn decode_age(age: &[u8]) -> Option<(Timestamp, Key)> {
     Some((Timestamp::from_micros(u64::from_be_bytes(*touched)), decode_key(key)?))
 }
 
-/// `format, kind, position, last touch`; of a value also the size and the BLAKE3 hash of its bytes.
+/// `format, kind, position, last touch`; of a value also the size and the BLAKE3 hash of its bytes, of a compressed blob
+/// the length of its frames.
 pub(crate) fn encode_entry(key: &Key, entry: &Entry) -> Vec<u8> {
-    let (kind, position) = match entry.location {
-        Location::Packed(position) => (1, position),
-        Location::File(position) => (2, position),
+    let (kind, position, encoding) = match entry.location {
+        Location::Packed(position, encoding) => (1, position, encoding),
+        Location::File(position, encoding) => (2, position, encoding),
+    };
+    let format = match (key, encoding) {
+        (Key::Value(_), _) => VALUES,
+        (Key::Blob(_), Encoding::Plain) => FORMAT,
+        (Key::Blob(_), Encoding::Zstd(_)) => COMPRESSED,
     };
     let mut value = Vec::with_capacity(58);
-    value.extend([if matches!(key, Key::Blob(_)) { FORMAT } else { VALUES }, kind]);
+    value.extend([format, kind]);
     value.extend(encode_position(position));
     value.extend(entry.touched.as_micros().to_be_bytes());
     if let Key::Value(_) = key {
         value.extend(entry.content.size().to_be_bytes());
         value.extend(entry.content.hash());
+    } else if let Encoding::Zstd(len) = encoding {
+        value.extend(len.to_be_bytes());
     }
     value
 }
@@ -138,18 +179,22 @@ pub(crate) fn decode_entry(key: &Key, value: &[u8]) -> Option<Entry> {
     let (&[format, kind], rest) = value.split_first_chunk()?;
     let (position, rest) = rest.split_first_chunk()?;
     let (touched, rest) = rest.split_first_chunk()?;
-    let content = match (key, format) {
-        (Key::Blob(digest), FORMAT) if rest.is_empty() => *digest,
+    let (content, encoding) = match (key, format) {
+        (Key::Blob(digest), FORMAT) if rest.is_empty() => (*digest, Encoding::Plain),
+        (Key::Blob(digest), COMPRESSED) => {
+            (*digest, Encoding::Zstd(u64::from_be_bytes(rest.try_into().ok()?)))
+        }
         (Key::Value(_), VALUES) => {
             let (size, hash) = rest.split_first_chunk()?;
-            Digest::new(DigestFunction::Blake3, hash, u64::from_be_bytes(*size)).ok()?
+            let content = Digest::new(DigestFunction::Blake3, hash, u64::from_be_bytes(*size)).ok()?;
+            (content, Encoding::Plain)
         }
         _ => return None,
     };
     let position = decode_position(*position);
     let location = match kind {
-        1 => Location::Packed(position),
-        2 => Location::File(position),
+        1 => Location::Packed(position, encoding),
+        2 => Location::File(position, encoding),
         _ => return None,
     };
     Some(Entry { content, location, touched: Timestamp::from_micros(u64::from_be_bytes(*touched)) })
@@ -169,20 +214,32 @@ pub(crate) fn decode_segment(value: &[u8]) -> Option<SegmentAccount> {
     Some(SegmentAccount { len: number(1)?, live: number(9)? })
 }
 
-pub(crate) fn encode_totals(totals: &Totals) -> [u8; 25] {
-    let mut value = [FORMAT; 25];
-    value[1..9].copy_from_slice(&encode_position(totals.position));
-    value[9..17].copy_from_slice(&totals.blobs.to_be_bytes());
-    value[17..].copy_from_slice(&totals.file_bytes.to_be_bytes());
+/// `format, position, blobs, bytes of files`; the sums over compressed blobs follow if there are any.
+pub(crate) fn encode_totals(totals: &Totals) -> Vec<u8> {
+    let Totals { position, blobs, file_bytes, compressed } = totals;
+    let plain = *compressed == Compressed::default();
+    let mut value = vec![if plain { FORMAT } else { COMPRESSED }];
+    value.extend(encode_position(*position));
+    let numbers = [*blobs, *file_bytes, compressed.content_bytes, compressed.stored_bytes];
+    for number in &numbers[..if plain { 2 } else { 4 }] {
+        value.extend(number.to_be_bytes());
+    }
     value
 }
 
 pub(crate) fn decode_totals(value: &[u8]) -> Option<Totals> {
-    let value: &[u8; 25] = value.try_into().ok()?;
-    let number = |at: usize| Some(u64::from_be_bytes(value[at..at + 8].try_into().ok()?));
-    (value[0] == FORMAT).then_some(())?;
-    let position = decode_position(value[1..9].try_into().ok()?);
-    Some(Totals { position, blobs: number(9)?, file_bytes: number(17)? })
+    let (&[format], rest) = value.split_first_chunk()?;
+    let (position, rest) = rest.split_first_chunk()?;
+    let (numbers, []) = rest.as_chunks() else { return None };
+    let numbers: Vec<_> = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+    let (blobs, file_bytes, compressed) = match (format, &numbers[..]) {
+        (FORMAT, &[blobs, file_bytes]) => (blobs, file_bytes, Compressed::default()),
+        (COMPRESSED, &[blobs, file_bytes, content_bytes, stored_bytes]) => {
+            (blobs, file_bytes, Compressed { content_bytes, stored_bytes })
+        }
+        _ => return None,
+    };
+    Some(Totals { position: decode_position(*position), blobs, file_bytes, compressed })
 }
 
 /// `format, kind, generation, created, expires, blobs, bytes, key of the root`; the name is the key.
@@ -260,15 +317,19 @@ mod tests {
             digest in digest(), name: [u8; 32], position in position(), packed: bool, touched: u64, len: u64, live: u64,
         ) {
             let touched = Timestamp::from_micros(touched);
-            let location = if packed { Location::Packed(position) } else { Location::File(position) };
-            for (key, content) in [
-                (Key::Blob(digest), digest),
-                (Key::Value(ValueKey(name)), DigestFunction::Blake3.digest(&name)),
+            let at = |encoding| match packed {
+                true => Location::Packed(position, encoding),
+                false => Location::File(position, encoding),
+            };
+            for (key, content, encoding) in [
+                (Key::Blob(digest), digest, Encoding::Plain),
+                (Key::Blob(digest), digest, Encoding::Zstd(len)),
+                (Key::Value(ValueKey(name)), DigestFunction::Blake3.digest(&name), Encoding::Plain),
             ] {
                 let wire = encode_key(&key);
                 prop_assert_eq!(decode_key(&wire), Some(key));
                 prop_assert_eq!(decode_age(&encode_age(touched, &wire)), Some((touched, key)));
-                let entry = Entry { content, location, touched };
+                let entry = Entry { content, location: at(encoding), touched };
                 prop_assert_eq!(decode_entry(&key, &encode_entry(&key, &entry)), Some(entry));
             }
             let account = SegmentAccount { len, live };
@@ -284,8 +345,10 @@ mod tests {
             };
             let held = Held { pin, generation: live };
             prop_assert_eq!(decode_held(b"a/b", &encode_held(&held)), Some(held));
-            let totals = Totals { position, blobs: len, file_bytes: live };
-            prop_assert_eq!(decode_totals(&encode_totals(&totals)), Some(totals));
+            for compressed in [Compressed::default(), Compressed { content_bytes: touched.as_micros(), stored_bytes: len }] {
+                let totals = Totals { position, blobs: len, file_bytes: live, compressed };
+                prop_assert_eq!(decode_totals(&encode_totals(&totals)), Some(totals));
+            }
         }
 
         #[test]
@@ -304,7 +367,8 @@ mod tests {
             hex::encode(encode_key(&key)),
             "0102a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003"
         );
-        let location = Location::File(Position { segment: 1, offset: 2 });
+        let at = Position { segment: 1, offset: 2 };
+        let location = Location::File(at, Encoding::Plain);
         let touched = Timestamp::from_micros(3);
         let entry = Entry { content: DigestFunction::Sha1.digest(b"abc"), location, touched };
         assert_eq!(hex::encode(encode_entry(&key, &entry)), "010200000001000000020000000000000003");
@@ -317,5 +381,18 @@ mod tests {
             hex::encode(encode_entry(&key, &entry)),
             format!("0202000000010000000200000000000000030000000000000003{}", content.hex())
         );
+        let totals = Totals { position: at, blobs: 3, file_bytes: 4, ..Totals::default() };
+        let plain = "01000000010000000200000000000000030000000000000004";
+        assert_eq!(hex::encode(encode_totals(&totals)), plain);
+
+        let key = Key::Blob(DigestFunction::Sha1.digest(b"abc"));
+        let location = Location::Packed(at, Encoding::Zstd(9));
+        let entry = Entry { content: DigestFunction::Sha1.digest(b"abc"), location, touched };
+        let compressed = "0301000000010000000200000000000000030000000000000009";
+        assert_eq!(hex::encode(encode_entry(&key, &entry)), compressed);
+        let compressed = Compressed { content_bytes: 5, stored_bytes: 6 };
+        let totals = Totals { compressed, ..totals };
+        let sums = "00000000000000050000000000000006";
+        assert_eq!(hex::encode(encode_totals(&totals)), format!("03{}{sums}", &plain[2..]));
     }
 }

@@ -27,8 +27,8 @@ impl Shared {
     /// Deletes the files of what the index has durably forgotten.
     pub(crate) fn delete_files(&self, removed: &[(Key, Entry)]) -> Result<()> {
         let names = removed.iter().filter_map(|(_, entry)| match entry.location {
-            Location::File(position) => Some(super::files::Files::name(&entry.content, position)),
-            Location::Packed(_) => None,
+            Location::File(position, _) => Some(super::files::Files::name(&entry.content, position)),
+            Location::Packed(..) => None,
         });
         self.delete_named(names.collect())
     }

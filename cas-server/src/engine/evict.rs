@@ -216,7 +216,7 @@ impl Evictor {
 
     /// The record at `at`, if the index means this one and it is whole.
     fn living(&self, header: Header, at: Position) -> Result<Option<(Item, usize)>> {
-        let from = Location::Packed(at);
+        let from = Location::Packed(at, header.encoding);
         let entry = self.shared.index.get(&[header.key])?.pop().flatten();
         if entry.is_none_or(|entry| entry.location != from) {
             return Ok(None);
@@ -247,7 +247,7 @@ impl Evictor {
 /// Bytes that something takes on disk.
 pub(crate) fn disk_len(key: &Key, content: &Digest, location: Location) -> u64 {
     match location {
-        Location::Packed(_) => packed_len(key, content),
-        Location::File(_) => Files::disk_len(content),
+        Location::Packed(_, encoding) => packed_len(key, content, encoding),
+        Location::File(_, encoding) => Files::disk_len(content, encoding),
     }
 }

@@ -84,11 +84,11 @@ impl Shared {
 
     fn present(&self, key: &Key, Entry { content, location, touched }: Entry) -> State {
         let (path, file, offset) = match location {
-            Location::Packed(at) => {
+            Location::Packed(at, _) => {
                 let file = PathBuf::from(format!("segments/{:08x}", at.segment));
                 (self.segments.path(at.segment), file, u64::from(at.offset))
             }
-            Location::File(at) => {
+            Location::File(at, _) => {
                 let file = PathBuf::from("large").join(Files::name(&content, at));
                 (self.files.path(&content, at), file, 0)
             }

@@ -4,7 +4,7 @@
 //! without reading the whole.
 
 use super::{
-    codec::Position,
+    codec::{Encoding, Position},
     record::{SUM_LEN, sum},
     segments::{ReadError, sync_dir},
     staging::Staged,
@@ -48,8 +48,11 @@ impl Files {
     }
 
     /// Bytes on disk of a blob with a file of its own.
-    pub(crate) fn disk_len(digest: &Digest) -> u64 {
-        digest.size() + digest.size().div_ceil(PIECE) * SUM_LEN as u64
+    pub(crate) fn disk_len(digest: &Digest, encoding: Encoding) -> u64 {
+        match encoding {
+            Encoding::Plain => digest.size() + digest.size().div_ceil(PIECE) * SUM_LEN as u64,
+            Encoding::Zstd(len) => len,
+        }
     }
 
     /// The name of the file relative to the directory of large blobs.
@@ -83,9 +86,14 @@ impl Files {
     }
 
     /// Opens a blob for reading.
-    pub(crate) fn read(&self, digest: &Digest, position: Position) -> Result<LargeFile, ReadError> {
+    pub(crate) fn read(
+        &self,
+        digest: &Digest,
+        position: Position,
+        encoding: Encoding,
+    ) -> Result<LargeFile, ReadError> {
         let file = File::open(self.path(digest, position))?;
-        if file.metadata()?.len() != Self::disk_len(digest) {
+        if file.metadata()?.len() != Self::disk_len(digest, encoding) {
             return Err(ReadError::Damaged);
         }
         Ok(LargeFile { file, size: digest.size() })

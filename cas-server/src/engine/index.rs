@@ -324,7 +324,7 @@ impl Index {
             let (key, value) = item.map_err(failed)?;
             let Some(key) = decode_key(&key) else { continue };
             let Some(entry) = decode_entry(&key, &value) else { continue };
-            if matches!(entry.location, Location::Packed(position) if position.segment == id) {
+            if matches!(entry.location, Location::Packed(position, _) if position.segment == id) {
                 found.push((key, entry.location));
             }
         }

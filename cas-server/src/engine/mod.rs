@@ -47,7 +47,7 @@ pub use endings::{Cause, Ending};
 pub use explain::{Explanation, State};
 pub use key::ValueName;
 pub use offline::{Offline, ScrubReport};
-pub use options::{EngineOptions, OpenError};
+pub use options::{Compression, EngineOptions, OpenError};
 pub use pins::{MAX_CLOSURE, Pin, PinError, PinKind, PinMode, PinName, PinRequest};
 pub use store::{Engine, Usage};
 pub use uploads::UploadName;

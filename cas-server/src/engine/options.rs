@@ -1,7 +1,19 @@
 //! What an engine can be told, and why it does not open.
 
 use proto::Digest;
+use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, time::Duration};
+
+/// How blobs are kept that get smaller by it. What is stored already stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    Off,
+    /// Compressed with zstd.
+    Zstd,
+}
 
 /// How an [`Engine`](super::Engine) keeps its blobs.
 #[derive(Clone, Debug)]
@@ -25,6 +37,8 @@ pub struct EngineOptions {
     pub md5: bool,
     /// Blobs of this size and above have a file each.
     pub pack_below: u64,
+    /// How blobs are kept that get smaller by it.
+    pub compress: Compression,
     /// Where a segment ends. Small budgets get smaller ones, so that space comes back in small pieces.
     pub segment_bytes: u32,
     /// No blob is larger. `None`: those that fit into the budget.
@@ -46,6 +60,7 @@ impl Default for EngineOptions {
             max_memory: 256 << 20,
             md5: false,
             pack_below: 1 << 20,
+            compress: Compression::Off,
             segment_bytes: 256 << 20,
             max_blob: None,
             keep_uploads: Duration::from_secs(24 * 3600),

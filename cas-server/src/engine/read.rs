@@ -61,9 +61,11 @@ impl Shared {
         for attempt in 0..3 {
             let Some(Entry { location, .. }) = entry else { return Err(Error::NotFound { digest }) };
             let opened = match location {
-                Location::Packed(position) => self.segments.read(position, &digest).map(Opened::Packed),
-                Location::File(position) => {
-                    self.files.read(&digest, position).map(|file| Opened::Large(file, location))
+                Location::Packed(position, encoding) => {
+                    self.segments.read(position, &digest, encoding).map(Opened::Packed)
+                }
+                Location::File(position, encoding) => {
+                    self.files.read(&digest, position, encoding).map(|file| Opened::Large(file, location))
                 }
             };
             match opened {

@@ -1,13 +1,14 @@
 //! Records of the log: what stands in front of a packed blob or value, what says that a large one got a file, and what
 //! says that a value is no more.
 //!
-//! `magic, kind, function, hash, size, [name of the value,] sum of these`, then the bytes, if they are packed. A record
-//! proves itself: the sum covers the header, the hash covers the bytes. The hash of a value is a BLAKE3 hash.
+//! `magic, kind, function, hash, size, [name of the value, | length of the frames,] sum of these`, then the bytes, if they
+//! are packed. A record proves itself: the sum covers the header, the hash covers the bytes. The hash of a value is a
+//! BLAKE3 hash. Behind a packed blob that is compressed stands a sum of its frame, so that it can be verified as it is.
 //!
 //! Of several records about one value the last one counts.
 
 use super::{
-    codec::{Location, Position},
+    codec::{Encoding, Location, Position},
     key::{Key, ValueKey},
 };
 use proto::{Digest, DigestFunction};
@@ -16,6 +17,9 @@ const MAGIC: [u8; 4] = *b"iswr";
 
 /// Bytes of a [`sum`].
 pub(crate) const SUM_LEN: usize = 8;
+
+/// Bytes of the length of frames in a header.
+const LENGTH_LEN: usize = 8;
 
 /// No header is longer.
 pub(crate) const MAX_HEADER: usize = 4 + 2 + 64 + 8 + ValueKey::LEN + SUM_LEN;
@@ -38,6 +42,8 @@ pub(crate) struct Header {
     pub(crate) key: Key,
     /// The bytes.
     pub(crate) content: Digest,
+    /// How they are stored.
+    pub(crate) encoding: Encoding,
 }
 
 /// Detects damage, not forgery.
@@ -49,24 +55,31 @@ pub(crate) fn sum(bytes: &[u8]) -> [u8; SUM_LEN] {
 
 impl Header {
     /// Of a blob.
-    pub(crate) fn blob(form: Form, digest: Digest) -> Self {
-        Self { form, key: Key::Blob(digest), content: digest }
+    pub(crate) fn blob(form: Form, digest: Digest, encoding: Encoding) -> Self {
+        Self { form, key: Key::Blob(digest), content: digest, encoding }
+    }
+
+    /// Of a value.
+    pub(crate) fn value(form: Form, key: ValueKey, content: Digest) -> Self {
+        Self { form, key: key.into(), content, encoding: Encoding::Plain }
     }
 
     /// Of the end of a value.
     pub(crate) fn deleted(key: ValueKey) -> Self {
-        Self { form: Form::Deleted, key: key.into(), content: Digest::empty(DigestFunction::Blake3) }
+        Self::value(Form::Deleted, key, Digest::empty(DigestFunction::Blake3))
     }
 
-    /// The number at rest: 1 and 2 since format 1, 3 and above since format 2.
+    /// The number at rest: 1 and 2 since format 1, 3 to 5 since format 2, 6 and 7 since format 3.
     fn kind(&self) -> u8 {
-        match (self.key, self.form) {
-            (Key::Blob(_), Form::Packed) => 1,
+        match (self.key, self.form, self.encoding) {
+            (Key::Blob(_), Form::Packed, Encoding::Plain) => 1,
             // The end of a blob is never logged.
-            (Key::Blob(_), Form::File | Form::Deleted) => 2,
-            (Key::Value(_), Form::Packed) => 3,
-            (Key::Value(_), Form::File) => 4,
-            (Key::Value(_), Form::Deleted) => 5,
+            (Key::Blob(_), Form::File | Form::Deleted, Encoding::Plain) => 2,
+            (Key::Value(_), Form::Packed, _) => 3,
+            (Key::Value(_), Form::File, _) => 4,
+            (Key::Value(_), Form::Deleted, _) => 5,
+            (Key::Blob(_), Form::Packed, Encoding::Zstd(_)) => 6,
+            (Key::Blob(_), Form::File | Form::Deleted, Encoding::Zstd(_)) => 7,
         }
     }
 
@@ -79,6 +92,8 @@ impl Header {
         out.extend(self.content.size().to_be_bytes());
         if let Key::Value(ValueKey(name)) = self.key {
             out.extend(name);
+        } else if let Encoding::Zstd(len) = self.encoding {
+            out.extend(len.to_be_bytes());
         }
         let sum = sum(&out[start..]);
         out.extend(sum);
@@ -87,40 +102,48 @@ impl Header {
     /// Reads a header from the front of `bytes`. `None`: there is none, or it is damaged or cut off.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (&[m0, m1, m2, m3, kind, function], _) = bytes.split_first_chunk()?;
-        let (form, named) = match kind {
-            1 => (Form::Packed, false),
-            2 => (Form::File, false),
-            3 => (Form::Packed, true),
-            4 => (Form::File, true),
-            5 => (Form::Deleted, true),
+        let (form, more) = match kind {
+            1 => (Form::Packed, 0),
+            2 => (Form::File, 0),
+            3 => (Form::Packed, ValueKey::LEN),
+            4 => (Form::File, ValueKey::LEN),
+            5 => (Form::Deleted, ValueKey::LEN),
+            6 => (Form::Packed, LENGTH_LEN),
+            7 => (Form::File, LENGTH_LEN),
             _ => return None,
         };
         let function = DigestFunction::from_number(i32::from(function))?;
         let content_end = 6 + function.hash_len() + 8;
-        let body = bytes.get(..content_end + if named { ValueKey::LEN } else { 0 })?;
+        let body = bytes.get(..content_end + more)?;
         if [m0, m1, m2, m3] != MAGIC || bytes.get(body.len()..body.len() + SUM_LEN)? != sum(body) {
             return None;
         }
         let (hash, size) = body[6..content_end].split_last_chunk()?;
         let content = Digest::new(function, hash, u64::from_be_bytes(*size)).ok()?;
-        let key = match body[content_end..].try_into() {
-            Ok(name) => Key::Value(ValueKey(name)),
-            Err(_) => Key::Blob(content),
-        };
-        Some(Self { form, key, content })
+        let rest = &body[content_end..];
+        Some(match (<[u8; ValueKey::LEN]>::try_from(rest), <[u8; LENGTH_LEN]>::try_from(rest)) {
+            (Ok(name), _) => Self::value(form, ValueKey(name), content),
+            (_, Ok(len)) => Self::blob(form, content, Encoding::Zstd(u64::from_be_bytes(len))),
+            _ => Self::blob(form, content, Encoding::Plain),
+        })
     }
 
     /// Bytes of the header.
     pub(crate) fn len(&self) -> u64 {
-        let name = if matches!(self.key, Key::Value(_)) { ValueKey::LEN } else { 0 };
-        (4 + 2 + self.content.function().hash_len() + 8 + name + SUM_LEN) as u64
+        let more = match (self.key, self.encoding) {
+            (Key::Value(_), _) => ValueKey::LEN,
+            (Key::Blob(_), Encoding::Plain) => 0,
+            (Key::Blob(_), Encoding::Zstd(_)) => LENGTH_LEN,
+        };
+        (4 + 2 + self.content.function().hash_len() + 8 + more + SUM_LEN) as u64
     }
 
     /// Bytes of the payload.
     pub(crate) fn payload_len(&self) -> u64 {
-        match self.form {
-            Form::Packed => self.content.size(),
-            Form::File | Form::Deleted => 0,
+        match (self.form, self.encoding) {
+            (Form::Packed, Encoding::Plain) => self.content.size(),
+            (Form::Packed, Encoding::Zstd(len)) => len.saturating_add(SUM_LEN as u64),
+            (Form::File | Form::Deleted, _) => 0,
         }
     }
 
@@ -132,16 +155,16 @@ impl Header {
     /// What the index says of it, if it lies at `at`.
     pub(crate) fn location(&self, at: Position) -> Option<Location> {
         match self.form {
-            Form::Packed => Some(Location::Packed(at)),
-            Form::File => Some(Location::File(at)),
+            Form::Packed => Some(Location::Packed(at, self.encoding)),
+            Form::File => Some(Location::File(at, self.encoding)),
             Form::Deleted => None,
         }
     }
 }
 
 /// Bytes that something packed takes in its segment.
-pub(crate) fn packed_len(key: &Key, content: &Digest) -> u64 {
-    Header { form: Form::Packed, key: *key, content: *content }.record_len()
+pub(crate) fn packed_len(key: &Key, content: &Digest, encoding: Encoding) -> u64 {
+    Header { form: Form::Packed, key: *key, content: *content, encoding }.record_len()
 }
 
 /// Where the next header may be in bytes that do not begin with one.
@@ -157,17 +180,19 @@ mod tests {
     proptest! {
         #[test]
         fn headers_round_trip_and_any_flipped_bit_shows(
-            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..DigestFunction::KNOWN.len(), which in 0..5usize, flip in 0..1000usize,
+            bytes in proptest::collection::vec(any::<u8>(), 0..50), f in 0..DigestFunction::KNOWN.len(), which in 0..7usize, flip in 0..1000usize,
         ) {
             let digest = DigestFunction::KNOWN[f].digest(&bytes);
             let name = ValueKey([7; 32]);
             let content = DigestFunction::Blake3.digest(&bytes);
             let header = [
-                Header::blob(Form::Packed, digest),
-                Header::blob(Form::File, digest),
-                Header { form: Form::Packed, key: name.into(), content },
-                Header { form: Form::File, key: name.into(), content },
+                Header::blob(Form::Packed, digest, Encoding::Plain),
+                Header::blob(Form::File, digest, Encoding::Plain),
+                Header::value(Form::Packed, name, content),
+                Header::value(Form::File, name, content),
                 Header::deleted(name),
+                Header::blob(Form::Packed, digest, Encoding::Zstd(7)),
+                Header::blob(Form::File, digest, Encoding::Zstd(u64::MAX)),
             ][which];
             let mut wire = Vec::new();
             header.write(&mut wire);
@@ -183,6 +208,28 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let _ = Header::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_released_kinds_stay_readable() {
+        let digest = DigestFunction::Sha1.digest(b"abc");
+        let content = "a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003";
+        for (header, expected) in [
+            (Header::blob(Form::Packed, digest, Encoding::Plain), format!("697377720102{content}")),
+            (Header::blob(Form::File, digest, Encoding::Plain), format!("697377720202{content}")),
+            (
+                Header::blob(Form::Packed, digest, Encoding::Zstd(9)),
+                format!("697377720602{content}0000000000000009"),
+            ),
+            (
+                Header::blob(Form::File, digest, Encoding::Zstd(9)),
+                format!("697377720702{content}0000000000000009"),
+            ),
+        ] {
+            let mut wire = Vec::new();
+            header.write(&mut wire);
+            assert_eq!(hex::encode(&wire[..wire.len() - SUM_LEN]), expected);
         }
     }
 }

@@ -109,7 +109,7 @@ fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, e
             Form::Packed | Form::Deleted => true,
             Form::File => {
                 let content = &header.content;
-                there(shared.files.path(content, at), shared.files.read(content, at))?
+                there(shared.files.path(content, at), shared.files.read(content, at, header.encoding))?
             }
         };
         // Of a blob the first record will do, of a value the last one counts.
@@ -120,7 +120,8 @@ fn take_in(shared: &Shared, found: &mut Vec<(Header, Position)>, segment: u32, e
         if is_news {
             changes.push(match (header.key, header.location(at)) {
                 (Key::Blob(digest), location) => {
-                    Change::New { digest, location: location.unwrap_or(Location::Packed(at)) }
+                    let location = location.unwrap_or(Location::Packed(at, header.encoding));
+                    Change::New { digest, location }
                 }
                 (Key::Value(key), Some(location)) => Change::Put { key, content: header.content, location },
                 (Key::Value(key), None) => Change::Deleted { key },

@@ -45,7 +45,7 @@ impl Shared {
             last = Some(*key);
             entries.sort_unstable_by_key(|(_, entry)| entry.location.position());
             for (key, entry) in entries {
-                if let Location::File(at) = entry.location {
+                if let Location::File(at, _) = entry.location {
                     known.insert(sum(Files::name(&entry.content, at).as_bytes()));
                 }
                 self.scrub_one(key, entry, &mut report, &mut tell)?;
@@ -63,8 +63,8 @@ impl Shared {
         tell: &mut impl FnMut(&str),
     ) -> Result<()> {
         let verified = match entry.location {
-            Location::Packed(_) => self.read_content(key, entry).map(|_| ()),
-            Location::File(_) => self.verify_file(&entry),
+            Location::Packed(..) => self.read_content(key, entry).map(|_| ()),
+            Location::File(..) => self.verify_file(&entry),
         };
         match verified {
             Ok(()) => {
@@ -87,7 +87,7 @@ impl Shared {
     /// All pieces, and the hash of the whole.
     fn verify_file(&self, entry: &Entry) -> Result<(), ReadError> {
         let Entry { content, location, .. } = entry;
-        let file = self.files.read(content, location.position())?;
+        let file = self.files.read(content, location.position(), location.encoding())?;
         let mut hasher = content.function().hasher();
         let mut at = 0;
         while at < content.size() {

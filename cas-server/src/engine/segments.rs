@@ -1,7 +1,7 @@
 //! Segment files: `segments/0000002a`. Only the writer appends; anybody reads.
 
 use super::{
-    codec::Position,
+    codec::{Encoding, Position},
     record::{Form, Header, MAX_HEADER, next_magic},
 };
 use bytes::Bytes;
@@ -105,8 +105,13 @@ impl Segments {
     }
 
     /// The packed blob at `position`, verified.
-    pub(crate) fn read(&self, position: Position, digest: &Digest) -> Result<Bytes, ReadError> {
-        self.read_record(position, &Header::blob(Form::Packed, *digest))
+    pub(crate) fn read(
+        &self,
+        position: Position,
+        digest: &Digest,
+        encoding: Encoding,
+    ) -> Result<Bytes, ReadError> {
+        self.read_record(position, &Header::blob(Form::Packed, *digest, encoding))
     }
 
     /// What is packed at `position` under this header, verified.

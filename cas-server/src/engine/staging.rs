@@ -1,7 +1,7 @@
 //! A large blob while it is uploaded: hashed as it comes, with the sums that its file ends with.
 
 use super::{
-    codec::Position,
+    codec::{Encoding, Position},
     files::{Files, PIECE},
     io::failed,
     record::sum,
@@ -35,6 +35,7 @@ pub(crate) struct Staging {
 pub(crate) struct Staged {
     place: Place,
     pub(crate) digest: Digest,
+    pub(crate) encoding: Encoding,
 }
 
 impl Staging {
@@ -119,7 +120,7 @@ impl Staging {
         }
         let written = self.file.write_all(&self.sums).and_then(|()| self.file.sync_data());
         written.map_err(|error| self.failed(error))?;
-        Ok(Staged { place: self.place, digest: self.digest })
+        Ok(Staged { place: self.place, digest: self.digest, encoding: Encoding::Plain })
     }
 
     /// The bytes are not those of the blob: the upload has to start over. If a part of them was found when the store

@@ -1,6 +1,7 @@
 //! Taking blobs in: verified while they come, then handed to the writer.
 
 use super::{
+    codec::Encoding,
     shared::Shared,
     staging::Staging,
     uploads::{Begun, Claim, UploadName},
@@ -84,7 +85,7 @@ impl Uploader {
         if digest.size() < options.pack_below {
             let memory = self.shared.bounds.memory(digest.size()).await?;
             let bytes = collect(digest, source).await?;
-            self.commit(vec![Item::Packed { digest, bytes }], memory).await
+            self.commit(vec![Item::Packed { digest, encoding: Encoding::Plain, bytes }], memory).await
         } else {
             // Two steps: one that comes, one that is written.
             let memory = self.shared.bounds.memory(2 * STEP as u64).await?;
@@ -186,7 +187,7 @@ fn prepare(
         }
         shared.options.check_size(&digest)?;
         if digest.size() < shared.options.pack_below {
-            return Ok(Some(Item::Packed { digest, bytes }));
+            return Ok(Some(Item::Packed { digest, encoding: Encoding::Plain, bytes }));
         }
         let mut staging = Staging::private(&shared.uploads, digest)?;
         staging.append(&bytes)?;

@@ -121,10 +121,12 @@ impl Shared {
     pub(crate) fn read_content(&self, key: Key, entry: Entry) -> Result<Bytes, ReadError> {
         let Entry { content, location, .. } = entry;
         match location {
-            Location::Packed(position) => {
-                self.segments.read_record(position, &Header { form: Form::Packed, key, content })
+            Location::Packed(position, encoding) => {
+                self.segments.read_record(position, &Header { form: Form::Packed, key, content, encoding })
             }
-            Location::File(position) => self.files.read(&content, position)?.read(0, content.size()),
+            Location::File(position, encoding) => {
+                self.files.read(&content, position, encoding)?.read(0, content.size())
+            }
         }
     }
 }

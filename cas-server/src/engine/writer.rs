@@ -5,7 +5,7 @@
 //! leaves no file that nobody knows: the log has the record before the file has its name.
 
 use super::{
-    codec::{Location, Position},
+    codec::{Encoding, Location, Position},
     files::Files,
     index::Change,
     io::failed,
@@ -37,8 +37,8 @@ const GROUP_ITEMS: usize = 8192;
 /// A verified blob, or a change of a value.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// To be packed.
-    Packed { digest: Digest, bytes: Bytes },
+    /// To be packed, `bytes` as its record has them.
+    Packed { digest: Digest, encoding: Encoding, bytes: Bytes },
     /// Staged in a file.
     File(Staged),
     /// A value to be packed, whatever there is already.
@@ -192,31 +192,30 @@ impl Writer {
 
     fn add(&mut self, group: &mut Group, item: Item) -> Result<()> {
         match item {
-            Item::Packed { digest, bytes } => {
+            Item::Packed { digest, encoding, bytes } => {
                 if group.is_new(digest) {
-                    let at = self.append(group, Header::blob(Form::Packed, digest), &bytes)?;
-                    group.changes.push(Change::New { digest, location: Location::Packed(at) });
+                    let at = self.append(group, Header::blob(Form::Packed, digest, encoding), &bytes)?;
+                    group.changes.push(Change::New { digest, location: Location::Packed(at, encoding) });
                     group.bytes += digest.size();
                 }
             }
             Item::File(staged) => {
-                let digest = staged.digest;
+                let (digest, encoding) = (staged.digest, staged.encoding);
                 if group.is_new(digest) {
-                    let at = self.append(group, Header::blob(Form::File, digest), &[])?;
-                    group.changes.push(Change::New { digest, location: Location::File(at) });
+                    let at = self.append(group, Header::blob(Form::File, digest, encoding), &[])?;
+                    group.changes.push(Change::New { digest, location: Location::File(at, encoding) });
                     group.files.push((staged, at));
                     group.bytes += digest.size();
                 }
             }
             Item::Value { key, content, bytes } => {
-                let at =
-                    self.append(group, Header { form: Form::Packed, key: key.into(), content }, &bytes)?;
-                put(group, key, content, Location::Packed(at));
+                let at = self.append(group, Header::value(Form::Packed, key, content), &bytes)?;
+                put(group, key, content, Location::Packed(at, Encoding::Plain));
             }
             Item::ValueFile { key, staged } => {
                 let content = staged.digest;
-                let at = self.append(group, Header { form: Form::File, key: key.into(), content }, &[])?;
-                put(group, key, content, Location::File(at));
+                let at = self.append(group, Header::value(Form::File, key, content), &[])?;
+                put(group, key, content, Location::File(at, Encoding::Plain));
                 group.files.push((staged, at));
             }
             Item::Deleted { key } => {
@@ -227,7 +226,8 @@ impl Writer {
             Item::Moved { header, bytes, from } => {
                 if self.stays(group, header.key, from)? {
                     let at = self.append(group, header, &bytes)?;
-                    group.changes.push(Change::Moved { key: header.key, from, to: Location::Packed(at) });
+                    let to = Location::Packed(at, header.encoding);
+                    group.changes.push(Change::Moved { key: header.key, from, to });
                 }
             }
         }

@@ -3,8 +3,8 @@
 use super::{Accounts, Durability, Index, TOTALS, database::InUse, get, recent::Recent};
 use crate::engine::{
     codec::{
-        Entry, Location, SegmentAccount, Totals, encode_age, encode_entry, encode_key, encode_segment,
-        encode_totals,
+        Encoding, Entry, Location, SegmentAccount, Totals, encode_age, encode_entry, encode_key,
+        encode_segment, encode_totals,
     },
     files::Files,
     key::Key,
@@ -126,7 +126,7 @@ impl<'a> Batch<'a> {
         let encoded = encode_key(&key);
         self.batch.delete_cf(self.db.family("blobs"), &encoded);
         self.batch.delete_cf(self.db.family("ages"), encode_age(entry.touched, &encoded));
-        if let Location::File(position) = entry.location {
+        if let Location::File(position, _) = entry.location {
             self.batch.put_cf(self.db.family("doomed"), Files::name(&entry.content, position), []);
         }
         self.accounts.totals.blobs = self.accounts.totals.blobs.saturating_sub(1);
@@ -150,21 +150,35 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, key: Key, Entry { content, location, .. }: Entry) {
         match location {
-            Location::Packed(position) => {
-                self.segment(position.segment).live += record::packed_len(&key, &content);
+            Location::Packed(position, encoding) => {
+                self.segment(position.segment).live += record::packed_len(&key, &content, encoding);
             }
-            Location::File(_) => self.accounts.totals.file_bytes += Files::disk_len(&content),
+            Location::File(_, encoding) => {
+                self.accounts.totals.file_bytes += Files::disk_len(&content, encoding);
+            }
+        }
+        if let Encoding::Zstd(len) = location.encoding() {
+            let compressed = &mut self.accounts.totals.compressed;
+            compressed.content_bytes = compressed.content_bytes.saturating_add(content.size());
+            compressed.stored_bytes = compressed.stored_bytes.saturating_add(len);
         }
     }
 
     fn subtract(&mut self, key: Key, Entry { content, location, .. }: Entry) {
         let (sum, by) = match location {
-            Location::Packed(position) => {
-                (&mut self.segment(position.segment).live, record::packed_len(&key, &content))
+            Location::Packed(position, encoding) => {
+                (&mut self.segment(position.segment).live, record::packed_len(&key, &content, encoding))
             }
-            Location::File(_) => (&mut self.accounts.totals.file_bytes, Files::disk_len(&content)),
+            Location::File(_, encoding) => {
+                (&mut self.accounts.totals.file_bytes, Files::disk_len(&content, encoding))
+            }
         };
         *sum = sum.saturating_sub(by);
+        if let Encoding::Zstd(len) = location.encoding() {
+            let compressed = &mut self.accounts.totals.compressed;
+            compressed.content_bytes = compressed.content_bytes.saturating_sub(content.size());
+            compressed.stored_bytes = compressed.stored_bytes.saturating_sub(len);
+        }
     }
 
     pub(super) fn write(mut self, durability: Durability) -> Result<()> {

@@ -1,7 +1,13 @@
 //! What is done with pins. Calls block.
 
 use super::{Held, MAX_CLOSURE, MAX_PINS, Pin, PinError, PinKind, PinMode, PinName, PinRequest};
-use crate::engine::{Engine, codec::Location, evict::disk_len, key::Key, shared::Shared};
+use crate::engine::{
+    Engine,
+    codec::{Encoding, Location, Position},
+    evict::disk_len,
+    key::Key,
+    shared::Shared,
+};
 use cas::Result;
 use proto::{Digest, Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -202,11 +208,12 @@ impl Shared {
         Ok(())
     }
 
+    /// A quota is of what blobs take as they are: what compression saves is not to be relied upon.
     fn pinned_len(&self, digest: &Digest) -> u64 {
         let location = if digest.size() < self.options.pack_below {
-            Location::Packed(Default::default())
+            Location::Packed(Position::default(), Encoding::Plain)
         } else {
-            Location::File(Default::default())
+            Location::File(Position::default(), Encoding::Plain)
         };
         disk_len(&Key::Blob(*digest), digest, location)
     }

@@ -80,7 +80,11 @@ async fn uploads_are_refused_while_the_disk_is_full_and_work_again_when_it_is_no
 
 /// Hands a blob to the writer, past all that looks at the space before.
 async fn append(engine: &Engine, bytes: &Bytes) -> cas::Result<()> {
-    let item = Item::Packed { digest: DigestFunction::Blake3.digest(bytes), bytes: bytes.clone() };
+    let item = Item::Packed {
+        digest: DigestFunction::Blake3.digest(bytes),
+        encoding: crate::engine::codec::Encoding::Plain,
+        bytes: bytes.clone(),
+    };
     let (answer, done) = tokio::sync::oneshot::channel();
     let request = Request { items: vec![item], memory: None, answer };
     assert!(engine.writer().send(request).await.is_ok());

@@ -70,7 +70,8 @@ async fn a_torn_end_of_the_log_is_cut_off() {
     let mut record = Vec::new();
     let unfinished = DigestFunction::Sha256.digest(&blob(2, 5000));
     let form = crate::engine::record::Form::Packed;
-    crate::engine::record::Header::blob(form, unfinished).write(&mut record);
+    let plain = crate::engine::codec::Encoding::Plain;
+    crate::engine::record::Header::blob(form, unfinished, plain).write(&mut record);
     record.extend(&blob(2, 5000)[..4000]);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(&record).unwrap();
 
@@ -167,9 +168,9 @@ async fn a_directory_in_use_or_of_a_later_format_is_refused() {
     assert!(matches!(again, OpenError::InUse { .. }));
     assert!(again.to_string().contains("another cas-server"));
     engine.close().await;
-    fs::write(dir.path().join("format"), "3\n").unwrap();
+    fs::write(dir.path().join("format"), "4\n").unwrap();
     let later = Engine::open(dir.path(), options(), Arc::new(clock())).unwrap_err();
-    assert!(matches!(later, OpenError::Format { found: 3, known: 2, .. }), "{later}");
+    assert!(matches!(later, OpenError::Format { found: 4, known: 3, .. }), "{later}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,7 +194,7 @@ async fn a_copy_of_what_was_replaced_meanwhile_is_not_made() {
     let old = engine.shared().index.get(&[key]).unwrap()[0].unwrap();
     put_value(&engine, 1, &blob(2, 100)).await;
     // As the evictor asks that read the old one just before.
-    let header = record::Header { form: record::Form::Packed, key: key.into(), content: old.content };
+    let header = record::Header::value(record::Form::Packed, key, old.content);
     let item = writer::Item::Moved { header, bytes: blob(1, 100), from: old.location };
     let (answer, done) = tokio::sync::oneshot::channel();
     let request = writer::Request { items: vec![item], memory: None, answer };
