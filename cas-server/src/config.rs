@@ -1,6 +1,9 @@
 //! What `cas-server` can be told, in a file or by flags.
 
-use crate::{KeyPrefix, engine::EngineOptions};
+use crate::{
+    KeyPrefix,
+    engine::{Compression, EngineOptions},
+};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,8 @@ pub struct Config {
     pub md5: bool,
     /// Bytes of the largest blob that is taken. `None`: `max_size` less one segment.
     pub max_blob_size: Option<ByteSize>,
+    /// How blobs are stored that get smaller by it.
+    pub compress: Compression,
     /// How long what came of an upload that was cut off is kept.
     #[serde(with = "humantime_serde")]
     pub keep_uploads: Duration,
@@ -69,6 +74,7 @@ impl Default for Config {
             check_completeness: true,
             md5: engine.md5,
             max_blob_size: None,
+            compress: engine.compress,
             keep_uploads: engine.keep_uploads,
             tls_cert: None,
             tls_key: None,
@@ -88,6 +94,7 @@ impl Config {
             pin_quota: self.pin_quota.map(|quota| quota.as_u64()),
             max_memory: self.max_memory.as_u64(),
             max_blob: self.max_blob_size.map(|size| size.as_u64()),
+            compress: self.compress,
             keep_uploads: self.keep_uploads,
             md5: self.md5,
             // It is added to the lease: short ones stay short.
@@ -148,6 +155,10 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_blob_size: Option<String>,
+    /// How blobs are stored that get smaller by it [default: off].
+    #[arg(long, value_name = "HOW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compress: Option<Compression>,
     /// How long what came of an upload that was cut off is kept [default: 24h].
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +194,7 @@ mod tests {
         let uncommented =
             SAMPLE.replace("#tls", "tls").replace("#pin", "pin").replace("#max_blob", "max_blob");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        assert_eq!(all.len(), 16, "every key is in the sample file");
+        assert_eq!(all.len(), 17, "every key is in the sample file");
         toml::from_str::<Config>(&uncommented).unwrap();
     }
 

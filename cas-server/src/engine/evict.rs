@@ -221,7 +221,7 @@ impl Evictor {
         if entry.is_none_or(|entry| entry.location != from) {
             return Ok(None);
         }
-        match self.shared.segments.read_record(at, &header) {
+        match self.shared.segments.read_payload(at, &header) {
             Ok(bytes) => {
                 let len = bytes.len();
                 Ok(Some((Item::Moved { header, bytes, from }, len)))

@@ -1,10 +1,12 @@
 //! Large blobs: a file each, `large/ab/FUNCTION-HASH-SIZE.SEGMENT-OFFSET`.
 //!
 //! The blob's bytes come first; behind them stands a sum for every [`PIECE`] of them, so that a part can be verified
-//! without reading the whole.
+//! without reading the whole. Of a compressed blob ([`FramedFile`]) frames and their table take the place of both.
 
 use super::{
     codec::{Encoding, Position},
+    framed::FramedFile,
+    frames::Table,
     record::{SUM_LEN, sum},
     segments::{ReadError, sync_dir},
     staging::Staged,
@@ -51,7 +53,7 @@ impl Files {
     pub(crate) fn disk_len(digest: &Digest, encoding: Encoding) -> u64 {
         match encoding {
             Encoding::Plain => digest.size() + digest.size().div_ceil(PIECE) * SUM_LEN as u64,
-            Encoding::Zstd(len) => len,
+            Encoding::Zstd(stored) => stored.saturating_add(Table::disk_len(digest.size())),
         }
     }
 
@@ -96,20 +98,39 @@ impl Files {
         if file.metadata()?.len() != Self::disk_len(digest, encoding) {
             return Err(ReadError::Damaged);
         }
-        Ok(LargeFile { file, size: digest.size() })
+        Ok(match encoding {
+            Encoding::Plain => LargeFile::Plain(PlainFile { file, size: digest.size() }),
+            Encoding::Zstd(stored) => LargeFile::Framed(FramedFile::new(file, digest.size(), stored)?),
+        })
     }
 }
 
 /// A large blob that is being read.
 #[derive(Debug)]
-pub(crate) struct LargeFile {
+pub(crate) enum LargeFile {
+    Plain(PlainFile),
+    Framed(FramedFile),
+}
+
+impl LargeFile {
+    /// Bytes `start..end`, verified. Reads whole pieces or frames, so that callers do best to keep to their borders.
+    pub(crate) fn read(&self, start: u64, end: u64) -> Result<Bytes, ReadError> {
+        match self {
+            Self::Plain(file) => file.read(start, end),
+            Self::Framed(file) => file.read(start, end),
+        }
+    }
+}
+
+/// One that is stored as it is.
+#[derive(Debug)]
+pub(crate) struct PlainFile {
     file: File,
     size: u64,
 }
 
-impl LargeFile {
-    /// Bytes `start..end`, verified. Reads whole pieces, so that callers do best to keep to their borders.
-    pub(crate) fn read(&self, start: u64, end: u64) -> Result<Bytes, ReadError> {
+impl PlainFile {
+    fn read(&self, start: u64, end: u64) -> Result<Bytes, ReadError> {
         let first = start / PIECE;
         let last = end.div_ceil(PIECE);
         let from = first * PIECE;

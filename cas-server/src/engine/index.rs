@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     codec::{
-        Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
+        Compressed, Entry, Location, Position, SegmentAccount, Totals, decode_age, decode_entry, decode_key,
         decode_segment, decode_totals, encode_key, key_prefix,
     },
     key::{Key, ValueKey},
@@ -113,6 +113,11 @@ impl Index {
     /// The sums as they are now.
     pub(crate) fn sums(&self) -> Accounts {
         self.accounts().clone()
+    }
+
+    /// The sums over compressed blobs.
+    pub(crate) fn compressed(&self) -> Compressed {
+        self.accounts().totals.compressed
     }
 
     /// Entries and bytes on disk.

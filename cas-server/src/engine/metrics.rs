@@ -33,6 +33,14 @@ pub(crate) struct Metrics {
     /// Bytes of uploads that were cut off.
     pub(crate) kept_uploads: Gauge,
     pub(crate) resumed_uploads: Counter,
+    /// Bytes of the blobs that are compressed …
+    pub(crate) compressed_content: Gauge,
+    /// … and of what is stored of them.
+    pub(crate) compressed_stored: Gauge,
+    /// Reads of compressed blobs that gave what is stored …
+    pub(crate) passed_through: Counter,
+    /// … and that took decompressing it.
+    pub(crate) decompressed: Counter,
     lookups: Family<Lookup, Counter>,
 }
 
@@ -69,6 +77,19 @@ impl Metrics {
         registry.register_with_unit("kept_uploads", kept, Unit::Bytes, self.kept_uploads.clone());
         let resumed = "Uploads that went on where they were cut off";
         registry.register("resumed_uploads", resumed, self.resumed_uploads.clone());
+        let content = "Bytes of the blobs that are stored compressed";
+        registry.register_with_unit(
+            "compressed_content",
+            content,
+            Unit::Bytes,
+            self.compressed_content.clone(),
+        );
+        let stored = "Bytes of their frames: by compressed_content_bytes, the compression ratio";
+        registry.register_with_unit("compressed_stored", stored, Unit::Bytes, self.compressed_stored.clone());
+        let passed = "Reads of compressed blobs that gave what is stored";
+        registry.register("compressed_reads_passed_through", passed, self.passed_through.clone());
+        let decompressed = "Reads of compressed blobs that took decompressing them";
+        registry.register("compressed_reads_decompressed", decompressed, self.decompressed.clone());
         registry.register("lookups", "Blobs looked for", self.lookups.clone());
     }
 }

@@ -9,6 +9,9 @@
 //!   batch together with the log position that it covers; opening replays the log from there (`replay`).
 //! - Space comes back in the background (`evict`), least recently used first, never what is under lease.
 //!
+//! Blobs that get smaller by it are compressed, if that is asked for (`frames`, `framed`), and go out as they are to
+//! those who take that (`stored`).
+//!
 //! Every byte is verified when it is written and when it is read. What turns out damaged is dropped and counted, and
 //! reads as not found. Opening lists the segments, a handful, and no other directory.
 
@@ -20,6 +23,8 @@ mod endings;
 mod evict;
 mod explain;
 mod files;
+mod framed;
+mod frames;
 mod index;
 mod io;
 mod key;
@@ -37,6 +42,7 @@ mod segments;
 mod shared;
 mod staging;
 mod store;
+mod stored;
 mod touches;
 mod upload;
 mod uploads;
@@ -50,6 +56,7 @@ pub use offline::{Offline, ScrubReport};
 pub use options::{Compression, EngineOptions, OpenError};
 pub use pins::{MAX_CLOSURE, Pin, PinError, PinKind, PinMode, PinName, PinRequest};
 pub use store::{Engine, Usage};
+pub use stored::Stored;
 pub use uploads::UploadName;
 pub use values::MAX_VALUE_BYTES;
 

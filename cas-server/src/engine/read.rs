@@ -1,8 +1,9 @@
 //! Reading blobs, verified.
 
 use super::{
-    codec::{Entry, Location},
+    codec::{Encoding, Entry, Location},
     files::{LargeFile, PIECE},
+    record::{Form, Header},
     segments::ReadError,
     shared::Shared,
 };
@@ -17,7 +18,7 @@ const STEP: u64 = 4 * PIECE;
 const _: () = assert!(STEP == limits::STREAM_CHUNK as u64);
 
 /// Steps that are read ahead of a client.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 /// A blob ready to be read.
 enum Opened {
@@ -30,21 +31,25 @@ impl Shared {
     pub(crate) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
         let entries = self.look_up(digests)?;
         let packed = |(digest, entry): (&Digest, &Option<Entry>)| match entry.as_ref()?.location {
-            Location::Packed(position) => Some((position, *digest)),
-            Location::File(_) => None,
+            Location::Packed(position, encoding) => {
+                Some((position, Header::blob(Form::Packed, *digest, encoding)))
+            }
+            Location::File(..) => None,
         };
         let packed: Vec<_> = digests.iter().zip(&entries).filter_map(packed).collect();
         let mut packed = self.segments.read_all(&packed).into_iter();
         let read = |(digest, entry): (&Digest, Option<Entry>)| {
-            let is_packed = entry.is_some_and(|entry| matches!(entry.location, Location::Packed(_)));
-            if let Some(Ok(bytes)) = if is_packed { packed.next() } else { None } {
-                return Ok(bytes);
-            }
-            match self.open(*digest, entry)? {
-                Opened::Packed(bytes) => Ok(bytes),
-                Opened::Large(file, location) => {
-                    file.read(0, digest.size()).map_err(|error| self.read_failed(*digest, location, error))
-                }
+            let location = entry.map(|entry| entry.location);
+            match location.filter(|location| matches!(location, Location::Packed(..))) {
+                Some(location) => match packed.next() {
+                    Some(Ok(bytes)) => {
+                        self.count_decompressed(location);
+                        Ok(bytes)
+                    }
+                    // It moved, or it is damaged.
+                    _ => self.read_whole(*digest, entry),
+                },
+                None => self.read_whole(*digest, entry),
             }
         };
         let outcomes: Vec<_> = digests.iter().zip(entries).map(read).collect();
@@ -53,23 +58,50 @@ impl Shared {
         Ok(outcomes)
     }
 
-    fn open(&self, digest: Digest, mut entry: Option<Entry>) -> Result<Opened> {
+    pub(super) fn read_whole(&self, digest: Digest, entry: Option<Entry>) -> Result<Bytes> {
+        match self.open(digest, entry)? {
+            Opened::Packed(bytes) => Ok(bytes),
+            Opened::Large(file, location) => {
+                file.read(0, digest.size()).map_err(|error| self.read_failed(digest, location, error))
+            }
+        }
+    }
+
+    fn open(&self, digest: Digest, entry: Option<Entry>) -> Result<Opened> {
         if digest.is_empty() {
             return Ok(Opened::Packed(Bytes::new()));
         }
-        // It may move while it is looked for; it does not do so again and again.
-        for attempt in 0..3 {
-            let Some(Entry { location, .. }) = entry else { return Err(Error::NotFound { digest }) };
-            let opened = match location {
+        self.find(digest, entry, |location| {
+            self.count_decompressed(location);
+            match location {
                 Location::Packed(position, encoding) => {
                     self.segments.read(position, &digest, encoding).map(Opened::Packed)
                 }
                 Location::File(position, encoding) => {
                     self.files.read(&digest, position, encoding).map(|file| Opened::Large(file, location))
                 }
-            };
-            match opened {
-                Ok(opened) => return Ok(opened),
+            }
+        })
+    }
+
+    fn count_decompressed(&self, location: Location) {
+        if location.encoding() != Encoding::Plain {
+            self.metrics.decompressed.inc();
+        }
+    }
+
+    /// Reads where the blob is.
+    pub(super) fn find<T>(
+        &self,
+        digest: Digest,
+        mut entry: Option<Entry>,
+        read: impl Fn(Location) -> Result<T, ReadError>,
+    ) -> Result<T> {
+        // It may move while it is looked for; it does not do so again and again.
+        for attempt in 0..3 {
+            let Some(Entry { location, .. }) = entry else { return Err(Error::NotFound { digest }) };
+            match read(location) {
+                Ok(found) => return Ok(found),
                 Err(error) => {
                     entry = self.index.get(&[digest])?.pop().flatten();
                     let stays = entry.is_some_and(|entry| entry.location == location);
@@ -83,7 +115,7 @@ impl Shared {
     }
 
     /// What a failed read means to the caller. Damage is dropped.
-    fn read_failed(&self, digest: Digest, location: Location, error: ReadError) -> Error {
+    pub(super) fn read_failed(&self, digest: Digest, location: Location, error: ReadError) -> Error {
         match error {
             ReadError::Gone | ReadError::Damaged => {
                 self.drop_damaged(digest, location).err().unwrap_or(Error::NotFound { digest })

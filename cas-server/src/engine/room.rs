@@ -173,7 +173,8 @@ impl Room {
         Error::Exhausted { reason }
     }
 
-    fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
+    /// Reserves room if there is any.
+    pub(crate) fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
         let reservation = Reservation::new(&self.reserved, bytes);
         let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
         (taken <= self.limit().min(self.max_bytes - self.spare)).then_some(reservation)

@@ -2,6 +2,7 @@
 
 use super::{
     codec::{Encoding, Position},
+    frames::{frame_of, inflate, is_sound},
     record::{Form, Header, MAX_HEADER, next_magic},
 };
 use bytes::Bytes;
@@ -116,43 +117,37 @@ impl Segments {
 
     /// What is packed at `position` under this header, verified.
     pub(crate) fn read_record(&self, position: Position, expected: &Header) -> Result<Bytes, ReadError> {
+        blob_of(self.read_payload(position, expected)?, expected)
+    }
+
+    /// What is packed at `position` under this header as it is stored, verified.
+    pub(crate) fn read_payload(&self, position: Position, expected: &Header) -> Result<Bytes, ReadError> {
         let (start, end) = extent(position, expected);
-        verify(&self.read_bytes(position.segment, start..end)?, expected)
+        payload_of(&self.read_bytes(position.segment, start..end)?, expected)
     }
 
     /// Several packed blobs, each with its own outcome, in the order given. What was written together lies together, and
     /// is read in one go.
-    pub(crate) fn read_all(&self, wanted: &[(Position, Digest)]) -> Vec<Result<Bytes, ReadError>> {
-        let header = |place: usize| Header::blob(Form::Packed, wanted[place].1);
+    pub(crate) fn read_all(&self, wanted: &[(Position, Header)]) -> Vec<Result<Bytes, ReadError>> {
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_unstable_by_key(|&place| wanted[place].0);
         let mut outcomes: Vec<_> = wanted.iter().map(|_| Err(ReadError::Gone)).collect();
         let mut rest = &order[..];
-        while let Some(&first) = rest.first() {
-            let at = wanted[first].0;
-            let (start, mut end) = extent(at, &header(first));
-            let mut len = 1;
-            for &place in &rest[1..] {
-                let (from, to) = extent(wanted[place].0, &header(place));
-                let near = from <= end.saturating_add(GAP) && to.max(end) - start <= RUN;
-                if wanted[place].0.segment != at.segment || !near {
-                    break;
-                }
-                end = end.max(to);
-                len += 1;
-            }
-            let (run, others) = rest.split_at(len);
+        while !rest.is_empty() {
+            let (len, range) = run(rest.iter().map(|&place| &wanted[place]));
+            let (places, others) = rest.split_at(len);
             rest = others;
-            let bytes = self.read_bytes(at.segment, start..end);
-            for &place in run {
-                let (position, digest) = wanted[place];
+            let bytes = self.read_bytes(wanted[places[0]].0.segment, range.clone());
+            for &place in places {
+                let (position, header) = &wanted[place];
                 outcomes[place] = match &bytes {
                     Ok(bytes) => {
-                        let (from, to) = extent(position, &header(place));
-                        verify(&bytes.slice(index(from - start)..index(to - start)), &header(place))
+                        let (start, end) = extent(*position, header);
+                        let record = bytes.slice(index(start - range.start)..index(end - range.start));
+                        payload_of(&record, header).and_then(|payload| blob_of(payload, header))
                     }
                     // One of them may be why: the others are there.
-                    Err(_) => self.read(position, &digest),
+                    Err(_) => self.read_record(*position, header),
                 };
             }
         }
@@ -173,14 +168,42 @@ fn extent(position: Position, expected: &Header) -> (u64, u64) {
     (start, start.saturating_add(expected.record_len()))
 }
 
+/// How many of these records, in the order of their positions, are read in one go, and from where to where that is.
+fn run<'a>(mut records: impl Iterator<Item = &'a (Position, Header)>) -> (usize, Range<u64>) {
+    let Some((first, header)) = records.next() else { return (0, 0..0) };
+    let (start, mut end) = extent(*first, header);
+    let mut len = 1;
+    for (position, header) in records {
+        let (from, to) = extent(*position, header);
+        let near = from <= end.saturating_add(GAP) && to.max(end) - start <= RUN;
+        if position.segment != first.segment || !near {
+            break;
+        }
+        end = end.max(to);
+        len += 1;
+    }
+    (len, start..end)
+}
+
 /// The payload of a record, if it is the one that is expected and as it was written.
-fn verify(record: &Bytes, expected: &Header) -> Result<Bytes, ReadError> {
+fn payload_of(record: &Bytes, expected: &Header) -> Result<Bytes, ReadError> {
     if Header::parse(record).as_ref() != Some(expected) {
         return Err(ReadError::Damaged);
     }
     let payload = record.slice(index(expected.len())..);
     let content = expected.content;
-    if content.function().digest(&payload) == content { Ok(payload) } else { Err(ReadError::Damaged) }
+    let sound = match expected.encoding {
+        Encoding::Plain => content.function().digest(&payload) == content,
+        Encoding::Zstd(_) => is_sound(&payload),
+    };
+    if sound { Ok(payload) } else { Err(ReadError::Damaged) }
+}
+
+/// What a sound payload stands for.
+fn blob_of(payload: Bytes, expected: &Header) -> Result<Bytes, ReadError> {
+    let Header { content, encoding: Encoding::Zstd(_), .. } = expected else { return Ok(payload) };
+    let blob = inflate(&frame_of(&payload), content.size())?;
+    if content.function().digest(&blob) == *content { Ok(blob.into()) } else { Err(ReadError::Damaged) }
 }
 
 /// An offset into what is in memory.

@@ -71,6 +71,9 @@ impl Shared {
         self.metrics.blobs.set(gauge(blobs));
         self.metrics.bytes.set(gauge(used));
         self.metrics.limit.set(gauge(self.room.limit()));
+        let compressed = self.index.compressed();
+        self.metrics.compressed_content.set(gauge(compressed.content_bytes));
+        self.metrics.compressed_stored.set(gauge(compressed.stored_bytes));
         self.metrics.pinned.set(gauge(self.pins.bytes(self.clock.now())));
     }
 }

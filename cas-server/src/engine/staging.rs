@@ -3,6 +3,7 @@
 use super::{
     codec::{Encoding, Position},
     files::{Files, PIECE},
+    framed::FramedStaging,
     io::failed,
     record::sum,
     uploads::{Claim, Place, Uploads},
@@ -28,6 +29,8 @@ pub(crate) struct Staging {
     /// The beginning of a piece that is not complete yet.
     piece: Vec<u8>,
     sums: Vec<u8>,
+    /// The same compressed, for as long as that pays.
+    framed: Option<FramedStaging>,
 }
 
 /// A large blob that was uploaded, verified and synced.
@@ -40,14 +43,14 @@ pub(crate) struct Staged {
 
 impl Staging {
     /// Begins an upload in a file of its own.
-    pub(crate) fn private(uploads: &Uploads, digest: Digest) -> Result<Self> {
+    pub(crate) fn private(uploads: &Uploads, digest: Digest, framed: Option<FramedStaging>) -> Result<Self> {
         let file = uploads.private().map_err(|error| failed(uploads.dir(), error))?;
         let (file, path) = file.into_parts();
-        Ok(Self::new(file, Place::Private(path), digest))
+        Ok(Self::new(file, Place::Private(path), digest, framed))
     }
 
     /// Begins an upload, or goes on with it: what is there already is read and hashed.
-    pub(crate) fn claimed(claim: Arc<Claim>, digest: Digest) -> Result<Self> {
+    pub(crate) fn claimed(claim: Arc<Claim>, digest: Digest, framed: Option<FramedStaging>) -> Result<Self> {
         let (path, begins) = (claim.path(), claim.begins);
         let io = |error| failed(path.clone(), error);
         let fresh = begins == 0;
@@ -58,7 +61,7 @@ impl Staging {
             .truncate(fresh)
             .open(&path)
             .map_err(io)?;
-        let mut staging = Self::new(file, Place::Claimed(claim), digest);
+        let mut staging = Self::new(file, Place::Claimed(claim), digest, framed);
         let mut buffer = vec![0; PIECE_LEN.min(usize::try_from(begins).unwrap_or(PIECE_LEN))];
         while staging.hasher.size() < begins {
             let rest = usize::try_from(begins - staging.hasher.size()).unwrap_or(PIECE_LEN);
@@ -76,9 +79,9 @@ impl Staging {
         Ok(staging)
     }
 
-    fn new(file: File, place: Place, digest: Digest) -> Self {
+    fn new(file: File, place: Place, digest: Digest, framed: Option<FramedStaging>) -> Self {
         let hasher = digest.function().hasher();
-        Self { file, place, digest, hasher, piece: Vec::new(), sums: Vec::new() }
+        Self { file, place, digest, hasher, piece: Vec::new(), sums: Vec::new(), framed }
     }
 
     /// Takes the next bytes. Refuses more of them than the digest names.
@@ -108,12 +111,18 @@ impl Staging {
             }
         }
         self.piece.extend_from_slice(rest);
+        self.framed = self.framed.take().and_then(|framed| useful(framed.append(bytes)));
     }
 
     /// Compares with the digest and makes the bytes durable.
     pub(crate) fn finish(mut self) -> Result<Staged> {
         if self.hasher.clone().finish() != self.digest {
             return Err(self.wrong());
+        }
+        if let Some((path, stored)) = self.framed.take().and_then(|framed| useful(framed.finish())) {
+            // What came stays until the blob is in the store, if somebody may go on with it.
+            let (place, encoding) = (Place::Private(path), Encoding::Zstd(stored));
+            return Ok(Staged { place, digest: self.digest, encoding });
         }
         if !self.piece.is_empty() {
             self.sums.extend(sum(&self.piece));
@@ -137,6 +146,14 @@ impl Staging {
     fn failed(&self, error: io::Error) -> Error {
         failed(format!("uploads/{}", self.digest), error)
     }
+}
+
+/// What cannot be compressed, for whatever reason, is stored as it is.
+fn useful<T>(compressed: io::Result<Option<T>>) -> Option<T> {
+    compressed.unwrap_or_else(|error| {
+        tracing::debug!(%error, "a blob is not compressed");
+        None
+    })
 }
 
 impl Staged {

@@ -2,6 +2,10 @@
 
 use super::{
     codec::Encoding,
+    framed::FramedStaging,
+    frames::Compressor,
+    options::Compression,
+    room::Reservation,
     shared::Shared,
     staging::Staging,
     uploads::{Begun, Claim, UploadName},
@@ -85,13 +89,15 @@ impl Uploader {
         if digest.size() < options.pack_below {
             let memory = self.shared.bounds.memory(digest.size()).await?;
             let bytes = collect(digest, source).await?;
-            self.commit(vec![Item::Packed { digest, encoding: Encoding::Plain, bytes }], memory).await
+            self.commit(vec![self.pack(digest, bytes).await?], memory).await
         } else {
+            let beside = self.shared.room_to_compress(digest.size());
             // Two steps: one that comes, one that is written.
-            let memory = self.shared.bounds.memory(2 * STEP as u64).await?;
+            let compressing = if beside.is_some() { FramedStaging::MEMORY } else { 0 };
+            let memory = self.shared.bounds.memory(2 * STEP as u64 + compressing).await?;
             // Held until the index knows the blob, so that nobody is told that nothing has come of it.
             let held = claim.clone();
-            let item = self.stage(digest, claim, source).await?;
+            let item = self.stage(digest, claim, source, beside.is_some()).await?;
             self.commit(vec![item], memory).await?;
             if let Some(claim) = held {
                 claim.finish();
@@ -100,10 +106,26 @@ impl Uploader {
         }
     }
 
-    async fn stage(&self, digest: Digest, claim: Option<Arc<Claim>>, source: ByteStream) -> Result<Item> {
+    /// A small blob, compressed where that is wanted.
+    async fn pack(&self, digest: Digest, bytes: Bytes) -> Result<Item> {
+        if self.shared.options.compress == Compression::Off {
+            return Ok(Item::Packed { digest, encoding: Encoding::Plain, bytes });
+        }
+        let shared = Arc::clone(&self.shared);
+        self.shared.bounds.run(move || Ok(pack(shared.compressor().as_mut(), digest, bytes))).await
+    }
+
+    async fn stage(
+        &self,
+        digest: Digest,
+        claim: Option<Arc<Claim>>,
+        source: ByteStream,
+        compress: bool,
+    ) -> Result<Item> {
         let mut steps = Steps::new(source, claim.as_deref());
         let shared = Arc::clone(&self.shared);
-        let mut staging = self.shared.bounds.run(move || open(&shared, digest, claim)).await?;
+        let open = move || open(&shared, digest, claim, compress);
+        let mut staging = self.shared.bounds.run(open).await?;
         // The next step comes in while the one before is hashed and written.
         let mut step = steps.next().await;
         while !step.is_empty() {
@@ -125,8 +147,11 @@ impl Uploader {
         let memory = self.shared.bounds.memory(total).await?;
         let room = self.shared.room.reserve(total, self.shared.options.patience).await;
         let full = room.as_ref().err().map(Error::to_string);
+        let beside = self.shared.room_to_compress(total);
+        let compress = beside.is_some();
         let shared = Arc::clone(&self.shared);
-        let prepared = self.shared.bounds.run(move || prepare(&shared, blobs, full.as_deref())).await?;
+        let prepare = move || prepare(&shared, blobs, full.as_deref(), compress);
+        let prepared = self.shared.bounds.run(prepare).await?;
         let mut items = Vec::new();
         let mut outcomes = Vec::new();
         let mut pending = Vec::new();
@@ -171,10 +196,12 @@ fn prepare(
     shared: &Shared,
     blobs: Vec<(Digest, Bytes)>,
     full: Option<&str>,
+    compress: bool,
 ) -> Result<Vec<Result<Option<Item>>>> {
+    let mut compressor = shared.compressor();
     let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
     let entries = shared.look_up(&digests)?;
-    let prepare = |((digest, bytes), there): ((Digest, Bytes), bool)| {
+    let mut prepare = |((digest, bytes), there): ((Digest, Bytes), bool)| {
         let actual = digest.function().digest(&bytes);
         if actual != digest {
             return Err(Error::Mismatch { expected: digest, actual });
@@ -187,13 +214,13 @@ fn prepare(
         }
         shared.options.check_size(&digest)?;
         if digest.size() < shared.options.pack_below {
-            return Ok(Some(Item::Packed { digest, encoding: Encoding::Plain, bytes }));
+            return Ok(Some(pack(compressor.as_mut(), digest, bytes)));
         }
-        let mut staging = Staging::private(&shared.uploads, digest)?;
+        let mut staging = Staging::private(&shared.uploads, digest, shared.framed_staging(compress))?;
         staging.append(&bytes)?;
         staging.finish().map(|staged| Some(Item::File(staged)))
     };
-    Ok(blobs.into_iter().zip(entries.iter().map(Option::is_some)).map(prepare).collect())
+    Ok(blobs.into_iter().zip(entries.iter().map(Option::is_some)).map(&mut prepare).collect())
 }
 
 /// The whole of a small blob.
@@ -253,12 +280,36 @@ impl Steps {
     }
 }
 
-fn open(shared: &Shared, digest: Digest, claim: Option<Arc<Claim>>) -> Result<Staging> {
-    let Some(claim) = claim else { return Staging::private(&shared.uploads, digest) };
+impl Shared {
+    /// Room for a large blob of this size a second time while it comes. `None`: it is not to be compressed, or there is no
+    /// room for that.
+    fn room_to_compress(&self, size: u64) -> Option<Reservation<'_>> {
+        (self.options.compress != Compression::Off).then(|| self.room.try_reserve(size)).flatten()
+    }
+
+    /// For small blobs, if they are to be compressed.
+    fn compressor(&self) -> Option<Compressor> {
+        (self.options.compress != Compression::Off).then(|| Compressor::new().ok()).flatten()
+    }
+
+    fn framed_staging(&self, compress: bool) -> Option<FramedStaging> {
+        compress.then(|| FramedStaging::begin(&self.uploads).ok()).flatten()
+    }
+}
+
+fn pack(compressor: Option<&mut Compressor>, digest: Digest, bytes: Bytes) -> Item {
+    let packed = compressor.and_then(|compressor| compressor.pack(bytes.clone()).ok());
+    let (encoding, bytes) = packed.unwrap_or((Encoding::Plain, bytes));
+    Item::Packed { digest, encoding, bytes }
+}
+
+fn open(shared: &Shared, digest: Digest, claim: Option<Arc<Claim>>, compress: bool) -> Result<Staging> {
+    let framed = shared.framed_staging(compress);
+    let Some(claim) = claim else { return Staging::private(&shared.uploads, digest, framed) };
     if claim.begins > 0 {
         shared.metrics.resumed_uploads.inc();
     }
-    Staging::claimed(claim, digest)
+    Staging::claimed(claim, digest, framed)
 }
 
 fn append(mut staging: Staging, step: &[Bytes]) -> Result<Staging> {

@@ -65,7 +65,7 @@ impl Engine {
         } else {
             let stager = Arc::clone(shared);
             let stage = move || {
-                let mut staging = Staging::private(&stager.uploads, content)?;
+                let mut staging = Staging::private(&stager.uploads, content, None)?;
                 staging.append(&bytes)?;
                 Ok(Item::ValueFile { key, staged: staging.finish()? })
             };

@@ -1,5 +1,6 @@
 //! The engine from the inside: recovery, eviction, damage, full disks, and a model to compare with.
 
+mod compressed;
 mod contract;
 mod damage;
 mod eviction;
@@ -10,7 +11,7 @@ mod recovery;
 mod uploads;
 mod values;
 
-use super::{Engine, EngineOptions};
+use super::{Compression, Engine, EngineOptions};
 use bytes::Bytes;
 use cas::{BlobStore as _, BlobStoreExt as _, Error};
 use futures::StreamExt as _;
@@ -33,6 +34,10 @@ fn options() -> EngineOptions {
     }
 }
 
+fn compressing() -> EngineOptions {
+    EngineOptions { compress: Compression::Zstd, ..options() }
+}
+
 fn clock() -> ManualClock {
     ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))
 }
@@ -51,6 +56,13 @@ fn blob(seed: u64, len: usize) -> Bytes {
         state.to_le_bytes()
     };
     std::iter::repeat_with(next).flatten().take(len).collect()
+}
+
+/// Bytes that get smaller, by about three quarters, and differ from those of every other seed.
+fn text(seed: u64, len: usize) -> Bytes {
+    let noise = blob(seed, len.div_ceil(3));
+    let words = noise.chunks(100).flat_map(|part| [part, part, part]).flatten();
+    words.map(|byte| b'a' + byte % 16).take(len).collect()
 }
 
 async fn put(engine: &Engine, bytes: &Bytes) -> Digest {

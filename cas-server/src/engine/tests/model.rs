@@ -13,19 +13,28 @@ enum Step {
     Wrong(u64),
     Read { which: usize, offset: u64, limit: Option<u64> },
     FindMissing,
-    Reopen,
+    Reopen(Compression),
+}
+
+/// Every second one gets smaller.
+fn content(seed: u64, len: usize) -> Bytes {
+    if seed.is_multiple_of(2) { text(seed, len) } else { blob(seed, len) }
+}
+
+fn compression() -> impl Strategy<Value = Compression> {
+    prop_oneof![Just(Compression::Off), Just(Compression::Zstd)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let one = (0..40u64, prop_oneof![0..2000usize, 60_000..70_000usize]);
     prop_oneof![
         4 => proptest::collection::vec(one, 0..20).prop_map(Step::Batch),
-        2 => (40..80u64, 0..900_000usize).prop_map(|(seed, len)| Step::Stream(seed, len)),
+        2 => (40..80u64, prop_oneof![9 => 0..900_000usize, 1 => 2_000_000..2_300_000usize]).prop_map(|(seed, len)| Step::Stream(seed, len)),
         1 => (0..80u64).prop_map(Step::Wrong),
-        6 => (any::<usize>(), 0..1_000_000u64, proptest::option::of(0..1_000_000u64))
+        6 => (any::<usize>(), 0..1_500_000u64, proptest::option::of(0..1_500_000u64))
             .prop_map(|(which, offset, limit)| Step::Read { which, offset, limit }),
         2 => Just(Step::FindMissing),
-        1 => Just(Step::Reopen),
+        1 => compression().prop_map(Step::Reopen),
     ]
 }
 
@@ -33,27 +42,30 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_does_what_a_map_does(steps in proptest::collection::vec(step(), 1..40)) {
+    fn the_engine_does_what_a_map_does(first in compression(), steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(compare(steps));
+        runtime.block_on(compare(first, steps));
     }
 }
 
-async fn compare(steps: Vec<Step>) {
+async fn compare(first: Compression, steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut engine = open(dir.path());
+    let open = |compress| {
+        Engine::open(dir.path(), EngineOptions { compress, ..options() }, Arc::new(clock())).unwrap()
+    };
+    let mut engine = open(first);
     let mut model: HashMap<Digest, Bytes> = HashMap::new();
     for step in steps {
         match step {
             Step::Batch(blobs) => {
-                let blobs: Vec<_> = blobs.into_iter().map(|(seed, len)| blob(seed, len)).collect();
+                let blobs: Vec<_> = blobs.into_iter().map(|(seed, len)| content(seed, len)).collect();
                 let named = blobs.iter().map(|bytes| (DigestFunction::Sha1.digest(bytes), bytes.clone()));
                 let named: Vec<_> = named.collect();
                 model.extend(named.clone());
                 assert!(engine.write_batch(named).await.unwrap().iter().all(Result::is_ok));
             }
             Step::Stream(seed, len) => {
-                let bytes = blob(seed, len);
+                let bytes = content(seed, len);
                 model.insert(put_stream(&engine, &bytes).await.unwrap(), bytes);
             }
             Step::Wrong(seed) => wrong_bytes(&engine, seed, &model).await,
@@ -66,9 +78,9 @@ async fn compare(steps: Vec<Step>) {
                 let asked: Vec<_> = model.keys().copied().chain([absent]).collect();
                 assert_eq!(engine.find_missing(&asked).await.unwrap(), [absent]);
             }
-            Step::Reopen => {
+            Step::Reopen(compress) => {
                 engine.close().await;
-                engine = open(dir.path());
+                engine = open(compress);
             }
         }
     }
@@ -76,6 +88,11 @@ async fn compare(steps: Vec<Step>) {
     for (digest, found) in digests.iter().zip(engine.read_batch(&digests).await.unwrap()) {
         assert_eq!(found.unwrap(), model[digest]);
     }
+    for (digest, found) in digests.iter().zip(engine.read_batch_stored(&digests).await.unwrap()) {
+        assert_eq!(super::compressed::plain(found.unwrap()), model[digest]);
+    }
+    super::compressed::assert_accounts(&engine);
+    assert_eq!(engine.shared().metrics.corrupt.get(), 0);
     engine.close().await;
 }
 
@@ -87,7 +104,7 @@ async fn wrong_bytes(engine: &Engine, seed: u64, model: &HashMap<Digest, Bytes>)
     assert_eq!(engine.contains(digest).await.unwrap(), model.contains_key(&digest));
 }
 
-async fn read_part(engine: &Engine, digest: Digest, bytes: &Bytes, range: Range) {
+pub(super) async fn read_part(engine: &Engine, digest: Digest, bytes: &Bytes, range: Range) {
     let read = engine.read(digest, range).await;
     if range.offset > digest.size() {
         assert!(matches!(read, Err(Error::Invalid { .. })));
@@ -98,4 +115,6 @@ async fn read_part(engine: &Engine, digest: Digest, bytes: &Bytes, range: Range)
     let expected = bytes.slice(start..bytes.len().min(start.saturating_add(len)));
     let read: Vec<Bytes> = read.unwrap().try_collect().await.unwrap();
     assert_eq!(read.concat(), expected);
+    let rest = super::compressed::read_stored(engine, digest, range.offset).await.unwrap();
+    assert_eq!(super::compressed::plain(rest), bytes.slice(start..));
 }
