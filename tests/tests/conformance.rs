@@ -9,10 +9,19 @@ use tests::{
 
 #[tokio::test]
 async fn our_server_keeps_every_rule() {
+    keeps_every_rule("off").await;
+}
+
+#[tokio::test]
+async fn our_server_keeps_every_rule_with_blobs_that_are_compressed_at_rest() {
+    keeps_every_rule("zstd").await;
+}
+
+async fn keeps_every_rule(compress: &str) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("cas");
-    let program =
-        Program::start("cas-server", ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]).await;
+    let arguments = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--compress", compress];
+    let program = Program::start("cas-server", arguments).await;
     let target = Target {
         address: program.url().to_owned(),
         instance: String::new(),

@@ -93,7 +93,8 @@ fn render(digest: Digest, explanation: &v1::BlobExplanation) -> String {
         Some(parts::State::Present(present)) => {
             line("state", "present".into());
             line("where", format!("{} at {}", present.file, present.offset));
-            line("at rest", format!("{} bytes", present.bytes_at_rest));
+            let how = if present.compressed { ", compressed" } else { "" };
+            line("at rest", format!("{} bytes{how}", present.bytes_at_rest));
             line("since", format!("{} or before", time(present.since.as_ref())));
             line("last use", time(present.touched.as_ref()));
             line("leased until", time(present.leased_until.as_ref()));

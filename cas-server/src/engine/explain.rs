@@ -2,7 +2,7 @@
 
 use super::{
     Ending, Engine, Pin,
-    codec::{Entry, Location},
+    codec::{Encoding, Entry, Location},
     evict::disk_len,
     files::Files,
     key::Key,
@@ -36,6 +36,8 @@ pub enum State {
         offset: u64,
         /// Bytes that it takes.
         bytes_at_rest: u64,
+        /// Whether they are compressed.
+        compressed: bool,
         /// When the file was last written to: the blob has been in it since then, or for longer.
         since: Option<Timestamp>,
         /// Its last use that was written down.
@@ -99,6 +101,7 @@ impl Shared {
             file,
             offset,
             bytes_at_rest: disk_len(key, &content, location),
+            compressed: location.encoding() != Encoding::Plain,
             since: since.map(|since| Timestamp::from_micros(0) + since),
             touched,
             leased_until: touched + self.options.protection(),

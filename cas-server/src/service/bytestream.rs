@@ -85,10 +85,9 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
         if compressor == Compressor::Zstd && range.limit.is_some() {
             return Err(Status::invalid_argument("read_limit must be 0 for a compressed read"));
         }
-        let bytes = self.engine.read(digest, range).await;
-        let bytes = match (compressor, bytes) {
-            (Compressor::Zstd, Ok(bytes)) => self.zstd.compress(bytes, digest.size() - range.offset).await,
-            (_, bytes) => bytes,
+        let bytes = match compressor {
+            Compressor::Identity => self.engine.read(digest, range).await,
+            Compressor::Zstd => self.zstd.read(&self.engine, digest, range.offset).await,
         };
         let messages = bytes.map_err(|error| to_status(&error))?.map(|chunk| match chunk {
             Ok(chunk) => Ok(ReadResponse { data: chunk.into() }),

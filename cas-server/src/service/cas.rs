@@ -5,7 +5,7 @@ use super::{
     digest::{Named, to_wire},
     tree, zstd,
 };
-use crate::engine::Engine;
+use crate::engine::{Engine, Stored};
 use bytes::Bytes;
 use cas::{BlobStore as _, status::to_status};
 use futures::{StreamExt as _, stream::BoxStream};
@@ -27,6 +27,30 @@ pub(super) struct CasService {
 impl CasService {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
+    }
+}
+
+/// A blob as it goes.
+type Going = (Value, Vec<u8>);
+
+impl CasService {
+    /// The blobs as they go: compressed where the client takes that and it is of use, or is there already.
+    async fn read(&self, digests: &[Digest], zstd: bool) -> Result<Vec<cas::Result<Going>>, Status> {
+        if !zstd {
+            let outcomes = self.engine.read_batch(digests).await.map_err(|error| to_status(&error))?;
+            let plain = |bytes: Bytes| (Value::Identity, bytes.into());
+            return Ok(outcomes.into_iter().map(|outcome| outcome.map(plain)).collect());
+        }
+        let outcomes = self.engine.read_batch_stored(digests).await.map_err(|error| to_status(&error))?;
+        let go = |stored: Stored<Bytes>| match stored {
+            Stored::Zstd(frames) => (Value::Zstd, Vec::from(frames)),
+            Stored::Plain(bytes) => match zstd::compress_blob(&bytes) {
+                Some(compressed) => (Value::Zstd, compressed),
+                None => (Value::Identity, bytes.into()),
+            },
+        };
+        let all = move || outcomes.into_iter().map(|outcome| outcome.map(go)).collect();
+        tokio::task::spawn_blocking(all).await.map_err(|error| Status::internal(error.to_string()))
     }
 }
 
@@ -100,9 +124,8 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
         let parsed: Vec<_> = request.digests.iter().map(|wire| named.digest(wire)).collect();
         let digests: Vec<Digest> = parsed.iter().filter_map(|digest| digest.as_ref().ok().copied()).collect();
         check_total(digests.iter().map(Digest::size))?;
-        let outcomes = self.engine.read_batch(&digests).await.map_err(|error| to_status(&error))?;
         let zstd = request.acceptable_compressors.contains(&(Value::Zstd as i32));
-        let mut outcomes = compress(outcomes, zstd).await?.into_iter();
+        let mut outcomes = self.read(&digests, zstd).await?.into_iter();
         let respond = |(wire, digest): (reapi::Digest, Result<Digest, DigestError>)| {
             let unanswered = || Err(cas::Error::Internal { reason: "no answer about this blob".into() });
             let outcome = match digest {
@@ -212,22 +235,6 @@ async fn decompress(coming: Coming) -> Result<Vec<(usize, Digest, cas::Result<By
         return Ok(decompress());
     }
     tokio::task::spawn_blocking(decompress).await.map_err(|error| Status::internal(error.to_string()))
-}
-
-/// The blobs as they go: compressed where the client takes that and it is of use.
-async fn compress(
-    outcomes: Vec<cas::Result<Bytes>>,
-    zstd: bool,
-) -> Result<Vec<cas::Result<(Value, Vec<u8>)>>, Status> {
-    let go = move |bytes: Bytes| match zstd.then(|| zstd::compress_blob(&bytes)).flatten() {
-        Some(compressed) => (Value::Zstd, compressed),
-        None => (Value::Identity, bytes.into()),
-    };
-    let all = move || outcomes.into_iter().map(|outcome| outcome.map(go)).collect();
-    if !zstd {
-        return Ok(all());
-    }
-    tokio::task::spawn_blocking(all).await.map_err(|error| Status::internal(error.to_string()))
 }
 
 /// A batch must fit into one message of the default size.

@@ -35,12 +35,11 @@ pub(super) async fn get(engine: &Engine, zstd: &Zstd, digest: Digest, asked: &He
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
         }
     };
-    let bytes = engine.read(digest, range).await?;
-    let mut response = match encoding {
-        Some(_) => Body::from_stream(zstd.compress(bytes, size).await?),
-        None => Body::from_stream(bytes),
-    }
-    .into_response();
+    let bytes = match encoding {
+        Some(_) => zstd.read(engine, digest, 0).await?,
+        None => engine.read(digest, range).await?,
+    };
+    let mut response = Body::from_stream(bytes).into_response();
     *response.status_mut() = status;
     describe(response.headers_mut(), &digest, range, encoding);
     Ok(response)

@@ -23,11 +23,12 @@ pub(super) fn pin(pin: &Pin) -> v1::Pin {
 /// What is known about a blob.
 pub fn explanation(explanation: &Explanation) -> v1::BlobExplanation {
     let state = match &explanation.state {
-        State::Present { file, offset, bytes_at_rest, since, touched, leased_until } => {
+        State::Present { file, offset, bytes_at_rest, compressed, since, touched, leased_until } => {
             parts::State::Present(parts::Present {
                 file: file.display().to_string(),
                 offset: *offset,
                 bytes_at_rest: *bytes_at_rest,
+                compressed: *compressed,
                 since: since.map(Into::into),
                 touched: Some((*touched).into()),
                 leased_until: Some((*leased_until).into()),

@@ -1,10 +1,11 @@
 //! Blobs compressed with zstd on the wire. The work is done on blocking threads, with bounded memory: each stream holds
 //! one context and at most one step of output, and only so many streams are under way as memory has room for.
 
+use crate::engine::{Engine, Stored};
 use bytes::Bytes;
 use cas::{ByteStream, Error, Result};
 use futures::{StreamExt as _, stream};
-use proto::limits;
+use proto::{Digest, limits};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
@@ -52,8 +53,16 @@ impl Zstd {
         permit.map_err(|_| unavailable())?.map_err(|_| unavailable())
     }
 
+    /// A blob from `offset` on, in frames: those that are stored, if it is stored compressed.
+    pub(super) async fn read(&self, engine: &Engine, digest: Digest, offset: u64) -> Result<ByteStream> {
+        match engine.read_stored(digest, offset).await? {
+            Stored::Zstd(frames) => Ok(frames),
+            Stored::Plain(bytes) => self.compress(bytes, digest.size() - offset).await,
+        }
+    }
+
     /// One frame of the `size` bytes of `source`.
-    pub(super) async fn compress(&self, source: ByteStream, size: u64) -> Result<ByteStream> {
+    async fn compress(&self, source: ByteStream, size: u64) -> Result<ByteStream> {
         let permit = self.permit(ENCODER_BYTES).await?;
         let begin = || {
             let mut encoder = Encoder::new(LEVEL)?;

@@ -5,6 +5,7 @@ use crate::{
     support::Server,
 };
 use cas::{BlobStoreExt as _, testing::noise};
+use cas_server::engine::Compression;
 use proto::{Digest, DigestFunction, bytestream::QueryWriteStatusRequest, reapi};
 use reapi::{BatchReadBlobsRequest, BatchUpdateBlobsRequest, batch_update_blobs_request::Request as Upload};
 use tonic::Code;
@@ -28,7 +29,13 @@ fn in_messages(name: &str, frame: &[u8], len: usize) -> Vec<proto::bytestream::W
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_compressed_is_stored_and_counted_as_it_came() {
-    let server = Server::start().await;
+    for compress in [Compression::Off, Compression::Zstd] {
+        uploads_by(compress).await;
+    }
+}
+
+async fn uploads_by(compress: Compression) {
+    let server = Server::start_with(|config| config.compress = compress).await;
     for len in [1, 100_000, 6_000_000] {
         let bytes = text(1, len);
         let (digest, upload, blob) = names(&bytes);
@@ -49,7 +56,13 @@ async fn what_comes_compressed_is_stored_and_counted_as_it_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_read_begins_anywhere_with_a_frame_of_its_own() {
-    let server = Server::start().await;
+    for compress in [Compression::Off, Compression::Zstd] {
+        reads_by(compress).await;
+    }
+}
+
+async fn reads_by(compress: Compression) {
+    let server = Server::start_with(|config| config.compress = compress).await;
     for len in [5000, 3_000_000] {
         let bytes = text(2, len);
         let (_, _, blob) = names(&bytes);
@@ -107,7 +120,13 @@ async fn garbage_cut_frames_bombs_and_lies_are_invalid_and_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blobs_of_a_batch_are_compressed_each_by_itself() {
-    let server = Server::start().await;
+    for compress in [Compression::Off, Compression::Zstd] {
+        batches_by(compress).await;
+    }
+}
+
+async fn batches_by(compress: Compression) {
+    let server = Server::start_with(|config| config.compress = compress).await;
     let (one, two, three) = (text(6, 50_000), text(7, 50_000), noise(8, 50_000).to_vec());
     let upload = |bytes: &[u8], data: &[u8], compressor| Upload {
         digest: Some(wire(&DigestFunction::Sha256.digest(bytes))),

@@ -3,6 +3,7 @@
 
 mod action_cache;
 mod asset;
+mod at_rest;
 mod chunks;
 mod compressed;
 mod crash;
