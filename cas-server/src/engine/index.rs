@@ -13,7 +13,7 @@ mod recent;
 use self::{
     batch::Batch,
     database::{Database, InUse, failed},
-    recent::{Known, Recent},
+    recent::Recent,
 };
 use super::{
     codec::{
@@ -59,6 +59,16 @@ pub(crate) enum Change {
     Deleted { key: ValueKey },
     /// It was copied; if the index still has it at `from`, it is at `to` now.
     Moved { key: Key, from: Location, to: Location },
+}
+
+impl Change {
+    fn key(&self) -> Key {
+        match *self {
+            Self::New { digest, .. } => digest.into(),
+            Self::Put { key, .. } | Self::Deleted { key } => key.into(),
+            Self::Moved { key, .. } => key,
+        }
+    }
 }
 
 /// Sums over the index.
@@ -133,19 +143,15 @@ impl Index {
     /// What is known about these, in the order given.
     pub(crate) fn get<K: Copy + Into<Key>>(&self, keys: &[K]) -> Result<Vec<Option<Entry>>> {
         let moment = self.recent.now();
-        let mut entries = Vec::with_capacity(keys.len());
         let mut unknown = Vec::new();
-        for (place, key) in keys.iter().enumerate() {
+        let mut remember = |(place, key): (usize, &K)| {
             let key = (*key).into();
-            entries.push(match self.recent.get(&key) {
-                Known::There(entry) => Some(entry),
-                Known::Missing => None,
-                Known::Unknown => {
-                    unknown.push((place, key));
-                    None
-                }
-            });
-        }
+            self.recent.get(&key).unwrap_or_else(|| {
+                unknown.push((place, key));
+                None
+            })
+        };
+        let mut entries: Vec<_> = keys.iter().enumerate().map(&mut remember).collect();
         if !unknown.is_empty() {
             let found = self.get_stored(unknown.iter().map(|(_, key)| key))?;
             for (&(place, _), entry) in unknown.iter().zip(&found) {
@@ -155,6 +161,11 @@ impl Index {
             self.recent.learn(moment, found);
         }
         Ok(entries)
+    }
+
+    /// The same from memory, if all of it is there.
+    pub(crate) fn recall<K: Copy + Into<Key>>(&self, keys: &[K]) -> Option<Vec<Option<Entry>>> {
+        keys.iter().map(|key| self.recent.get(&(*key).into())).collect()
     }
 
     fn get_stored<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) -> Result<Vec<Option<Entry>>> {
@@ -191,12 +202,15 @@ impl Index {
         Ok(())
     }
 
+    /// The blob of this hash, whatever its size, if memory tells.
+    pub(crate) fn recall_hash(&self, function: DigestFunction, hash: &[u8]) -> Option<Option<Digest>> {
+        self.recent.find_hash(function, hash)
+    }
+
     /// The blob of this hash, whatever its size.
     pub(crate) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Result<Option<Digest>> {
-        match self.recent.find_hash(function, hash) {
-            Known::There(digest) => return Ok(Some(digest)),
-            Known::Missing => return Ok(None),
-            Known::Unknown => {}
+        if let Some(known) = self.recall_hash(function, hash) {
+            return Ok(known);
         }
         let prefix = key_prefix(function, hash);
         let from = IteratorMode::From(&prefix, Direction::Forward);
@@ -220,7 +234,10 @@ impl Index {
     ) -> Result<Vec<(Key, Entry)>> {
         let mut batch = Batch::begin(self)?;
         let mut replaced = Vec::new();
-        for change in changes {
+        // In the order of the keys the database finds their places faster. The changes of one key stay in order.
+        let mut sorted: Vec<&Change> = changes.iter().collect();
+        sorted.sort_by_key(|change| change.key());
+        for change in sorted {
             match *change {
                 Change::New { digest, location } => {
                     batch.put(digest.into(), Entry { content: digest, location, touched: now });

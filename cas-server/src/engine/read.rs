@@ -4,7 +4,7 @@ use super::{
     codec::{Encoding, Entry, Location},
     files::{LargeFile, PIECE},
     record::{Form, Header},
-    segments::ReadError,
+    segments::{ReadError, Wait},
     shared::Shared,
 };
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use std::sync::Arc;
 const STEP: u64 = 4 * PIECE;
 const _: () = assert!(STEP == limits::STREAM_CHUNK as u64);
 
+/// Bytes that are read and verified without leaving the caller's thread.
+const READ_NOW: u64 = 128 * 1024;
+
 /// Steps that are read ahead of a client.
 pub(super) const AHEAD: usize = 2;
 
@@ -27,6 +30,34 @@ enum Opened {
 }
 
 impl Shared {
+    /// Of these, what is not there. The blob without bytes always is.
+    pub(crate) fn missing(&self, digests: &[Digest], entries: &[Option<Entry>]) -> Vec<Digest> {
+        let absent = digests.iter().zip(entries).filter(|(d, entry)| entry.is_none() && !d.is_empty());
+        let missing: Vec<_> = absent.map(|(digest, _)| *digest).collect();
+        self.metrics.looked_up("find_missing", digests.len() - missing.len(), missing.len());
+        missing
+    }
+
+    /// Whole blobs, if all are there, few, small, packed as they are, and in the kernel's memory: then a thread for
+    /// them would cost more than they do. Otherwise `None`, and [`read_all`](Self::read_all) is to be called.
+    pub(crate) fn read_now(&self, digests: &[Digest]) -> Option<Vec<Bytes>> {
+        if digests.iter().map(Digest::size).fold(0, u64::saturating_add) > READ_NOW {
+            return None;
+        }
+        let entries = self.glance(digests)?;
+        let packed = |(digest, entry): (&Digest, Option<Entry>)| match entry?.location {
+            Location::Packed(position, Encoding::Plain) => {
+                Some((position, Header::blob(Form::Packed, *digest, Encoding::Plain)))
+            }
+            _ => None,
+        };
+        let packed: Option<Vec<_>> = digests.iter().zip(entries).map(packed).collect();
+        let read: Result<Vec<_>, _> = self.segments.read_all(&packed?, Wait::Not).into_iter().collect();
+        let blobs = read.ok()?;
+        self.metrics.looked_up("read", blobs.len(), 0);
+        Some(blobs)
+    }
+
     /// Whole blobs, each with its own outcome. Blocks.
     pub(crate) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
         let entries = self.look_up(digests)?;
@@ -37,7 +68,7 @@ impl Shared {
             Location::File(..) => None,
         };
         let packed: Vec<_> = digests.iter().zip(&entries).filter_map(packed).collect();
-        let mut packed = self.segments.read_all(&packed).into_iter();
+        let mut packed = self.segments.read_all(&packed, Wait::ForDisk).into_iter();
         let read = |(digest, entry): (&Digest, Option<Entry>)| {
             let location = entry.map(|entry| entry.location);
             match location.filter(|location| matches!(location, Location::Packed(..))) {
@@ -134,6 +165,9 @@ pub(crate) async fn stream(shared: &Arc<Shared>, digest: Digest, range: Range) -
     }
     let (start, end) =
         (range.offset, range.limit.map_or(size, |limit| size.min(range.offset.saturating_add(limit))));
+    if let Some(bytes) = shared.read_now(&[digest]).and_then(|mut blobs| blobs.pop()) {
+        return Ok(once(bytes.slice(to_usize(start)..to_usize(end))));
+    }
     let open = {
         let shared = Arc::clone(shared);
         move || {
@@ -144,10 +178,7 @@ pub(crate) async fn stream(shared: &Arc<Shared>, digest: Digest, range: Range) -
         }
     };
     Ok(match shared.bounds.run(open).await? {
-        Opened::Packed(bytes) => {
-            let part = bytes.slice(to_usize(start)..to_usize(end));
-            stream::iter((!part.is_empty()).then_some(Ok(part))).boxed()
-        }
+        Opened::Packed(bytes) => once(bytes.slice(to_usize(start)..to_usize(end))),
         Opened::Large(file, location) => {
             steps(Arc::clone(shared), digest, Arc::new(file), location, start..end)
         }
@@ -174,6 +205,10 @@ fn steps(
         }
     };
     stream::iter(first..last).map(step).buffered(AHEAD).boxed()
+}
+
+fn once(part: Bytes) -> ByteStream {
+    stream::iter((!part.is_empty()).then_some(Ok(part))).boxed()
 }
 
 fn to_usize(offset: u64) -> usize {

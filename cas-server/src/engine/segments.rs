@@ -7,6 +7,7 @@ use super::{
 };
 use bytes::Bytes;
 use proto::Digest;
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
@@ -24,6 +25,15 @@ const MAX_OPEN: usize = 256;
 const GAP: u64 = 512;
 /// … and bytes of a run that is read in one go.
 const RUN: u64 = 1 << 20;
+
+/// From where records may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// From the disk, if need be.
+    ForDisk,
+    /// From what the kernel has in memory. Anything else fails.
+    Not,
+}
 
 /// The directory of segments.
 #[derive(Debug)]
@@ -123,12 +133,16 @@ impl Segments {
     /// What is packed at `position` under this header as it is stored, verified.
     pub(crate) fn read_payload(&self, position: Position, expected: &Header) -> Result<Bytes, ReadError> {
         let (start, end) = extent(position, expected);
-        payload_of(&self.read_bytes(position.segment, start..end)?, expected)
+        payload_of(&self.read_bytes(position.segment, start..end, Wait::ForDisk)?, expected)
     }
 
     /// Several packed blobs, each with its own outcome, in the order given. What was written together lies together, and
     /// is read in one go.
-    pub(crate) fn read_all(&self, wanted: &[(Position, Header)]) -> Vec<Result<Bytes, ReadError>> {
+    pub(crate) fn read_all(
+        &self,
+        wanted: &[(Position, Header)],
+        wait: Wait,
+    ) -> Vec<Result<Bytes, ReadError>> {
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_unstable_by_key(|&place| wanted[place].0);
         let mut outcomes: Vec<_> = wanted.iter().map(|_| Err(ReadError::Gone)).collect();
@@ -137,7 +151,7 @@ impl Segments {
             let (len, range) = run(rest.iter().map(|&place| &wanted[place]));
             let (places, others) = rest.split_at(len);
             rest = others;
-            let bytes = self.read_bytes(wanted[places[0]].0.segment, range.clone());
+            let bytes = self.read_bytes(wanted[places[0]].0.segment, range.clone(), wait);
             for &place in places {
                 let (position, header) = &wanted[place];
                 outcomes[place] = match &bytes {
@@ -146,6 +160,7 @@ impl Segments {
                         let record = bytes.slice(index(start - range.start)..index(end - range.start));
                         payload_of(&record, header).and_then(|payload| blob_of(payload, header))
                     }
+                    Err(_) if wait == Wait::Not => Err(ReadError::Gone),
                     // One of them may be why: the others are there.
                     Err(_) => self.read_record(*position, header),
                 };
@@ -154,11 +169,27 @@ impl Segments {
         outcomes
     }
 
-    fn read_bytes(&self, segment: u32, range: Range<u64>) -> Result<Bytes, ReadError> {
-        let file = self.file(segment)?;
+    fn read_bytes(&self, segment: u32, range: Range<u64>, wait: Wait) -> Result<Bytes, ReadError> {
+        let file = match wait {
+            Wait::ForDisk => self.file(segment)?,
+            Wait::Not => self.opened(segment).ok_or(ReadError::Gone)?,
+        };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| ReadError::Damaged)?];
-        file.read_exact_at(&mut bytes, range.start)?;
+        match wait {
+            Wait::ForDisk => file.read_exact_at(&mut bytes, range.start)?,
+            Wait::Not => {
+                let parts = &mut [io::IoSliceMut::new(&mut bytes)];
+                let read = preadv2(&file, parts, range.start, ReadWriteFlags::NOWAIT);
+                if read != Ok(bytes.len()) {
+                    return Err(ReadError::Gone);
+                }
+            }
+        }
         Ok(bytes.into())
+    }
+
+    fn opened(&self, id: u32) -> Option<Arc<File>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
 

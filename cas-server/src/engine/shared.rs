@@ -22,6 +22,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+/// Entries that are looked up without leaving the caller's thread.
+const GLANCE: usize = 4096;
+
 /// The engine's parts.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -50,15 +53,31 @@ impl Shared {
     pub(crate) fn look_up<K: Copy + Into<Key>>(&self, keys: &[K]) -> cas::Result<Vec<Option<Entry>>> {
         let presence = self.presence.read().unwrap_or_else(PoisonError::into_inner);
         let entries = self.index.get(keys)?;
-        let now = self.clock.now();
-        let stale = |entry: &Entry| now.since(entry.touched) >= self.options.touch_interval;
-        let used = keys.iter().zip(&entries).filter(|(_, entry)| entry.as_ref().is_some_and(stale));
-        self.touches.note(used.map(|(key, _)| (*key).into()), now);
+        self.used(keys, &entries);
         drop(presence);
         if self.touches.are_many() {
             self.touches.flush(&self.index)?;
         }
         Ok(entries)
+    }
+
+    /// The same, if that takes neither the disk nor waiting. Otherwise `None`, and [`look_up`](Self::look_up) is to be
+    /// called.
+    pub(crate) fn glance<K: Copy + Into<Key>>(&self, keys: &[K]) -> Option<Vec<Option<Entry>>> {
+        if keys.len() > GLANCE || self.touches.are_many() {
+            return None;
+        }
+        let _presence = self.presence.try_read().ok()?;
+        let entries = self.index.recall(keys)?;
+        self.used(keys, &entries);
+        Some(entries)
+    }
+
+    fn used<K: Copy + Into<Key>>(&self, keys: &[K], entries: &[Option<Entry>]) {
+        let now = self.clock.now();
+        let stale = |entry: &Entry| now.since(entry.touched) >= self.options.touch_interval;
+        let used = keys.iter().zip(entries).filter(|(_, entry)| entry.as_ref().is_some_and(stale));
+        self.touches.note(used.map(|(key, _)| (*key).into()), now);
     }
 
     /// Brings counts of bytes and their metrics up to date.

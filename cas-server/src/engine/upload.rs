@@ -38,6 +38,9 @@ pub(crate) struct Uploader {
 impl Uploader {
     /// Whether it is there already. A use of it.
     async fn has(&self, digest: Digest) -> Result<bool> {
+        if let Some(entries) = self.shared.glance(&[digest]) {
+            return Ok(entries.iter().any(Option::is_some));
+        }
         let shared = Arc::clone(&self.shared);
         let entries = self.shared.bounds.run(move || shared.look_up(&[digest])).await?;
         Ok(entries.iter().any(Option::is_some))

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use cas::{BlobStore as _, ByteStream, Error, Range, Result};
+use futures::{StreamExt as _, stream};
 use proto::Digest;
 
 /// Bytes of the blob itself, where the body is compressed or has no length.
@@ -39,10 +40,21 @@ pub(super) async fn get(engine: &Engine, zstd: &Zstd, digest: Digest, asked: &He
         Some(_) => zstd.read(engine, digest, 0).await?,
         None => engine.read(digest, range).await?,
     };
-    let mut response = Body::from_stream(bytes).into_response();
+    let len = if encoding.is_none() { Some(range.limit.unwrap_or(size)) } else { None };
+    let mut response = body(bytes, len).await?.into_response();
     *response.status_mut() = status;
     describe(response.headers_mut(), &digest, range, encoding);
     Ok(response)
+}
+
+/// A body of `len` bytes. What comes in one piece goes out together with the head, and what fails at its beginning is
+/// answered by a status.
+async fn body(mut bytes: ByteStream, len: Option<u64>) -> Result<Body> {
+    let Some(first) = bytes.next().await.transpose()? else { return Ok(Body::empty()) };
+    if len == Some(first.len() as u64) {
+        return Ok(Body::from(first));
+    }
+    Ok(Body::from_stream(stream::iter([Ok(first)]).chain(bytes)))
 }
 
 /// What the answer to a `HEAD` says.

@@ -67,14 +67,8 @@ struct Slot {
     touched: Timestamp,
 }
 
-/// What it knows of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known<T> {
-    There(T),
-    Missing,
-    /// The database knows.
-    Unknown,
-}
+/// What is known: that it is there, or missing (`Some(None)`). `None`: the database knows.
+type Known<T> = Option<Option<T>>;
 
 /// A point between changes of the database, or in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,30 +183,27 @@ impl Recent {
     fn find(&self, name: &Name) -> Known<Slot> {
         let mut shard = self.lock(name);
         match shard.get(name, self) {
-            Some(slot) => Known::There(slot),
+            Some(slot) => Some(Some(slot)),
             // Under the lock: whatever goes from this shard makes it partial first.
-            None if self.state.load(SeqCst) == COMPLETE => Known::Missing,
-            None => Known::Unknown,
+            None => (self.state.load(SeqCst) == COMPLETE).then_some(None),
         }
     }
 
     /// What is known of a key.
     pub(super) fn get(&self, key: &Key) -> Known<Entry> {
-        let Some((name, content)) = Name::of(key) else { return Known::Unknown };
-        match self.find(&name) {
-            Known::There(slot) if slot.size == content.size() => Known::There(slot.entry(*content)),
-            Known::There(_) | Known::Unknown => Known::Unknown,
-            Known::Missing => Known::Missing,
+        let (name, content) = Name::of(key)?;
+        match self.find(&name)? {
+            // Of another size: the database may have both.
+            Some(slot) => (slot.size == content.size()).then(|| Some(slot.entry(*content))),
+            None => Some(None),
         }
     }
 
     /// The blob of this hash, whatever its size.
     pub(super) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Known<Digest> {
-        let Some(name) = Name::new(function, hash) else { return Known::Unknown };
-        match self.find(&name) {
-            Known::There(slot) => Digest::new(function, hash, slot.size).map_or(Known::Unknown, Known::There),
-            Known::Missing => Known::Missing,
-            Known::Unknown => Known::Unknown,
+        match self.find(&Name::new(function, hash)?)? {
+            Some(slot) => Digest::new(function, hash, slot.size).ok().map(Some),
+            None => Some(None),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::codec::Position;
+use crate::engine::codec::{Encoding, Position};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ fn digest(blob: u8) -> Digest {
 }
 
 fn entry(blob: u8, version: u64) -> Entry {
-    let location = Location::Packed(Position { segment: 1, offset: u32::from(blob) });
+    let location = Location::Packed(Position { segment: 1, offset: u32::from(blob) }, Encoding::Plain);
     Entry { content: digest(blob), location, touched: Timestamp::from_micros(version) }
 }
 
@@ -90,9 +90,9 @@ proptest! {
                 Act::EndLearning if all_learnt => recent.end_learning(),
                 Act::EndLearning => {}
                 Act::Ask(blob) => match recent.get(&Key::Blob(digest(blob))) {
-                    Known::There(known) => prop_assert_eq!(Some(&known), database.get(&blob)),
-                    Known::Missing => prop_assert_eq!(None, database.get(&blob)),
-                    Known::Unknown => {}
+                    Some(Some(known)) => prop_assert_eq!(Some(&known), database.get(&blob)),
+                    Some(None) => prop_assert_eq!(None, database.get(&blob)),
+                    None => {}
                 },
             }
         }
@@ -103,16 +103,16 @@ proptest! {
 fn a_store_that_fits_is_known_as_a_whole() {
     let recent = Recent::with_generation(false, 100);
     let key = |blob| Key::Blob(digest(blob));
-    assert_eq!(recent.get(&key(7)), Known::Unknown);
+    assert_eq!(recent.get(&key(7)), None);
     recent.begin_learning();
     assert!(recent.learn(recent.now(), [(key(7), entry(7, 0))]));
     recent.end_learning();
-    assert_eq!(recent.get(&key(7)), Known::There(entry(7, 0)));
-    assert_eq!(recent.get(&key(8)), Known::Missing);
-    assert_eq!(recent.find_hash(DigestFunction::Sha256, digest(7).hash()), Known::There(digest(7)));
-    assert_eq!(recent.find_hash(DigestFunction::Sha256, digest(8).hash()), Known::Missing);
+    assert_eq!(recent.get(&key(7)), Some(Some(entry(7, 0))));
+    assert_eq!(recent.get(&key(8)), Some(None));
+    assert_eq!(recent.find_hash(DigestFunction::Sha256, digest(7).hash()), Some(Some(digest(7))));
+    assert_eq!(recent.find_hash(DigestFunction::Sha256, digest(8).hash()), Some(None));
     let long = Key::Blob(DigestFunction::Sha512.digest(b"long"));
-    assert_eq!(recent.get(&long), Known::Unknown, "hashes that it does not keep");
+    assert_eq!(recent.get(&long), None, "hashes that it does not keep");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn what_a_reader_saw_before_or_in_a_change_is_not_believed() {
     changing.apply(vec![(Key::Blob(digest(9)), None)]);
     assert!(!recent.learn(before, stale));
     assert!(!recent.learn(during, stale));
-    assert_eq!(recent.get(&Key::Blob(digest(9))), Known::Unknown);
+    assert_eq!(recent.get(&Key::Blob(digest(9))), None);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn what_is_asked_for_outlives_what_is_not() {
     put(digests[0]);
     for &digest in &digests[1..] {
         put(digest);
-        assert!(matches!(recent.get(&Key::Blob(digests[0])), Known::There(_)));
+        assert!(matches!(recent.get(&Key::Blob(digests[0])), Some(Some(_))));
     }
-    assert_eq!(recent.get(&Key::Blob(digests[1])), Known::Unknown, "gone, and no longer known to be missing");
+    assert_eq!(recent.get(&Key::Blob(digests[1])), None, "gone, and no longer known to be missing");
 }
