@@ -2,7 +2,10 @@
 
 use cas::{Error, Result};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 
 /// Blocking calls at a time.
 const CALLS: usize = 64;
@@ -39,6 +42,18 @@ impl Bounds {
             call()
         });
         done.await.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }))
+    }
+
+    /// Begins `call` where it may block, unless too much is going on already.
+    pub(crate) fn try_start<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Option<JoinHandle<Result<T>>> {
+        let permit = Arc::clone(&self.calls).try_acquire_owned().ok()?;
+        Some(tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            call()
+        }))
     }
 
     /// Room in memory for this many bytes, for as long as the permit lives.

@@ -15,6 +15,7 @@
 //! Every byte is verified when it is written and when it is read. What turns out damaged is dropped and counted, and
 //! reads as not found. Opening lists the segments, a handful, and no other directory.
 
+mod ahead;
 mod blocking;
 mod codec;
 mod damage;

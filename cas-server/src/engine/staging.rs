@@ -114,6 +114,16 @@ impl Staging {
         self.framed = self.framed.take().and_then(|framed| useful(framed.append(bytes)));
     }
 
+    /// Makes durable what was written so far, when it is called. `None`: as it stands the file will not be kept.
+    pub(crate) fn sync_so_far(&self) -> Result<Option<impl FnOnce() -> Result<()> + Send + 'static>> {
+        if self.framed.is_some() {
+            return Ok(None);
+        }
+        let file = self.file.try_clone().map_err(|error| self.failed(error))?;
+        let name = format!("uploads/{}", self.digest);
+        Ok(Some(move || file.sync_data().map_err(|error| failed(name, error))))
+    }
+
     /// Compares with the digest and makes the bytes durable.
     pub(crate) fn finish(mut self) -> Result<Staged> {
         if self.hasher.clone().finish() != self.digest {

@@ -1,6 +1,7 @@
 //! Taking blobs in: verified while they come, then handed to the writer.
 
 use super::{
+    ahead::Ahead,
     codec::Encoding,
     framed::FramedStaging,
     frames::Compressor,
@@ -131,12 +132,16 @@ impl Uploader {
         let mut staging = self.shared.bounds.run(open).await?;
         // The next step comes in while the one before is hashed and written.
         let mut step = steps.next().await;
+        let mut ahead = Ahead::default();
         while !step.is_empty() {
+            let len = step.iter().map(|chunk| chunk.len() as u64).sum();
             let write = self.shared.bounds.run(move || append(staging, &step));
             let (written, next) = futures::join!(write, steps.next());
             staging = written?;
             step = next;
+            ahead.wrote(len, &staging, &self.shared.bounds).await?;
         }
+        ahead.end().await?;
         if let Some(error) = steps.failed {
             return Err(error);
         }
