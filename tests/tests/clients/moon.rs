@@ -75,7 +75,17 @@ fn said(finished: &Finished, words: &str) -> bool {
 
 #[tokio::test]
 async fn grpc_with_zstd() {
-    let cache = Cache::start(&[]).await;
+    over_grpc_with_zstd(&[]).await;
+}
+
+#[tokio::test]
+async fn grpc_with_zstd_and_blobs_that_are_stored_in_several_frames() {
+    let cache = over_grpc_with_zstd(&["--compress=zstd"]).await;
+    assert!(cache.metrics().await["cas_compressed_reads_passed_through_total"] >= 1.0);
+}
+
+async fn over_grpc_with_zstd(flags: &[&str]) -> Cache {
+    let cache = Cache::start(flags).await;
     let remote = format!(
         "{{api: 'grpc', host: 'grpc://{}', cache: {{compression: 'zstd', verifyIntegrity: true}}}}",
         cache.address()
@@ -86,6 +96,7 @@ async fn grpc_with_zstd() {
     let (updates, writes, reads) = (updates.await, writes.await, reads.await);
     assert_eq!(updates, 1);
     assert!(writes >= 1 && reads >= 1, "the large file is streamed: {writes} writes, {reads} reads");
+    cache
 }
 
 #[tokio::test]
