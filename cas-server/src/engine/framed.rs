@@ -2,6 +2,7 @@
 
 use super::{
     frames::{Compressor, FRAME, FRAME_LEN, Table, inflate, pays},
+    room::Loan,
     segments::ReadError,
     uploads::Uploads,
 };
@@ -86,20 +87,25 @@ pub(crate) struct FramedStaging {
     frame: Vec<u8>,
     content: u64,
     table: Table,
+    loan: Loan,
 }
 
 impl FramedStaging {
     /// What it is taken to have in memory: the frame that begins, and the compressor.
     pub(crate) const MEMORY: u64 = 2 * FRAME;
 
-    pub(crate) fn begin(uploads: &Uploads) -> io::Result<Self> {
+    /// In room that was lent.
+    pub(crate) fn begin(uploads: &Uploads, loan: Loan) -> io::Result<Self> {
         let (file, path) = uploads.private()?.into_parts();
         let (compressor, frame) = (Compressor::new()?, Vec::with_capacity(FRAME_LEN));
-        Ok(Self { file, path, compressor, frame, content: 0, table: Table::default() })
+        Ok(Self { file, path, compressor, frame, content: 0, table: Table::default(), loan })
     }
 
-    /// Takes the next bytes of the blob. Gives itself up when it does not pay.
+    /// Takes the next bytes of the blob. Gives itself up when it does not pay, or has no room any more.
     pub(crate) fn append(mut self, mut bytes: &[u8]) -> io::Result<Option<Self>> {
+        if self.loan.is_recalled() {
+            return Ok(None);
+        }
         while !bytes.is_empty() {
             let (head, tail) = bytes.split_at(bytes.len().min(FRAME_LEN - self.frame.len()));
             self.frame.extend_from_slice(head);
@@ -128,7 +134,7 @@ impl FramedStaging {
         if !self.frame.is_empty() {
             self.end_frame()?;
         }
-        if !pays(self.content, self.table.stored()) {
+        if self.loan.is_recalled() || !pays(self.content, self.table.stored()) {
             return Ok(None);
         }
         self.file.write_all(&self.table.encode())?;

@@ -4,7 +4,10 @@ use super::options::EngineOptions;
 use cas::{Error, Result};
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{Notify, watch};
@@ -26,6 +29,10 @@ pub(crate) struct Room {
     used: AtomicU64,
     /// Bytes of uploads that have begun and are not on disk yet, or not counted yet.
     reserved: AtomicU64,
+    /// Bytes that were lent.
+    lent: AtomicU64,
+    /// How often all that was lent was recalled.
+    recalls: Arc<AtomicU64>,
     /// Bytes of uploads that wait for room.
     waiting: AtomicU64,
     /// Wakes whoever makes room.
@@ -54,6 +61,19 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// Room that is given back as soon as somebody cannot do without it: whoever has it looks at every step.
+#[derive(Clone, Debug)]
+pub(crate) struct Loan {
+    recalls: Arc<AtomicU64>,
+    lent_at: u64,
+}
+
+impl Loan {
+    pub(crate) fn is_recalled(&self) -> bool {
+        self.recalls.load(Ordering::Relaxed) != self.lent_at
+    }
+}
+
 impl Room {
     pub(crate) fn new(data: &Path, options: &EngineOptions) -> Self {
         Self {
@@ -63,6 +83,8 @@ impl Room {
             spare: options.spare(),
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
+            recalls: Arc::default(),
             waiting: AtomicU64::new(0),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
@@ -173,10 +195,22 @@ impl Room {
         Error::Exhausted { reason }
     }
 
-    /// Reserves room if there is any.
-    pub(crate) fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
+    fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
         let reservation = Reservation::new(&self.reserved, bytes);
         let taken = self.used().saturating_add(self.reserved.load(Ordering::Relaxed));
-        (taken <= self.limit().min(self.max_bytes - self.spare)).then_some(reservation)
+        let limit = self.limit().min(self.max_bytes - self.spare);
+        if taken <= limit && taken.saturating_add(self.lent.load(Ordering::Relaxed)) > limit {
+            self.recalls.fetch_add(1, Ordering::Relaxed);
+        }
+        (taken <= limit).then_some(reservation)
+    }
+
+    /// Lends room for what an upload can do without, if there is any. Nothing is evicted for it.
+    pub(crate) fn lend(&self, bytes: u64) -> Option<(Reservation<'_>, Loan)> {
+        let loan = Loan { lent_at: self.recalls.load(Ordering::Relaxed), recalls: Arc::clone(&self.recalls) };
+        let reservation = Reservation::new(&self.lent, bytes);
+        let taken = [self.used(), self.reserved.load(Ordering::Relaxed), self.lent.load(Ordering::Relaxed)];
+        let taken = taken.into_iter().fold(0, u64::saturating_add);
+        (taken <= self.limit().min(self.max_bytes - self.spare)).then_some((reservation, loan))
     }
 }

@@ -6,7 +6,7 @@ use super::{
     framed::FramedStaging,
     frames::Compressor,
     options::Compression,
-    room::Reservation,
+    room::{Loan, Reservation},
     shared::Shared,
     staging::Staging,
     uploads::{Begun, Claim, UploadName},
@@ -95,13 +95,13 @@ impl Uploader {
             let bytes = collect(digest, source).await?;
             self.commit(vec![self.pack(digest, bytes).await?], memory).await
         } else {
-            let beside = self.shared.room_to_compress(digest.size());
+            let (_beside, loan) = self.shared.room_to_compress(digest.size()).unzip();
             // Two steps: one that comes, one that is written.
-            let compressing = if beside.is_some() { FramedStaging::MEMORY } else { 0 };
+            let compressing = if loan.is_some() { FramedStaging::MEMORY } else { 0 };
             let memory = self.shared.bounds.memory(2 * STEP as u64 + compressing).await?;
             // Held until the index knows the blob, so that nobody is told that nothing has come of it.
             let held = claim.clone();
-            let item = self.stage(digest, claim, source, beside.is_some()).await?;
+            let item = self.stage(digest, claim, source, loan).await?;
             self.commit(vec![item], memory).await?;
             if let Some(claim) = held {
                 claim.finish();
@@ -124,11 +124,11 @@ impl Uploader {
         digest: Digest,
         claim: Option<Arc<Claim>>,
         source: ByteStream,
-        compress: bool,
+        loan: Option<Loan>,
     ) -> Result<Item> {
         let mut steps = Steps::new(source, claim.as_deref());
         let shared = Arc::clone(&self.shared);
-        let open = move || open(&shared, digest, claim, compress);
+        let open = move || open(&shared, digest, claim, loan);
         let mut staging = self.shared.bounds.run(open).await?;
         // The next step comes in while the one before is hashed and written.
         let mut step = steps.next().await;
@@ -155,10 +155,9 @@ impl Uploader {
         let memory = self.shared.bounds.memory(total).await?;
         let room = self.shared.room.reserve(total, self.shared.options.patience).await;
         let full = room.as_ref().err().map(Error::to_string);
-        let beside = self.shared.room_to_compress(total);
-        let compress = beside.is_some();
+        let (_beside, loan) = self.shared.room_to_compress(total).unzip();
         let shared = Arc::clone(&self.shared);
-        let prepare = move || prepare(&shared, blobs, full.as_deref(), compress);
+        let prepare = move || prepare(&shared, blobs, full.as_deref(), loan.as_ref());
         let prepared = self.shared.bounds.run(prepare).await?;
         let mut items = Vec::new();
         let mut outcomes = Vec::new();
@@ -204,7 +203,7 @@ fn prepare(
     shared: &Shared,
     blobs: Vec<(Digest, Bytes)>,
     full: Option<&str>,
-    compress: bool,
+    loan: Option<&Loan>,
 ) -> Result<Vec<Result<Option<Item>>>> {
     let mut compressor = shared.compressor();
     let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
@@ -224,7 +223,7 @@ fn prepare(
         if digest.size() < shared.options.pack_below {
             return Ok(Some(pack(compressor.as_mut(), digest, bytes)));
         }
-        let mut staging = Staging::private(&shared.uploads, digest, shared.framed_staging(compress))?;
+        let mut staging = Staging::private(&shared.uploads, digest, shared.framed_staging(loan.cloned()))?;
         staging.append(&bytes)?;
         staging.finish().map(|staged| Some(Item::File(staged)))
     };
@@ -291,8 +290,8 @@ impl Steps {
 impl Shared {
     /// Room for a large blob of this size a second time while it comes. `None`: it is not to be compressed, or there is no
     /// room for that.
-    fn room_to_compress(&self, size: u64) -> Option<Reservation<'_>> {
-        (self.options.compress != Compression::Off).then(|| self.room.try_reserve(size)).flatten()
+    fn room_to_compress(&self, size: u64) -> Option<(Reservation<'_>, Loan)> {
+        (self.options.compress != Compression::Off).then(|| self.room.lend(size)).flatten()
     }
 
     /// For small blobs, if they are to be compressed.
@@ -300,8 +299,8 @@ impl Shared {
         (self.options.compress != Compression::Off).then(|| Compressor::new().ok()).flatten()
     }
 
-    fn framed_staging(&self, compress: bool) -> Option<FramedStaging> {
-        compress.then(|| FramedStaging::begin(&self.uploads).ok()).flatten()
+    fn framed_staging(&self, loan: Option<Loan>) -> Option<FramedStaging> {
+        FramedStaging::begin(&self.uploads, loan?).ok()
     }
 }
 
@@ -311,8 +310,8 @@ fn pack(compressor: Option<&mut Compressor>, digest: Digest, bytes: Bytes) -> It
     Item::Packed { digest, encoding, bytes }
 }
 
-fn open(shared: &Shared, digest: Digest, claim: Option<Arc<Claim>>, compress: bool) -> Result<Staging> {
-    let framed = shared.framed_staging(compress);
+fn open(shared: &Shared, digest: Digest, claim: Option<Arc<Claim>>, loan: Option<Loan>) -> Result<Staging> {
+    let framed = shared.framed_staging(loan);
     let Some(claim) = claim else { return Staging::private(&shared.uploads, digest, framed) };
     if claim.begins > 0 {
         shared.metrics.resumed_uploads.inc();

@@ -388,3 +388,32 @@ async fn an_upload_that_goes_on_over_a_restart_is_compressed_as_a_whole() {
     assert_eq!(engine.get(digest).await.unwrap(), bytes);
     engine.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_only_for_compressing_goes_to_those_who_need_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EngineOptions { max_bytes: 16 * MIB, ..compressing() };
+    let engine = Arc::new(Engine::open(dir.path(), options, Arc::new(clock())).unwrap());
+    let (first, second) = (text(1, 6_000_000), text(2, 6_000_000));
+    let digest = DigestFunction::Blake3.digest(&first);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let source = tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok).boxed();
+    let mut writes = tokio::task::JoinSet::new();
+    let writer = Arc::clone(&engine);
+    writes.spawn(async move { writer.write(digest, source).await });
+    // The second empty one is taken when the first part is.
+    for part in [first.slice(..3_000_000), Bytes::new(), Bytes::new()] {
+        sender.send(part).await.unwrap();
+    }
+    // Both come, each once and one of them twice: that is too much.
+    let other = put_stream(&engine, &second).await.unwrap();
+    sender.send(first.slice(3_000_000..)).await.unwrap();
+    drop(sender);
+    writes.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(location(&engine, digest).encoding(), Encoding::Plain);
+    for (digest, bytes) in [(digest, first), (other, second)] {
+        assert_eq!(engine.get(digest).await.unwrap(), bytes);
+    }
+    assert_eq!(fs::read_dir(dir.path().join("uploads")).unwrap().count(), 0);
+    assert_accounts(&engine);
+}

@@ -174,9 +174,15 @@ async fn who_goes_on_takes_over_and_who_starts_over_gets_a_file_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_upload_one_blob_at_a_time_succeed() {
+    for options in [options(), compressing()] {
+        all_succeed(options).await;
+    }
+}
+
+async fn all_succeed(options: EngineOptions) {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Arc::new(open(dir.path()));
-    let bytes = blob(9, LEN);
+    let engine = Arc::new(Engine::open(dir.path(), options, Arc::new(clock())).unwrap());
+    let bytes = text(9, LEN);
     let mut writes = tokio::task::JoinSet::new();
     for writer in 0..8 {
         let (engine, bytes) = (Arc::clone(&engine), bytes.clone());
