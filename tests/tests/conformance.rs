@@ -1,4 +1,5 @@
 //! Our server under the suite that asks any server about every rule of the Remote Execution API.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
 
 use runtime::SystemEntropy;
 use std::time::Duration;
