@@ -145,10 +145,15 @@ impl Uploads {
         NamedTempFile::new_in(&self.dir)
     }
 
-    /// Bytes that have come of an upload. They stay over the death of the process, not over that of the machine.
+    /// Bytes that have come of an upload. They stay over the death of the process, not over that of the machine. Whoever
+    /// asks is about to go on: as with blobs, what was told is there stays for a while.
     pub(crate) fn buffered(&self, name: &UploadName) -> u64 {
+        let now = self.clock.now();
         self.slots().get_mut(name).map_or(0, |slot| {
             slot.told = slot.state.len();
+            if let State::Kept { since, .. } = &mut slot.state {
+                *since = now;
+            }
             slot.told
         })
     }

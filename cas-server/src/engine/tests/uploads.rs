@@ -222,6 +222,12 @@ async fn uploads_that_nobody_goes_on_with_count_and_end() {
     fs::write(dir.path().join("uploads/.tmpx"), b"private").unwrap();
     let engine = Engine::open(dir.path(), limited, Arc::new(clock.clone())).unwrap();
     assert_eq!(files(dir.path()).len(), 3);
+    // Who asks is about to go on.
+    clock.advance(keep_uploads - Duration::from_secs(10));
+    assert_eq!(engine.buffered(named("uploads/1", &blobs[3])).await.unwrap(), 3_000_000);
+    clock.advance(Duration::from_secs(10));
+    engine.shared().trim_uploads();
+    assert_eq!(files(dir.path()).len(), 1);
     clock.advance(keep_uploads);
     engine.shared().trim_uploads();
     assert!(files(dir.path()).is_empty());
