@@ -12,7 +12,7 @@ mod suite;
 mod system;
 mod wait;
 
-pub use http::http;
+pub use http::{http, try_http};
 pub use program::{Finished, Program, binary, processes_below};
 pub use proxy::Proxy;
 pub use suite::Suite;

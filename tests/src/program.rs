@@ -1,6 +1,7 @@
 //! One of our programs as a real process.
 
 use crate::{soon, wait::DEADLINE};
+use runtime::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
@@ -35,18 +36,22 @@ pub struct Program {
 impl Program {
     /// Starts it and waits for the line that says that it is ready.
     pub async fn start<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
-        let mut child = Command::new(binary(name))
-            .args(args)
-            .env("ISOSWARM_LOG", std::env::var("ISOSWARM_LOG").unwrap_or("warn".into()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let mut child = spawn(name, args);
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = soon(&format!("{name} to be ready"), stdout.next_line()).await.unwrap();
         let ready = ready.unwrap_or_else(|| panic!("{name} ended before it was ready"));
         Self { name: name.to_owned(), child, stdout, ready }
+    }
+
+    /// Starts it and kills it after `delay`, however far it has come.
+    pub async fn start_and_kill<A: AsRef<OsStr>>(
+        name: &str,
+        args: impl IntoIterator<Item = A>,
+        delay: Duration,
+    ) {
+        let mut child = spawn(name, args);
+        SystemClock::new().sleep(delay).await;
+        child.kill().await.unwrap();
     }
 
     /// The URL that it said it listens on.
@@ -85,6 +90,17 @@ impl Program {
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
+}
+
+fn spawn<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Child {
+    Command::new(binary(name))
+        .args(args)
+        .env("ISOSWARM_LOG", std::env::var("ISOSWARM_LOG").unwrap_or("warn".into()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {name}: {error}"))
 }
 
 /// What a program that ran to its end said.
