@@ -1,13 +1,16 @@
-//! What happens to blobs and values that turn out damaged: their entries go, so that they can be uploaded again.
+//! What happens to blobs and values that turn out damaged: their entries go, so that they can be uploaded again. Damage is
+//! bytes that are there and wrong, or files that are cut short or gone. A disk that gives an error is none.
 
 use super::{
     codec::{Entry, Location},
     endings::Cause,
     index::Durability,
+    io::failed,
     key::Key,
     shared::Shared,
 };
-use cas::Result;
+use cas::{Error, Result};
+use std::{io, path::PathBuf};
 
 impl Shared {
     /// Forgets something whose bytes are not what they were.
@@ -22,6 +25,22 @@ impl Shared {
             self.recount();
         }
         Ok(())
+    }
+
+    /// What it means to the caller that the disk does not give bytes. Nobody knows whether they are damaged: the entry
+    /// stays, and is there again when the disk is.
+    pub(crate) fn disk_failed(&self, what: impl Into<PathBuf>, error: io::Error) -> Error {
+        let what = what.into();
+        self.metrics.disk_errors.inc();
+        tracing::error!(what = %what.display(), %error, "the disk does not give bytes");
+        failed(what, error)
+    }
+
+    /// Counts what the disk did not take.
+    pub(crate) fn count_disk_error(&self, error: &Error) {
+        if matches!(error, Error::Io { .. }) {
+            self.metrics.disk_errors.inc();
+        }
     }
 
     /// Deletes the files of what the index has durably forgotten.

@@ -70,6 +70,8 @@ impl Evictor {
                     // There is no room for the copies: forgetting makes some, or leaves less to copy.
                     Err(full @ Error::Exhausted { .. }) if self.forget(rest)? == 0 => return Err(full),
                     Ok(()) | Err(Error::Exhausted { .. }) => {}
+                    // Space is to be had elsewhere; this one goes when all of it is dead.
+                    Err(Error::Io { .. }) if shared.segments.unreadable().contains(&id) => {}
                     Err(error) => return Err(error),
                 }
             } else if self.forget(rest)? == 0 {
@@ -98,7 +100,10 @@ impl Evictor {
     fn most_dead(&self) -> Option<(u32, SegmentAccount)> {
         let sums = self.shared.index.sums();
         let growing = sums.totals.position.segment;
-        let sealed = sums.segments.into_iter().filter(|(id, account)| *id < growing && account.len > 0);
+        let unreadable = self.shared.segments.unreadable();
+        let sealed = sums.segments.into_iter().filter(|(id, account)| {
+            *id < growing && account.len > 0 && (account.live == 0 || !unreadable.contains(id))
+        });
         sealed.max_by_key(|(_, account)| account.len.saturating_sub(account.live) * 1000 / account.len)
     }
 
@@ -166,17 +171,18 @@ impl Evictor {
     /// Copies what lives in a segment forward, then deletes it.
     pub(crate) fn reclaim(&self, id: u32) -> Result<()> {
         let shared = &self.shared;
-        let io = |error| failed(shared.segments.path(id), error);
-        match shared.segments.file(id).and_then(|file| Walk::new(file, 0)) {
-            Ok(walk) => self.copy_forward(id, walk)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io(error)),
+        if shared.index.sums().segments.get(&id).is_none_or(|account| account.live > 0) {
+            match shared.segments.file(id).and_then(|file| Walk::new(file, 0)) {
+                Ok(walk) => self.copy_forward(id, walk)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(shared.segments.path(id), error)),
+            }
         }
         self.drop_lost(id)?;
         // Where the records went must be durable before they go from here.
         shared.index.sync()?;
         shared.index.remove_segment(id)?;
-        shared.segments.remove(id).map_err(io)?;
+        shared.segments.remove(id).map_err(|error| failed(shared.segments.path(id), error))?;
         shared.metrics.reclaimed_segments.inc();
         Ok(())
     }
@@ -192,7 +198,7 @@ impl Evictor {
     }
 
     fn copy_forward(&self, id: u32, mut walk: Walk) -> Result<()> {
-        let io = |error| failed(self.shared.segments.path(id), error);
+        let io = |error| self.unreadable(id, error);
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
             match walk.next().map_err(io)? {
@@ -226,11 +232,21 @@ impl Evictor {
                 let len = bytes.len();
                 Ok(Some((Item::Moved { header, bytes, from }, len)))
             }
-            Err(ReadError::Io(error)) => Err(failed(self.shared.segments.path(at.segment), error)),
+            Err(ReadError::Io(error)) => Err(self.unreadable(at.segment, error)),
             Err(ReadError::Gone | ReadError::Damaged) => {
                 self.shared.drop_damaged(header.key, from).map(|()| None)
             }
         }
+    }
+
+    /// What the disk does not give cannot be copied.
+    fn unreadable(&self, id: u32, error: std::io::Error) -> Error {
+        let error = self.shared.disk_failed(self.shared.segments.path(id), error);
+        // Out of descriptors it is nothing about this segment.
+        if matches!(error, Error::Io { .. }) {
+            self.shared.segments.set_unreadable(id);
+        }
+        error
     }
 
     fn copy(&self, items: Vec<Item>) -> Result<()> {

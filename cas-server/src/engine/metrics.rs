@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     /// Bytes that pins keep.
     pub(crate) pinned: Gauge,
     pub(crate) corrupt: Counter,
+    /// Calls to the disk that failed for another reason than a lack of space.
+    pub(crate) disk_errors: Counter,
     pub(crate) commits: Counter,
     /// Bytes of uploads that were cut off.
     pub(crate) kept_uploads: Gauge,
@@ -72,6 +74,8 @@ impl Metrics {
         let pinned = "Bytes of pinned closures, what several share as often as it is pinned";
         registry.register_with_unit("pinned", pinned, Unit::Bytes, self.pinned.clone());
         registry.register("corrupt_blobs", "Blobs found damaged and dropped", self.corrupt.clone());
+        let disk = "Reads and writes that the disk failed; what they were about is kept";
+        registry.register("disk_errors", disk, self.disk_errors.clone());
         registry.register("commits", "Groups of uploads that shared one sync", self.commits.clone());
         let kept = "Bytes of uploads that were cut off and may go on";
         registry.register_with_unit("kept_uploads", kept, Unit::Bytes, self.kept_uploads.clone());

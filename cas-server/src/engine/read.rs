@@ -151,7 +151,7 @@ impl Shared {
             ReadError::Gone | ReadError::Damaged => {
                 self.drop_damaged(digest, location).err().unwrap_or(Error::NotFound { digest })
             }
-            ReadError::Io(error) => Error::Unavailable { reason: format!("cannot read {digest}: {error}") },
+            ReadError::Io(error) => self.disk_failed(digest.to_string(), error),
         }
     }
 }

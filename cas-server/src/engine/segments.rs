@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proto::Digest;
 use rustix::io::{ReadWriteFlags, preadv2};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File, OpenOptions},
     io,
     ops::Range,
@@ -38,6 +38,8 @@ pub(crate) enum Wait {
 /// The directory of segments.
 #[derive(Debug)]
 pub(crate) struct Segments {
+    /// Those that could not be read as a whole, since opening.
+    unreadable: Mutex<BTreeSet<u32>>,
     dir: PathBuf,
     open: Mutex<HashMap<u32, Arc<File>>>,
 }
@@ -49,7 +51,7 @@ pub(crate) enum ReadError {
     Gone,
     /// It is there, but not as it was written.
     Damaged,
-    /// The disk fails.
+    /// The disk does not give it. It may be whole all the same, and be read another time.
     Io(io::Error),
 }
 
@@ -58,8 +60,6 @@ impl From<io::Error> for ReadError {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Gone,
             io::ErrorKind::UnexpectedEof => Self::Damaged,
-            // A sector that the disk cannot give back any more.
-            _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Self::Damaged,
             _ => Self::Io(error),
         }
     }
@@ -75,7 +75,7 @@ impl Segments {
             ids.extend(name.to_str().and_then(|name| u32::from_str_radix(name, 16).ok()));
         }
         ids.sort_unstable();
-        Ok((Self { dir, open: Mutex::default() }, ids))
+        Ok((Self { dir, open: Mutex::default(), unreadable: Mutex::default() }, ids))
     }
 
     /// The file of a segment.
@@ -102,6 +102,16 @@ impl Segments {
         OpenOptions::new().write(true).create_new(true).open(self.path(id))?;
         sync_dir(&self.dir)?;
         self.file(id)
+    /// Takes note that a segment cannot be read as a whole: nobody copies from it before the store opens again.
+    pub(crate) fn set_unreadable(&self, id: u32) {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Those that cannot be read as a whole.
+    pub(crate) fn unreadable(&self) -> BTreeSet<u32> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     }
 
     /// Deletes a segment. Readers that have it open go on reading.

@@ -137,9 +137,17 @@ impl Staging {
         if !self.piece.is_empty() {
             self.sums.extend(sum(&self.piece));
         }
-        let written = self.file.write_all(&self.sums).and_then(|()| self.file.sync_data());
-        written.map_err(|error| self.failed(error))?;
+        self.file.write_all(&self.sums).map_err(|error| self.failed(error))?;
+        if let Err(error) = self.file.sync_data() {
+            self.unsynced();
+            return Err(self.failed(error));
+        }
         Ok(Staged { place: self.place, digest: self.digest, encoding: Encoding::Plain })
+    }
+
+    /// A sync failed, also where the disk was only full: what the file has by now is anybody's guess.
+    pub(crate) fn unsynced(&self) {
+        self.place.discard();
     }
 
     /// The bytes are not those of the blob: the upload has to start over. If a part of them was found when the store
@@ -153,8 +161,14 @@ impl Staging {
         Error::Mismatch { expected: self.digest, actual: self.hasher.clone().finish() }
     }
 
+    /// The disk did not take bytes. Unless it was only full, nobody goes on from those that it took before: a sync that
+    /// succeeds later says nothing of what an earlier failure lost.
     fn failed(&self, error: io::Error) -> Error {
-        failed(format!("uploads/{}", self.digest), error)
+        let error = failed(format!("uploads/{}", self.digest), error);
+        if matches!(error, Error::Io { .. }) {
+            self.place.discard();
+        }
+        error
     }
 }
 

@@ -101,7 +101,8 @@ impl Uploader {
             let memory = self.shared.bounds.memory(2 * STEP as u64 + compressing).await?;
             // Held until the index knows the blob, so that nobody is told that nothing has come of it.
             let held = claim.clone();
-            let item = self.stage(digest, claim, source, loan).await?;
+            let staged = self.stage(digest, claim, source, loan).await;
+            let item = staged.inspect_err(|error| self.shared.count_disk_error(error))?;
             self.commit(vec![item], memory).await?;
             if let Some(claim) = held {
                 claim.finish();
@@ -139,9 +140,10 @@ impl Uploader {
             let (written, next) = futures::join!(write, steps.next());
             staging = written?;
             step = next;
-            ahead.wrote(len, &staging, &self.shared.bounds).await?;
+            let synced = ahead.wrote(len, &staging, &self.shared.bounds).await;
+            synced.inspect_err(|_| staging.unsynced())?;
         }
-        ahead.end().await?;
+        ahead.end().await.inspect_err(|_| staging.unsynced())?;
         if let Some(error) = steps.failed {
             return Err(error);
         }
@@ -223,9 +225,12 @@ fn prepare(
         if digest.size() < shared.options.pack_below {
             return Ok(Some(pack(compressor.as_mut(), digest, bytes)));
         }
-        let mut staging = Staging::private(&shared.uploads, digest, shared.framed_staging(loan.cloned()))?;
-        staging.append(&bytes)?;
-        staging.finish().map(|staged| Some(Item::File(staged)))
+        let framed = shared.framed_staging(loan.cloned());
+        let staged = Staging::private(&shared.uploads, digest, framed).and_then(|mut staging| {
+            staging.append(&bytes)?;
+            staging.finish()
+        });
+        staged.map(|staged| Some(Item::File(staged))).inspect_err(|error| shared.count_disk_error(error))
     };
     Ok(blobs.into_iter().zip(entries.iter().map(Option::is_some)).map(&mut prepare).collect())
 }

@@ -99,9 +99,7 @@ impl Shared {
         for _ in 0..ATTEMPTS {
             match self.read_content(key.into(), entry) {
                 Ok(bytes) => return Ok(Some(bytes)),
-                Err(ReadError::Io(error)) => {
-                    return Err(Error::Unavailable { reason: format!("cannot read a value: {error}") });
-                }
+                Err(ReadError::Io(error)) => return Err(self.disk_failed(Key::from(key).to_string(), error)),
                 Err(ReadError::Gone | ReadError::Damaged) => {}
             }
             match self.index.get(&[key])?.pop().flatten() {

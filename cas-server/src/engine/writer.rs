@@ -135,6 +135,7 @@ impl Writer {
         let outcome = self.commit(items.into_iter().flatten());
         if let Err(error) = &outcome {
             tracing::warn!(%error, "a group of uploads failed");
+            self.shared.count_disk_error(error);
             self.shared.room.wake();
         }
         self.shared.metrics.commits.inc();
@@ -296,7 +297,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Nothing is appended behind a failed write: replay ends there. The next group begins a segment.
+    /// Nothing is appended behind a failed write or sync: replay ends there, and a later sync that succeeds says nothing
+    /// of bytes that an earlier one lost. The next group begins a segment.
     fn abandon(&mut self) {
         let Some(active) = self.active.take() else { return };
         // Best effort: gives back the space of a write that the disk was too full for.
