@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod connect;
+pub mod descriptors;
 pub mod entropy;
 pub mod exit;
 pub mod latency;

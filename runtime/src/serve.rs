@@ -1,12 +1,22 @@
 //! gRPC and HTTP on one port, with or without TLS, until shutdown.
 
-use crate::Shutdown;
-use axum::Router;
+mod outgoing;
+mod room;
+
+use crate::{Shutdown, descriptors};
+use axum::{Router, response::Response};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
+use outgoing::Outgoing;
+use prometheus_client::registry::Registry;
+use room::{Place, Room};
+use rustix::net::sockopt;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
     io,
@@ -17,16 +27,29 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+use tower::util::MapResponse;
 
 /// Connections get this long to finish what they accepted when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A client gets this long for its TLS handshake, or without TLS for its first byte.
 const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// A client that there is no room for gets this long to ask for something, and to hear so.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// A connection is closed when a piece of an answer was not taken for this long; it takes at most twice as long to see.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// When the kernel asks whether a silent client is still there, how often, and how often in vain.
+const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// Descriptors that connections leave to the rest of the program, unless it says how many it needs.
+const SPARE: u64 = 64;
 
 /// Longest pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -79,6 +102,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptorDebug>,
+    room: Room,
 }
 
 struct TlsAcceptorDebug(TlsAcceptor);
@@ -120,7 +144,18 @@ impl Server {
             Ok((listener, address))
         };
         let (listener, address) = bound.await.map_err(|source| ServeError::Bind { address, source })?;
-        Ok(Self { listener, address, tls })
+        Ok(Self { listener, address, tls, room: Room::new(room_beside(SPARE)) })
+    }
+
+    /// Leaves so many file descriptors to the rest of the program. More connections than that leaves are told to come
+    /// back, if they are few, and cut.
+    pub fn leave_descriptors(self, spare: u64) -> Self {
+        Self { room: Room::new(room_beside(spare)), ..self }
+    }
+
+    /// Hands the server's metrics to whoever exports them.
+    pub fn register(&self, registry: &mut Registry) {
+        self.room.register(registry);
     }
 
     /// Where it listens, with the port that it got.
@@ -150,21 +185,22 @@ impl Server {
                 Some(_) = connections.join_next() => continue,
                 () = shutdown.requested() => break,
             };
-            // Best effort: without it the connection is only slower.
-            let _ = stream.set_nodelay(true);
-            let (router, watcher, shutdown) = (router.clone(), graceful.watcher(), shutdown.clone());
+            let Some(place) = self.room.take() else { continue };
+            prepare(&stream);
+            let served = Served { place, router: router.clone(), watcher: graceful.watcher() };
+            let shutdown = shutdown.clone();
             match &self.tls {
                 None => connections.spawn(async move {
                     let opened = async { stream.readable().await.map(|()| stream) };
                     if let Some(stream) = first_word(opened, shutdown).await {
-                        connection(stream, router, watcher).await;
+                        served.run(stream).await;
                     }
                 }),
                 Some(TlsAcceptorDebug(acceptor)) => {
                     let opened = acceptor.accept(stream);
                     connections.spawn(async move {
                         if let Some(stream) = first_word(opened, shutdown).await {
-                            connection(stream, router, watcher).await;
+                            served.run(stream).await;
                         }
                     })
                 }
@@ -176,6 +212,21 @@ impl Server {
         }
         connections.shutdown().await;
     }
+}
+
+/// Connections that there is room for beside `spare` descriptors.
+fn room_beside(spare: u64) -> usize {
+    usize::try_from(descriptors::limit().saturating_sub(spare)).unwrap_or(usize::MAX)
+}
+
+/// Best effort: without the one the connection is only slower, without the other it may outlive its client's machine.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let (idle, interval, count) = KEEP_ALIVE;
+    let _ = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, idle))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, interval))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, count));
 }
 
 /// Out of file descriptors, most likely: waits for a connection to end, or a moment.
@@ -203,10 +254,56 @@ async fn first_word<S>(opened: impl Future<Output = io::Result<S>>, shutdown: Sh
     None
 }
 
-async fn connection<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+/// A connection that has a place.
+struct Served {
+    place: Place,
+    router: Router,
+    watcher: Watcher,
+}
+
+impl Served {
+    async fn run<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { place, router, watcher } = self;
+        match place {
+            Place::Served(_permit) => connection(stream, router, watcher).await,
+            Place::Refused(_permit) => {
+                let mut builder = builder();
+                builder.http1().keep_alive(false);
+                let service = TowerToHyperService::new(room::refusing());
+                let told = builder.serve_connection(TokioIo::new(stream), service);
+                // Either way it is cut now.
+                let _ = tokio::time::timeout(REFUSAL, told).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let outgoing = Arc::new(Outgoing::default());
+    let counting = Arc::clone(&outgoing);
+    let count = move |response: Response| response.map(|body| Arc::clone(&counting).count(body));
+    let service = TowerToHyperService::new(MapResponse::new(router, count));
+    let served = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let mut served = std::pin::pin!(watcher.watch(served));
+    loop {
+        match tokio::time::timeout(STALLED, &mut served).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => return tracing::debug!(error, "connection ended"),
+            Err(_) if outgoing.end_round() => {
+                return tracing::debug!("closed a connection whose client does not read what it asked for");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
     builder
@@ -217,11 +314,7 @@ where
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .max_concurrent_streams(1024);
-    let service = TowerToHyperService::new(router);
-    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(error, "connection ended");
-    }
+    builder
 }
 
 fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
