@@ -33,7 +33,7 @@ pub struct Config {
     pub lease: Duration,
     /// Bytes that pins may keep from eviction; half of `max_size` when it is not given.
     pub pin_quota: Option<ByteSize>,
-    /// Bytes of uploads and of batches in memory at a time.
+    /// Bytes of uploads and batches, and of answers, in memory at a time.
     pub max_memory: ByteSize,
     /// Take over HTTP only results of actions that are some.
     pub http_ac_validation: bool,
@@ -131,7 +131,7 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pin_quota: Option<String>,
-    /// Bytes of uploads and of batches in memory at a time [default: 256MiB].
+    /// Bytes of uploads, batches and answers in memory at a time [default: 256MiB].
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_memory: Option<String>,

@@ -6,7 +6,6 @@ use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, exit, telemetry};
 use std::path::PathBuf;
 
 mod commands;
-mod descriptors;
 mod report;
 
 /// Content-addressable store: the Remote Execution API over gRPC, and plain HTTP, on one port.
@@ -38,7 +37,7 @@ async fn main() -> Exit {
     if arguments.print_config {
         return report::print(SAMPLE);
     }
-    descriptors::raise_limit();
+    runtime::descriptors::raise_limit();
     match arguments.command {
         None => {}
         Some(Command::Scrub(scrub)) => return scrub.run(),

@@ -2,8 +2,8 @@
 
 use crate::{
     Config,
-    engine::{Engine, OpenError},
-    service,
+    engine::{Engine, OpenError, store_descriptors},
+    service::{self, Health, Service},
 };
 use axum::Router;
 use prometheus_client::registry::Registry;
@@ -12,7 +12,8 @@ use runtime::{
     serve::{Listen, ServeError, Server},
     telemetry,
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::task::TaskTracker;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,13 @@ pub struct Running {
     server: Server,
     router: Router,
     engine: Arc<Engine>,
+    health: Health,
+    uploads: TaskTracker,
+    clock: Arc<dyn Clock>,
 }
+
+/// What uploads whose connections are gone have left to do is little.
+const UPLOADS_END: Duration = Duration::from_secs(10);
 
 /// Opens the store and binds the port.
 pub async fn start(
@@ -70,14 +77,18 @@ pub async fn start(
         tls_key: config.tls_key.as_deref(),
         insecure: config.insecure,
     };
-    let server = Server::bind(listen).await?;
+    let server = Server::bind(listen).await?.leave_descriptors(store_descriptors());
     let engine = Arc::new(Engine::open(&config.data, config.engine_options(), Arc::clone(&clock))?);
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);
+    server.register(&mut registry);
     let latency = Latency::new(Arc::clone(&clock), &mut registry, service::METHODS);
-    let router = service::router(Arc::clone(&engine), &config, clock).await?;
-    let router = latency.around(router.merge(telemetry::routes(Arc::new(registry))));
-    Ok(Running { server, router, engine })
+    let Service { router, health, uploads } =
+        service::router(Arc::clone(&engine), &config, Arc::clone(&clock)).await?;
+    let checked = Arc::clone(&engine);
+    let telemetry = telemetry::routes(Arc::new(registry), move || checked.health());
+    let router = latency.around(router.merge(telemetry));
+    Ok(Running { server, router, engine, health, uploads, clock })
 }
 
 impl Running {
@@ -93,8 +104,13 @@ impl Running {
 
     /// Serves until shutdown, then closes the store.
     pub async fn run_until(self, shutdown: Shutdown) {
-        let Self { server, router, engine } = self;
-        server.run(router, shutdown).await;
+        let Self { server, router, engine, health, uploads, clock } = self;
+        let watching = health.watch(Arc::clone(&engine), clock, shutdown.clone());
+        futures::join!(server.run(router, shutdown), watching);
+        uploads.close();
+        if tokio::time::timeout(UPLOADS_END, uploads.wait()).await.is_err() {
+            tracing::warn!("uploads were cut at shutdown: they did not end in time");
+        }
         // Connections are gone by now, and with them all other references; if one is left, dropping does nearly as well.
         if let Some(engine) = Arc::into_inner(engine) {
             engine.close().await;

@@ -1,8 +1,13 @@
 //! Logs on stderr, metrics over HTTP.
 
-use axum::{Router, http::header, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 use tracing_subscriber::EnvFilter;
 
 /// The environment variable that sets what is logged, in the syntax of `tracing_subscriber::EnvFilter`.
@@ -29,8 +34,12 @@ pub fn init(default_filter: &str) {
     }
 }
 
-/// `GET /healthz` answers `ok`; `GET /metrics` answers the registry in the OpenMetrics text format.
-pub fn routes(registry: Arc<Registry>) -> Router {
+/// `GET /healthz` answers `ok`, or 503 and why the program is not (`check`); `GET /metrics` answers the registry in the
+/// OpenMetrics text format.
+pub fn routes<E: Display>(
+    registry: Arc<Registry>,
+    check: impl Fn() -> Result<(), E> + Clone + Send + Sync + 'static,
+) -> Router {
     let metrics = move || async move {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &registry) {
@@ -38,8 +47,14 @@ pub fn routes(registry: Arc<Registry>) -> Router {
                 let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 ([(header::CONTENT_TYPE, content_type)], text).into_response()
             }
-            Err(_) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok\n"))
+    let healthz = move || async move {
+        match check() {
+            Ok(()) => "ok\n".into_response(),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+        }
+    };
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz))
 }

@@ -16,7 +16,7 @@ use runtime::{
     serve::{Listen, ServeError, Server},
     telemetry,
 };
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, num::NonZeroU32, sync::Arc};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
@@ -106,7 +106,8 @@ pub async fn start(
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
     let service = Service::new(handle, defaults(&config));
-    let router = routes(service).await?.merge(telemetry::routes(Arc::new(registry)));
+    let router =
+        routes(service).await?.merge(telemetry::routes(Arc::new(registry), || Ok::<_, Infallible>(())));
     let router = latency.around(router);
     Ok(Running { server, router, shell })
 }

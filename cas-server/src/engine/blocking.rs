@@ -1,5 +1,6 @@
 //! The way from async code to the disk: a bounded number of blocking calls at a time.
 
+use bytes::Bytes;
 use cas::{Error, Result};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -14,19 +15,24 @@ const CALLS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Bounds {
     calls: Arc<Semaphore>,
+    /// Of what comes in, one half of all …
     memory: Arc<Semaphore>,
-    max_memory: u64,
+    /// … and of what goes out: clients that do not read must not keep others from writing.
+    answers: Arc<Semaphore>,
+    /// Bytes of each half.
+    half: u64,
     patience: Duration,
 }
 
 impl Bounds {
     pub(crate) fn new(max_memory: u64, patience: Duration) -> Self {
-        let permits =
-            usize::try_from(max_memory / UNIT).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let half = max_memory / 2;
+        let permits = usize::try_from(half / UNIT).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             calls: Arc::new(Semaphore::new(CALLS)),
             memory: Arc::new(Semaphore::new(permits)),
-            max_memory,
+            answers: Arc::new(Semaphore::new(permits)),
+            half,
             patience,
         }
     }
@@ -56,12 +62,25 @@ impl Bounds {
         }))
     }
 
-    /// Room in memory for this many bytes, for as long as the permit lives.
+    /// Room in memory for this many bytes that come in, for as long as the permit lives.
     pub(crate) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        self.wait(&self.memory, self.units(bytes), "too many bytes are on their way at a time").await
+    }
+
+    /// The same for bytes that go out, see [`held`].
+    pub(crate) async fn answer(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let busy = "clients are slow to read what they asked for, and memory has no room for more answers";
+        self.wait(&self.answers, self.units(bytes), busy).await
+    }
+
+    /// The same, if there is room at once.
+    pub(crate) fn try_answer(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.answers).try_acquire_many_owned(self.units(bytes)).ok()
+    }
+
+    fn units(&self, bytes: u64) -> u32 {
         // A single thing that is larger than all memory gets all of it.
-        let units = (bytes.min(self.max_memory) / UNIT).max(1);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        self.wait(&self.memory, units, "too many bytes are on their way at a time").await
+        u32::try_from((bytes.min(self.half) / UNIT).max(1)).unwrap_or(u32::MAX)
     }
 
     async fn wait(
@@ -79,3 +98,14 @@ impl Bounds {
 
 /// Memory is counted in KiB.
 const UNIT: u64 = 1024;
+
+/// The bytes, which keep `room` until the last of them has left.
+pub(crate) fn held<T: Send + 'static>(bytes: Bytes, room: T) -> Bytes {
+    struct Held<T>(Bytes, T);
+    impl<T> AsRef<[u8]> for Held<T> {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Held(bytes, room))
+}

@@ -116,6 +116,11 @@ impl Index {
         Ok(())
     }
 
+    /// Why it gives and takes nothing at the moment.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.database.get().map(|_| ())
+    }
+
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }

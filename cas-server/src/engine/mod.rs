@@ -16,9 +16,10 @@
 //! reads as not found. Opening lists the segments, a handful, and no other directory.
 
 mod ahead;
-mod blocking;
+pub(crate) mod blocking;
 mod codec;
 mod damage;
+mod descriptors;
 mod directory;
 mod endings;
 mod evict;
@@ -50,6 +51,7 @@ mod uploads;
 mod values;
 mod writer;
 
+pub use descriptors::store_descriptors;
 pub use endings::{Cause, Ending};
 pub use explain::{Explanation, State};
 pub use key::ValueName;

@@ -31,7 +31,7 @@ pub struct EngineOptions {
     pub pin_quota: Option<u64>,
     /// A use is written to the index if the last one written is at least this old.
     pub touch_interval: Duration,
-    /// Bytes of uploads and of batches that are held in memory at a time.
+    /// Bytes that are held in memory at a time: half of them of uploads and batches, half of answers.
     pub max_memory: u64,
     /// Whether blobs may be named by MD5.
     pub md5: bool,

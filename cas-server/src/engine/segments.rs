@@ -2,6 +2,7 @@
 
 use super::{
     codec::{Encoding, Position},
+    descriptors,
     frames::{frame_of, inflate, is_sound},
     record::{Form, Header, MAX_HEADER, next_magic},
 };
@@ -17,9 +18,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// Files that are kept open for reading.
-const MAX_OPEN: usize = 256;
 
 /// Bytes between two records that are read rather than skipped …
 const GAP: u64 = 512;
@@ -38,10 +36,10 @@ pub(crate) enum Wait {
 /// The directory of segments.
 #[derive(Debug)]
 pub(crate) struct Segments {
-    /// Those that could not be read as a whole, since opening.
-    unreadable: Mutex<BTreeSet<u32>>,
     dir: PathBuf,
     open: Mutex<HashMap<u32, Arc<File>>>,
+    /// Those that could not be read as a whole, since opening.
+    unreadable: Mutex<BTreeSet<u32>>,
 }
 
 /// Why a record cannot be read.
@@ -90,7 +88,7 @@ impl Segments {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(id))?);
-        if open.len() >= MAX_OPEN {
+        if open.len() as u64 >= descriptors::segments() {
             open.clear();
         }
         open.insert(id, Arc::clone(&file));
@@ -102,6 +100,8 @@ impl Segments {
         OpenOptions::new().write(true).create_new(true).open(self.path(id))?;
         sync_dir(&self.dir)?;
         self.file(id)
+    }
+
     /// Takes note that a segment cannot be read as a whole: nobody copies from it before the store opens again.
     pub(crate) fn set_unreadable(&self, id: u32) {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
@@ -110,8 +110,6 @@ impl Segments {
     /// Those that cannot be read as a whole.
     pub(crate) fn unreadable(&self) -> BTreeSet<u32> {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     }
 
     /// Deletes a segment. Readers that have it open go on reading.

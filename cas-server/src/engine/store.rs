@@ -131,6 +131,19 @@ impl Engine {
         self.uploader.shared.bounds.run(move || shared.index.find_hash(function, &hash)).await
     }
 
+    /// Why the store does not work any more, if it does not. A full disk is no reason: what there is can be read.
+    pub fn health(&self) -> Result<()> {
+        let ended =
+            |what: &str| Error::Internal { reason: format!("{what} has ended: start the server again") };
+        if self.writer.0.as_ref().is_none_or(thread::JoinHandle::is_finished) {
+            return Err(ended("the writer"));
+        }
+        if self.housekeeper.is_finished() {
+            return Err(ended("housekeeping"));
+        }
+        self.uploader.shared.index.check()
+    }
+
     /// How full the store is.
     pub fn usage(&self) -> Usage {
         let count = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or_default();
@@ -178,6 +191,14 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.uploader.shared
+    }
+
+    /// As if the writer had panicked.
+    #[cfg(test)]
+    pub(crate) fn lose_writer(&mut self) {
+        let lost = self.writer.0.replace(thread::spawn(|| {}));
+        // It ends with the engine's last sender.
+        drop(lost);
     }
 
     #[cfg(test)]
@@ -236,6 +257,8 @@ impl BlobStore for Engine {
         self.check(digests)?;
         let shared = Arc::clone(&self.uploader.shared);
         if let Some(entries) = shared.glance(digests) {
+            // Whoever asks again and again lets others go on.
+            tokio::task::coop::consume_budget().await;
             return Ok(shared.missing(digests, &entries));
         }
         let asked = digests.to_vec();
@@ -249,6 +272,7 @@ impl BlobStore for Engine {
         let total = digests.iter().map(Digest::size).fold(0, u64::saturating_add);
         let _memory = self.uploader.shared.bounds.memory(total).await?;
         if let Some(blobs) = shared.read_now(digests) {
+            tokio::task::coop::consume_budget().await;
             return Ok(blobs.into_iter().map(Ok).collect());
         }
         let digests = digests.to_vec();

@@ -6,6 +6,7 @@
 
 use super::{
     Engine,
+    blocking::held,
     codec::{Entry, Location},
     key::{Key, ValueKey, ValueName},
     record::{Form, Header},
@@ -35,12 +36,12 @@ impl Engine {
             shared.metrics.looked_up("get_value", 0, 1);
             return Ok(None);
         };
-        let _memory = shared.bounds.memory(entry.content.size()).await?;
+        let room = shared.bounds.answer(entry.content.size()).await?;
         let reader = Arc::clone(shared);
         let value = shared.bounds.run(move || reader.read_value(key, entry)).await?;
         let hits = usize::from(value.is_some());
         shared.metrics.looked_up("get_value", hits, 1 - hits);
-        Ok(value)
+        Ok(value.map(|bytes| held(bytes, room)))
     }
 
     /// Gives the name this value, in place of the one that it had. Durable when it returns.

@@ -25,6 +25,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 /// An upload that says nothing for this long is given up.
@@ -41,11 +42,12 @@ const NAME_HEADER: &str = "build.bazel.remote.execution.v2.resource-name";
 pub(super) struct ByteStreamService {
     engine: Arc<Engine>,
     zstd: Zstd,
+    uploads: TaskTracker,
 }
 
 impl ByteStreamService {
-    pub(super) fn new(engine: Arc<Engine>, zstd: Zstd) -> Self {
-        Self { engine, zstd }
+    pub(super) fn new(engine: Arc<Engine>, zstd: Zstd, uploads: TaskTracker) -> Self {
+        Self { engine, zstd, uploads }
     }
 
     /// The size that is committed.
@@ -117,7 +119,12 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
             finished: false,
             whole: Arc::new(AtomicU64::new(UNFINISHED)),
         };
-        let committed_size = self.take(resource, upload).await.map_err(|error| to_status(&error))?;
+        // A call that breaks off is dropped, with all of it that nobody has read yet: as much as a window. Apart from the
+        // call that is written, and is there for whoever goes on.
+        let service = self.clone();
+        let taken = self.uploads.spawn(async move { service.take(resource, upload).await });
+        let taken = taken.await.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }));
+        let committed_size = taken.map_err(|error| to_status(&error))?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
 

@@ -11,6 +11,8 @@ mod closure;
 mod completeness;
 mod digest;
 mod explain;
+mod health;
+mod held;
 mod http;
 mod http_body;
 mod http_dispatch;
@@ -23,6 +25,7 @@ mod tree;
 mod wire;
 mod zstd;
 
+pub(crate) use health::Health;
 pub use wire::explanation;
 
 use crate::{Config, engine::Engine};
@@ -32,6 +35,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use held::holding;
 use http_dispatch::Dispatch;
 use proto::{
     asset::{fetch_server::FetchServer, push_server::PushServer},
@@ -46,6 +50,7 @@ use proto::{
 use runtime::Clock;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tonic::{Status, service::Routes};
 
 /// What is measured by name.
@@ -84,6 +89,9 @@ pub(crate) const METHODS: &[&str] = &[
 /// A call of [`WHOLE`] has ended after this long, whatever it waits for.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a call waits for memory before it is told to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// And one that goes through a blob of any size, as splitting and splicing do.
 const LONG_DEADLINE: Duration = Duration::from_secs(1800);
 
@@ -96,36 +104,46 @@ const WHOLE: [&str; 2] = [
 /// Bytes that such a call is taken to have in memory: a full batch.
 const CALL_BYTES: u64 = 4 << 20;
 
+/// All that speaks for a store.
+pub(crate) struct Service {
+    pub(crate) router: Router,
+    pub(crate) health: Health,
+    /// Uploads, which go on for a moment when their connection is gone.
+    pub(crate) uploads: TaskTracker,
+}
+
 /// Everything that the server speaks, with as many calls at a time that are in memory as a whole as there is room for.
 pub(crate) async fn router(
     engine: Arc<Engine>,
     config: &Config,
     clock: Arc<dyn Clock>,
-) -> Result<Router, tonic_reflection::server::Error> {
+) -> Result<Service, tonic_reflection::server::Error> {
     let max_memory = config.max_memory.as_u64();
     let zstd = zstd::Zstd::new(max_memory);
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let mut health = Health::new(reporter);
     let cas = ContentAddressableStorageServer::new(cas::CasService::new(Arc::clone(&engine)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let bytestream =
-        ByteStreamServer::new(bytestream::ByteStreamService::new(Arc::clone(&engine), zstd.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let uploads = TaskTracker::new();
+    let streams = bytestream::ByteStreamService::new(Arc::clone(&engine), zstd.clone(), uploads.clone());
+    let bytestream = ByteStreamServer::new(streams)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (md5, max_blob) = (config.md5, engine.max_blob_bytes());
     let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5, max_blob });
     let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);
     let action_cache = ActionCacheServer::new(action_cache::ActionCacheService::new(actions.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let asset = asset::AssetService::new(Arc::clone(&engine), clock);
-    health.set_serving::<PinsServer<pins::PinsService>>().await;
-    health.set_serving::<StoreServer<explain::StoreService>>().await;
-    health.set_serving::<FetchServer<asset::AssetService>>().await;
-    health.set_serving::<PushServer<asset::AssetService>>().await;
-    health.set_serving::<CapabilitiesServer<capabilities::CapabilitiesService>>().await;
-    health.set_serving::<ActionCacheServer<action_cache::ActionCacheService>>().await;
-    health.set_serving::<ContentAddressableStorageServer<cas::CasService>>().await;
-    health.set_serving::<ByteStreamServer<bytestream::ByteStreamService>>().await;
+    health.add::<PinsServer<pins::PinsService>>().await;
+    health.add::<StoreServer<explain::StoreService>>().await;
+    health.add::<FetchServer<asset::AssetService>>().await;
+    health.add::<PushServer<asset::AssetService>>().await;
+    health.add::<CapabilitiesServer<capabilities::CapabilitiesService>>().await;
+    health.add::<ActionCacheServer<action_cache::ActionCacheService>>().await;
+    health.add::<ContentAddressableStorageServer<cas::CasService>>().await;
+    health.add::<ByteStreamServer<bytestream::ByteStreamService>>().await;
     let grpc = Routes::new(cas)
         .add_service(bytestream)
         .add_service(capabilities)
@@ -141,7 +159,8 @@ pub(crate) async fn router(
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
     let blobs = http::routes(Arc::clone(&engine), zstd);
-    Ok(beside_blobs(engine, config, actions, blobs).around(grpc.into_axum_router()).layer(bounded))
+    let router = beside_blobs(engine, config, actions, blobs).around(grpc.into_axum_router()).layer(bounded);
+    Ok(Service { router, health, uploads })
 }
 
 /// What HTTP has beside the routes of blobs.
@@ -168,8 +187,13 @@ async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Ne
     let long = path.ends_with("/SplitBlob") || path.ends_with("/SpliceBlob");
     let deadline = if long { LONG_DEADLINE } else { DEADLINE };
     let call = async {
-        let _permit = calls.acquire().await;
-        next.run(request).await
+        let Ok(Ok(room)) = tokio::time::timeout(PATIENCE, calls.acquire_owned()).await else {
+            return Status::unavailable(
+                "too many calls are in memory at a time, or their clients are slow to read",
+            )
+            .into_http();
+        };
+        next.run(request).await.map(|body| holding(body, room))
     };
     let late =
         |_| Status::deadline_exceeded("the server is overloaded, or the request stands still").into_http();

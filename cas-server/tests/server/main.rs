@@ -7,6 +7,8 @@ mod at_rest;
 mod chunks;
 mod compressed;
 mod crash;
+mod crowd;
+mod disk_errors;
 mod functions;
 mod garbage;
 mod grpc;

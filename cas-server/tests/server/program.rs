@@ -1,16 +1,10 @@
 //! The program: what it prints and how it ends.
 
 use crate::support::{Program, command};
-use bytes::Bytes;
 use cas::{BlobStoreExt as _, remote::RemoteStore, testing};
 use proto::DigestFunction;
 use runtime::testing::SmallDisk;
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, net::TcpListener, path::Path};
 
 /// Runs it to its end. Gives the exit code and what it wrote to stderr.
 fn fail(arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
@@ -96,29 +90,6 @@ async fn as_many_files_may_be_open_as_the_hard_limit_allows() {
     let numbers: Vec<&str> = files.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
     assert!(numbers.len() == 2 && numbers[0] == numbers[1], "{files}");
     server.kill();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_that_takes_all_file_descriptors_does_no_lasting_harm() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Program::start_limited("-n 100", dir.path());
-    let put = async |seed, len| {
-        let bytes: Bytes = testing::noise(seed, len);
-        server.store().put(DigestFunction::Blake3, bytes).await
-    };
-    let before = put(1, 100).await.unwrap();
-    // More than the backlog takes may wait in vain.
-    let connect = |_| TcpStream::connect_timeout(&server.address(), Duration::from_millis(50)).ok();
-    let crowd: Vec<_> = (0..150).filter_map(connect).collect();
-    assert!(crowd.len() > 100, "{}", crowd.len());
-    // Whatever comes of it.
-    let _ = tokio::time::timeout(Duration::from_secs(1), put(2, 2_000_000)).await;
-    drop(crowd);
-    let (small, large) = (put(3, 100).await.unwrap(), put(4, 6_000_000).await.unwrap());
-    assert_eq!(server.store().get(before).await.unwrap(), testing::noise(1, 100));
-    assert_eq!(server.store().get(small).await.unwrap(), testing::noise(3, 100));
-    assert_eq!(server.store().get(large).await.unwrap(), testing::noise(4, 6_000_000));
-    assert_eq!(server.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

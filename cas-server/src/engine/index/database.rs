@@ -2,6 +2,7 @@
 //! writes again by itself, whatever space there is by then.
 
 use super::FAMILIES;
+use crate::engine::descriptors::index_files;
 use cas::{Error, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
@@ -120,7 +121,7 @@ fn db_options() -> Options {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.increase_parallelism(2);
-    options.set_max_open_files(256);
+    options.set_max_open_files(i32::try_from(index_files()).unwrap_or(i32::MAX));
     options.set_max_total_wal_size(64 << 20);
     options.set_keep_log_file_num(2);
     options.set_log_level(LogLevel::Warn);

@@ -76,3 +76,18 @@ async fn more_bytes_at_a_time_than_memory_has_are_refused_after_a_while_and_not_
     assert!(refused.is_transient(), "{refused}");
     put(&engine, &blob(3, 1000)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_its_writer_says_that_it_does_not_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = open(dir.path());
+    engine.health().unwrap();
+    engine.lose_writer();
+    let lost = async {
+        while engine.health().is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), lost).await.unwrap();
+    assert!(engine.health().unwrap_err().to_string().contains("writer"));
+}
