@@ -2,10 +2,10 @@
 # Every target uses the one release profile, so that dependencies (RocksDB above all) are built once.
 
 CARGO ?= cargo
-TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+OUTPUT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench bench-cas ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas fuzz ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -13,7 +13,7 @@ build: prerequisites
 	$(CARGO) build --release --workspace --locked
 
 demo: build
-	tests/demo/run $(TARGET)/release
+	tests/demo/run $(OUTPUT)/release
 
 test: build
 	@tests/setup/tools nextest strace
@@ -25,6 +25,11 @@ bench: build
 
 bench-cas: build
 	$(CARGO) bench --profile release -p tests --bench cas --locked -- $(PARTS)
+
+# TARGET=manifests runs one target, SECONDS=600 each of them for longer.
+fuzz: build
+	@tests/setup/tools fuzz
+	tests/fuzz/run $(OUTPUT) $(or $(SECONDS),60) $(TARGET)
 
 ci: fmt-check build clippy test docs deny
 

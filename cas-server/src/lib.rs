@@ -6,6 +6,8 @@
 
 mod config;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_prefix;
 mod running;
 mod service;

@@ -27,6 +27,7 @@ mod explain;
 mod files;
 mod framed;
 mod frames;
+pub(crate) mod fuzzing;
 mod index;
 mod io;
 mod key;

@@ -11,6 +11,7 @@ mod closure;
 mod completeness;
 mod digest;
 mod explain;
+pub(crate) mod fuzzing;
 mod health;
 mod held;
 mod http;
