@@ -73,11 +73,6 @@ impl Bounds {
         self.wait(&self.answers, self.units(bytes), busy).await
     }
 
-    /// The same, if there is room at once.
-    pub(crate) fn try_answer(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.answers).try_acquire_many_owned(self.units(bytes)).ok()
-    }
-
     fn units(&self, bytes: u64) -> u32 {
         // A single thing that is larger than all memory gets all of it.
         u32::try_from((bytes.min(self.half) / UNIT).max(1)).unwrap_or(u32::MAX)

@@ -1,7 +1,6 @@
 //! Reading blobs, verified.
 
 use super::{
-    blocking::held,
     codec::{Encoding, Entry, Location},
     files::{LargeFile, PIECE},
     record::{Form, Header},
@@ -166,11 +165,9 @@ pub(crate) async fn stream(shared: &Arc<Shared>, digest: Digest, range: Range) -
     }
     let (start, end) =
         (range.offset, range.limit.map_or(size, |limit| size.min(range.offset.saturating_add(limit))));
-    if let Some(room) = shared.bounds.try_answer(size)
-        && let Some(bytes) = shared.read_now(&[digest]).and_then(|mut blobs| blobs.pop())
-    {
+    if let Some(bytes) = shared.read_now(&[digest]).and_then(|mut blobs| blobs.pop()) {
         tokio::task::coop::consume_budget().await;
-        return Ok(once(held(bytes.slice(to_usize(start)..to_usize(end)), room)));
+        return Ok(once(bytes.slice(to_usize(start)..to_usize(end))));
     }
     let open = {
         let shared = Arc::clone(shared);
@@ -181,11 +178,8 @@ pub(crate) async fn stream(shared: &Arc<Shared>, digest: Digest, range: Range) -
             opened
         }
     };
-    // Large ones take room step by step.
-    let packed = if size < shared.options.pack_below { size } else { 0 };
-    let room = shared.bounds.answer(packed).await?;
     Ok(match shared.bounds.run(open).await? {
-        Opened::Packed(bytes) => once(held(bytes.slice(to_usize(start)..to_usize(end)), room)),
+        Opened::Packed(bytes) => once(bytes.slice(to_usize(start)..to_usize(end))),
         Opened::Large(file, location) => {
             steps(Arc::clone(shared), digest, Arc::new(file), location, start..end)
         }
@@ -208,8 +202,7 @@ fn steps(
             let reader = Arc::clone(&shared);
             let read =
                 move || file.read(from, to).map_err(|error| reader.read_failed(digest, location, error));
-            let room = shared.bounds.answer(to - from).await?;
-            Ok(held(shared.bounds.run(read).await?, room))
+            shared.bounds.run(read).await
         }
     };
     stream::iter(first..last).map(step).buffered(AHEAD).boxed()

@@ -33,7 +33,10 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinHandle,
+};
 
 /// How often uses are written down, and the need for room is looked at without anybody asking. A death of the process
 /// forgets the uses of this long.
@@ -142,6 +145,13 @@ impl Engine {
             return Err(ended("housekeeping"));
         }
         self.uploader.shared.index.check()
+    }
+
+    /// Room in memory for the stream of a blob to a client, to be kept until the last byte has left. Of a large one a
+    /// step is counted; read ahead there may be two more.
+    pub(crate) async fn answer(&self, digest: Digest) -> Result<Arc<OwnedSemaphorePermit>> {
+        let step = digest.size().min(proto::limits::STREAM_CHUNK as u64);
+        self.uploader.shared.bounds.answer(step).await.map(Arc::new)
     }
 
     /// How full the store is.

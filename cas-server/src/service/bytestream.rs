@@ -1,6 +1,7 @@
 //! `ByteStream`: blobs of any size, and parts of them.
 
 use super::{
+    held::Room,
     resource::{Compressor, Resource, ResourceError, parse_read, parse_write},
     zstd::Zstd,
 };
@@ -87,6 +88,7 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
         if compressor == Compressor::Zstd && range.limit.is_some() {
             return Err(Status::invalid_argument("read_limit must be 0 for a compressed read"));
         }
+        let room = self.engine.answer(digest).await.map_err(|error| to_status(&error))?;
         let bytes = match compressor {
             Compressor::Identity => self.engine.read(digest, range).await,
             Compressor::Zstd => self.zstd.read(&self.engine, digest, range.offset).await,
@@ -95,7 +97,9 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
             Ok(chunk) => Ok(ReadResponse { data: chunk.into() }),
             Err(error) => Err(to_status(&error)),
         });
-        Ok(Response::new(messages.boxed()))
+        let mut response = Response::new(messages.boxed());
+        response.extensions_mut().insert(Room(room));
+        Ok(response)
     }
 
     async fn write(

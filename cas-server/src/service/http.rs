@@ -3,7 +3,7 @@
 //! The size is not in the URL: for `PUT` it is the `Content-Length`, or `X-Digest-SizeBytes` where the body is compressed;
 //! for the others the index knows it.
 
-use super::{digest::implied, http_encoding, zstd::Zstd};
+use super::{digest::implied, held::Room, http_encoding, zstd::Zstd};
 use crate::engine::Engine;
 use axum::{
     Router,
@@ -98,7 +98,10 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let digest = find(&engine, &name).await?;
-    Ok(http_encoding::get(&engine, &zstd, digest, &headers).await?)
+    let room = engine.answer(digest).await?;
+    let mut response = http_encoding::get(&engine, &zstd, digest, &headers).await?;
+    response.extensions_mut().insert(Room(room));
+    Ok(response)
 }
 
 async fn head(State(Blobs { engine, .. }): State<Blobs>, Path(name): Name) -> Result<Response, Refusal> {

@@ -36,7 +36,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use held::holding;
+use held::{holding, keeping_room};
 use http_dispatch::Dispatch;
 use proto::{
     asset::{fetch_server::FetchServer, push_server::PushServer},
@@ -183,7 +183,7 @@ fn described() -> tonic_reflection::server::Builder<'static> {
 async fn bounded(State(calls): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if !WHOLE.iter().any(|service| path.starts_with(service)) {
-        return next.run(request).await;
+        return keeping_room(next.run(request).await);
     }
     let long = path.ends_with("/SplitBlob") || path.ends_with("/SpliceBlob");
     let deadline = if long { LONG_DEADLINE } else { DEADLINE };
