@@ -160,7 +160,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Diff(args) => commands::diff::diff(args, &context).await,
             Command::Fmt(args) => commands::fmt::fmt(&args, &context),
             Command::Trace(args) => commands::trace::trace(args, &context).await,
-            Command::Pack(args) => commands::pack::pack(&args, &context),
+            Command::Pack(args) => commands::pack::pack(args, &context).await,
             Command::Completions(args) => commands::completions::completions(&args),
             Command::Man(args) => commands::completions::man(&args),
         }

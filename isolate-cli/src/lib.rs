@@ -32,7 +32,10 @@ pub use difference::{Difference, differences};
 pub use download::{Downloaded, download};
 pub use error::Error;
 pub use exclude::{default_exclude, exclude};
-pub use pack::{Closure, PackError, closure};
+pub use pack::{
+    CargoOptions, CargoPacked, Closure, PackError, PythonOptions, PythonPacked, closure, pack_cargo,
+    pack_python,
+};
 pub use package::{ArchiveOptions, Packaged, package};
 pub use remap::remap;
 pub use run::{Prepared, RunOptions, prepare};

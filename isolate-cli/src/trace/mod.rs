@@ -18,6 +18,7 @@ use std::{
     process::ExitStatus,
 };
 use tokio::process::Command;
+pub(crate) use used::folded;
 use used::{Inventory, Used};
 
 /// What was seen of a command.

@@ -143,6 +143,16 @@ impl Inventory {
     }
 }
 
+/// Files below the real path `root`, by path from there, in few words, as inputs are written.
+pub(crate) fn folded(
+    root: &Path,
+    files: BTreeSet<PathBuf>,
+    exclude: &Exclude,
+) -> Result<BTreeSet<String>, Error> {
+    let used = Used { files, ..Used::default() };
+    Inventory::take(root, None)?.folded(&used, exclude)
+}
+
 /// The directories that a file is in, the lowest first, without the root.
 fn directories(file: &Path) -> impl Iterator<Item = &Path> {
     file.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty())

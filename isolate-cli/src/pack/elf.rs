@@ -1,5 +1,6 @@
 //! The shared libraries that programs load, found as the dynamic linker finds them, without running anything.
 
+use super::PackError;
 use goblin::elf::Elf;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,38 +23,6 @@ const DEFAULT_DIRS: [&str; 8] = [
 /// Largest file that is read as a program or a library.
 const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Why libraries cannot be found out.
-#[derive(Debug, thiserror::Error)]
-pub enum PackError {
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file that is neither a program nor a library.
-    #[error("{} is not an ELF program: name the binary itself, not a script around it", path.display())]
-    NotElf {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: goblin::error::Error,
-    },
-    /// Libraries that are nowhere.
-    #[error("libraries are not found, add their directories with --library-path: {}", list(missing))]
-    Missing {
-        /// Their names, and a file that needs each.
-        missing: BTreeMap<String, PathBuf>,
-    },
-}
-
-fn list(missing: &BTreeMap<String, PathBuf>) -> String {
-    let items = missing.iter().map(|(name, by)| format!("{name} (for {})", by.display()));
-    items.collect::<Vec<_>>().join(", ")
-}
-
 /// What programs load from outside of the base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closure {
@@ -61,6 +30,15 @@ pub struct Closure {
     pub libraries: BTreeSet<PathBuf>,
     /// Directories of those that no program or library finds by itself where they are: for `LD_LIBRARY_PATH`.
     pub search: BTreeSet<PathBuf>,
+    /// The names of libraries that are nowhere, and a file that needs each.
+    pub missing: BTreeMap<String, PathBuf>,
+}
+
+impl Closure {
+    /// The same, if nothing is missing.
+    pub fn complete(self) -> Result<Self, PackError> {
+        if self.missing.is_empty() { Ok(self) } else { Err(PackError::Missing { missing: self.missing }) }
+    }
 }
 
 /// What the programs at these real paths load, directly and through each other, but for what is below one of `base`, which every
@@ -71,7 +49,6 @@ pub fn closure(
     library_path: &[PathBuf],
 ) -> Result<Closure, PackError> {
     let mut found = Closure::default();
-    let mut missing = BTreeMap::new();
     let mut seen: BTreeSet<PathBuf> = programs.iter().cloned().collect();
     let mut pending: VecDeque<(PathBuf, Vec<PathBuf>)> =
         programs.iter().map(|program| (program.clone(), Vec::new())).collect();
@@ -80,11 +57,10 @@ pub fn closure(
         let own = needs.search(&path, &above);
         for name in &needs.libraries {
             let Some((library, by_itself)) = look_up(name, &own, library_path) else {
-                missing.insert(name.clone(), path.clone());
+                found.missing.insert(name.clone(), path.clone());
                 continue;
             };
-            let real = fs::canonicalize(&library)
-                .map_err(|source| PackError::Read { path: library.clone(), source })?;
+            let real = fs::canonicalize(&library).map_err(|source| PackError::io(&library, source))?;
             if base.iter().any(|base| real.starts_with(base)) {
                 continue;
             }
@@ -97,7 +73,7 @@ pub fn closure(
             }
         }
     }
-    if missing.is_empty() { Ok(found) } else { Err(PackError::Missing { missing }) }
+    Ok(found)
 }
 
 /// What an ELF file says about its libraries.
@@ -121,7 +97,7 @@ impl Needs {
             }
             fs::read(path)
         };
-        let bytes = read().map_err(|source| PackError::Read { path: path.to_owned(), source })?;
+        let bytes = read().map_err(|source| PackError::io(path, source))?;
         let elf = Elf::parse(&bytes).map_err(|source| PackError::NotElf { path: path.to_owned(), source })?;
         let split = |lists: &[&str]| {
             let items = lists.iter().flat_map(|list| list.split(':')).filter(|item| !item.is_empty());

@@ -1,0 +1,175 @@
+//! `isolate pack cargo` on a workspace that needs all that tests may need, run where nothing of it was built.
+#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const FILES: [(&str, &str); 12] = [
+    ("Cargo.toml", "[workspace]\nmembers = [\"prog\", \"sub/mac\"]\nresolver = \"3\"\n"),
+    (".gitignore", "/target\n*.log\n"),
+    (".config/nextest.toml", "[profile.quick]\nretries = 1\n"),
+    ("prog/Cargo.toml", "[package]\nname = \"prog\"\nedition = \"2024\"\nversion = \"1.2.3\"\n"),
+    ("prog/src/main.rs", "fn main() { print!(\"hello\") }\n"),
+    (
+        "prog/build.rs",
+        "fn main() { std::fs::write(std::env::var(\"OUT_DIR\").unwrap() + \"/made.txt\", \"made\").unwrap() }\n",
+    ),
+    ("prog/tests/data/one.txt", "one"),
+    ("prog/tests/data/.hidden", "hidden"),
+    ("prog/noise.log", "ignored"),
+    (
+        "prog/tests/all.rs",
+        r#"
+        use std::{env::var, fs, path::Path};
+        fn read(path: &str) -> String { fs::read_to_string(path).unwrap() }
+        #[test] fn data_is_there() {
+            assert_eq!(read("tests/data/one.txt") + &read("tests/data/.hidden"), "onehidden");
+            assert_eq!(read(&(var("CARGO_MANIFEST_DIR").unwrap() + "/tests/data/one.txt")), "one");
+            assert!(!Path::new("noise.log").exists());
+        }
+        #[test] fn the_program_is_there() {
+            let program = var("NEXTEST_BIN_EXE_prog").unwrap();
+            assert_eq!(std::process::Command::new(program).output().unwrap().stdout, b"hello");
+        }
+        #[test] fn what_the_build_script_made_is_there() {
+            assert_eq!(read(&(var("OUT_DIR").unwrap() + "/made.txt")), "made");
+        }
+        #[test] fn extra_data_is_there() { assert_eq!(read("../shared/extra.txt"), "extra") }
+        "#,
+    ),
+    (
+        "sub/mac/Cargo.toml",
+        "[package]\nname = \"mac\"\nedition = \"2024\"\nversion = \"0.1.0\"\n[lib]\nproc-macro = true\n",
+    ),
+    (
+        "sub/mac/src/lib.rs",
+        "/// Nothing.\n#[proc_macro] pub fn mac(_: proc_macro::TokenStream) -> proc_macro::TokenStream { Default::default() }\n\
+         #[test] fn macros_are_linked_to_the_toolchains_libraries() {}\n",
+    ),
+];
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for (path, text) in FILES.iter().chain(&[("shared/extra.txt", "extra")]) {
+            let path = root.join("ws").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self { _dir: dir, root }
+    }
+
+    fn isolate(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isolate"));
+        for (name, _) in std::env::vars() {
+            let ours = ["CARGO_PKG", "CARGO_MANIFEST", "CARGO_TARGET", "NEXTEST", "LD_LIBRARY"];
+            if ours.iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command.args(args).current_dir(&self.root).env("XDG_CACHE_HOME", self.root.join(".cache"));
+        command.output().unwrap()
+    }
+
+    /// Packs, lays out elsewhere and takes away what was packed; the copy.
+    fn packed(&self, args: &[&str]) -> (PathBuf, String) {
+        let base = ["pack", "cargo", "-o", "ws/tests.isolate", "ws", "--data", "ws/shared"];
+        let packed = self.isolate(&[&base[..], args].concat());
+        let told = String::from_utf8(packed.stderr).unwrap();
+        assert!(packed.status.success(), "{told}");
+        let copy = self.root.join("copy");
+        let laid_out = self.isolate(&["remap", "-i", "ws/tests.isolate", "-o", copy.to_str().unwrap()]);
+        assert!(laid_out.status.success(), "{laid_out:?}");
+        fs::remove_dir_all(self.root.join("ws")).unwrap();
+        (copy, told)
+    }
+}
+
+/// Runs what was packed as a bot would: with next to nothing in the environment, and no Cargo.
+fn run(copy: &Path, env: &[(&str, &str)], args: &[&str]) -> (i32, String) {
+    let output = Command::new(copy.join("tests.pack/run"))
+        .args(args)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", copy)
+        .envs(env.iter().copied())
+        .current_dir(copy)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn tests_find_their_data_programs_libraries_and_environment_elsewhere() {
+    let bench = Bench::new();
+    let (copy, told) = bench.packed(&[]);
+    assert!(told.contains("packed 3 programs with tests and 1 shared object"), "{told}");
+    assert!(!told.contains("warning: "), "{told}");
+    let (code, told) = run(&copy, &[], &[]);
+    assert!(code == 0 && told.contains("5 tests run: 5 passed"), "{told}");
+    assert!(copy.join("tests.pack/out/default/tests.xml").is_file());
+
+    let (code, told) = run(&copy, &[], &["-E", "binary(all) & test(=data_is_there)"]);
+    assert!(code == 0 && told.contains("1 test run: 1 passed"), "{told}");
+    let outdir = copy.join("outputs");
+    let shards: Vec<String> = (0..6)
+        .map(|index| {
+            let outdir = outdir.join(index.to_string());
+            let env = [("SHARD_INDEX", index.to_string()), ("ISOLATED_OUTDIR", outdir.display().to_string())];
+            let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, &**value)).collect();
+            env.push(("SHARD_TOTAL", "6"));
+            let (code, told) = run(&copy, &env, &[]);
+            assert_eq!(code, 0, "{told}");
+            fs::read_to_string(outdir.join("default/tests.xml")).unwrap()
+        })
+        .collect();
+    let tests: usize = shards.iter().map(|report| report.matches("<testcase ").count()).sum();
+    assert_eq!(tests, 5, "each test is in one shard, one shard has none");
+    let (code, _) = run(&copy, &[], &["no-such-test"]);
+    assert_ne!(code, 0, "a wrong name is no success");
+}
+
+#[test]
+fn packages_are_chosen_and_paths_of_this_machine_in_programs_are_told() {
+    let bench = Bench::new();
+    let all = bench.root.join("ws/prog/tests/all.rs");
+    fs::write(
+        &all,
+        "#[test] fn t() { assert!(std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists()) }\n",
+    )
+    .unwrap();
+    let (copy, told) = bench.packed(&["--", "-p", "prog"]);
+    assert!(told.contains("warning: prog::all may look for files where they were built"), "{told}");
+    assert!(told.contains("packed 2 programs with tests"), "{told}");
+    assert!(!copy.join("sub").exists(), "packages that are not tested stay at home");
+}
+
+#[test]
+fn what_cannot_be_packed_is_told_with_the_remedy() {
+    let bench = Bench::new();
+    let told = |args: &[&str]| {
+        let output = bench.isolate(args);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "."]);
+    assert!(
+        code == 2 && error.contains("error: `cargo nextest list` failed: mend what it says above"),
+        "{error}"
+    );
+    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "gone"]);
+    assert!(code == 2 && error.contains("gone"), "{error}");
+    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "ws", "--data", "gone"]);
+    assert!(code == 2 && error.contains("gone: no such file or directory"), "{error}");
+    fs::create_dir(bench.root.join("t.pack")).unwrap();
+    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "ws"]);
+    assert!(code == 2 && error.contains("t.pack: is in the way"), "{error}");
+}
