@@ -90,6 +90,14 @@ text_id!(
     |b| b.is_ascii_graphic(),
     "1 to 128 printable ASCII characters without spaces"
 );
+text_id!(
+    /// A named cache of bots.
+    CacheName,
+    "name of a cache",
+    128,
+    |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_',
+    "1 to 128 characters of a-z 0-9 _"
+);
 
 /// A run. Ids sort by time of creation and are read aloud without confusion (Crockford base 32).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

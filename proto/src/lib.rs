@@ -7,12 +7,14 @@ mod digest;
 mod dimensions;
 mod ids;
 pub mod limits;
+mod named_cache;
 mod path;
 mod time;
 
 pub use digest::{Digest, DigestError, DigestFunction, Hasher};
 pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
-pub use ids::{BotId, IdError, RequestId, RunId, SessionId, ShardId};
+pub use ids::{BotId, CacheName, IdError, RequestId, RunId, SessionId, ShardId};
+pub use named_cache::{NamedCache, NamedCacheError};
 pub use path::{PathError, RelPath};
 pub use time::Timestamp;
 

@@ -2,7 +2,7 @@
 //!
 //! Made by [`crate::remote`] from wire messages. Decides nothing.
 
-use proto::{Digest, Dimensions, RelPath, Requirements, RunId, ShardId, Timestamp};
+use proto::{Digest, Dimensions, NamedCache, RelPath, Requirements, RunId, ShardId, Timestamp};
 use std::time::Duration;
 
 /// What one command is to do, over one isolated input.
@@ -22,6 +22,8 @@ pub struct StepSpec {
     pub environment: Vec<(String, String)>,
     /// Declared outputs, relative to the root of the input.
     pub outputs: Vec<RelPath>,
+    /// Directories that bots keep from one run to the next.
+    pub named_caches: Vec<NamedCache>,
     /// Longest run of the command. `None`: the scheduler's default.
     pub hard_timeout: Option<Duration>,
     /// Longest silence of the command. `None`: unbounded.

@@ -19,6 +19,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         requirements: Requirements::default(),
         environment: vec![],
         outputs: vec![],
+        named_caches: vec![],
         hard_timeout: None,
         io_timeout: None,
         grace: None,

@@ -22,6 +22,7 @@ pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
         requirements: asked,
         environment: vec![],
         outputs: vec![],
+        named_caches: vec![],
         timeouts: Timeouts { hard: TTL, io: None, grace: TTL },
         expiration: Duration::from_secs(600),
         fan_out: FanOut::Shards(NonZeroU32::new(shards).unwrap()),

@@ -128,5 +128,6 @@ fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
         environment: environment.chain(own).collect(),
         outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
         timeouts: Some(spec::timeouts_to_wire(step.timeouts)),
+        named_caches: step.named_caches.iter().map(Into::into).collect(),
     }
 }

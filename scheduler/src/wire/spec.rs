@@ -3,7 +3,7 @@
 use super::field::{FieldError, InField, duration, text, to_wire};
 use crate::queue::{FanOut, RunSpec, StepSpec, Timeouts};
 use prost::Message as _;
-use proto::{Digest, RelPath, Requirements, limits, v1};
+use proto::{Digest, NamedCache, RelPath, Requirements, limits, v1};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a step gets that does not say.
@@ -86,6 +86,7 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         requirements: Requirements::try_from(&wire.requirements[..]).in_field("requirements")?,
         environment: wire.environment.iter().map(parse_variable).collect::<Result<_, _>>()?,
         outputs: outputs.in_field("outputs")?,
+        named_caches: NamedCache::from_wire(&wire.named_caches).in_field("named_caches")?,
         timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults)
             .map_err(|error| error.within("timeouts"))?,
         expiration: duration("expiration", wire.expiration.as_ref())?.unwrap_or(defaults.expiration),
@@ -166,6 +167,7 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         expiration: Some(to_wire(step.expiration)),
         fan_out: Some(v1::FanOut { policy: Some(policy) }),
         max_attempts: step.max_attempts.get(),
+        named_caches: step.named_caches.iter().map(Into::into).collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     remote::{Novelty, Triggered},
 };
 use clap::Args;
-use proto::{Digest, RelPath, RequestId, Requirement, Requirements};
+use proto::{Digest, NamedCache, RelPath, RequestId, Requirement, Requirements};
 use runtime::Exit;
 use std::time::Duration;
 
@@ -54,6 +54,10 @@ pub(crate) struct SpecArgs {
     /// Keep this file or directory of the work directory, beside all that is in ${ISOLATED_OUTDIR} (repeatable)
     #[arg(long = "output", value_name = "PATH")]
     outputs: Vec<RelPath>,
+    /// Put a directory that the bot keeps between runs at this path; bots tell those that they have as the dimension
+    /// `caches` (repeatable)
+    #[arg(long = "named-cache", value_name = "NAME=PATH")]
+    named_caches: Vec<NamedCache>,
     /// Stop a shard that runs for longer
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     hard_timeout: Option<Duration>,
@@ -100,6 +104,7 @@ impl SpecArgs {
         for requirement in &self.dimensions {
             requirements.insert(requirement.clone()).map_err(|error| Usage(error.to_string()))?;
         }
+        NamedCache::check(&self.named_caches).map_err(|error| Usage(error.to_string()))?;
         let name = self.name.clone().unwrap_or_else(|| "run".into());
         let (command, extra_args) =
             if self.command { (self.words.clone(), Vec::new()) } else { (Vec::new(), self.words.clone()) };
@@ -111,6 +116,7 @@ impl SpecArgs {
             requirements,
             environment: self.environment.clone(),
             outputs: self.outputs.clone(),
+            named_caches: self.named_caches.clone(),
             hard_timeout: self.hard_timeout,
             io_timeout: self.io_timeout,
             grace: self.grace,

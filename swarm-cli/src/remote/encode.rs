@@ -39,6 +39,7 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         expiration: duration(step.expiration),
         fan_out: Some(v1::FanOut { policy: Some(policy) }),
         max_attempts: step.max_attempts.unwrap_or(0),
+        named_caches: step.named_caches.iter().map(Into::into).collect(),
     }
 }
 

@@ -76,6 +76,8 @@ async fn trigger_sends_all_that_was_said() {
         "UNSET=",
         "--output",
         "out/log.txt",
+        "--named-cache",
+        "deps=home/deps",
         "--hard-timeout",
         "10m",
         "--io-timeout",

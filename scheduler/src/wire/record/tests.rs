@@ -23,6 +23,7 @@ fn spec() -> RunSpec {
         requirements,
         environment: vec![("A".into(), "b".into())],
         outputs: vec![RelPath::new("out/a").unwrap()],
+        named_caches: vec![],
         timeouts: Timeouts {
             hard: Duration::from_secs(60),
             io: Some(Duration::from_secs(5)),

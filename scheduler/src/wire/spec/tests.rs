@@ -31,6 +31,18 @@ fn what_is_left_open_is_filled_in() {
 }
 
 #[test]
+fn named_caches_round_trip_and_go_to_the_bot() {
+    let mut wire = run();
+    let cache = v1::NamedCache { name: "deps".into(), path: "a/b".into() };
+    wire.steps[0].named_caches.push(cache.clone());
+    let parsed = parse_run(&wire, &DEFAULTS).unwrap();
+    assert_eq!(run_to_wire(&parsed).steps[0].named_caches, std::slice::from_ref(&cache));
+    wire.steps[0].named_caches.push(cache);
+    let error = parse_run(&wire, &DEFAULTS).unwrap_err().to_string();
+    assert_eq!(error, "steps[0].named_caches: the cache deps is named twice");
+}
+
+#[test]
 fn a_grace_of_zero_is_not_the_default() {
     let mut wire = run();
     wire.steps[0].timeouts =
@@ -58,7 +70,8 @@ fn errors_name_the_field_and_the_remedy() {
         let error = refused(&change);
         assert!(error.starts_with(expected), "{error}");
     }
-    let of_step: [(StepChange, &str); 9] = [
+    let of_step: [(StepChange, &str); 10] = [
+        (|step| step.named_caches.push(v1::NamedCache::default()), "steps[0].named_caches: "),
         (|step| step.input = None, "steps[0].input: is missing"),
         (|step| step.input.as_mut().unwrap().hash.push('0'), "steps[0].input: "),
         (|step| step.outputs.push("../x".into()), "steps[0].outputs: "),
