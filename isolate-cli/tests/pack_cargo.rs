@@ -29,9 +29,10 @@ const FILES: [(&str, &str); 12] = [
             assert_eq!(read("tests/data/one.txt") + &read("tests/data/.hidden"), "onehidden");
             assert_eq!(read(&(var("CARGO_MANIFEST_DIR").unwrap() + "/tests/data/one.txt")), "one");
             assert!(!Path::new("noise.log").exists());
+            assert!(Path::new(&var("INSTA_WORKSPACE_ROOT").unwrap()).join("prog/tests/all.rs").exists());
         }
         #[test] fn the_program_is_there() {
-            let program = var("NEXTEST_BIN_EXE_prog").unwrap();
+            let program = var("CARGO_BIN_EXE_prog").unwrap();
             assert_eq!(std::process::Command::new(program).output().unwrap().stdout, b"hello");
         }
         #[test] fn what_the_build_script_made_is_there() {

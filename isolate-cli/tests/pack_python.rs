@@ -114,8 +114,10 @@ fn the_digest_stays_whatever_was_compiled_meanwhile() {
     bench.pack();
     let before = bench.digest();
     let python = bench.path("proj/.venv/bin/python");
-    let compile = ["-c", "import installed, tests.helper"];
-    assert!(Command::new(python).args(compile).current_dir(bench.path("proj")).status().unwrap().success());
+    let mut compile = Command::new(python);
+    compile.args(["-c", "import installed, tests.helper"]).current_dir(bench.path("proj"));
+    compile.env_remove("PYTHONDONTWRITEBYTECODE");
+    assert!(compile.status().unwrap().success());
     assert!(bench.path("proj/tests/__pycache__").exists());
     bench.pack();
     assert_eq!(bench.digest(), before);

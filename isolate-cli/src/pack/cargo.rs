@@ -161,9 +161,12 @@ impl Work {
             }
             without.insert((*dir).to_owned());
         }
-        let config = self.packages.workspace_root.join(".config/nextest.toml");
-        if config.is_file() {
-            self.recipe.file(&config);
+        // By the first one nextest knows a workspace, in the second one it is set up.
+        for own in ["Cargo.toml", ".config/nextest.toml"].map(|name| self.packages.workspace_root.join(name))
+        {
+            if own.is_file() {
+                self.recipe.file(&own);
+            }
         }
         Ok(())
     }
@@ -173,7 +176,7 @@ impl Work {
         let build = &self.listing.build;
         let root = self.beside.reaching(&self.packages.workspace_root);
         let target = self.beside.reaching(&build.target_directory);
-        let mut remap = format!("--workspace-remap {root} --target-dir-remap {target}");
+        let mut remap = format!("--workspace-remap \"$INSTA_WORKSPACE_ROOT\" --target-dir-remap {target}");
         if build.build_directory() != build.target_directory {
             remap.push_str(" --build-dir-remap ");
             remap.push_str(&self.beside.reaching(build.build_directory()));
@@ -184,6 +187,8 @@ impl Work {
 # Arguments are those of `cargo nextest run`: parts of tests' names, -E 'binary(NAME)', --retries 2, ...
 # The report becomes ${{ISOLATED_OUTDIR}}/default/tests.xml, after the name of the profile.
 
+# Snapshots of insta are looked for below this, which would be asked of Cargo otherwise.
+export INSTA_WORKSPACE_ROOT=$(cd {root} && pwd)
 export LD_LIBRARY_PATH={search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
 cat >"$here/nextest.toml" <<END
 [store]
