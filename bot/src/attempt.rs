@@ -1,6 +1,6 @@
 //! What the scheduler hands out and what comes back for it: always valid, whatever was on the wire.
 
-use proto::{Digest, RelPath, ShardId};
+use proto::{Digest, NamedCache, RelPath, ShardId};
 use std::time::Duration;
 
 /// The right to execute one attempt. The token fences: no two leases are equal.
@@ -23,6 +23,8 @@ pub(crate) struct Assignment {
     pub(crate) environment: Vec<(String, String)>,
     /// Relative to the root of the input.
     pub(crate) outputs: Vec<RelPath>,
+    /// Directories that are kept from one attempt to the next.
+    pub(crate) named_caches: Vec<NamedCache>,
     pub(crate) timeouts: Timeouts,
 }
 

@@ -26,6 +26,13 @@ pub struct Config {
     pub slots: u32,
     /// Byte budget of the input cache.
     pub cache_size: ByteSize,
+    /// Most blobs in the input cache.
+    pub cache_max_items: u64,
+    /// What input cache and named caches leave free on the disk, as far as they can.
+    pub cache_min_free_space: ByteSize,
+    /// How long both keep what nobody uses.
+    #[serde(with = "humantime_serde")]
+    pub cache_max_age: Duration,
     /// `KEY=VALUE`. A key given here replaces what the bot found out about its host.
     pub dimension: Vec<String>,
     /// How long attempts may go on after the first request to stop.
@@ -48,6 +55,9 @@ impl Default for Config {
             data: "isoswarm-bot".into(),
             slots: 1,
             cache_size: ByteSize::gib(20),
+            cache_max_items: 2_000_000,
+            cache_min_free_space: ByteSize::gib(2),
+            cache_max_age: Duration::from_secs(21 * 24 * 60 * 60),
             dimension: Vec::new(),
             drain_timeout: Duration::from_secs(5 * 60),
             supervisor: None,
@@ -87,6 +97,18 @@ pub struct Flags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_size: Option<ByteSize>,
+    /// Most blobs in the input cache [default: 2000000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_max_items: Option<u64>,
+    /// What the caches leave free on the disk, as far as they can [default: 2GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_min_free_space: Option<ByteSize>,
+    /// How long the caches keep what nobody uses [default: 21days]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_max_age: Option<String>,
     /// A dimension of the bot; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -121,11 +143,16 @@ mod tests {
             data: Some("d".into()),
             slots: Some(4),
             cache_size: Some(ByteSize::mib(5)),
+            cache_max_items: Some(6),
+            cache_min_free_space: Some(ByteSize::mib(7)),
+            cache_max_age: Some("8h".into()),
             dimension: vec!["pool=x".into()],
             drain_timeout: Some("7s".into()),
         };
         let config: Config = runtime::config::load(None, &flags).unwrap();
         assert_eq!((config.slots, config.cache_size), (4, ByteSize::mib(5)));
+        assert_eq!((config.cache_max_items, config.cache_min_free_space), (6, ByteSize::mib(7)));
+        assert_eq!(config.cache_max_age, Duration::from_secs(8 * 3600));
         assert_eq!(config.drain_timeout, Duration::from_secs(7));
         assert_eq!(config.dimension, ["pool=x"]);
         assert_eq!(runtime::config::load::<Config>(None, &Flags::default()).unwrap(), Config::default());

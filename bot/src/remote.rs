@@ -2,7 +2,7 @@
 
 use crate::attempt::{Assignment, AttemptResult, Ending, Lease, Refused, Timeouts};
 use bytes::Bytes;
-use proto::{BotId, Digest, Dimensions, RelPath, SessionId, limits, v1};
+use proto::{BotId, CacheName, Digest, Dimensions, NamedCache, RelPath, SessionId, limits, v1};
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -29,6 +29,8 @@ pub(crate) struct Identity {
 pub(crate) struct Statement {
     pub(crate) accepting: Accepting,
     pub(crate) held: Vec<HeldAttempt>,
+    /// Named caches that the next attempt may have, the one that was used last first.
+    pub(crate) caches: Vec<CacheName>,
     pub(crate) wait: Duration,
 }
 
@@ -102,11 +104,16 @@ impl Scheduler {
 }
 
 fn request(identity: &Identity, statement: Statement) -> v1::SynchronizeRequest {
+    let mut dimensions = identity.dimensions.clone();
+    for cache in &statement.caches {
+        // As many as a dimension may have; what the bot was told to say stays.
+        let _ = dimensions.insert("caches", cache.as_str());
+    }
     v1::SynchronizeRequest {
         bot_id: identity.bot.to_string(),
         session_id: identity.session.to_string(),
         version: runtime::VERSION.to_owned(),
-        dimensions: (&identity.dimensions).into(),
+        dimensions: (&dimensions).into(),
         slots: identity.slots,
         draining: statement.accepting == Accepting::Nothing,
         held: statement.held.into_iter().map(held).collect(),
@@ -197,6 +204,7 @@ fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
         input,
         environment: wire.environment.into_iter().map(variable).collect::<Result<_, _>>()?,
         outputs: outputs.collect::<Result<_, _>>()?,
+        named_caches: NamedCache::from_wire(&wire.named_caches).map_err(|error| refuse(error.to_string()))?,
         command: wire.command,
         extra_args: wire.extra_args,
         timeouts: Timeouts {
@@ -245,6 +253,7 @@ mod tests {
         assert!(spoil(|wire| wire.input.as_mut().unwrap().hash.truncate(3)).contains("hex digits"));
         assert!(spoil(|wire| wire.outputs.push("../../etc/shadow".into())).contains("`..`"));
         assert!(spoil(|wire| wire.extra_args.push("\0".into())).contains("NUL"));
+        assert!(spoil(|wire| wire.named_caches.push(v1::NamedCache::default())).contains("name of a cache"));
         assert!(spoil(|wire| wire.environment[0].name = "A=B".into()).contains("A=B"));
     }
 

@@ -3,7 +3,8 @@
 //! - [`BlobStore`] is the seam; `remote` speaks to a server, `memory` keeps blobs in RAM, `layers` add one
 //!   behaviour each.
 //! - `isolated` is the manifest that names the files of a work item; `tree` turns directories into manifests and
-//!   blobs, and manifests into directories; `disk` is the local cache that both directions share.
+//!   blobs, and manifests into directories; `disk` is the local cache that both directions share; `named` keeps
+//!   directories for the commands that fill them.
 //!
 //! Nothing here prints: progress goes to a [`Monitor`].
 
@@ -16,7 +17,9 @@ pub mod isolated;
 pub mod layers;
 pub mod memory;
 mod monitor;
+pub mod named;
 pub mod remote;
+mod removal;
 pub mod status;
 mod store;
 pub mod testing;
@@ -25,4 +28,5 @@ pub mod tree;
 pub use connect::connect;
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Progress, Silent};
+pub use removal::remove;
 pub use store::{BlobStore, BlobStoreExt, ByteStream, Range, Reopen};

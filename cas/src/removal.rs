@@ -23,7 +23,7 @@ const DIRECTORY: OFlags =
 
 /// Removes `name`, a file or directory in `holder`. That it is not there is fine. `holder` must not be written to by
 /// strangers meanwhile; the tree may.
-pub(super) fn remove(holder: &Path, name: &OsStr) -> io::Result<()> {
+pub fn remove(holder: &Path, name: &OsStr) -> io::Result<()> {
     let holder = match openat(CWD, holder, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,

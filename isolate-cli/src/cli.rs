@@ -23,6 +23,7 @@ use bytesize::ByteSize;
 use cas::{
     BlobStore,
     disk::{DiskCache, DiskCacheOptions},
+    named::NamedCacheOptions,
 };
 use clap::{Args, Parser, Subcommand};
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy};
@@ -32,6 +33,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// Package a test with everything that it needs by content hash, bring it back anywhere, and run it.
@@ -93,24 +95,47 @@ pub(crate) struct CacheArgs {
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
     /// How much of them is kept
-    #[arg(long, value_name = "SIZE", default_value = "20GiB")]
+    #[arg(long, alias = "cache-max-size", value_name = "SIZE", default_value = "20GiB")]
     cache_size: ByteSize,
+    /// How many of them are kept
+    #[arg(long, alias = "max-items", value_name = "N", default_value_t = DiskCacheOptions::default().max_items)]
+    cache_max_items: u64,
+    /// What they leave free on the disk, as far as they can
+    #[arg(long, alias = "min-free-space", value_name = "SIZE", default_value = "2GiB")]
+    cache_min_free_space: ByteSize,
+    /// How long they are kept without being used
+    #[arg(long, value_name = "TIME", default_value = "21days", value_parser = humantime::parse_duration)]
+    cache_max_age: Duration,
 }
 
 impl CacheArgs {
     pub(crate) fn open(&self) -> Result<DiskCache, Error> {
-        let dir = self.cache_dir.clone().or_else(default_cache_dir);
-        let reason = "there is no home directory: name a directory with --cache-dir";
-        let dir = dir.ok_or(Error::Argument { path: PathBuf::from("~"), reason })?;
-        let options = DiskCacheOptions { max_bytes: self.cache_size.as_u64() };
+        let dir = cache_dir(self.cache_dir.as_deref(), "blobs", "--cache-dir")?;
+        let options = DiskCacheOptions {
+            max_bytes: self.cache_size.as_u64(),
+            max_items: self.cache_max_items,
+            min_free: self.cache_min_free_space.as_u64(),
+            max_age: self.cache_max_age,
+        };
         Ok(DiskCache::open(&dir, options)?)
+    }
+
+    /// The same limits for directories that are kept.
+    pub(crate) fn named_options(&self) -> NamedCacheOptions {
+        NamedCacheOptions {
+            min_free: self.cache_min_free_space.as_u64(),
+            max_age: self.cache_max_age,
+            ..NamedCacheOptions::default()
+        }
     }
 }
 
-fn default_cache_dir() -> Option<PathBuf> {
+/// The directory that was given, or one of this name among the user's caches.
+pub(crate) fn cache_dir(given: Option<&Path>, name: &str, flag: &'static str) -> Result<PathBuf, Error> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(base.join("isoswarm").join("blobs"))
+    let base = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let default = || Some(base()?.join("isoswarm").join(name));
+    given.map(Path::to_owned).or_else(default).ok_or(Error::NoHome { flag })
 }
 
 /// The arguments with `--config-variable NAME VALUE`, the form of old build scripts, turned into

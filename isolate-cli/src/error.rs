@@ -2,7 +2,7 @@
 
 use crate::isolate_file::{IsolateFileError, VariableError};
 use cas::{isolated::IsolatedError, tree};
-use proto::{Digest, PathError};
+use proto::{Digest, NamedCacheError, PathError};
 use runtime::{Exit, connect::ConnectError};
 use std::{io, path::PathBuf};
 
@@ -28,6 +28,18 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it, and the remedy.
         reason: &'static str,
+    },
+    /// A place among the user's caches, and no user.
+    #[error("there is no home directory: name a directory with {flag}")]
+    NoHome {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// Named caches that cannot be used so.
+    #[error("--named-cache: {source}")]
+    NamedCache {
+        /// What is wrong with them.
+        source: NamedCacheError,
     },
     /// A path on the command line that leads out of the root.
     #[error("{} is not below the root {}: choose a --root that holds all inputs", path.display(), root.display())]
@@ -147,6 +159,8 @@ impl Error {
             | Self::Variable(_)
             | Self::NoIsolateFile { .. }
             | Self::Argument { .. }
+            | Self::NoHome { .. }
+            | Self::NamedCache { .. }
             | Self::Outside { .. }
             | Self::Path(_)
             | Self::Pattern { .. }

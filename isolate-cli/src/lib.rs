@@ -37,7 +37,7 @@ pub use pack::{
     pack_python,
 };
 pub use package::{ArchiveOptions, Packaged, package};
-pub use remap::remap;
+pub use remap::{StoredLocally, remap, store_locally};
 pub use run::{Prepared, RunOptions, prepare};
 pub use saved_state::{SavedState, state_path};
 pub use trace::{Traced, trace};

@@ -1,9 +1,11 @@
-//! A work item, laid out on this machine as a bot would, with no server.
+//! A work item on this machine alone: laid out as a bot would, with no server.
 
-use crate::{ArchiveOptions, Downloaded, Error, WorkItem, download, package, process::interruptible};
+use crate::{
+    ArchiveOptions, Downloaded, Error, Packaged, WorkItem, download, package, process::interruptible,
+};
 use cas::{
     Monitor,
-    disk::{DiskCache, DiskStore},
+    disk::{DiskCache, DiskStore, Pins},
     tree,
 };
 use runtime::Shutdown;
@@ -19,9 +21,31 @@ pub async fn remap(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Downloaded, Error> {
+    let local = store_locally(item, options, cache, Arc::clone(&monitor), shutdown).await?;
+    download(&local.store, cache, local.packaged.digest, target, &*monitor, shutdown).await
+}
+
+/// A work item whose blobs are in the local cache, and stay there while this lives.
+#[derive(Debug)]
+pub struct StoredLocally {
+    /// The cache, as the store that has them.
+    pub store: DiskStore,
+    /// The work item.
+    pub packaged: Packaged,
+    _pins: Pins,
+}
+
+/// Packages the work item into the local cache, so that whatever asks a store for it needs no server.
+pub async fn store_locally(
+    item: WorkItem,
+    options: &ArchiveOptions,
+    cache: &DiskCache,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<StoredLocally, Error> {
     let packaged = interruptible(shutdown, package(item, options, Arc::clone(&monitor))).await?;
-    let _held = cache.pin(packaged.sources.digests().collect());
+    let pins = cache.pin(packaged.sources.digests().collect());
     let store = DiskStore::new(cache.clone());
     interruptible(shutdown, tree::upload(&store, &packaged.sources, &*monitor)).await?;
-    download(&store, cache, packaged.digest, target, &*monitor, shutdown).await
+    Ok(StoredLocally { store, packaged, _pins: pins })
 }

@@ -6,8 +6,8 @@ use crate::{
     process::interruptible,
     scratch::Scratch,
 };
-use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, tree};
-use proto::Digest;
+use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, named::NamedCaches, tree};
+use proto::{Digest, NamedCache};
 use runtime::{Clock, Exit, Shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -38,6 +38,8 @@ pub struct RunOptions {
     pub outdir: Option<PathBuf>,
     /// Where the copy is made; by default the system's directory for temporary files.
     pub work_dir: Option<PathBuf>,
+    /// Directories that are kept between runs, and where; the copy is then made beside them by default.
+    pub named_caches: Option<(NamedCaches, Vec<NamedCache>)>,
 }
 
 /// A work item that is laid out and ready to start. Goes away when dropped.
@@ -45,6 +47,8 @@ pub struct RunOptions {
 pub struct Prepared {
     program: String,
     command: Command,
+    /// Before the tree: they move out of it when the run is over.
+    _caches: Option<InstalledCaches>,
     /// The tree, and the directory for outputs if nobody named another.
     _scratch: Scratch,
 }
@@ -61,17 +65,22 @@ pub async fn prepare(
     options.outdir.as_deref().map_or(Ok(()), check_vacant)?;
     let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
     let isolated = fetched.isolated.clone();
-    let work_dir = options.work_dir.clone().unwrap_or_else(env::temp_dir);
+    let beside = options.named_caches.as_ref().map(|(named, _)| named.work_dir());
+    let work_dir = options.work_dir.clone().or(beside).unwrap_or_else(env::temp_dir);
     let scratch = laid_out(fetched, cache, Scratch::create(&work_dir)?).await?;
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }
+    let caches = match &options.named_caches {
+        Some((named, wanted)) => Some(InstalledCaches::install(named, wanted, &tree_in(&scratch))?),
+        None => None,
+    };
     let outdir = options.outdir.clone().unwrap_or_else(|| scratch.path().join("out"));
     let made = fs::create_dir_all(&outdir).and_then(|()| fs::canonicalize(&outdir));
     let outdir = made.map_err(|error| Error::io(&outdir, error))?;
     let (program, command) = command(&isolated, &options.extra_args, &tree_in(&scratch), &outdir)
         .ok_or(Error::NoCommand { digest })?;
-    Ok(Prepared { program, command, _scratch: scratch })
+    Ok(Prepared { program, command, _caches: caches, _scratch: scratch })
 }
 
 impl Prepared {
@@ -86,6 +95,29 @@ impl Prepared {
         })?;
         let status = wait(child, signals, clock).await.map_err(|error| Error::io(&self.program, error))?;
         Ok(Exit::Command(code(status)))
+    }
+}
+
+/// Named caches in a tree. They go back when dropped.
+#[derive(Debug)]
+struct InstalledCaches {
+    named: NamedCaches,
+    wanted: Vec<NamedCache>,
+    tree: PathBuf,
+}
+
+impl InstalledCaches {
+    fn install(named: &NamedCaches, wanted: &[NamedCache], tree: &Path) -> Result<Self, Error> {
+        named.install_all(wanted, tree)?;
+        Ok(Self { named: named.clone(), wanted: wanted.to_vec(), tree: tree.to_owned() })
+    }
+}
+
+impl Drop for InstalledCaches {
+    fn drop(&mut self) {
+        if let Err(error) = self.named.uninstall_all(&self.wanted, &self.tree) {
+            tracing::warn!(%error, "named caches are lost");
+        }
     }
 }
 

@@ -1,11 +1,7 @@
 //! A directory that goes away with its owner, whatever a command did to the permissions in it.
 
 use crate::Error;
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 use tempfile::TempDir;
 
 /// Gone when dropped.
@@ -29,18 +25,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        open_up(self.path());
-        // What is still left is removed by the inner directory, or stays because the system does not let us.
-        let _ = fs::remove_dir_all(self.path());
-    }
-}
-
-/// Lets us delete from every directory below, and follows no link.
-fn open_up(dir: &Path) {
-    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
+        if let (Some(parent), Some(name)) = (self.path().parent(), self.path().file_name()) {
+            // What is still left is removed by the inner directory, or stays because the system does not let us.
+            let _ = cas::remove(parent, name);
         }
     }
 }
@@ -48,6 +35,7 @@ fn open_up(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
 
     #[test]
     fn read_only_directories_go_away_too() {

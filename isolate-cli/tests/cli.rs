@@ -61,7 +61,9 @@ fn help() {
         "fmt ",
         "trace ",
         "pack ",
+        "pack cargo ",
         "pack elf ",
+        "pack python ",
         "completions ",
         "man ",
     ] {

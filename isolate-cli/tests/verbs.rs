@@ -219,6 +219,7 @@ async fn a_run_has_its_arguments_and_outputs_and_leaves_nothing_else() {
         extra_args: vec!["${ISOLATED_OUTDIR}".into(), "9".into()],
         outdir: Some(outdir.clone()),
         work_dir: None,
+        named_caches: None,
     };
     assert_eq!(bench.run(archived.packaged.digest, options.clone()).await.unwrap(), Exit::Command(9));
     assert_eq!(files(&outdir), ["copy", "env"]);

@@ -129,7 +129,10 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
     std::fs::create_dir_all(target).with_context(failed)?;
     // Beside the outputs, so that they can share its blocks.
     let scratch = tempfile::Builder::new().prefix(".isoswarm-").tempdir_in(target).with_context(failed)?;
-    let cache = DiskCache::open(scratch.path(), DiskCacheOptions { max_bytes: 1 << 50 })?;
+    let cache = DiskCache::open(
+        scratch.path(),
+        DiskCacheOptions { max_bytes: 1 << 50, min_free: 0, ..DiskCacheOptions::default() },
+    )?;
     let names = directory_names(run);
     let all = run.shards.iter().filter_map(|shard| {
         let outputs = shard.result()?.outputs?;

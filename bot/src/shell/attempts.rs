@@ -8,6 +8,7 @@ use crate::{
     task::Worker,
     workdir::{DataDir, WorkDir},
 };
+use cas::named::NamedCaches;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -58,6 +59,11 @@ impl Attempts {
             removals: JoinSet::new(),
             grown: Arc::default(),
         }
+    }
+
+    /// What attempts leave to each other.
+    pub(super) fn caches(&self) -> NamedCaches {
+        self.worker.named_caches.clone()
     }
 
     /// The output of an attempt that is held.

@@ -47,10 +47,16 @@ impl Call {
         let reports = plan.reports.iter();
         let reports: Vec<_> = reports.map(|report| (report.clone(), attempts.spool(report.lease))).collect();
         let (scheduler, accepting, wait) = (scheduler.clone(), plan.accepting, plan.wait);
+        let caches = attempts.caches();
         let answer = Box::pin(async move {
-            let read = tokio::task::spawn_blocking(move || reports.into_iter().map(read).collect());
-            let held: std::io::Result<Vec<HeldAttempt>> = read.await.map_err(failed)?;
-            let statement = Statement { accepting, held: held.map_err(failed)?, wait };
+            let read = tokio::task::spawn_blocking(move || {
+                let held = reports.into_iter().map(read).collect::<std::io::Result<Vec<HeldAttempt>>>();
+                (held, caches.names())
+            });
+            let (held, caches) = read.await.map_err(failed)?;
+            // Without them the bot still works.
+            let caches = caches.unwrap_or_default();
+            let statement = Statement { accepting, held: held.map_err(failed)?, caches, wait };
             bounded(wait + PATIENCE, &scheduler, statement).await
         });
         Self { plan, answer }
@@ -76,7 +82,8 @@ impl Call {
 
 /// Says that nothing is held and nothing wanted.
 pub(super) async fn farewell(scheduler: &Scheduler) -> Result<Answer, CallError> {
-    let statement = Statement { accepting: Accepting::Nothing, held: Vec::new(), wait: Duration::ZERO };
+    let (held, caches) = (Vec::new(), Vec::new());
+    let statement = Statement { accepting: Accepting::Nothing, held, caches, wait: Duration::ZERO };
     bounded(FAREWELL, scheduler, statement).await
 }
 

@@ -23,6 +23,7 @@ use call::{Call, CallError};
 use cas::{
     BlobStore,
     disk::{DiskCache, DiskCacheOptions},
+    named::{NamedCacheOptions, NamedCaches},
 };
 use proto::{BotId, SessionId};
 use runtime::{Clock, Entropy, Shutdown};
@@ -100,13 +101,27 @@ impl Bot {
         let channel = runtime::connect::channel(&config.scheduler, config.ca_cert.as_deref())?;
         let path = config.data.clone();
         let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
-        let options = DiskCacheOptions { max_bytes: config.cache_size.as_u64() };
-        let dir = data.cache();
-        let cache = tokio::task::spawn_blocking(move || DiskCache::open(&dir, options)).await??;
+        let options = DiskCacheOptions {
+            max_bytes: config.cache_size.as_u64(),
+            max_items: config.cache_max_items,
+            min_free: config.cache_min_free_space.as_u64(),
+            max_age: config.cache_max_age,
+        };
+        let named_options = NamedCacheOptions {
+            min_free: options.min_free,
+            max_age: options.max_age,
+            ..NamedCacheOptions::default()
+        };
+        let (dir, named) = (data.cache(), data.named_caches());
+        let open = move || {
+            Ok::<_, cas::Error>((DiskCache::open(&dir, options)?, NamedCaches::open(&named, named_options)?))
+        };
+        let (cache, named_caches) = tokio::task::spawn_blocking(open).await??;
         let executor = Executor { supervisor: config.supervisor, clock: Arc::clone(&clock) };
         let worker = Worker {
             store,
             cache,
+            named_caches,
             executor,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

@@ -20,6 +20,7 @@ fn assignment() -> Assignment {
         extra_args: Vec::new(),
         environment: Vec::new(),
         outputs: Vec::new(),
+        named_caches: Vec::new(),
         timeouts: Timeouts { hard: ms(1000), io: None, grace: ms(10) },
     }
 }

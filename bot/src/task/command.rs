@@ -127,6 +127,7 @@ mod tests {
             extra_args: vec!["--extra=${ISOLATED_OUTDIR}/x".into()],
             environment: Vec::new(),
             outputs: Vec::new(),
+            named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::MAX, io: None, grace: Duration::ZERO },
         }
     }

@@ -17,6 +17,7 @@ use cas::{
     BlobStore, Silent,
     disk::DiskCache,
     isolated::Isolated,
+    named::NamedCaches,
     tree::{self, Fetched},
 };
 use collect::Collected;
@@ -38,6 +39,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Worker {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) cache: DiskCache,
+    pub(crate) named_caches: NamedCaches,
     pub(crate) executor: Executor,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -71,6 +73,24 @@ impl Worker {
         stats: &mut Stats,
     ) -> Result<AttemptResult, Failure> {
         let fetched = self.set_up(assignment, dir, interrupted, stats).await?;
+        self.move_caches(assignment, dir, Move::In).await?;
+        let result = self.execute(assignment, &fetched, dir, spool, interrupted, stats).await;
+        // What the command is worth does not depend on it.
+        if let Err(Failure { message, .. }) = self.move_caches(assignment, dir, Move::Out).await {
+            tracing::warn!(message, "named caches are lost");
+        }
+        result
+    }
+
+    async fn execute(
+        &self,
+        assignment: &Assignment,
+        fetched: &Fetched,
+        dir: &WorkDir,
+        spool: &Arc<Spool>,
+        interrupted: &mut watch::Receiver<Interruption>,
+        stats: &mut Stats,
+    ) -> Result<AttemptResult, Failure> {
         let isolated = &fetched.isolated;
         let manifest = Manifest { command: &isolated.command, relative_cwd: isolated.relative_cwd.as_ref() };
         let command = command(assignment, manifest, &self.place(dir))?;
@@ -147,6 +167,25 @@ impl Worker {
         materialized.await.map_err(Failure::of_thread)
     }
 
+    /// Moves all named caches into the input or out of it. When one cannot be moved in, none is.
+    async fn move_caches(
+        &self,
+        assignment: &Assignment,
+        dir: &WorkDir,
+        direction: Move,
+    ) -> Result<(), Failure> {
+        if assignment.named_caches.is_empty() {
+            return Ok(());
+        }
+        let (named, tree, wanted) = (self.named_caches.clone(), dir.input(), assignment.named_caches.clone());
+        let work = move || match direction {
+            Move::In => named.install_all(&wanted, &tree),
+            Move::Out => named.uninstall_all(&wanted, &tree),
+        };
+        let moved = tokio::task::spawn_blocking(work).await.map_err(Failure::of_thread)?;
+        moved.map_err(|error| Failure::of_input(error.into()))
+    }
+
     /// Uploads what the command left. That this fails is told in `result`.
     async fn keep_outputs(
         &self,
@@ -211,6 +250,13 @@ impl Worker {
             lang: std::env::var("LANG").ok(),
         }
     }
+}
+
+/// Where named caches go.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    In,
+    Out,
 }
 
 /// Ends when somebody wants `least` or more of the attempt.

@@ -6,6 +6,7 @@ use cas::{
     disk::DiskCacheOptions,
     isolated::Entry,
     memory::MemoryStore,
+    named::NamedCacheOptions,
     testing::{Call, Faulty},
 };
 use proto::{Digest, DigestFunction};
@@ -42,7 +43,8 @@ impl Bench {
         let input = archive(&store, files, &["/bin/sh", "-c", script]).await;
         let executor = Executor { supervisor: None, clock: Arc::clone(&clock) };
         let bot = BotId::new("b1").unwrap();
-        let worker = Worker { store: Arc::new(store), cache, executor, clock, entropy, bot };
+        let named_caches = NamedCaches::open(&data.named_caches(), NamedCacheOptions::default()).unwrap();
+        let worker = Worker { store: Arc::new(store), cache, named_caches, executor, clock, entropy, bot };
         let (cache, spool) = (data.cache(), Arc::new(spool));
         Self { _root: root, cache, worker, dir, spool, interruption: watch::Sender::default(), input }
     }
@@ -54,6 +56,7 @@ impl Bench {
             extra_args: Vec::new(),
             environment: Vec::new(),
             outputs: Vec::new(),
+            named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::from_secs(60), io: None, grace: Duration::from_secs(5) },
         }
     }
@@ -120,6 +123,37 @@ async fn outputs_of_the_directory_and_declared_ones_come_back_as_a_manifest() {
     assert_eq!(outputs(&bench, &result).await, expected.into());
     assert_eq!((result.stats.cold_items, result.stats.hot_items), (2, 0));
     assert!(result.stats.uploaded_bytes > 0);
+}
+
+#[tokio::test]
+async fn named_caches_come_back_in_the_next_attempt() {
+    let script = "cat made/by/log; echo was here >> made/by/log; exit 5";
+    let bench = Bench::new(MemoryStore::new(), &[], script).await;
+    let named_caches = vec!["deps=made/by".parse().unwrap()];
+    let assignment = Assignment { named_caches, ..bench.assignment() };
+    for output in ["", "was here\n", "was here\nwas here\n"] {
+        let before = bench.output().len();
+        let result = bench.perform(&assignment).await;
+        assert_eq!((result.ending, result.exit.unwrap().code()), (Ending::Completed, 5), "{result:?}");
+        let told = bench.output();
+        assert!(
+            told[before..].ends_with(output)
+                && told[before..].matches("was").count() == output.lines().count()
+        );
+        assert_eq!(bench.worker.named_caches.names().unwrap(), ["deps".parse().unwrap()]);
+        assert!(!bench.dir.input().join("made/by").exists());
+        bench.dir.empty_input().unwrap();
+    }
+    let taken = Assignment { named_caches: vec!["deps=f".parse().unwrap()], ..bench.assignment() };
+    let store = &bench.worker.store;
+    let input = archive(store, &[("f", "x")], &["/bin/true"]).await;
+    let result = bench.perform(&Assignment { input, ..taken }).await;
+    assert_eq!(result.ending, Ending::ClientError);
+    assert!(
+        result.message.contains("the cache deps cannot be at f: the input has f there"),
+        "{}",
+        result.message
+    );
 }
 
 #[tokio::test]

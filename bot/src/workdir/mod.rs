@@ -1,13 +1,11 @@
 //! The bot's directory: who may use it, a fresh place for each attempt, and no trace of those that are over.
 //!
-//! `DATA/lock` belongs to the bot that runs; `DATA/cache` is the input cache; `DATA/work/N` is one attempt: `in` its
+//! `DATA/lock` belongs to the bot that runs; `DATA/cache` is the input cache; `DATA/named` are the named caches; `DATA/work/N` is one attempt: `in` its
 //! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `output` its spool. What a former
 //! bot left in `work`, processes included, is gone before the first attempt begins.
 
-mod remove;
-
 use crate::executor::kill_marked_below;
-use remove::remove;
+use cas::remove;
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
@@ -86,6 +84,11 @@ impl DataDir {
     /// Where the input cache is.
     pub(crate) fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// Where named caches are while no attempt has them: on one disk with the attempts.
+    pub(crate) fn named_caches(&self) -> PathBuf {
+        self.root.join("named")
     }
 
     fn work(&self) -> PathBuf {

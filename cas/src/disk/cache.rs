@@ -4,18 +4,20 @@ use super::{
     Pins, Staged,
     accounting::Accounting,
     layout::Layout,
+    limits::{Count, DiskCacheOptions},
     pins::PinTable,
-    session::{self, Leftovers, Session},
+    seal,
+    session::{self, Session},
     trim,
 };
 use crate::{Error, Result};
 use bytes::Bytes;
 use proto::Digest;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -24,19 +26,6 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The time of last use is moved when it is older than this many seconds.
 const TOUCH_AFTER: i64 = 60;
-
-/// What a cache is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct DiskCacheOptions {
-    /// The byte budget, in whole disk blocks. What is in use at the same time may exceed it for as long as it is.
-    pub max_bytes: u64,
-}
-
-impl Default for DiskCacheOptions {
-    fn default() -> Self {
-        Self { max_bytes: 20 * 1024 * 1024 * 1024 }
-    }
-}
 
 /// What is in a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,15 +58,17 @@ impl DiskCache {
         for made in [layout.blobs(), layout.staging()] {
             fs::create_dir_all(&made).map_err(|error| Error::io(&made, error))?;
         }
-        let accounting = Accounting::open(&layout, options.max_bytes)?;
+        let accounting = Accounting::open(&layout, options)?;
         let session = accounting.locked(|usage| {
-            if session::remove_dead(&layout)? == Leftovers::Removed {
-                usage.forget();
-            }
+            let dead = session::remove_dead(&layout)?;
+            accounting.add_dead(&usage, dead);
             Session::create(&layout)
         })?;
         let (pins, flights) = (Arc::default(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { layout, pins, accounting, flights, session }) })
+        let cache = Self { shared: Arc::new(Shared { layout, pins, accounting, flights, session }) };
+        // What nobody has used for too long goes also where nothing new comes in.
+        told(cache.make_room(0, 0));
+        Ok(cache)
     }
 
     /// Keeps these blobs, those that are there and those that will be, until the guard is dropped.
@@ -93,13 +84,16 @@ impl DiskCache {
             let path = self.path(*digest);
             match fs::symlink_metadata(&path) {
                 Ok(found) if found.is_file() && found.len() == digest.size() => {
-                    if found.mtime() < now - TOUCH_AFTER {
-                        touch(&path);
+                    let sealed = seal::is_sealed(&found, *digest);
+                    if !sealed && !is_whole(&path, *digest)? {
+                        drop_damaged(&path)?;
+                        missing.push(*digest);
+                    } else if !sealed || found.mtime() < now - TOUCH_AFTER {
+                        touch(&path, *digest);
                     }
                 }
                 Ok(_) => {
-                    tracing::warn!(path = %path.display(), "dropped a damaged file from the local cache");
-                    remove(&path)?;
+                    drop_damaged(&path)?;
                     missing.push(*digest);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(*digest),
@@ -142,10 +136,11 @@ impl DiskCache {
         staged.finish()
     }
 
-    /// Trims so far that `bytes` more fit into the budget, as far as what is in use allows.
-    pub fn make_room(&self, bytes: u64) -> Result<()> {
+    /// Trims so far that so many bytes in so many blobs more fit into the limits, as far as what is in use allows.
+    pub fn make_room(&self, bytes: u64, items: u64) -> Result<()> {
         let shared = &self.shared;
-        shared.accounting.settle(bytes, |now, target| trim::trim(&shared.layout, &shared.pins, now, target))
+        let trim = |now, target| trim::trim(&shared.layout, &shared.pins, now, target);
+        shared.accounting.settle(Count { bytes, items }, trim)
     }
 
     /// Counts what is there, by looking at everything.
@@ -186,25 +181,51 @@ impl DiskCache {
         self.shared.session.path()
     }
 
-    /// Counts a blob that was just published.
-    pub(super) fn published(&self, footprint: u64) {
-        if self.shared.accounting.add(footprint)
-            && let Err(error) = self.make_room(0)
-        {
-            tracing::warn!(%error, "cannot trim the local cache");
-        }
+    /// Counts a blob that is about to be published.
+    pub(super) fn publishing(&self, footprint: u64) {
+        let shared = &self.shared;
+        let trim = |now, target| trim::trim(&shared.layout, &shared.pins, now, target);
+        told(shared.accounting.publish(Count { bytes: footprint, items: 1 }, trim));
+    }
+}
+
+/// A trim that fails is a matter of the log: the cache works on.
+fn told(trimmed: Result<()>) {
+    if let Err(error) = trimmed {
+        tracing::warn!(%error, "cannot trim the local cache");
     }
 }
 
 /// Best effort: who may not move the time only makes the blob go sooner.
-fn touch(path: &Path) {
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let times = Timestamps { last_access: now, last_modification: now };
-    let _ = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+fn touch(path: &Path, digest: Digest) {
+    let _ = File::open(path).and_then(|file| seal::touch(&file, digest));
+}
+
+/// Reads it all.
+fn is_whole(path: &Path, digest: Digest) -> Result<bool> {
+    let hash = || -> io::Result<bool> {
+        let (mut file, mut hasher) = (File::open(path)?, digest.function().hasher());
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hasher.finish() == digest),
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+    };
+    match hash() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        hashed => hashed.map_err(|error| Error::io(path, error)),
+    }
+}
+
+fn drop_damaged(path: &Path) -> Result<()> {
+    tracing::warn!(path = %path.display(), "dropped a file from the local cache that was changed or damaged");
+    remove(path)
 }
 
 /// Sets a file's time to the file system's present, and tells it, in seconds.
-pub(super) fn present(file: &File, path: &Path) -> Result<i64> {
+pub(crate) fn present(file: &File, path: &Path) -> Result<i64> {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now, last_modification: now };
     rustix::fs::futimens(file, &times).map_err(|error| Error::io(path, error.into()))?;

@@ -36,14 +36,15 @@ impl Session {
     }
 }
 
-/// Removes what dead processes left, and tells whether there was anything. The caller holds the cache's lock.
-pub(super) fn remove_dead(layout: &Layout) -> Result<Leftovers> {
+/// Removes what dead processes left, and tells how many there were: they may not have counted what they published. The caller
+/// holds the cache's lock.
+pub(super) fn remove_dead(layout: &Layout) -> Result<u64> {
     let staging = layout.staging();
-    let mut found = Leftovers::None;
+    let mut found = 0;
     for entry in fs::read_dir(&staging).map_err(|error| Error::io(&staging, error))? {
         let path = entry.map_err(|error| Error::io(&staging, error))?.path();
         if is_dead(&path) {
-            found = Leftovers::Removed;
+            found += 1;
             // A file that cannot be removed now is tried again by whoever opens the cache next.
             if let Err(error) = remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove what a dead process left");
@@ -51,15 +52,6 @@ pub(super) fn remove_dead(layout: &Layout) -> Result<Leftovers> {
         }
     }
     Ok(found)
-}
-
-/// What [`remove_dead`] met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leftovers {
-    /// Everybody closed the cache properly.
-    None,
-    /// Somebody did not, and may not have counted what was published.
-    Removed,
 }
 
 fn is_dead(path: &PathBuf) -> bool {

@@ -1,6 +1,6 @@
 //! A blob on its way into the cache.
 
-use super::{cache::DiskCache, layout::footprint};
+use super::{cache::DiskCache, layout::footprint, seal::seal};
 use crate::{Error, Result};
 use proto::{Digest, Hasher};
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::PathBuf};
@@ -49,10 +49,13 @@ impl Staged {
                 renamed => renamed,
             }
         };
+        // Counted before it is there: whoever is killed in between has counted too much, which a trim puts right.
+        cache.publishing(footprint(digest.size()));
         publish().map_err(|error| full(target.clone(), error))?;
+        // Without a seal it is only hashed once more.
+        let _ = seal(file.as_file(), digest);
         // Nothing has its old name any more.
         file.disable_cleanup(true);
-        cache.published(footprint(digest.size()));
         Ok(())
     }
 }

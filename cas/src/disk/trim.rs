@@ -1,8 +1,8 @@
 //! What goes when the cache is full. The only code that looks at every file.
 
 use super::{
-    accounting::Target,
     layout::{Layout, footprint, parse_file_name},
+    limits::{Count, Left, Target, Trimmed},
     pins::PinTable,
 };
 use crate::{Error, Result};
@@ -60,9 +60,9 @@ pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// Removes the least recently used blobs and tells how many bytes are left. Blobs that were used a moment ago go last, and
-/// only as far as they must.
-pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<u64> {
+/// Removes the least recently used blobs, and those that are too old, and tells what is left. Blobs that were used a moment
+/// ago go last, and only as far as they must.
+pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<Trimmed> {
     evict(scan(layout)?, layout, pins, now, target)
 }
 
@@ -72,26 +72,36 @@ pub(super) fn evict(
     layout: &Layout,
     pins: &PinTable,
     now: i64,
-    target: Target,
-) -> Result<u64> {
+    mut target: Target,
+) -> Result<Trimmed> {
     items.sort_unstable_by_key(|item| item.used);
-    let mut left: u64 = items.iter().map(|item| item.footprint).sum();
-    let before = left;
-    let mut removed = 0;
+    let one = |item: &Item| Count { bytes: item.footprint, items: 1 };
+    let mut left = items.iter().map(one).fold(Count::default(), |sum, one| sum + one);
+    if target.shortage > 0 {
+        let bytes = left.bytes.saturating_sub(target.shortage);
+        target.most.bytes = target.most.bytes.min(bytes);
+        target.wanted.bytes = target.wanted.bytes.min(bytes);
+    }
+    let (before, mut oldest) = (left, None);
     for item in items {
         let young = item.used.0 > now - GRACE;
-        if left <= if young { target.most } else { target.wanted } {
+        let enough = left.fits(if young { target.most } else { target.wanted });
+        if enough && item.used.0 >= target.expired {
+            oldest = oldest.or(Some(item.used.0));
             break;
         }
         let path = layout.blob(item.digest);
         let gone = pins.unless_pinned(item.digest, || remove_unused(&path, item.used));
         if gone.transpose().map_err(|error| Error::io(path, error))? == Some(true) {
-            left -= item.footprint;
-            removed += 1;
+            left = left.saturating_sub(one(&item));
+        } else {
+            // It is being used.
+            oldest = oldest.or(Some(now));
         }
     }
-    tracing::debug!(before, left, removed, "trimmed the local cache");
-    Ok(left)
+    tracing::debug!(?before, ?left, "trimmed the local cache");
+    let reached = left.fits(target.most);
+    Ok(Trimmed { left: Left { count: left, oldest: oldest.unwrap_or(now) }, reached })
 }
 
 /// `false`: another process has used it since it was found.

@@ -96,7 +96,7 @@ async fn look_up(cache: &DiskCache, wanted: Vec<Digest>) -> Result<(Vec<Digest>,
         let missing = cache.missing(&wanted)?;
         let absent: BTreeSet<Digest> = missing.iter().copied().collect();
         if !missing.is_empty() {
-            cache.make_room(sum(&missing))?;
+            cache.make_room(sum(&missing), missing.len() as u64)?;
         }
         let present = wanted.into_iter().filter(|digest| !absent.contains(digest)).collect();
         Ok((missing, present))

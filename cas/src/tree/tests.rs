@@ -91,7 +91,11 @@ impl Cache {
 
     fn of(max_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cache = DiskCache::open(dir.path(), DiskCacheOptions { max_bytes }).unwrap();
+        let cache = DiskCache::open(
+            dir.path(),
+            DiskCacheOptions { max_bytes, min_free: 0, ..DiskCacheOptions::default() },
+        )
+        .unwrap();
         Self { _dir: dir, cache }
     }
 }

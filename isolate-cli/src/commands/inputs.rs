@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What to package and how.
+/// What to package and how: plain files and a command, or a description.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
     /// Files and directories to package, relative to --root; `.` for everything
@@ -36,7 +36,14 @@ pub(crate) struct InputArgs {
     /// What the command may write to: 0 all inputs, 1 directories but no input files, 2 nothing
     #[arg(long, value_name = "MODE", default_value = "1", value_parser = read_only, conflicts_with = "isolate")]
     read_only: ReadOnly,
-    /// Take inputs and command from an .isolate file instead
+    #[command(flatten)]
+    description: DescriptionArgs,
+}
+
+/// What to package by a description, and how.
+#[derive(Debug, Args)]
+pub(crate) struct DescriptionArgs {
+    /// Take inputs and command from an .isolate file
     #[arg(short, long, value_name = "FILE")]
     isolate: Option<PathBuf>,
     #[command(flatten)]
@@ -70,7 +77,7 @@ pub(crate) struct InputArgs {
     no_hash_cache: bool,
     /// Write the manifest to a file too, and to FILE.state what it was made from: later, this flag alone makes it again
     #[arg(short = 's', long, value_name = "FILE")]
-    pub(crate) isolated: Option<PathBuf>,
+    isolated: Option<PathBuf>,
 }
 
 /// What is put into an `.isolate` file.
@@ -144,34 +151,29 @@ pub(crate) struct Inputs {
 impl InputArgs {
     /// Relative paths are relative to `base`.
     pub(crate) fn resolve(&self, base: &Path) -> Result<Inputs, Error> {
-        let isolated = self.isolated.as_ref().map(|file| absolute(&base.join(file))).transpose()?;
-        let (item, saved, described) = self.described(base, isolated.as_deref())?;
-        let item = match &self.subdir {
-            Some(subdir) => item.only_below(subdir),
-            None => item,
-        };
-        let file = self.isolated.as_deref().or(described.as_deref());
-        let name = file.map_or(item.root.file_name(), Path::file_stem);
-        let name = name.map_or("root".into(), |name| name.to_string_lossy().into_owned());
-        let output = isolated.map(|path| (path, saved));
-        Ok(Inputs { item, options: self.options()?, name, output })
+        let description = &self.description;
+        if description.isolate.is_some() || self.paths.is_empty() {
+            return description.resolve(base);
+        }
+        description.variables.refuse()?;
+        let item = WorkItem::from_paths(&base.join(&self.root), &self.paths)?;
+        let (command, relative_cwd) = (self.command.clone(), self.relative_cwd.clone());
+        let item = WorkItem { command, relative_cwd, read_only: self.read_only, ..item };
+        description.inputs(item, description.isolated(base)?, None, None)
+    }
+}
+
+impl DescriptionArgs {
+    /// Where the manifest goes.
+    fn isolated(&self, base: &Path) -> Result<Option<PathBuf>, Error> {
+        self.isolated.as_ref().map(|file| absolute(&base.join(file))).transpose()
     }
 
-    /// The work item, what of it is worth saving, and the description that it comes from, if it does.
-    fn described(
-        &self,
-        base: &Path,
-        isolated: Option<&Path>,
-    ) -> Result<(WorkItem, Option<SavedState>, Option<PathBuf>), Error> {
-        if self.isolate.is_none() && !self.paths.is_empty() {
-            self.variables.refuse()?;
-            let item = WorkItem::from_paths(&base.join(&self.root), &self.paths)?;
-            let (command, relative_cwd) = (self.command.clone(), self.relative_cwd.clone());
-            let item = WorkItem { command, relative_cwd, read_only: self.read_only, ..item };
-            return Ok((item, None, None));
-        }
+    /// Relative paths are relative to `base`.
+    pub(crate) fn resolve(&self, base: &Path) -> Result<Inputs, Error> {
+        let isolated = self.isolated(base)?;
         let given = self.isolate.as_ref().map(|file| absolute(&base.join(file))).transpose()?;
-        let saved = match isolated.map(SavedState::read).transpose() {
+        let saved = match isolated.as_deref().map(SavedState::read).transpose() {
             Ok(saved) => saved.flatten(),
             // Whatever it said, everything is given anew.
             Err(Error::State { .. }) if given.is_some() => None,
@@ -180,7 +182,7 @@ impl InputArgs {
         let saved = saved.filter(|saved| given.as_ref().is_none_or(|given| *given == saved.isolate_file));
         let file = given.or_else(|| Some(saved.as_ref()?.isolate_file.clone()));
         let file = file.ok_or_else(|| Error::Argument {
-            path: isolated.map(state_path).unwrap_or_default(),
+            path: isolated.as_deref().map(state_path).unwrap_or_default(),
             reason: "no such file: name an .isolate file with -i, or paths",
         })?;
         let variables = self.variables.resolve(base, saved.as_ref())?;
@@ -190,7 +192,25 @@ impl InputArgs {
             extra.remove("EXECUTABLE_SUFFIX");
         }
         let state = SavedState { isolate_file: file.clone(), function: self.function, config, path, extra };
-        Ok((item, Some(state), Some(file)))
+        self.inputs(item, isolated, Some(state), Some(file))
+    }
+
+    /// The work item, what of it is worth saving, and the description that it comes from, if it does.
+    fn inputs(
+        &self,
+        item: WorkItem,
+        isolated: Option<PathBuf>,
+        state: Option<SavedState>,
+        described: Option<PathBuf>,
+    ) -> Result<Inputs, Error> {
+        let item = match &self.subdir {
+            Some(subdir) => item.only_below(subdir),
+            None => item,
+        };
+        let file = self.isolated.as_deref().or(described.as_deref());
+        let name = file.map_or(item.root.file_name(), Path::file_stem);
+        let name = name.map_or("root".into(), |name| name.to_string_lossy().into_owned());
+        Ok(Inputs { item, options: self.options()?, name, output: isolated.map(|path| (path, state)) })
     }
 
     fn broken(&self) -> Broken {

@@ -1,21 +1,27 @@
 //! `isolate run`.
 
-use super::Context;
+use super::{Context, inputs::DescriptionArgs};
 use crate::{
-    Error, RunOptions,
-    cli::{CacheArgs, CasArgs},
+    Error, Prepared, RunOptions,
+    cli::{CacheArgs, CasArgs, cache_dir},
     prepare,
     progress::Bar,
+    store_locally,
 };
+use cas::{disk::DiskCache, named::NamedCaches};
 use clap::Args;
-use proto::Digest;
+use proto::{Digest, NamedCache};
 use runtime::Exit;
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   isolate run blake3:af13...49/812
   isolate run blake3:af13...49/812 --outdir results -- --gtest_filter=Parser.*
+  isolate run -i unit_tests.isolate --config-variable OS=linux   # packaged here, with no server
 
 The command finds the directory for its outputs as ${ISOLATED_OUTDIR} in its arguments and environment.
 
@@ -27,8 +33,10 @@ stderr says `error: ...` and the code is one of those that `isolate --help` list
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// What `isolate archive` printed, as FUNCTION:HEX/SIZE
-    #[arg(value_name = "DIGEST")]
-    digest: Digest,
+    #[arg(value_name = "DIGEST", required_unless_present_any = ["isolate", "isolated"], conflicts_with_all = ["isolate", "isolated"])]
+    digest: Option<Digest>,
+    #[command(flatten)]
+    description: DescriptionArgs,
     /// Arguments that follow those of the packaged command
     #[arg(last = true, value_name = "EXTRA_ARGS")]
     extra_args: Vec<String>,
@@ -38,6 +46,12 @@ pub(crate) struct RunArgs {
     /// Where the fresh copy is made [default: the system's directory for temporary files]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// Put a directory that is kept between runs at this path of the copy; may be repeated
+    #[arg(long = "named-cache", value_name = "NAME=PATH")]
+    named_caches: Vec<NamedCache>,
+    /// Where these are kept [default: $XDG_CACHE_HOME/isoswarm/named]; the copy is made beside them
+    #[arg(long, value_name = "DIR")]
+    named_cache_root: Option<PathBuf>,
     #[command(flatten)]
     cas: CasArgs,
     #[command(flatten)]
@@ -46,13 +60,56 @@ pub(crate) struct RunArgs {
 
 /// Runs and hands on how it ended.
 pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Error> {
-    let store = args.cas.connect(context)?;
+    let named_caches = args.caches()?;
     let cache = args.cache.open()?;
-    let options = RunOptions { extra_args: args.extra_args, outdir: args.outdir, work_dir: args.work_dir };
-    let bar = Bar::new(context.verbosity);
-    let outcome = prepare(&*store, &cache, args.digest, &options, &bar, &context.shutdown).await;
+    let bar = Arc::new(Bar::new(context.verbosity));
+    let options = RunOptions {
+        extra_args: args.extra_args,
+        outdir: args.outdir,
+        work_dir: args.work_dir,
+        named_caches,
+    };
+    let outcome = match args.digest {
+        Some(digest) => {
+            let store = args.cas.connect(context)?;
+            let prepared = prepare(&*store, &cache, digest, &options, &*bar, &context.shutdown).await;
+            prepared.map_err(|error| error.about(&args.cas.cas))
+        }
+        None => packaged(&args.description, &cache, &options, &bar, context).await,
+    };
     // From here on the terminal is the command's.
     bar.finish();
-    let prepared = outcome.map_err(|error| error.about(&args.cas.cas))?;
-    prepared.run(&*context.clock).await
+    outcome?.run(&*context.clock).await
+}
+
+/// What the description says, by way of the local cache.
+async fn packaged(
+    description: &DescriptionArgs,
+    cache: &DiskCache,
+    options: &RunOptions,
+    bar: &Arc<Bar>,
+    context: &Context,
+) -> Result<Prepared, Error> {
+    let inputs = description.resolve(Path::new(""))?;
+    let output = inputs.output();
+    let monitor = Arc::<Bar>::clone(bar);
+    let local = store_locally(inputs.item, &inputs.options, cache, monitor, &context.shutdown).await?;
+    if let Some(output) = output {
+        output.write(&local.packaged)?;
+    }
+    let digest = local.packaged.digest;
+    prepare(&local.store, cache, digest, options, &**bar, &context.shutdown).await
+}
+
+impl RunArgs {
+    /// The named caches that are asked for.
+    fn caches(&self) -> Result<Option<(NamedCaches, Vec<NamedCache>)>, Error> {
+        NamedCache::check(&self.named_caches).map_err(|source| Error::NamedCache { source })?;
+        if self.named_caches.is_empty() {
+            return Ok(None);
+        }
+        let root = cache_dir(self.named_cache_root.as_deref(), "named", "--named-cache-root")?;
+        let options = self.cache.named_options();
+        Ok(Some((NamedCaches::open(&root, options)?, self.named_caches.clone())))
+    }
 }
