@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         ["protos"],
     )?;
+    // With `Bytes` for what blobs consist of: a copy less for each of them.
+    let streams = protox::compile(["google/bytestream/bytestream.proto"], ["protos"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     fs::write(out.join("reapi.bin"), reapi.encode_to_vec())?;
@@ -30,5 +32,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".isoswarm.v1.HeldAttempt")
         .bytes(".isoswarm.v1.ReadOutputResponse")
         .compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".google.bytestream").compile_fds(streams)?;
     Ok(())
 }

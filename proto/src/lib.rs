@@ -37,7 +37,13 @@ pub mod journal {
 pub use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
 pub use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 pub use bazel_remote_apis::build::bazel::semver;
-pub use bazel_remote_apis::google::{self, bytestream, rpc};
+pub use bazel_remote_apis::google::{self, rpc};
+
+/// Messages and the service of `google.bytestream`: blobs of any size as streams.
+#[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
+pub mod bytestream {
+    tonic::include_proto!("google.bytestream");
+}
 
 /// The encoded `FileDescriptorSet` of our own protocols, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

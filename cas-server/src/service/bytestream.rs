@@ -94,7 +94,7 @@ impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
             Compressor::Zstd => self.zstd.read(&self.engine, digest, range.offset).await,
         };
         let messages = bytes.map_err(|error| to_status(&error))?.map(|chunk| match chunk {
-            Ok(chunk) => Ok(ReadResponse { data: chunk.into() }),
+            Ok(chunk) => Ok(ReadResponse { data: chunk }),
             Err(error) => Err(to_status(&error)),
         });
         let mut response = Response::new(messages.boxed());
@@ -242,7 +242,7 @@ impl Upload {
         }
         self.offset += message.data.len() as u64;
         self.finished = message.finish_write;
-        Ok(Bytes::from(message.data))
+        Ok(message.data)
     }
 }
 

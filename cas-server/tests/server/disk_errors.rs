@@ -189,7 +189,7 @@ async fn an_upload_that_could_not_be_synced_starts_over() {
         resource_name: name.clone(),
         write_offset: i64::try_from(at).unwrap(),
         finish_write: at + 1_000_000 == bytes.len(),
-        data: bytes[at..at + 1_000_000].to_vec(),
+        data: bytes[at..at + 1_000_000].to_vec().into(),
     };
     let messages = [0, 1_000_000, 2_000_000].map(message);
     let failing = Failing::start(&server, "fdatasync", None);

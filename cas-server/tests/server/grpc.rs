@@ -31,7 +31,7 @@ fn upload_name(digest: &Digest) -> String {
 }
 
 pub(crate) fn chunk(name: &str, write_offset: i64, data: &[u8], finish_write: bool) -> WriteRequest {
-    WriteRequest { resource_name: name.to_owned(), write_offset, finish_write, data: data.to_vec() }
+    WriteRequest { resource_name: name.to_owned(), write_offset, finish_write, data: data.to_vec().into() }
 }
 
 /// The committed size, or the code.

@@ -61,7 +61,7 @@ impl Reading {
         self.expected = self.expected.checked_sub(data.len() as u64).ok_or_else(|| Error::Internal {
             reason: format!("more bytes than asked for came of {digest}"),
         })?;
-        Ok(Some((data.into(), self)))
+        Ok(Some((data, self)))
     }
 }
 
@@ -143,7 +143,7 @@ impl Writing {
             resource_name: std::mem::take(&mut self.resource_name),
             write_offset,
             finish_write: self.finished,
-            data: data.into(),
+            data,
         };
         Some((message, self))
     }

@@ -107,7 +107,7 @@ impl Large {
             }
             let resource_name = if chunk == 0 { name.clone() } else { String::new() };
             let write_offset = (from as u64).cast_signed();
-            WriteRequest { resource_name, write_offset, finish_write: chunk == last, data }
+            WriteRequest { resource_name, write_offset, finish_write: chunk == last, data: data.into() }
         })
     }
 }
@@ -125,7 +125,7 @@ pub(crate) fn upload(
             resource_name: if from == 0 { name.clone() } else { String::new() },
             write_offset: (from as u64).cast_signed(),
             finish_write: to == data.len(),
-            data: data[from..to].to_vec(),
+            data: data[from..to].to_vec().into(),
         }
     })
 }

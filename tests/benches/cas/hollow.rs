@@ -5,6 +5,7 @@
 //!   must, then drops it. Reads give bytes of the size asked for, from memory. Every second digest is missing.
 //! - *echo*: a bare tonic server with the same messages, which looks at nothing.
 
+use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use prometheus_client::registry::Registry;
 use proto::{
@@ -18,7 +19,7 @@ use runtime::{
     Latency, Shutdown, SystemClock,
     serve::{Listen, Server},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 /// Serves until it is told to stop.
@@ -184,10 +185,10 @@ impl bytestream::byte_stream_server::ByteStream for Hollow {
         request: Request<bytestream::ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let size = usize::try_from(named(&request.into_inner().resource_name)?.size()).unwrap_or_default();
-        let memory = Arc::new(vec![1; STREAM_CHUNK.min(size)]);
+        let memory = Bytes::from(vec![1; STREAM_CHUNK.min(size)]);
         let steps = stream::iter((0..size).step_by(STREAM_CHUNK));
         let give = move |from: usize| {
-            Ok(bytestream::ReadResponse { data: memory[..STREAM_CHUNK.min(size - from)].to_vec() })
+            Ok(bytestream::ReadResponse { data: memory.slice(..STREAM_CHUNK.min(size - from)) })
         };
         Ok(Response::new(steps.map(give).boxed()))
     }

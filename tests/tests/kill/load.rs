@@ -349,7 +349,7 @@ fn messages(name: &str, bytes: Bytes, from: usize) -> Vec<WriteRequest> {
             resource_name: name.to_owned(),
             write_offset: i64::try_from(at).unwrap(),
             finish_write: to == bytes.len(),
-            data: bytes[at..to].to_vec(),
+            data: bytes[at..to].to_vec().into(),
         }
     };
     starts.map(message).collect()

@@ -269,7 +269,7 @@ impl ByteStream for Service {
         let whole = self.store.read_batch(&[digest]).await.map_err(failed)?.remove(0).map_err(failed)?;
         let part = self.spoil(range.of(&whole).map_err(failed)?);
         let chunks = (0..part.len()).step_by(100_000).map(move |at| {
-            let data = part.slice(at..part.len().min(at + 100_000)).into();
+            let data = part.slice(at..part.len().min(at + 100_000));
             Ok(ReadResponse { data })
         });
         Ok(Response::new(stream::iter(chunks.collect::<Vec<_>>()).boxed()))
