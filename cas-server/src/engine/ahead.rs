@@ -24,12 +24,12 @@ impl Ahead {
         }
         self.end().await?;
         self.unsynced = 0;
-        self.running = staging.sync_so_far()?.and_then(|sync| bounds.try_start(sync));
+        self.running = staging.sync_so_far().and_then(|sync| bounds.try_start(sync));
         Ok(())
     }
 
     /// Waits for the last one. To be called before the sync that counts: the kernel tells of a failure once, and it may
-    /// have told here.
+    /// have told here. (An upload that ends otherwise is held by the sync itself until it is over.)
     pub(super) async fn end(&mut self) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
         running.await.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }))

@@ -50,11 +50,14 @@ impl Bounds {
         done.await.unwrap_or_else(|error| Err(Error::Internal { reason: error.to_string() }))
     }
 
-    /// Begins `call` where it may block, unless too much is going on already.
+    /// Begins `call` where it may block, unless half of what may go on at a time does so already.
     pub(crate) fn try_start<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Option<JoinHandle<Result<T>>> {
+        if self.calls.available_permits() <= CALLS / 2 {
+            return None;
+        }
         let permit = Arc::clone(&self.calls).try_acquire_owned().ok()?;
         Some(tokio::task::spawn_blocking(move || {
             let _permit = permit;

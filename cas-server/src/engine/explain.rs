@@ -10,7 +10,11 @@ use super::{
 };
 use cas::Result;
 use proto::{Digest, DigestFunction, Timestamp};
-use std::{path::PathBuf, sync::Arc, time::UNIX_EPOCH};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::UNIX_EPOCH,
+};
 
 /// Everything about a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +69,10 @@ impl Engine {
 impl Shared {
     /// Blocks.
     pub(super) fn explain(&self, digest: Digest) -> Result<Explanation> {
-        self.touches.flush(&self.index)?;
+        {
+            let _presence = self.presence.read().unwrap_or_else(PoisonError::into_inner);
+            self.touches.flush(&self.index)?;
+        }
         let key = Key::Blob(digest);
         let state = match self.index.get(&[key])?.pop().flatten() {
             Some(entry) => self.present(&key, entry),

@@ -118,7 +118,7 @@ impl Index {
 
     /// Why it gives and takes nothing at the moment.
     pub(crate) fn check(&self) -> Result<()> {
-        self.database.get().map(|_| ())
+        self.database.check()
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -189,7 +189,15 @@ impl Index {
         if self.accounts().totals.blobs > recent::CAPACITY {
             return Ok(());
         }
-        self.recent.begin_learning();
+        if !self.recent.begin_learning() {
+            return Ok(());
+        }
+        let read = self.learn_all(stop);
+        self.recent.stop_learning();
+        read
+    }
+
+    fn learn_all(&self, stop: impl Fn() -> bool) -> Result<()> {
         let mut last = None;
         let mut refused = 0;
         while self.recent.is_learning() && refused < MAX_REFUSED && !stop() {

@@ -19,6 +19,8 @@ const _: () = assert!(STEP == limits::STREAM_CHUNK as u64);
 
 /// Bytes that are read and verified without leaving the caller's thread.
 const READ_NOW: u64 = 128 * 1024;
+/// The same, blobs.
+const READS_NOW: usize = 256;
 
 /// Steps that are read ahead of a client.
 pub(super) const AHEAD: usize = 2;
@@ -41,7 +43,8 @@ impl Shared {
     /// Whole blobs, if all are there, few, small, packed as they are, and in the kernel's memory: then a thread for
     /// them would cost more than they do. Otherwise `None`, and [`read_all`](Self::read_all) is to be called.
     pub(crate) fn read_now(&self, digests: &[Digest]) -> Option<Vec<Bytes>> {
-        if digests.iter().map(Digest::size).fold(0, u64::saturating_add) > READ_NOW {
+        let bytes = digests.iter().map(Digest::size).fold(0, u64::saturating_add);
+        if bytes > READ_NOW || digests.len() > READS_NOW {
             return None;
         }
         let entries = self.glance(digests)?;

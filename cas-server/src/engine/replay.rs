@@ -83,7 +83,7 @@ fn replay(shared: &Shared, from: Position, last: bool) -> Result<Position> {
 /// Whether the record and what it stands for are there, verified.
 fn is_whole(shared: &Shared, at: Position, header: &Header) -> Result<bool> {
     match header.form {
-        Form::Packed => there(shared.segments.path(at.segment), shared.segments.read_payload(at, header)),
+        Form::Packed => there(shared.segments.path(at.segment), shared.segments.read_record(at, header)),
         Form::File | Form::Deleted => Ok(true),
     }
 }

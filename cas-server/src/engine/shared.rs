@@ -41,8 +41,9 @@ pub(crate) struct Shared {
     pub(crate) retention: Retention,
     pub(crate) pins: Pins,
     pub(crate) endings: Endings,
-    /// Held shared from looking an entry up until its use is noted, and alone while eviction chooses and forgets: so
-    /// that nothing is evicted after a client was told that it is there. Taken before the index's lock.
+    /// Held shared from looking an entry up until its use is noted, and while uses are on their way to the index, and
+    /// alone while eviction chooses and forgets: so that nothing is evicted after a client was told that it is there.
+    /// Taken before the index's lock.
     pub(crate) presence: RwLock<()>,
     /// The directory is ours for as long as this file is open.
     pub(crate) _lock: File,
@@ -54,10 +55,13 @@ impl Shared {
         let presence = self.presence.read().unwrap_or_else(PoisonError::into_inner);
         let entries = self.index.get(keys)?;
         self.used(keys, &entries);
-        drop(presence);
-        if self.touches.are_many() {
-            self.touches.flush(&self.index)?;
+        if self.touches.are_many()
+            && let Err(error) = self.touches.flush(&self.index)
+        {
+            // They are written down later.
+            tracing::warn!(%error, "cannot write uses down");
         }
+        drop(presence);
         Ok(entries)
     }
 

@@ -114,14 +114,19 @@ impl Staging {
         self.framed = self.framed.take().and_then(|framed| useful(framed.append(bytes)));
     }
 
-    /// Makes durable what was written so far, when it is called. `None`: as it stands the file will not be kept.
-    pub(crate) fn sync_so_far(&self) -> Result<Option<impl FnOnce() -> Result<()> + Send + 'static>> {
+    /// Makes durable what was written so far, when it is called. If that fails nobody goes on with the upload, which is
+    /// held until then. `None`: as it stands the file will not be kept, or there is no descriptor for it.
+    pub(crate) fn sync_so_far(&self) -> Option<impl FnOnce() -> Result<()> + Send + 'static> {
         if self.framed.is_some() {
-            return Ok(None);
+            return None;
         }
-        let file = self.file.try_clone().map_err(|error| self.failed(error))?;
+        let file = self.file.try_clone().ok()?;
+        let claim = self.place.claim();
         let name = format!("uploads/{}", self.digest);
-        Ok(Some(move || file.sync_data().map_err(|error| failed(name, error))))
+        Some(move || {
+            let synced = file.sync_data().map_err(|error| failed(name, error));
+            synced.inspect_err(|_| claim.iter().for_each(|claim| claim.discard()))
+        })
     }
 
     /// Compares with the digest and makes the bytes durable.
@@ -139,15 +144,11 @@ impl Staging {
         }
         self.file.write_all(&self.sums).map_err(|error| self.failed(error))?;
         if let Err(error) = self.file.sync_data() {
-            self.unsynced();
+            // Also where the disk was only full: what the file has by now is anybody's guess.
+            self.place.discard();
             return Err(self.failed(error));
         }
         Ok(Staged { place: self.place, digest: self.digest, encoding: Encoding::Plain })
-    }
-
-    /// A sync failed, also where the disk was only full: what the file has by now is anybody's guess.
-    pub(crate) fn unsynced(&self) {
-        self.place.discard();
     }
 
     /// The bytes are not those of the blob: the upload has to start over. If a part of them was found when the store

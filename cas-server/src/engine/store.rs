@@ -42,6 +42,10 @@ use tokio::{
 /// forgets the uses of this long.
 const ROUND: Duration = Duration::from_secs(5);
 
+/// How often the index is read into memory if it is not there as a whole. Something went wrong since the last time, or
+/// the store became smaller.
+const WARM: Duration = Duration::from_secs(600);
+
 /// The durable blob store. See the module's documentation.
 #[derive(Debug)]
 pub struct Engine {
@@ -308,15 +312,24 @@ impl BlobStore for Engine {
 #[expect(clippy::disallowed_methods, reason = "the engine awaits it when it closes")]
 fn keep_house(shared: Arc<Shared>, writer: mpsc::WeakSender<Request>, shutdown: Shutdown) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let (warmed, stop) = (Arc::clone(&shared), shutdown.clone());
+        futures::join!(make_rounds(&shared, writer, &shutdown), keep_warm(&shared, &shutdown));
+    })
+}
+
+async fn keep_warm(shared: &Arc<Shared>, shutdown: &Shutdown) {
+    while !shutdown.is_requested() {
+        let (warmed, stop) = (Arc::clone(shared), shutdown.clone());
         let warming = tokio::task::spawn_blocking(move || warmed.index.warm(|| stop.is_requested()));
-        make_rounds(&shared, writer, &shutdown).await;
         match warming.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot read the index into memory"),
             Err(error) => tracing::error!(%error, "reading the index into memory failed"),
         }
-    })
+        tokio::select! {
+            () = shared.clock.sleep(WARM) => {}
+            () = shutdown.requested() => {}
+        }
+    }
 }
 
 async fn make_rounds(shared: &Arc<Shared>, writer: mpsc::WeakSender<Request>, shutdown: &Shutdown) {

@@ -33,9 +33,17 @@ impl Touches {
         self.pending().len() >= MAX_PENDING
     }
 
-    /// Writes them down.
+    /// Writes them down. While they are on their way nobody may evict (`Shared::presence`). What cannot be written is
+    /// kept for the next time.
     pub(crate) fn flush(&self, index: &Index) -> cas::Result<()> {
         let pending = mem::take(&mut *self.pending());
-        if pending.is_empty() { Ok(()) } else { index.touch(pending) }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let touched = index.touch(pending.iter().map(|(key, at)| (*key, *at)));
+        touched.inspect_err(|_| {
+            let mut again = self.pending();
+            pending.into_iter().for_each(|(key, at)| _ = again.entry(key).or_insert(at));
+        })
     }
 }

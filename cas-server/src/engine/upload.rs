@@ -105,7 +105,8 @@ impl Uploader {
             let item = staged.inspect_err(|error| self.shared.count_disk_error(error))?;
             self.commit(vec![item], memory).await?;
             if let Some(claim) = held {
-                claim.finish();
+                // It may have a large file to delete.
+                let _ = tokio::task::spawn_blocking(move || claim.finish()).await;
             }
             Ok(())
         }
@@ -140,10 +141,9 @@ impl Uploader {
             let (written, next) = futures::join!(write, steps.next());
             staging = written?;
             step = next;
-            let synced = ahead.wrote(len, &staging, &self.shared.bounds).await;
-            synced.inspect_err(|_| staging.unsynced())?;
+            ahead.wrote(len, &staging, &self.shared.bounds).await?;
         }
-        ahead.end().await.inspect_err(|_| staging.unsynced())?;
+        ahead.end().await?;
         if let Some(error) = steps.failed {
             return Err(error);
         }

@@ -276,7 +276,8 @@ impl Claim {
         }
     }
 
-    fn discard(&self) {
+    /// Nobody goes on with it.
+    pub(crate) fn discard(&self) {
         remove(&self.path());
         self.gone.store(true, Ordering::Relaxed);
     }
@@ -312,6 +313,14 @@ impl Place {
     pub(crate) fn buffered(&self, bytes: u64) {
         if let Self::Claimed(claim) = self {
             claim.buffered.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The upload that it belongs to, if somebody may go on with that.
+    pub(crate) fn claim(&self) -> Option<Arc<Claim>> {
+        match self {
+            Self::Claimed(claim) => Some(Arc::clone(claim)),
+            Self::Private(_) => None,
         }
     }
 

@@ -82,7 +82,7 @@ async fn what_the_disk_does_not_give_is_an_error_and_no_damage() {
     );
 
     for (digest, file) in [(one, dir.path().join("segments/00000000")), (two, large_file(dir.path(), two))] {
-        let failing = Failing::start(&server, "pread64", Some(&file));
+        let failing = Failing::start(&server, "pread64,preadv2", Some(&file));
         let refused = store.get(digest).await.unwrap_err();
         assert!(matches!(refused, Error::Internal { .. }), "{refused:?}");
         assert!(refused.to_string().contains("Input/output error"), "{refused}");

@@ -7,6 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+/// A slow link with many streams sends a piece of each of them in turn; longer than this many rounds no piece takes.
+const MOST_ROUNDS: u64 = 10;
+
 /// The pieces of answers that one connection still has.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
@@ -18,6 +21,8 @@ struct State {
     round: u64,
     /// How many there are of each round.
     pieces: BTreeMap<u64, usize>,
+    /// One has left in this round.
+    left: bool,
 }
 
 /// A piece of an answer, counted as long as it is in memory.
@@ -36,6 +41,7 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.outgoing.state();
+        state.left = true;
         if let Some(count) = state.pieces.get_mut(&self.round) {
             *count -= 1;
             if *count == 0 {
@@ -63,11 +69,15 @@ impl Outgoing {
         Bytes::from_owner(Held { bytes, round, outgoing: Arc::clone(self) })
     }
 
-    /// Ends a round. Whether a piece has been there for all of it: the client does not read.
+    /// Ends a round. Whether the client does not read: pieces have been there for all of it and none has left, or one has
+    /// been there for [`MOST_ROUNDS`], however many others left.
     pub(super) fn end_round(&self) -> bool {
         let mut state = self.state();
-        let stalled = state.pieces.first_key_value().is_some_and(|(oldest, _)| *oldest < state.round);
+        let oldest = state.pieces.first_key_value().map(|(round, _)| *round);
+        let older = |rounds| oldest.is_some_and(|oldest| oldest + rounds <= state.round);
+        let stalled = (older(1) && !state.left) || older(MOST_ROUNDS);
         state.round += 1;
+        state.left = false;
         stalled
     }
 }
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_stalled_when_a_piece_was_there_for_a_whole_round() {
+    fn a_client_is_stalled_when_nothing_leaves_for_a_whole_round() {
         let outgoing = Arc::new(Outgoing::default());
         let first = outgoing.hold(Bytes::from_static(b"abc"));
         assert_eq!(first, "abc");
@@ -87,8 +97,22 @@ mod tests {
         drop(first);
         assert!(outgoing.end_round(), "a part of it is still there");
         drop(part);
-        assert!(outgoing.end_round(), "the second one, too");
+        assert!(!outgoing.end_round(), "it reads, if slowly");
+        assert!(outgoing.end_round(), "the second one is still there");
         drop(second);
         assert!(!outgoing.end_round());
+        assert!(!outgoing.end_round(), "it has all");
+    }
+
+    #[test]
+    fn a_piece_that_stays_for_many_rounds_stalls_its_connection_whatever_else_leaves() {
+        let outgoing = Arc::new(Outgoing::default());
+        let stuck = outgoing.hold(Bytes::from_static(b"stuck"));
+        let stalled = (0..=MOST_ROUNDS).map(|_| {
+            drop(outgoing.hold(Bytes::from_static(b"others")));
+            outgoing.end_round()
+        });
+        assert_eq!(stalled.collect::<Vec<_>>().iter().filter(|stalled| **stalled).count(), 1);
+        drop(stuck);
     }
 }

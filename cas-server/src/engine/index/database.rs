@@ -11,7 +11,7 @@ use rocksdb::{
 use std::{
     path::{Path, PathBuf},
     sync::{
-        PoisonError, RwLock, RwLockReadGuard,
+        PoisonError, RwLock, RwLockReadGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -49,10 +49,18 @@ impl Database {
     pub(super) fn get(&self) -> Result<InUse<'_>> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         if db.is_none() {
-            let reason = "index: it is closed since it failed, and is tried again every few seconds";
-            return Err(Error::Unavailable { reason: reason.into() });
+            return Err(closed());
         }
         Ok(InUse { db, failing: &self.failing })
+    }
+
+    /// Whether it is open. Does not wait: while it is opened anew it is not.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.db.try_read() {
+            Ok(db) if db.is_some() => Ok(()),
+            Err(TryLockError::Poisoned(db)) if db.get_ref().is_some() => Ok(()),
+            _ => Err(closed()),
+        }
     }
 
     /// Whether it is worth opening it anew, with so much free space on its file system.
@@ -140,6 +148,11 @@ fn family_options(cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER);
     options.set_level_compaction_dynamic_level_bytes(true);
     options
+}
+
+fn closed() -> Error {
+    let reason = "index: it is closed since it failed, and is tried again every few seconds";
+    Error::Unavailable { reason: reason.into() }
 }
 
 /// RocksDB tells causes in words only.

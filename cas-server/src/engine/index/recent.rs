@@ -26,11 +26,13 @@ use std::{
 /// Parts with a lock each.
 const SHARDS: usize = 16;
 
-/// Entries of a generation of a shard: what a table of 65,536 buckets takes, of 73 bytes each.
+/// Entries of a generation of a shard: what a table of 65,536 buckets takes, of 89 bytes each.
 const GENERATION: usize = 65_536 / 8 * 7;
+const _: () = assert!(size_of::<(Name, Slot)>() == 88);
 
-/// Entries of which it holds all, spread over the shards as hashes are: nothing goes before two generations are full.
-pub(super) const CAPACITY: u64 = (SHARDS * GENERATION) as u64 * 3 / 2;
+/// Entries of which it holds all, spread over the shards as hashes are: nothing goes before a generation was full and
+/// then another one.
+pub(super) const CAPACITY: u64 = (SHARDS * GENERATION) as u64 * 5 / 4;
 
 /// Something of the database may be missing here.
 const PARTIAL: u8 = 0;
@@ -126,6 +128,10 @@ impl Shard {
     fn get(&mut self, name: &Name, recent: &Recent) -> Option<Slot> {
         if let Some(slot) = self.young.get(name) {
             return Some(*slot);
+        }
+        if recent.state.load(SeqCst) != PARTIAL {
+            // As long as all are here none of them is better than another.
+            return self.old.get(name).copied();
         }
         let slot = self.old.remove(name)?;
         self.put(*name, slot, recent);
@@ -229,14 +235,19 @@ impl Recent {
         true
     }
 
-    /// Before everything that the database has is given to [`learn`](Self::learn).
-    pub(super) fn begin_learning(&self) {
-        let _ = self.state.compare_exchange(PARTIAL, LEARNING, SeqCst, SeqCst);
+    /// Before everything that the database has is given to [`learn`](Self::learn). `false`: all of it is here.
+    pub(super) fn begin_learning(&self) -> bool {
+        self.state.compare_exchange(PARTIAL, LEARNING, SeqCst, SeqCst).is_ok()
     }
 
     /// Whether there is any use in learning more.
     pub(super) fn is_learning(&self) -> bool {
         self.state.load(SeqCst) == LEARNING
+    }
+
+    /// There is no use in learning more for now.
+    pub(super) fn stop_learning(&self) {
+        let _ = self.state.compare_exchange(LEARNING, PARTIAL, SeqCst, SeqCst);
     }
 
     /// Everything was learnt. If nothing went meanwhile it is all here.
