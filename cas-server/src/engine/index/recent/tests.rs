@@ -131,7 +131,7 @@ fn what_a_reader_saw_before_or_in_a_change_is_not_believed() {
 
 #[test]
 fn what_is_asked_for_outlives_what_is_not() {
-    let recent = Recent::with_generation(true, 4);
+    let recent = Recent::with_generation(false, 4);
     // One shard, so that they displace each other.
     let digests: Vec<Digest> = (0..u32::MAX)
         .map(|number| DigestFunction::Sha256.digest(&number.to_le_bytes()))
@@ -147,5 +147,18 @@ fn what_is_asked_for_outlives_what_is_not() {
         put(digest);
         assert!(matches!(recent.get(&Key::Blob(digests[0])), Some(Some(_))));
     }
-    assert_eq!(recent.get(&Key::Blob(digests[1])), None, "gone, and no longer known to be missing");
+    assert_eq!(recent.get(&Key::Blob(digests[1])), None, "gone");
+}
+
+#[test]
+fn what_went_is_not_taken_for_missing() {
+    let recent = Recent::with_generation(true, 1);
+    let key = |blob| Key::Blob(digest(blob));
+    assert_eq!(recent.get(&key(200)), Some(None), "an empty store is known as a whole");
+    for blob in 10..100 {
+        recent.change().apply(vec![(key(blob), Some(entry(blob, 0)))]);
+    }
+    assert_eq!(recent.get(&key(200)), None);
+    let known = (10..100).filter(|blob| recent.get(&key(*blob)).is_some()).count();
+    assert!((1..90).contains(&known), "{known} of them are still here");
 }
