@@ -1,6 +1,7 @@
 //! The budget holds, the least recently used go first, and what is in use never goes.
 
 use super::*;
+use tokio::task::JoinSet;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
