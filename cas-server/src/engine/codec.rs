@@ -17,12 +17,9 @@ const VALUES: u8 = 2;
 /// Of blobs that are compressed, and of totals with such blobs.
 const COMPRESSED: u8 = 3;
 
-/// The newest format of the data directory as a whole, which programs that know less of it refuse to open: with
-/// compressed blobs. What came before is part of it and read as it is.
+/// The format of the data directory as a whole, which programs that know less of it refuse to open: with compressed
+/// blobs, and large files whose pieces have sums by XXH3. What came before is part of it and read as it is.
 pub(crate) const DIRECTORY: u8 = 3;
-
-/// The format of a directory in which nothing is compressed.
-pub(crate) const PLAIN_DIRECTORY: u8 = 2;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

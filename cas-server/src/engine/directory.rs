@@ -1,10 +1,6 @@
 //! The data directory itself: made durably, held by one process at a time, of a format that we know.
 
-use super::{
-    codec::{DIRECTORY, PLAIN_DIRECTORY},
-    options::{Compression, OpenError},
-    segments::sync_dir,
-};
+use super::{codec::DIRECTORY, options::OpenError, segments::sync_dir};
 use rustix::fs::FlockOperation;
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,15 +9,10 @@ use std::{
 };
 
 /// Makes the directory if need be and takes it. It is ours for as long as the file is open.
-pub(crate) fn take(dir: &Path, compression: Compression) -> Result<File, OpenError> {
+pub(crate) fn take(dir: &Path) -> Result<File, OpenError> {
     create(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
     let lock = lock(dir)?;
-    // Older programs may go on with a directory in which nothing was ever compressed.
-    let least = match compression {
-        Compression::Off => PLAIN_DIRECTORY,
-        Compression::Zstd => DIRECTORY,
-    };
-    check_format(dir, least)?;
+    check_format(dir)?;
     Ok(lock)
 }
 
@@ -53,19 +44,19 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// `format` says in one line what wrote the directory. It is made to be `least` at least.
-fn check_format(dir: &Path, least: u8) -> Result<(), OpenError> {
+/// `format` says in one line what wrote the directory.
+fn check_format(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("format");
     let io = |source| OpenError::Io { path: path.clone(), source };
     match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_format(dir, &path, least).map_err(io),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_format(dir, &path).map_err(io),
         Err(error) => Err(io(error)),
         Ok(text) => match text.trim().parse::<u8>() {
             Ok(found) if found > DIRECTORY => {
                 Err(OpenError::Format { path: dir.to_owned(), found, known: DIRECTORY })
             }
             // All of it stays as it is; what is added keeps programs out that do not know it.
-            Ok(found) if (1..least).contains(&found) => write_format(dir, &path, least).map_err(io),
+            Ok(found) if (1..DIRECTORY).contains(&found) => write_format(dir, &path).map_err(io),
             Ok(1..) => Ok(()),
             _ => Err(io(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a number"))),
         },
@@ -73,10 +64,10 @@ fn check_format(dir: &Path, least: u8) -> Result<(), OpenError> {
 }
 
 /// Whole or not at all: an empty one would keep everybody out for ever.
-fn write_format(dir: &Path, path: &Path, format: u8) -> io::Result<()> {
+fn write_format(dir: &Path, path: &Path) -> io::Result<()> {
     let new = dir.join("format.new");
     let mut file = File::create(&new)?;
-    writeln!(file, "{format}")?;
+    writeln!(file, "{DIRECTORY}")?;
     file.sync_all()?;
     fs::rename(new, path)?;
     sync_dir(dir)

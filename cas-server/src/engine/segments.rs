@@ -3,6 +3,7 @@
 use super::{
     codec::{Encoding, Position},
     descriptors,
+    files::read_at,
     frames::{frame_of, inflate, is_sound},
     record::{Form, Header, MAX_HEADER, next_magic},
 };
@@ -185,18 +186,19 @@ impl Segments {
             Wait::ForDisk => self.file(segment)?,
             Wait::Not => self.opened(segment).ok_or(ReadError::Gone)?,
         };
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| ReadError::Damaged)?];
+        let len = range.end - range.start;
         match wait {
-            Wait::ForDisk => file.read_exact_at(&mut bytes, range.start)?,
+            Wait::ForDisk => Ok(read_at(&file, range.start, len)?.into()),
             Wait::Not => {
+                let mut bytes = vec![0; index(len)];
                 let parts = &mut [io::IoSliceMut::new(&mut bytes)];
                 let read = preadv2(&file, parts, range.start, ReadWriteFlags::NOWAIT);
                 if read != Ok(bytes.len()) {
                     return Err(ReadError::Gone);
                 }
+                Ok(bytes.into())
             }
         }
-        Ok(bytes.into())
     }
 
     fn opened(&self, id: u32) -> Option<Arc<File>> {

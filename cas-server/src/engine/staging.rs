@@ -2,10 +2,9 @@
 
 use super::{
     codec::{Encoding, Position},
-    files::{Files, PIECE},
+    files::{Files, PIECE, piece_sum},
     framed::FramedStaging,
     io::failed,
-    record::sum,
     uploads::{Claim, Place, Uploads},
 };
 use cas::{Error, Result};
@@ -103,10 +102,10 @@ impl Staging {
             let (head, tail) = rest.split_at(PIECE_LEN - self.piece.len());
             rest = tail;
             if self.piece.is_empty() {
-                self.sums.extend(sum(head));
+                self.sums.extend(piece_sum(head));
             } else {
                 self.piece.extend_from_slice(head);
-                self.sums.extend(sum(&self.piece));
+                self.sums.extend(piece_sum(&self.piece));
                 self.piece.clear();
             }
         }
@@ -140,7 +139,7 @@ impl Staging {
             return Ok(Staged { place, digest: self.digest, encoding });
         }
         if !self.piece.is_empty() {
-            self.sums.extend(sum(&self.piece));
+            self.sums.extend(piece_sum(&self.piece));
         }
         self.file.write_all(&self.sums).map_err(|error| self.failed(error))?;
         if let Err(error) = self.file.sync_data() {

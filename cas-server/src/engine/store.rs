@@ -239,7 +239,7 @@ pub(super) fn prepare(
 ) -> Result<Opened, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
     let replay = |source| OpenError::Replay { path: dir.to_owned(), source };
-    let lock = directory::take(dir, options.compress)?;
+    let lock = directory::take(dir)?;
     let index = Index::open(&dir.join("index"))?;
     let pins = Pins::load(&index, &options).map_err(replay)?;
     let (segments, ids) = Segments::open(dir.join("segments")).map_err(io)?;

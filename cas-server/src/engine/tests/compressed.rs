@@ -345,7 +345,7 @@ async fn switched_on_and_off_all_of_it_stays_readable_and_older_programs_stay_ou
         let engine =
             Engine::open(dir.path(), EngineOptions { compress, ..options() }, Arc::new(clock())).unwrap();
         // Older programs read format 2.
-        assert_eq!(format(), if at == 0 { "2\n" } else { "3\n" });
+        assert_eq!(format(), "3\n");
         for len in [10_000, 1_200_000] {
             let bytes = text(at as u64, len);
             let digest = put(&engine, &bytes).await;

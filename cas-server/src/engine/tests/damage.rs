@@ -128,3 +128,21 @@ async fn reclaiming_a_damaged_segment_saves_what_is_whole() {
     assert_eq!(engine.shared().metrics.corrupt.get(), 2);
     engine.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_with_the_sums_of_older_formats_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let bytes = blob(4, 1_500_000);
+    let digest = put(&engine, &bytes).await;
+    let file = OpenOptions::new().write(true).open(large_file(dir.path(), digest)).unwrap();
+    let sums: Vec<u8> = bytes
+        .chunks(256 * 1024)
+        .flat_map(|piece| DigestFunction::Blake3.digest(piece).hash()[..8].to_vec())
+        .collect();
+    file.write_all_at(&sums, bytes.len() as u64).unwrap();
+    assert_eq!(engine.get(digest).await.unwrap(), bytes);
+    flip(&large_file(dir.path(), digest), 700_000);
+    assert_dropped(&engine, digest, &bytes).await;
+    engine.close().await;
+}

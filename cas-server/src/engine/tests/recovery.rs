@@ -117,12 +117,12 @@ async fn a_directory_is_made_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("several/levels/deep");
     open(&data).close().await;
-    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "3\n");
     assert!(!data.join("format.new").exists());
     // A death while it was being made.
     fs::rename(data.join("format"), data.join("format.new")).unwrap();
     open(&data).close().await;
-    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(data.join("format")).unwrap(), "3\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

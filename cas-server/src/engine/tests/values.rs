@@ -266,7 +266,7 @@ async fn a_directory_of_format_1_opens_and_is_of_format_2_from_then_on() {
     assert_eq!(engine.get(digest).await.unwrap(), "abc");
     put_value(&engine, 1, &blob(1, 10)).await;
     engine.close().await;
-    assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "3\n");
     let engine = open(dir.path());
     assert_eq!(engine.get(digest).await.unwrap(), "abc");
     assert_eq!(value(&engine, 1).await.unwrap(), blob(1, 10));
