@@ -6,6 +6,7 @@ use crate::{
     remote::Scheduler,
 };
 use clap::{Args, Parser, Subcommand};
+use proto::Timestamp;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Trigger test runs on a swarm of bots, follow them and collect what they report.
@@ -80,6 +81,39 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Usage> {
     }
 }
 
+/// A point in time as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl Moment {
+    pub(crate) fn on(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(duration) => now - duration,
+        }
+    }
+}
+
+impl std::str::FromStr for Moment {
+    type Err = Usage;
+
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        if let Ok(ago) = humantime::parse_duration(text) {
+            return Ok(Self::Ago(ago));
+        }
+        let midnight = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+        let time = text.parse().ok().or_else(|| midnight().map(|zoned| zoned.timestamp()));
+        let micros = time.and_then(|time: jiff::Timestamp| u64::try_from(time.as_microsecond()).ok());
+        micros.map(|micros| Self::At(Timestamp::from_micros(micros))).ok_or_else(|| {
+            Usage("no time: write for instance 2h (so long ago), 2026-01-31 or 2026-01-31T08:30:00Z".into())
+        })
+    }
+}
+
 /// A run or one of its shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunOrShard {
@@ -110,5 +144,20 @@ impl std::str::FromStr for RunOrShard {
 
     fn from_str(text: &str) -> Result<Self, proto::IdError> {
         if text.contains('/') { text.parse().map(Self::Shard) } else { text.parse().map(Self::Run) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_an_age_a_day_or_a_time() {
+        let now = Timestamp::from_micros(1_769_848_200_000_000);
+        let on = |text: &str| crate::display::utc(text.parse::<Moment>().unwrap().on(now));
+        assert_eq!(on("90m"), "2026-01-31T07:00:00Z");
+        assert_eq!(on("2026-01-30"), "2026-01-30T00:00:00Z");
+        assert_eq!(on("2026-01-30T10:00:00+02:00"), "2026-01-30T08:00:00Z");
+        assert!("yesterday".parse::<Moment>().unwrap_err().to_string().contains("2026-01-31"));
     }
 }

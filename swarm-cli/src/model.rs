@@ -392,6 +392,21 @@ pub enum BotHealth {
     Dead,
 }
 
+/// What bots can be asked for by. A bot may be in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BotState {
+    /// It calls.
+    Alive,
+    /// It calls, takes work and has none.
+    Idle,
+    /// It calls and has work.
+    Busy,
+    /// It takes no new work.
+    Draining,
+    /// It has not called for longer than a lease lives.
+    Dead,
+}
+
 /// Why the pending shards of one step have no bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {

@@ -10,9 +10,9 @@ mod output;
 pub use error::CallError;
 pub use output::{OutputChunk, OutputEnd, OutputStart};
 
-use crate::model::{Bot, Changes, Explanation, Run, RunSpec, RunState};
+use crate::model::{Bot, BotState, Changes, Explanation, Run, RunSpec, RunState};
 use futures::{Stream, StreamExt as _};
-use proto::{RequestId, Requirements, RunId, ShardId, v1, v1::swarm_client::SwarmClient};
+use proto::{RequestId, Requirements, RunId, ShardId, Timestamp, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
 use std::{path::Path, sync::Arc, time::Duration};
 use tonic::{Response, Status, transport::Channel};
@@ -67,6 +67,35 @@ pub struct Canceled {
     pub killing: u32,
 }
 
+/// What a cancellation of many runs did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanceledRuns {
+    /// That had not ended, newest first.
+    pub runs: Vec<RunId>,
+    /// Pending shards of all of them.
+    pub canceled: u32,
+    /// Running shards of all of them.
+    pub killing: u32,
+}
+
+/// Whether a cancellation is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// It is.
+    No,
+    /// It is only told what it would do.
+    Yes,
+}
+
+/// Which bots to list.
+#[derive(Clone, Debug, Default)]
+pub struct BotFilter {
+    /// All must hold.
+    pub requirements: Requirements,
+    /// Any of them; empty: every state.
+    pub states: Vec<BotState>,
+}
+
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -76,6 +105,12 @@ pub struct RunFilter {
     pub user: String,
     /// All must be on the run.
     pub tags: Vec<String>,
+    /// A part of the run's name.
+    pub name: String,
+    /// At this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Before this time.
+    pub created_before: Option<Timestamp>,
 }
 
 /// One message of a watch.
@@ -150,6 +185,35 @@ impl Scheduler {
         Ok(Canceled { canceled: answer.canceled, killing: answer.killing })
     }
 
+    /// Cancels every run that has these tags and has not ended. Goes on until all are taken: repeated from any point, it
+    /// does what is left.
+    pub async fn cancel_runs(
+        &self,
+        filter: &RunFilter,
+        scope: CancelScope,
+        trial: Trial,
+    ) -> Result<CanceledRuns, CallError> {
+        let mut all = CanceledRuns::default();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::CancelRunsRequest {
+                tags: filter.tags.clone(),
+                user: filter.user.clone(),
+                kill_running: scope == CancelScope::PendingAndRunning,
+                dry_run: trial == Trial::Yes,
+                page_token,
+            };
+            let answer = self.call(async |mut client| client.cancel_runs(request.clone()).await).await?;
+            all.runs.extend(decode::run_ids(&answer.run_ids)?);
+            all.canceled = all.canceled.saturating_add(answer.canceled);
+            all.killing = all.killing.saturating_add(answer.killing);
+            page_token = answer.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Why pending shards of a run, or one shard, have no bot.
     pub async fn explain(&self, id: &str) -> Result<Vec<Explanation>, CallError> {
         let request = v1::ExplainRequest { id: id.to_owned() };
@@ -157,11 +221,17 @@ impl Scheduler {
         Ok(answer.steps.into_iter().map(decode::explanation).collect())
     }
 
-    /// The bots that meet all of these requirements.
-    pub async fn bots(&self, requirements: &Requirements) -> Result<Vec<Bot>, CallError> {
-        let request = v1::ListBotsRequest { requirements: requirements.into() };
+    /// Bots by id, and where the next page starts.
+    pub async fn bots(
+        &self,
+        filter: &BotFilter,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<(Vec<Bot>, Option<String>), CallError> {
+        let request = encode::list_bots(filter, page_size, page_token);
         let answer = self.call(async |mut client| client.list_bots(request.clone()).await).await?;
-        Ok(answer.bots.iter().map(decode::bot).collect::<Result<_, _>>()?)
+        let bots = answer.bots.iter().map(decode::bot).collect::<Result<_, _>>()?;
+        Ok((bots, Some(answer.next_page_token).filter(|token| !token.is_empty())))
     }
 
     /// The run as it is, then what changes. One try: whoever follows knows how long to go on.

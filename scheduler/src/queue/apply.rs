@@ -105,13 +105,6 @@ impl Queue {
         self.run(*self.state.requests.get(request)?)
     }
 
-    /// Runs older than `before`, newest first.
-    pub(crate) fn runs_before(&self, before: Option<RunId>) -> impl Iterator<Item = &Run> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let end = before.map_or(Unbounded, Excluded);
-        self.state.runs.range((Unbounded, end)).rev().map(|(_, run)| run)
-    }
-
     /// A shard.
     pub(crate) fn shard(&self, id: ShardId) -> Option<&Shard> {
         self.state.shard(id)

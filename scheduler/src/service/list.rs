@@ -2,38 +2,21 @@
 
 use super::Service;
 use crate::{
-    queue::{Queue, Run, RunState},
+    queue::{MOST_LOOKED_AT, Queue, RunFilter},
     wire::{
         field::{FieldError, InField},
         run,
     },
 };
 use prost::Message as _;
-use proto::{RunId, v1};
+use proto::{RunId, Timestamp, v1};
 use tonic::Status;
 
 const DEFAULT_PAGE: usize = 50;
-const LARGEST_PAGE: usize = 1000;
+pub(super) const LARGEST_PAGE: usize = 1000;
 
 /// A page ends here: clients accept 4 MiB by default, and one run alone may take more.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
-
-/// Runs that one call looks at: a filter that nothing passes must not hold up the queue. A page may be short for it.
-const MOST_LOOKED_AT: usize = 10_000;
-
-struct Filter {
-    states: Vec<RunState>,
-    user: String,
-    tags: Vec<String>,
-}
-
-impl Filter {
-    fn passes(&self, run: &Run) -> bool {
-        (self.states.is_empty() || self.states.contains(&run.state()))
-            && (self.user.is_empty() || self.user == run.spec.user)
-            && self.tags.iter().all(|tag| run.spec.tags.contains(tag))
-    }
-}
+pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 pub(super) async fn list(service: &Service, request: v1::ListRequest) -> Result<v1::ListResponse, Status> {
     let before: Option<RunId> = match request.page_token.as_str() {
@@ -44,10 +27,13 @@ pub(super) async fn list(service: &Service, request: v1::ListRequest) -> Result<
         let unknown = || FieldError::new("states", format!("{state} is no state of a run"));
         run::parse_run_state(*state).ok_or_else(unknown)
     };
-    let filter = Filter {
+    let filter = RunFilter {
         states: request.states.iter().map(state).collect::<Result<_, _>>()?,
         user: request.user,
         tags: request.tags,
+        name: request.name,
+        created_after: request.created_after.as_ref().map(Timestamp::from),
+        created_before: request.created_before.as_ref().map(Timestamp::from),
     };
     let size = match request.page_size as usize {
         0 => DEFAULT_PAGE,
@@ -56,10 +42,10 @@ pub(super) async fn list(service: &Service, request: v1::ListRequest) -> Result<
     Ok(service.shell.read(move |queue, _| page(queue, before, &filter, size)).await?)
 }
 
-fn page(queue: &Queue, before: Option<RunId>, filter: &Filter, size: usize) -> v1::ListResponse {
+fn page(queue: &Queue, before: Option<RunId>, filter: &RunFilter, size: usize) -> v1::ListResponse {
     let mut response = v1::ListResponse::default();
     let mut bytes = 0;
-    for (looked_at, candidate) in queue.runs_before(before).enumerate() {
+    for (looked_at, candidate) in queue.candidates(filter, before).enumerate() {
         if looked_at == MOST_LOOKED_AT {
             return response;
         }

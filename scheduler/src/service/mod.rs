@@ -2,6 +2,7 @@
 //! the answer; none decides anything.
 
 mod cancel;
+mod cancel_runs;
 mod explain;
 mod get;
 mod list;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status};
 pub(crate) const METHODS: &[&str] = &[
     "/isoswarm.v1.Bots/Synchronize",
     "/isoswarm.v1.Swarm/Cancel",
+    "/isoswarm.v1.Swarm/CancelRuns",
     "/isoswarm.v1.Swarm/Explain",
     "/isoswarm.v1.Swarm/Get",
     "/isoswarm.v1.Swarm/List",
@@ -76,6 +78,13 @@ impl v1::swarm_server::Swarm for Service {
         cancel::cancel(self, &request.into_inner()).await.map(Response::new)
     }
 
+    async fn cancel_runs(
+        &self,
+        request: Request<v1::CancelRunsRequest>,
+    ) -> Result<Response<v1::CancelRunsResponse>, Status> {
+        cancel_runs::cancel_runs(self, request.into_inner()).await.map(Response::new)
+    }
+
     async fn explain(
         &self,
         request: Request<v1::ExplainRequest>,
@@ -94,7 +103,7 @@ impl v1::swarm_server::Swarm for Service {
         &self,
         request: Request<v1::ListBotsRequest>,
     ) -> Result<Response<v1::ListBotsResponse>, Status> {
-        list_bots::list_bots(self, &request.into_inner()).await.map(Response::new)
+        list_bots::list_bots(self, request.into_inner()).await.map(Response::new)
     }
 }
 

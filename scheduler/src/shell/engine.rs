@@ -1,7 +1,7 @@
 //! The queue with everything that its decisions set in motion. Lives as long as its journal can be written.
 
 use super::{
-    handle::{CallError, Canceled, Command, Reply, Triggered},
+    handle::{CallError, Canceled, CanceledRuns, Command, Reply, Triggered},
     monotonic::Monotonic,
     parked::ParkedSet,
     supervisor::Settings,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, JournalError, Store, Writer},
     metrics::Metrics,
-    queue::{CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, RunSpec, Transition},
+    queue::{CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, RunFilter, RunSpec, Transition},
     wire::record::encode,
 };
 use proto::{RequestId, RunId, Timestamp};
@@ -88,7 +88,14 @@ impl Engine {
         match command {
             Command::Trigger { request, spec, reply } => self.trigger(request, spec, now, reply, &mut batch),
             Command::Synchronize { report, reply } => self.synchronize(report, now, reply, &mut batch),
-            Command::Cancel { run, mode, reply } => self.cancel(run, mode, now, reply, &mut batch),
+            Command::Cancel { run, mode, reply } => {
+                let canceled = self.cancel(run, mode, now, &mut batch).map_err(CallError::from);
+                batch.release(move || drop(reply.send(canceled)));
+            }
+            Command::CancelRuns { filter, before, mode, reply } => {
+                let canceled = self.cancel_runs(&filter, before, mode, now, &mut batch);
+                batch.release(move || drop(reply.send(canceled)));
+            }
             Command::Read(reading) => batch.releases.push(reading(Ok((&self.queue, now)))),
             Command::Watch { run, look } => {
                 let found = self.queue.run(run).ok_or(CallError::from(Refusal::UnknownRun { run }));
@@ -195,21 +202,36 @@ impl Engine {
         run: RunId,
         mode: CancelMode,
         now: Timestamp,
-        reply: Reply<Canceled>,
         batch: &mut Batch,
-    ) {
-        let canceled = self.apply(Event::Cancel { run, mode }, now, batch).map(|decided| {
-            let count = |wanted: fn(&Transition) -> bool| {
-                let made = decided.records.iter().filter(|record| wanted(&record.transition)).count();
-                u32::try_from(made).unwrap_or(u32::MAX)
-            };
-            let canceled =
-                count(|made| matches!(made, Transition::ShardEnded { ending: Ending::Canceled, .. }));
-            let killing = count(|made| matches!(made, Transition::KillRequested { .. }));
-            self.follow_up(decided.effects, now, batch);
-            Canceled { canceled, killing }
-        });
-        batch.release(move || drop(reply.send(canceled.map_err(CallError::from))));
+    ) -> Result<Canceled, Refusal> {
+        let decided = self.apply(Event::Cancel { run, mode }, now, batch)?;
+        let count = |wanted: fn(&Transition) -> bool| {
+            let made = decided.records.iter().filter(|record| wanted(&record.transition)).count();
+            u32::try_from(made).unwrap_or(u32::MAX)
+        };
+        let canceled = count(|made| matches!(made, Transition::ShardEnded { ending: Ending::Canceled, .. }));
+        let killing = count(|made| matches!(made, Transition::KillRequested { .. }));
+        self.follow_up(decided.effects, now, batch);
+        Ok(Canceled { canceled, killing })
+    }
+
+    /// All of them or, when the batch cannot be made durable, none.
+    fn cancel_runs(
+        &mut self,
+        filter: &RunFilter,
+        before: Option<RunId>,
+        mode: CancelMode,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<CanceledRuns, CallError> {
+        let selection = self.queue.cancelable(filter, before);
+        let mut shards = Canceled { canceled: 0, killing: 0 };
+        for run in &selection.runs {
+            let canceled = self.cancel(*run, mode, now, batch)?;
+            shards.canceled += canceled.canceled;
+            shards.killing += canceled.killing;
+        }
+        Ok(CanceledRuns { runs: selection.runs, shards, next: selection.next })
     }
 
     /// Applies an event and does what follows from it.

@@ -3,7 +3,7 @@
 use super::{synchronize::Orders, tails::Tail, watchers::Update};
 use crate::{
     journal::{AttemptKey, Release},
-    queue::{CancelMode, Queue, Refusal, Run, RunSpec},
+    queue::{CancelMode, Queue, Refusal, Run, RunFilter, RunSpec},
     wire::report::Report,
 };
 use proto::{RequestId, RunId, Timestamp};
@@ -49,6 +49,7 @@ pub(super) enum Command {
     Trigger { request: RequestId, spec: RunSpec, reply: Reply<Triggered> },
     Synchronize { report: Report, reply: Reply<Orders> },
     Cancel { run: RunId, mode: CancelMode, reply: Reply<Canceled> },
+    CancelRuns { filter: RunFilter, before: Option<RunId>, mode: CancelMode, reply: Reply<CanceledRuns> },
     Read(Reading),
     Watch { run: RunId, look: Snapshot },
     Tail { attempt: AttemptKey, reply: Reply<Option<Tail>> },
@@ -69,6 +70,16 @@ pub(crate) struct Canceled {
     pub(crate) killing: u32,
 }
 
+/// What a cancellation of many runs has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CanceledRuns {
+    pub(crate) runs: Vec<RunId>,
+    /// Of all of them.
+    pub(crate) shards: Canceled,
+    /// Where to go on.
+    pub(crate) next: Option<RunId>,
+}
+
 /// Cloned into every service. The shell ends when the last one is gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle(pub(super) mpsc::Sender<Command>);
@@ -87,6 +98,16 @@ impl Handle {
     /// Cancels a run.
     pub(crate) async fn cancel(&self, run: RunId, mode: CancelMode) -> Result<Canceled, CallError> {
         self.call(Duration::ZERO, |reply| Command::Cancel { run, mode, reply }).await
+    }
+
+    /// Cancels runs that have not ended, so many in one call.
+    pub(crate) async fn cancel_runs(
+        &self,
+        filter: RunFilter,
+        before: Option<RunId>,
+        mode: CancelMode,
+    ) -> Result<CanceledRuns, CallError> {
+        self.call(Duration::ZERO, |reply| Command::CancelRuns { filter, before, mode, reply }).await
     }
 
     /// Looks at a run and follows what changes from then on.
@@ -163,6 +184,7 @@ pub(super) fn refuse(command: Command, reason: &Arc<str>) {
         Command::Trigger { reply, .. } => drop(reply.send(Err(error))),
         Command::Synchronize { reply, .. } => drop(reply.send(Err(error))),
         Command::Cancel { reply, .. } => drop(reply.send(Err(error))),
+        Command::CancelRuns { reply, .. } => drop(reply.send(Err(error))),
         Command::Read(reading) => reading(Err(error))(),
         Command::Watch { look, .. } => look(Err(error))(),
         Command::Tail { reply, .. } => drop(reply.send(Err(error))),

@@ -14,7 +14,7 @@ mod synchronize;
 mod tails;
 mod watchers;
 
-pub(crate) use handle::{CallError, Handle, Updates};
+pub(crate) use handle::{CallError, Canceled, CanceledRuns, Handle, Updates};
 pub(crate) use supervisor::{Settings, Shell};
 pub(crate) use tails::Tail;
 pub(crate) use watchers::Update;

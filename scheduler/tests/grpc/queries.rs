@@ -1,7 +1,7 @@
 //! What can be asked beside the main path.
 
 use crate::support::{Bench, run_spec};
-use proto::v1::{Dimension, ExplainRequest, ListBotsRequest, ListRequest, Requirement, RunState};
+use proto::v1::{BotState, Dimension, ExplainRequest, ListBotsRequest, ListRequest, Requirement, RunState};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 async fn list(bench: &Bench, request: ListRequest) -> (Vec<String>, String) {
@@ -36,6 +36,76 @@ async fn runs_are_listed_newest_first_by_pages_and_filters() {
 }
 
 #[tokio::test]
+async fn pages_stay_right_while_runs_are_added_and_times_and_names_choose() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    let millisecond = std::time::Duration::from_millis(1);
+    let mut times = vec![];
+    let trigger = async |number: u32| {
+        let mut spec = run_spec(1);
+        spec.name = format!("nightly {number}");
+        bench.trigger_spec(&number.to_string(), spec).await.unwrap();
+        let now = bench.now();
+        clock.advance(millisecond * 3 / 2);
+        now
+    };
+    for number in 0..6 {
+        times.push(trigger(number).await);
+    }
+    let (first, page_token) = list(&bench, ListRequest { page_size: 4, ..Default::default() }).await;
+    assert_eq!(first, ["nightly 5", "nightly 4", "nightly 3", "nightly 2"]);
+    clock.advance(millisecond);
+    trigger(6).await;
+    let rest = ListRequest { page_size: 4, page_token, ..Default::default() };
+    assert_eq!(list(&bench, rest).await, (vec!["nightly 1".into(), "nightly 0".into()], String::new()));
+
+    let between = |after: usize, before: usize| ListRequest {
+        created_after: Some(times[after].into()),
+        created_before: Some(times[before].into()),
+        ..Default::default()
+    };
+    assert_eq!(list(&bench, between(1, 4)).await.0, ["nightly 3", "nightly 2", "nightly 1"]);
+    assert_eq!(list(&bench, between(4, 1)).await.0, Vec::<String>::new());
+    let named = ListRequest { name: "ly 4".into(), ..Default::default() };
+    assert_eq!(list(&bench, named).await.0, ["nightly 4"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn bots_are_listed_by_pages_and_states() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    bench.bot("dead").no_wait().synchronize().await.unwrap();
+    bench.pass(&clock, 31).await;
+    bench.trigger("r", 1).await;
+    bench.bot("busy").no_wait().work().await;
+    let mut draining = bench.bot("draining").no_wait();
+    draining.request.draining = true;
+    for mut bot in [draining, bench.bot("idle-1").no_wait(), bench.bot("idle-2").no_wait()] {
+        bot.synchronize().await.unwrap();
+    }
+    let bots = async |states: &[BotState], page_size, page_token: &str| {
+        let request = ListBotsRequest {
+            states: states.iter().map(|&state| state.into()).collect(),
+            page_size,
+            page_token: page_token.into(),
+            ..Default::default()
+        };
+        let page = bench.client().list_bots(request).await.unwrap().into_inner();
+        let ids: Vec<String> = page.bots.into_iter().map(|bot| bot.id).collect();
+        (ids.join(" "), page.next_page_token)
+    };
+    assert_eq!(bots(&[BotState::Dead], 0, "").await.0, "dead");
+    assert_eq!(bots(&[BotState::Busy, BotState::Idle], 0, "").await.0, "busy idle-1 idle-2");
+    assert_eq!(bots(&[BotState::Draining], 0, "").await.0, "draining");
+    assert_eq!(bots(&[BotState::Alive], 0, "").await.0, "busy draining idle-1 idle-2");
+    let (first, token) = bots(&[], 2, "").await;
+    assert_eq!(first, "busy dead");
+    bench.bot("another").no_wait().synchronize().await.unwrap();
+    let (second, token) = bots(&[], 3, &token).await;
+    assert_eq!((second.as_str(), token.as_str()), ("draining idle-1 idle-2", ""));
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn bots_are_listed_and_what_keeps_them_away_is_explained() {
     let mut bench = Bench::start().await;
     let mut bot = bench.bot("b").no_wait();
@@ -46,7 +116,7 @@ async fn bots_are_listed_and_what_keeps_them_away_is_explained() {
     bot.synchronize().await.unwrap();
     let asks = |key: &str, value: &str| Requirement { key: key.into(), any_of: vec![value.into()] };
     let bots = async |requirement| {
-        let request = ListBotsRequest { requirements: vec![requirement] };
+        let request = ListBotsRequest { requirements: vec![requirement], ..Default::default() };
         bench.client().list_bots(request).await.unwrap().into_inner().bots.len()
     };
     assert_eq!(bots(asks("os", "Linux")).await, 1);

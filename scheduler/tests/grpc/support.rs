@@ -73,6 +73,10 @@ impl Bench {
         }
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(crate) fn channel(&self) -> Channel {
         runtime::connect::channel(&self.url, None).unwrap()
     }

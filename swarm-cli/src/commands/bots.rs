@@ -5,7 +5,8 @@ use crate::{
     cli::SchedulerArgs,
     display::{Cell, Column, Table, ago},
     json::BotJson,
-    model::{Bot, BotHealth},
+    model::{Bot, BotHealth, BotState},
+    remote::{BotFilter, Scheduler},
 };
 use clap::Args;
 use proto::{Requirement, Requirements, Timestamp};
@@ -17,6 +18,15 @@ pub(crate) struct BotsArgs {
     /// Only bots that fit (repeat: all must hold)
     #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]
     dimensions: Vec<Requirement>,
+    /// Only bots in this state (repeat: any of them)
+    #[arg(long = "state", value_name = "STATE")]
+    states: Vec<BotState>,
+    /// At most this many; without it all of them
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
+    page: String,
     /// Print them as JSON
     #[arg(long)]
     json: bool,
@@ -30,17 +40,47 @@ pub(crate) async fn bots(context: &Context, args: BotsArgs) -> anyhow::Result<Ex
     for requirement in args.dimensions {
         requirements.insert(requirement)?;
     }
-    let bots = scheduler.bots(&requirements).await?;
+    let filter = BotFilter { requirements, states: args.states };
+    let (bots, next_page) = list(&scheduler, &filter, args.limit.unwrap_or(u32::MAX), args.page).await?;
     let console = &context.console;
     if args.json {
         let bots: Vec<_> = bots.iter().map(BotJson::from).collect();
         console.print(serde_json::to_string_pretty(&bots)? + "\n");
     } else if bots.is_empty() {
-        console.note("no bots: start one with `bot --scheduler URL --cas URL`");
+        if filter.states.is_empty() && filter.requirements.iter().next().is_none() {
+            console.note("no bots: start one with `bot --scheduler URL --cas URL`");
+        } else {
+            console.note("no such bots");
+        }
     } else {
         console.print(table(&bots, context.clock.now()).render(console.page()));
     }
+    if let Some(token) = next_page {
+        console.note(format!("there are more: go on with --page {token}"));
+    }
     Ok(Exit::Success)
+}
+
+/// As many pages as it takes.
+async fn list(
+    scheduler: &Scheduler,
+    filter: &BotFilter,
+    limit: u32,
+    page: String,
+) -> anyhow::Result<(Vec<Bot>, Option<String>)> {
+    const MAX_PAGE: u32 = 1000;
+    let mut bots = Vec::new();
+    let mut next = Some(page);
+    while let Some(token) = &next {
+        let wanted = limit.saturating_sub(u32::try_from(bots.len()).unwrap_or(u32::MAX));
+        if wanted == 0 {
+            break;
+        }
+        let (page, following) = scheduler.bots(filter, wanted.min(MAX_PAGE), token).await?;
+        bots.extend(page);
+        next = following;
+    }
+    Ok((bots, next))
 }
 
 fn table(bots: &[Bot], now: Timestamp) -> Table {

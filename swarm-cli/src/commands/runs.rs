@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::{
-    cli::SchedulerArgs,
+    cli::{Moment, SchedulerArgs},
     display::{Cell, Column, Table, ago, duration},
     json::RunJson,
     model::{Run, RunState},
@@ -24,6 +24,15 @@ pub(crate) struct RunsArgs {
     /// Only runs with this tag (repeat: all of them)
     #[arg(long = "tag", value_name = "KEY:VALUE")]
     tags: Vec<String>,
+    /// Only runs with this in their name
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    name: String,
+    /// Only runs that were triggered then or later (`2h` ago, `2026-01-31`, `2026-01-31T08:30:00Z`)
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Moment>,
+    /// Only runs that were triggered before that
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Moment>,
     /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -46,7 +55,15 @@ struct RunsJson<'a> {
 
 pub(crate) async fn runs(context: &Context, args: RunsArgs) -> anyhow::Result<Exit> {
     let scheduler = args.scheduler.connect(context)?;
-    let filter = RunFilter { states: args.states, user: args.user, tags: args.tags };
+    let now = context.clock.now();
+    let filter = RunFilter {
+        states: args.states,
+        user: args.user,
+        tags: args.tags,
+        name: args.name,
+        created_after: args.since.map(|since| since.on(now)),
+        created_before: args.until.map(|until| until.on(now)),
+    };
     let (runs, next_page) = list(&scheduler, &filter, args.limit, args.page).await?;
     let console = &context.console;
     if args.json {

@@ -6,13 +6,12 @@ use crate::{
     failure::{self, TimedOut},
     interrupts::Interrupts,
     model::BotHealth,
-    remote::Scheduler,
+    remote::{BotFilter, Scheduler},
     up::{Foreground, Layout, Plan, Programs, Storage, Swarm},
 };
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Args;
-use proto::Requirements;
 use runtime::Exit;
 use std::{
     ffi::OsString,
@@ -165,7 +164,7 @@ impl Up {
 async fn registered(scheduler: &Scheduler, bots: &[String]) -> anyhow::Result<()> {
     let all = async {
         for tries in 0.. {
-            let known = scheduler.bots(&Requirements::default()).await?;
+            let known = scheduler.bots(&BotFilter::default(), 0, "").await?.0;
             let alive = |id: &String| known.iter().any(|bot| bot.id == *id && bot.health == BotHealth::Alive);
             if bots.iter().all(alive) {
                 break;

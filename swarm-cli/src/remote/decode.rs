@@ -5,7 +5,7 @@ use crate::model::{
     Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Run, RunSpec,
     RunState, Shard, ShardState, StepSpec,
 };
-use proto::{Digest, NamedCache, RelPath, Timestamp, v1};
+use proto::{Digest, NamedCache, RelPath, RunId, Timestamp, v1};
 use std::{fmt, time::Duration};
 
 /// What in an answer makes no sense.
@@ -191,6 +191,10 @@ fn attempt_stats(wire: &v1::AttemptStats) -> AttemptStats {
         hot_bytes: wire.hot_bytes,
         uploaded_bytes: wire.uploaded_bytes,
     }
+}
+
+pub(super) fn run_ids(wire: &[String]) -> Result<Vec<RunId>, Malformed> {
+    wire.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(malformed("run id"))
 }
 
 pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {

@@ -1,7 +1,7 @@
 //! Requests as wire messages.
 
-use super::{OutputEnd, OutputStart, RunFilter};
-use crate::model::{RunSpec, RunState, StepSpec};
+use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
+use crate::model::{BotState, RunSpec, RunState, StepSpec};
 use proto::{ShardId, v1};
 use std::time::Duration;
 
@@ -50,6 +50,28 @@ pub(super) fn list(filter: &RunFilter, page_size: u32, page_token: &str) -> v1::
         states: filter.states.iter().map(|&state| run_state(state).into()).collect(),
         user: filter.user.clone(),
         tags: filter.tags.clone(),
+        name: filter.name.clone(),
+        created_after: filter.created_after.map(Into::into),
+        created_before: filter.created_before.map(Into::into),
+    }
+}
+
+pub(super) fn list_bots(filter: &BotFilter, page_size: u32, page_token: &str) -> v1::ListBotsRequest {
+    let state = |state: &BotState| {
+        match state {
+            BotState::Alive => v1::BotState::Alive,
+            BotState::Idle => v1::BotState::Idle,
+            BotState::Busy => v1::BotState::Busy,
+            BotState::Draining => v1::BotState::Draining,
+            BotState::Dead => v1::BotState::Dead,
+        }
+        .into()
+    };
+    v1::ListBotsRequest {
+        requirements: (&filter.requirements).into(),
+        page_size,
+        page_token: page_token.to_owned(),
+        states: filter.states.iter().map(state).collect(),
     }
 }
 

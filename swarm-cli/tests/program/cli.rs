@@ -360,3 +360,43 @@ async fn results_that_cannot_be_written_are_no_success() {
     error: cannot write to stdout: No space left on device (os error 28)
     ");
 }
+
+#[tokio::test]
+async fn filters_of_lists_reach_the_scheduler_and_pages_are_followed() {
+    let state = State::new(1);
+    let scheduler = FakeScheduler::start(&state).await;
+    let args = ["runs", "--name", "night", "--since", "2023-11-14T22:00:00Z", "--until", "2023-11-15"];
+    assert!(scheduler.swarm(&args).output().await.unwrap().status.success());
+    let asked = state.lists.lock().unwrap()[0].clone();
+    assert_eq!(asked.name, "night");
+    assert_eq!(asked.created_after.unwrap().seconds, 1_699_999_200);
+    assert_eq!(asked.created_before.unwrap().seconds, 1_700_006_400);
+
+    let bots = scheduler.swarm(&["bots", "--state", "idle", "--state", "dead", "-d", "os=Linux"]);
+    let bots = { bots }.output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&bots.stdout).lines().count(), 3, "both pages: {}", told(&bots));
+    let asked = state.bot_lists.lock().unwrap().clone();
+    assert_eq!(asked[0].states, [i32::from(v1::BotState::Idle), i32::from(v1::BotState::Dead)]);
+    assert_eq!((asked[0].requirements[0].key.as_str(), asked[1].page_token.as_str()), ("os", "bot-1"));
+    let one = scheduler.swarm(&["bots", "-n", "1"]).output().await.unwrap();
+    assert!(String::from_utf8_lossy(&one.stderr).contains("go on with --page bot-1"), "{}", told(&one));
+}
+
+#[tokio::test]
+async fn cancel_by_tag_follows_all_pages_and_tells_what_it_did() {
+    let state = State::new(1);
+    let scheduler = FakeScheduler::start(&state).await;
+    let cancel = ["cancel", "--tag", "branch:main", "--user", "ann"];
+    let trial = scheduler.swarm(&[&cancel[..], &["--kill", "--dry-run"]].concat()).output().await.unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&trial.stdout),
+        "would cancel 4 pending shards, stop 2 running shards of 2 runs\n"
+    );
+    let asked = state.bulk_cancels.lock().unwrap()[0].clone();
+    assert!(asked.dry_run && asked.kill_running && asked.user == "ann" && asked.tags == ["branch:main"]);
+    let json = scheduler.swarm(&[&cancel[..], &["--json"]].concat()).output().await.unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json["canceled"].as_u64(), json["dry_run"].as_bool()), (Some(4), Some(false)));
+    let neither = scheduler.swarm(&["cancel"]).output().await.unwrap();
+    assert_eq!(neither.status.code(), Some(2), "{}", told(&neither));
+}

@@ -30,6 +30,9 @@ pub(crate) struct State {
     run: watch::Sender<v1::Run>,
     pub(crate) triggers: Arc<Mutex<Vec<v1::TriggerRequest>>>,
     pub(crate) cancels: Arc<Mutex<Vec<v1::CancelRequest>>>,
+    pub(crate) bulk_cancels: Arc<Mutex<Vec<v1::CancelRunsRequest>>>,
+    pub(crate) lists: Arc<Mutex<Vec<v1::ListRequest>>>,
+    pub(crate) bot_lists: Arc<Mutex<Vec<v1::ListBotsRequest>>>,
     output: Arc<Mutex<Vec<u8>>>,
     /// A reader of output is cut off after so many bytes, once each.
     cuts: Arc<Mutex<Vec<usize>>>,
@@ -59,6 +62,9 @@ impl State {
             run: watch::Sender::new(run),
             triggers: Arc::default(),
             cancels: Arc::default(),
+            bulk_cancels: Arc::default(),
+            lists: Arc::default(),
+            bot_lists: Arc::default(),
             output: Arc::default(),
             cuts: Arc::default(),
             short_watches: Arc::default(),
@@ -329,7 +335,9 @@ impl Swarm for State {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        let page = request.into_inner().page_token;
+        let request = request.into_inner();
+        let page = request.page_token.clone();
+        self.lists.lock().unwrap().push(request);
         let mut run = self.run.borrow().clone();
         run.shards.clear();
         run.counts = Some(v1::ShardCounts { succeeded: 2, failed: 1, ..v1::ShardCounts::default() });
@@ -348,6 +356,17 @@ impl Swarm for State {
             run.shards.iter_mut().for_each(|shard| shard.state = v1::ShardState::Killed.into());
         });
         Ok(Response::new(v1::CancelResponse { canceled: 2, killing: 1 }))
+    }
+
+    async fn cancel_runs(
+        &self,
+        request: Request<v1::CancelRunsRequest>,
+    ) -> Result<Response<v1::CancelRunsResponse>, Status> {
+        let request = request.into_inner();
+        let next_page_token = if request.page_token.is_empty() { "second".into() } else { String::new() };
+        self.bulk_cancels.lock().unwrap().push(request);
+        let run_ids = vec![run_id().to_string()];
+        Ok(Response::new(v1::CancelRunsResponse { run_ids, canceled: 2, killing: 1, next_page_token }))
     }
 
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
@@ -381,8 +400,11 @@ impl Swarm for State {
 
     async fn list_bots(
         &self,
-        _: Request<v1::ListBotsRequest>,
+        request: Request<v1::ListBotsRequest>,
     ) -> Result<Response<v1::ListBotsResponse>, Status> {
+        let request = request.into_inner();
+        let first = request.page_token.is_empty();
+        self.bot_lists.lock().unwrap().push(request);
         let bot = |number: u32| v1::Bot {
             id: format!("bot-{number}"),
             slots: 2,
@@ -390,6 +412,9 @@ impl Swarm for State {
             dead: number == 2,
             ..v1::Bot::default()
         };
-        Ok(Response::new(v1::ListBotsResponse { bots: vec![bot(1), bot(2)] }))
+        Ok(Response::new(v1::ListBotsResponse {
+            bots: vec![bot(if first { 1 } else { 2 })],
+            next_page_token: if first { "bot-1".into() } else { String::new() },
+        }))
     }
 }

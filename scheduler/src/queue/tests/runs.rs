@@ -62,7 +62,8 @@ fn the_state_of_a_run_follows_from_its_shards() {
 fn runs_are_listed_newest_first_from_anywhere() {
     let mut bench = Bench::new();
     let runs: Vec<RunId> = (0..3).map(|_| bench.run(spec(0, [step(1, &[])]))).collect();
-    let listed = |before| bench.queue.runs_before(before).map(|run| run.id).collect::<Vec<_>>();
+    let listed =
+        |before| bench.queue.candidates(&RunFilter::default(), before).map(|run| run.id).collect::<Vec<_>>();
     assert_eq!(listed(None), [runs[2], runs[1], runs[0]]);
     assert_eq!(listed(Some(runs[1])), [runs[0]]);
 }
