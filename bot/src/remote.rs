@@ -29,6 +29,8 @@ pub(crate) struct Identity {
 pub(crate) struct Statement {
     pub(crate) accepting: Accepting,
     pub(crate) held: Vec<HeldAttempt>,
+    /// Leases that are given back unfinished, because the bot has to stop.
+    pub(crate) returned: Vec<Lease>,
     /// Named caches that the next attempt may have, the one that was used last first.
     pub(crate) caches: Vec<CacheName>,
     pub(crate) wait: Duration,
@@ -117,21 +119,22 @@ fn request(identity: &Identity, statement: Statement) -> v1::SynchronizeRequest 
         slots: identity.slots,
         draining: statement.accepting == Accepting::Nothing,
         held: statement.held.into_iter().map(held).collect(),
+        returned: statement.returned.into_iter().map(lease_to_wire).collect(),
         wait: duration(statement.wait),
     }
 }
 
 fn held(held: HeldAttempt) -> v1::HeldAttempt {
     v1::HeldAttempt {
-        lease: Some(v1::LeaseRef {
-            shard_id: held.lease.shard.to_string(),
-            attempt: held.lease.attempt,
-            token: held.lease.token,
-        }),
+        lease: Some(lease_to_wire(held.lease)),
         output_offset: held.output_offset,
         output: held.output,
         result: held.result.map(result),
     }
+}
+
+fn lease_to_wire(lease: Lease) -> v1::LeaseRef {
+    v1::LeaseRef { shard_id: lease.shard.to_string(), attempt: lease.attempt, token: lease.token }
 }
 
 fn result(result: AttemptResult) -> v1::AttemptResult {

@@ -251,6 +251,7 @@ async fn a_bot_that_must_stop_leaves_nothing_and_gives_its_leases_up() {
     let attempt = bench.scheduler.attempt(token);
     assert!(attempt.dropped && attempt.result.is_none());
     assert_eq!(bench.scheduler.sessions(), 2);
+    assert_eq!(bench.scheduler.returned(), [token], "given back, not lost");
 }
 
 #[tokio::test]

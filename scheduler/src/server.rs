@@ -6,7 +6,7 @@ use crate::{
     metrics::Metrics,
     queue::Tuning,
     service::{METHODS, Service},
-    shell::{Settings, Shell},
+    shell::{Health, Settings, Shell},
     wire::spec::Defaults,
 };
 use prometheus_client::registry::Registry;
@@ -19,6 +19,7 @@ use runtime::{
 use std::{convert::Infallible, net::SocketAddr, num::NonZeroU32, sync::Arc};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// Most shards that may wait for bots at once, over all runs: about 300 bytes of memory each.
 const MOST_PENDING: usize = 2_000_000;
@@ -81,6 +82,7 @@ pub struct Running {
     server: Server,
     router: axum::Router,
     shell: Shell,
+    reporter: HealthReporter,
 }
 
 /// Binds the address, then opens and replays the journal.
@@ -106,10 +108,12 @@ pub async fn start(
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
     let service = Service::new(handle, defaults(&config));
-    let router =
-        routes(service).await?.merge(telemetry::routes(Arc::new(registry), || Ok::<_, Infallible>(())));
+    let (router, reporter) = routes(service).await?;
+    let health = shell.health();
+    let check = move || health.borrow().clone().map_or(Ok(()), Err);
+    let router = router.merge(telemetry::routes(Arc::new(registry), check));
     let router = latency.around(router);
-    Ok(Running { server, router, shell })
+    Ok(Running { server, router, shell, reporter })
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -121,7 +125,7 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
-async fn routes(service: Service) -> Result<axum::Router, StartError> {
+async fn routes(service: Service) -> Result<(axum::Router, HealthReporter), StartError> {
     let swarm = v1::swarm_server::SwarmServer::new(service.clone())
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);
@@ -136,12 +140,28 @@ async fn routes(service: Service) -> Result<axum::Router, StartError> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<v1::swarm_server::SwarmServer<Service>>().await;
-    reporter.set_serving::<v1::bots_server::BotsServer<Service>>().await;
     let routes = Routes::new(swarm).add_service(bots).add_service(health);
     // Older tools ask the alpha version only.
     let routes = routes.add_service(described().build_v1()?).add_service(described().build_v1alpha()?);
-    Ok(routes.into_axum_router())
+    Ok((routes.into_axum_router(), reporter))
+}
+
+/// Tells over gRPC whether the journal can be written.
+async fn report(mut health: Health, reporter: HealthReporter) -> Infallible {
+    loop {
+        let status = match *health.borrow_and_update() {
+            None => ServingStatus::Serving,
+            Some(_) => ServingStatus::NotServing,
+        };
+        // The empty name is the whole server.
+        for service in ["", v1::swarm_server::SERVICE_NAME, v1::bots_server::SERVICE_NAME] {
+            reporter.set_service_status(service, status).await;
+        }
+        if health.changed().await.is_err() {
+            // The shell has ended, and the server is about to.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Running {
@@ -157,13 +177,15 @@ impl Running {
 
     /// Serves until shutdown, then lets calls finish and closes the journal. Fails when it can serve no longer.
     pub async fn run_until(self, shutdown: Shutdown) -> Result<(), Stopped> {
-        let Self { server, router, shell } = self;
+        let Self { server, router, shell, reporter } = self;
+        let health = shell.health();
         let stop = shutdown.child();
         let mut tasks = JoinSet::new();
         tasks.spawn(shell.run(stop.clone()));
         let ended = tokio::select! {
             () = server.run(router, stop.clone()) => None,
             ended = tasks.join_next() => ended,
+            never = report(health, reporter) => match never {},
         };
         // The server is gone and with it every handle: the shell writes what it has and ends.
         stop.request();
@@ -191,7 +213,8 @@ mod tests {
         let (shell, handle) =
             Shell::open(settings, SystemClock::shared(), SystemEntropy::shared(), metrics).unwrap();
         let server = Server::bind(listen).await.unwrap();
-        let running = Running { server, router: axum::Router::new(), shell };
+        let (reporter, _) = tonic_health::server::health_reporter();
+        let running = Running { server, router: axum::Router::new(), shell, reporter };
         let mut serving = JoinSet::new();
         serving.spawn(running.run_until(Shutdown::new()));
         assert!(handle.read(|_, _| -> () { panic!("a defect") }).await.is_err());

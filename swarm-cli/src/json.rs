@@ -100,6 +100,8 @@ pub struct AttemptJson<'a> {
     pub outputs: Option<Digest>,
     /// Bytes of output that the scheduler holds.
     pub output_size: u64,
+    /// Whether its bot gave it back, so that it does not count as one of those allowed.
+    pub returned: bool,
     /// Where the time went and what was moved.
     pub stats: Option<StatsJson>,
 }
@@ -221,6 +223,7 @@ impl<'a> From<&'a Attempt> for AttemptJson<'a> {
             signal: result.and_then(|result| result.signal),
             outputs: result.and_then(|result| result.outputs),
             output_size: attempt.output_size,
+            returned: attempt.returned,
             stats: result.map(|result| StatsJson::from(&result.stats)),
         }
     }

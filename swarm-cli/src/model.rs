@@ -194,6 +194,8 @@ pub struct Attempt {
     pub lost: String,
     /// Bytes of output that the scheduler holds.
     pub output_size: u64,
+    /// Its bot gave it back because it had to stop: it does not count as one of the attempts that the shard is allowed.
+    pub returned: bool,
 }
 
 /// The schedulable unit of a step.

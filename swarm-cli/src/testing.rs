@@ -66,6 +66,7 @@ pub(crate) fn running(index: u32) -> Shard {
         result: None,
         lost: String::new(),
         output_size: 0,
+        returned: false,
     };
     Shard { state: ShardState::Running, attempts: vec![attempt], ..pending(index) }
 }

@@ -124,11 +124,12 @@ impl Attempts {
         }
     }
 
-    /// Forgets everything, and tells how much that is.
-    pub(super) fn abandon_all(&mut self) -> usize {
-        let held: Vec<Lease> = self.held.keys().copied().collect();
+    /// Forgets everything, and tells what the scheduler still takes to be held.
+    pub(super) fn abandon_all(&mut self) -> Vec<Lease> {
+        let held = self.held.iter().filter(|(_, attempt)| attempt.phase != Phase::Forgotten);
+        let held: Vec<Lease> = held.map(|(lease, _)| *lease).collect();
         held.iter().for_each(|lease| self.forget(*lease));
-        held.len()
+        held
     }
 
     /// Waits for the next news of an attempt and tells them to `synchronizer`. May be dropped at any time.

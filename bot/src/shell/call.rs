@@ -2,6 +2,7 @@
 
 use super::attempts::Attempts;
 use crate::{
+    attempt::Lease,
     causes::explain,
     remote::{Accepting, Answer, HeldAttempt, Scheduler, Statement},
     spool::Spool,
@@ -56,7 +57,8 @@ impl Call {
             let (held, caches) = read.await.map_err(failed)?;
             // Without them the bot still works.
             let caches = caches.unwrap_or_default();
-            let statement = Statement { accepting, held: held.map_err(failed)?, caches, wait };
+            let held = held.map_err(failed)?;
+            let statement = Statement { accepting, held, returned: Vec::new(), caches, wait };
             bounded(wait + PATIENCE, &scheduler, statement).await
         });
         Self { plan, answer }
@@ -80,10 +82,10 @@ impl Call {
     }
 }
 
-/// Says that nothing is held and nothing wanted.
-pub(super) async fn farewell(scheduler: &Scheduler) -> Result<Answer, CallError> {
+/// Says that nothing is held any more and nothing wanted, and gives these leases back.
+pub(super) async fn farewell(scheduler: &Scheduler, returned: Vec<Lease>) -> Result<Answer, CallError> {
     let (held, caches) = (Vec::new(), Vec::new());
-    let statement = Statement { accepting: Accepting::Nothing, held, caches, wait: Duration::ZERO };
+    let statement = Statement { accepting: Accepting::Nothing, held, returned, caches, wait: Duration::ZERO };
     bounded(FAREWELL, scheduler, statement).await
 }
 

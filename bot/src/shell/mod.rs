@@ -11,6 +11,7 @@ pub use error::BotError;
 
 use crate::{
     Config,
+    attempt::Lease,
     dimensions::{Host, dimensions},
     executor::Executor,
     remote::{Identity, Scheduler},
@@ -149,8 +150,9 @@ impl Bot {
     pub async fn run_until(mut self, stop: Stop) -> Result<(), BotError> {
         tracing::info!(bot = %self.id, "polling for work");
         let worked = self.work(&stop).await;
-        if self.attempts.abandon_all() > 0 && worked.is_ok() {
-            self.give_up_leases().await;
+        let abandoned = self.attempts.abandon_all();
+        if !abandoned.is_empty() && worked.is_ok() {
+            self.give_up_leases(abandoned).await;
         }
         if tokio::time::timeout(STOP, self.attempts.finish()).await.is_err() {
             tracing::warn!("some attempts could not be stopped in time");
@@ -230,11 +232,11 @@ impl Bot {
         Ok(())
     }
 
-    /// Tells the scheduler that what was held is lost, so that it need not wait for the leases to expire: a session
-    /// ends when another one of the same bot begins.
-    async fn give_up_leases(&self) {
+    /// Gives what was held back to the scheduler, which need not wait for the leases to expire. Under a new session: a
+    /// call of the old one that is still under way is refused and takes nothing.
+    async fn give_up_leases(&self, leases: Vec<Lease>) {
         let Ok(session) = SessionId::new(&self.entropy.name()) else { return };
-        if let Err(error) = call::farewell(&self.scheduler.in_session(session)).await {
+        if let Err(error) = call::farewell(&self.scheduler.in_session(session), leases).await {
             tracing::debug!(%error, "the scheduler will notice by itself that the bot is gone");
         }
     }

@@ -43,6 +43,7 @@ struct State {
     attempts: BTreeMap<u64, Attempt>,
     sessions: Vec<String>,
     draining: bool,
+    returned: Vec<u64>,
     calls: u64,
 }
 
@@ -89,6 +90,7 @@ impl State {
     fn take_in(&mut self, request: &v1::SynchronizeRequest) -> Result<(), Status> {
         self.calls += 1;
         self.draining = request.draining;
+        self.returned.extend(request.returned.iter().map(|lease| lease.token));
         let session = &request.session_id;
         if self.sessions.last() != Some(session) {
             if self.sessions.contains(session) {
@@ -209,6 +211,10 @@ impl Scheduler {
 
     pub(crate) fn sessions(&self) -> usize {
         self.service.state().sessions.len()
+    }
+
+    pub(crate) fn returned(&self) -> Vec<u64> {
+        self.service.state().returned.clone()
     }
 
     pub(crate) fn calls(&self) -> u64 {

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 const RECORDS: &str = "records";
 const OUTPUT: &str = "output";
 
+/// As much as a small group commit, so that the last free bytes of a disk are not taken for room.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// An open journal.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -92,6 +95,14 @@ impl Store {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         self.db.write_opt(batch, &options).map_err(|error| self.error(&error))
+    }
+
+    /// Whether it can be written: a disk that is full lets it be opened.
+    pub(crate) fn probe(&self) -> Result<(), JournalError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        let written = self.db.put_opt("probe", [0; PROBE_BYTES], &options);
+        written.and_then(|()| self.db.delete("probe")).map_err(|error| self.error(&error))
     }
 
     /// Bytes of output that are kept of an attempt.

@@ -42,6 +42,8 @@ pub(crate) struct BotReport {
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     pub(crate) held: Vec<Held>,
+    /// Leases that it gives back unfinished, because it has to stop.
+    pub(crate) returned: Vec<LeaseRef>,
 }
 
 /// An attempt that a bot holds.

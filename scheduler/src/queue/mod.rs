@@ -34,5 +34,7 @@ pub(crate) use presence::Bot;
 pub(crate) use record::{Record, Transition};
 pub(crate) use run::{Run, RunState, Tally};
 pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
-pub(crate) use shard::{Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Shard, ShardState, Token};
+pub(crate) use shard::{
+    Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Shard, ShardState, Token,
+};
 pub(crate) use spec::{FanOut, RunSpec, StepSpec, Timeouts};

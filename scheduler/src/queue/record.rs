@@ -1,7 +1,7 @@
 //! What the journal keeps: transitions, in the order in which they were made.
 
 use super::{
-    shard::{AttemptResult, Ending, Token},
+    shard::{AttemptResult, Ending, Loss, Token},
     spec::RunSpec,
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
@@ -22,7 +22,7 @@ pub(crate) enum Transition {
     /// A pending shard became running.
     Leased { shard: ShardId, attempt: u32, token: Token, bot: BotId, session: SessionId },
     /// The bot is gone; the shard is pending again.
-    AttemptLost { shard: ShardId, token: Token, reason: String, output_size: u64 },
+    AttemptLost { shard: ShardId, token: Token, reason: String, output_size: u64, loss: Loss },
     /// The bot reported; the shard has ended.
     AttemptFinished { shard: ShardId, token: Token, result: AttemptResult, output_size: u64 },
     /// A pending shard ended without a result.

@@ -72,6 +72,13 @@ impl Shard {
         self.attempts.last().filter(|attempt| attempt.end == AttemptEnd::Running)
     }
 
+    /// Attempts that count as some of those that it is allowed.
+    pub(crate) fn spent(&self) -> usize {
+        let returned =
+            |attempt: &&Attempt| matches!(attempt.end, AttemptEnd::Lost { loss: Loss::Returned, .. });
+        self.attempts.len() - self.attempts.iter().filter(returned).count()
+    }
+
     /// Whether its command ended with exit code 0.
     pub(crate) fn succeeded(&self) -> bool {
         self.state == ShardState::Ended(Ending::Completed)
@@ -113,7 +120,16 @@ pub(crate) enum AttemptEnd {
     /// The bot reported.
     Finished { at: Timestamp, result: Box<AttemptResult>, output_size: u64 },
     /// The bot is gone.
-    Lost { at: Timestamp, reason: String, output_size: u64 },
+    Lost { at: Timestamp, reason: String, output_size: u64, loss: Loss },
+}
+
+/// Whether a lost attempt is one of those that a shard is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// It is: its bot died, was silent or could not do its part.
+    Counted,
+    /// It is not: its bot had to stop and gave it back.
+    Returned,
 }
 
 /// What a bot says of a finished attempt.

@@ -61,8 +61,9 @@ impl State {
                 let lease = LeaseRef { shard: *shard, attempt: *attempt, token: *token };
                 self.lease(lease, bot, session, at)
             }
-            Transition::AttemptLost { shard, token, reason, output_size } => {
-                let end = AttemptEnd::Lost { at, reason: reason.clone(), output_size: *output_size };
+            Transition::AttemptLost { shard, token, reason, output_size, loss } => {
+                let end =
+                    AttemptEnd::Lost { at, reason: reason.clone(), output_size: *output_size, loss: *loss };
                 self.end_attempt(*shard, *token, end)?;
                 self.set(*shard, ShardState::Pending, at).map(drop)
             }

@@ -4,9 +4,12 @@ use super::{
     apply::Queue,
     event::{BotReport, Decided, Effect, Held, Refusal},
     record::Transition,
-    shard::{Ending, Token},
+    shard::{Ending, Loss, Token},
 };
 use proto::{BotId, SessionId, ShardId, Timestamp};
+
+/// A shard that was given back more often than this is taken to be the reason: from then on it counts.
+const MOST_RETURNS: usize = 100;
 
 impl Queue {
     pub(super) fn synchronize(
@@ -22,6 +25,7 @@ impl Queue {
             return Err(Refusal::SessionReplaced { bot, session });
         }
         self.presence.greet(report, now);
+        self.take_back(report, now, decided);
         self.lose_older_sessions(report, now, decided);
         let mut finished = 0;
         let mut strays = 0;
@@ -55,6 +59,22 @@ impl Queue {
         }
     }
 
+    /// Takes leases back that the bot will not finish. The token says that they are its own, whatever the session: the
+    /// bot returns them under a new one, so that no stray call of the old one takes work again.
+    fn take_back(&mut self, report: &BotReport, now: Timestamp, decided: &mut Decided) {
+        for lease in &report.returned {
+            let shard = self.shard(lease.shard);
+            let live = shard.and_then(|shard| Some((shard.live()?, shard.attempts.len() - shard.spent())));
+            let Some((_, returns)) =
+                live.filter(|(live, _)| live.token == lease.token && live.bot == report.bot)
+            else {
+                continue;
+            };
+            let loss = if returns < MOST_RETURNS { Loss::Returned } else { Loss::Counted };
+            self.lose(lease.token, format!("bot {} had to stop", report.bot), loss, now, decided);
+        }
+    }
+
     fn lose_older_sessions(&mut self, report: &BotReport, now: Timestamp, decided: &mut Decided) {
         let older = |token: &&Token| {
             let shard = self.state.leases.get(token).and_then(|id| self.shard(*id));
@@ -63,7 +83,8 @@ impl Queue {
         let held = self.state.held.get(&report.bot);
         let lost: Vec<Token> = held.into_iter().flatten().filter(older).copied().collect();
         for token in lost {
-            self.lose(token, format!("bot {} was stopped or restarted", report.bot), now, decided);
+            let reason = format!("bot {} was stopped or restarted", report.bot);
+            self.lose(token, reason, Loss::Counted, now, decided);
         }
     }
 
@@ -82,7 +103,7 @@ impl Queue {
         let Some(result) = &held.result else { return Reported::Running };
         if result.ending == Ending::InternalError && self.may_be_tried_elsewhere(lease.shard) {
             let reason = format!("bot {} could not do its part: {}", report.bot, result.message);
-            self.lose(lease.token, reason, now, decided);
+            self.lose(lease.token, reason, Loss::Counted, now, decided);
             return Reported::Finished;
         }
         let finished = Transition::AttemptFinished {
@@ -98,7 +119,7 @@ impl Queue {
     /// Whether a shard has attempts left that nobody has called off. A bot's own trouble is no verdict on the shard.
     fn may_be_tried_elsewhere(&self, id: ShardId) -> bool {
         let (Some(shard), Some((run, step))) = (self.shard(id), self.state.context(id)) else { return false };
-        !shard.killing && !run.canceled && shard.attempts.len() < step.max_attempts.get() as usize
+        !shard.killing && !run.canceled && shard.spent() < step.max_attempts.get() as usize
     }
 
     /// Gives a bot the first shard that it should have. Says whether there was one.
@@ -148,11 +169,19 @@ impl Queue {
     }
 
     /// Takes a lease away whose bot is gone, and decides what becomes of the shard.
-    pub(super) fn lose(&mut self, token: Token, reason: String, now: Timestamp, decided: &mut Decided) {
+    pub(super) fn lose(
+        &mut self,
+        token: Token,
+        reason: String,
+        loss: Loss,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
         let Some(&id) = self.state.leases.get(&token) else { return };
         let Some(shard) = self.shard(id) else { return };
         let Some((run, step)) = self.state.context(id) else { return };
-        let attempts = shard.attempts.len();
+        // The live one is among them.
+        let attempts = shard.spent() - usize::from(loss == Loss::Returned);
         let ending = if shard.killing {
             Some((Ending::Killed, "the run was cancelled and the bot was lost".to_owned()))
         } else if run.canceled {
@@ -167,7 +196,7 @@ impl Queue {
         };
         let bot = shard.live().map(|attempt| attempt.bot.clone());
         let output_size = self.output_size(token);
-        self.commit(Transition::AttemptLost { shard: id, token, reason, output_size }, now, decided);
+        self.commit(Transition::AttemptLost { shard: id, token, reason, output_size, loss }, now, decided);
         decided.effects.extend(bot.map(Effect::Wake));
         match ending {
             Some((ending, message)) => {

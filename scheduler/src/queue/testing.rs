@@ -69,6 +69,7 @@ pub(super) fn report(bot: &str, session: &str, held: Vec<Held>) -> BotReport {
         slots: 1,
         draining: false,
         held,
+        returned: vec![],
     }
 }
 

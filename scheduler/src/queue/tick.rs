@@ -1,6 +1,11 @@
 //! Time has passed: leases and pending shards expire, silent bots are forgotten.
 
-use super::{apply::Queue, event::Decided, record::Transition, shard::Ending, shard::Token};
+use super::{
+    apply::Queue,
+    event::Decided,
+    record::Transition,
+    shard::{Ending, Loss, Token},
+};
 use proto::{ShardId, Timestamp};
 use std::time::Duration;
 
@@ -15,7 +20,7 @@ impl Queue {
             let reason = bot.map_or_else(String::new, |attempt| {
                 format!("bot {} was silent for {:?}", attempt.bot, self.tuning.lease_ttl)
             });
-            self.lose(token, reason, now, decided);
+            self.lose(token, reason, Loss::Counted, now, decided);
         }
         let may_expire = now >= self.presence.no_expiration_before;
         let expired: Vec<ShardId> = self.state.pending.expired(now).filter(|_| may_expire).collect();

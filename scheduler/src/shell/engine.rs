@@ -81,6 +81,11 @@ impl Engine {
         })
     }
 
+    /// Whether its journal can be written.
+    pub(super) fn probe(&self) -> Result<(), JournalError> {
+        self.store.probe()
+    }
+
     /// Does what it is asked to do and what follows from it.
     pub(super) async fn handle(&mut self, command: Command) {
         let mut batch = Batch::default();

@@ -15,6 +15,6 @@ mod tails;
 mod watchers;
 
 pub(crate) use handle::{CallError, Canceled, CanceledRuns, Handle, Updates};
-pub(crate) use supervisor::{Settings, Shell};
+pub(crate) use supervisor::{Health, Settings, Shell};
 pub(crate) use tails::Tail;
 pub(crate) use watchers::Update;

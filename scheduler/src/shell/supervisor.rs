@@ -7,7 +7,10 @@ use super::{
 use crate::{journal::JournalError, metrics::Metrics, queue::Tuning};
 use runtime::{Clock, Entropy, Shutdown};
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+/// Why the journal cannot be written, while it cannot.
+pub(crate) type Health = watch::Receiver<Option<Arc<str>>>;
 
 /// Time between attempts to open a journal that has failed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ pub(crate) struct Shell {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Metrics,
+    health: watch::Sender<Option<Arc<str>>>,
 }
 
 impl std::fmt::Debug for Shell {
@@ -53,12 +57,18 @@ impl Shell {
     ) -> Result<(Self, Handle), JournalError> {
         let engine = Engine::open(&settings, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let (handle, commands) = channel();
-        Ok((Self { engine, commands, settings, clock, entropy, metrics }, handle))
+        let health = watch::Sender::new(None);
+        Ok((Self { engine, commands, settings, clock, entropy, metrics, health }, handle))
+    }
+
+    /// To be followed.
+    pub(crate) fn health(&self) -> Health {
+        self.health.subscribe()
     }
 
     /// Serves until every handle is gone. From `shutdown` on nobody is made to wait, so that they are gone soon.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let Self { mut engine, mut commands, settings, clock, entropy, metrics } = self;
+        let Self { mut engine, mut commands, settings, clock, entropy, metrics, health } = self;
         loop {
             let ended = serve(&mut engine, &mut commands, &shutdown).await;
             let writer = engine.into_writer();
@@ -72,15 +82,18 @@ impl Shell {
             tracing::error!(%error, "the journal has failed");
             let mut reason: Arc<str> = error.to_string().into();
             engine = loop {
+                health.send_replace(Some(Arc::clone(&reason)));
                 if refuse_for_a_while(&mut commands, &*clock, &reason).await.is_none() {
                     return;
                 }
                 let open = Engine::open(&settings, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone());
-                match open {
+                match open.and_then(|engine| engine.probe().map(|()| engine)) {
                     Ok(engine) => break engine,
                     Err(error) => reason = error.to_string().into(),
                 }
             };
+            tracing::info!("the journal can be written again");
+            health.send_replace(None);
         }
     }
 }

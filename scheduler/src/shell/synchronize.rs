@@ -175,5 +175,6 @@ fn to_queue(report: &Report, kept: &BTreeMap<Token, Kept>) -> BotReport {
         slots: report.slots,
         draining: report.draining,
         held: report.held.iter().map(held).collect(),
+        returned: report.returned.clone(),
     }
 }

@@ -4,7 +4,7 @@ use super::{
     field::{FieldError, InField},
     result, spec,
 };
-use crate::queue::{Record, Token, Transition};
+use crate::queue::{Loss, Record, Token, Transition};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -60,12 +60,13 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             bot_id: bot.to_string(),
             session_id: session.to_string(),
         }),
-        Transition::AttemptLost { shard, token, reason, output_size } => {
+        Transition::AttemptLost { shard, token, reason, output_size, loss } => {
             Wire::AttemptLost(wire::AttemptLost {
                 shard_id: shard.to_string(),
                 token: token.0,
                 reason: reason.clone(),
                 output_size: *output_size,
+                returned: *loss == Loss::Returned,
             })
         }
         Transition::AttemptFinished { shard, token, result, output_size } => {
@@ -114,6 +115,7 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
             token: Token(lost.token),
             reason: lost.reason.clone(),
             output_size: lost.output_size,
+            loss: if lost.returned { Loss::Returned } else { Loss::Counted },
         },
         Wire::AttemptFinished(finished) => Transition::AttemptFinished {
             shard: shard(&finished.shard_id)?,

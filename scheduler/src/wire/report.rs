@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     pub(crate) held: Vec<HeldAttempt>,
+    /// Leases that it gives back unfinished.
+    pub(crate) returned: Vec<LeaseRef>,
     /// How long the answer may be held back.
     pub(crate) wait: Duration,
 }
@@ -60,6 +62,12 @@ pub(crate) fn parse_report(wire: v1::SynchronizeRequest) -> Result<Report, Field
     if wire.held.len() > MOST_SLOTS as usize {
         return Err(FieldError::new("held", format!("must be at most {MOST_SLOTS} attempts")));
     }
+    if wire.returned.len() > MOST_SLOTS as usize {
+        return Err(FieldError::new("returned", format!("must be at most {MOST_SLOTS} leases")));
+    }
+    let returned = |(number, lease)| {
+        parse_lease(lease).map_err(|error: FieldError| error.within(&format!("returned[{number}]")))
+    };
     let held = |(number, held)| {
         parse_held(held).map_err(|error: FieldError| error.within(&format!("held[{number}]")))
     };
@@ -70,6 +78,7 @@ pub(crate) fn parse_report(wire: v1::SynchronizeRequest) -> Result<Report, Field
         slots: wire.slots,
         draining: wire.draining,
         held: wire.held.into_iter().enumerate().map(held).collect::<Result<_, _>>()?,
+        returned: wire.returned.iter().enumerate().map(returned).collect::<Result<_, _>>()?,
         wait: super::field::duration("wait", wire.wait.as_ref())?.unwrap_or_default(),
         bot,
     })
@@ -82,15 +91,16 @@ fn parse_held(wire: v1::HeldAttempt) -> Result<HeldAttempt, FieldError> {
     }
     let result = wire.result.as_ref().map(result::parse_result).transpose();
     Ok(HeldAttempt {
-        lease: LeaseRef {
-            shard: lease.shard_id.parse::<ShardId>().in_field("lease.shard_id")?,
-            attempt: lease.attempt,
-            token: Token(lease.token),
-        },
+        lease: parse_lease(lease).map_err(|error| error.within("lease"))?,
         output_offset: wire.output_offset,
         output: wire.output,
         result: result.map_err(|error| error.within("result"))?,
     })
+}
+
+fn parse_lease(wire: &v1::LeaseRef) -> Result<LeaseRef, FieldError> {
+    let shard = wire.shard_id.parse::<ShardId>().in_field("shard_id")?;
+    Ok(LeaseRef { shard, attempt: wire.attempt, token: Token(wire.token) })
 }
 
 /// What a bot is told.

@@ -1,7 +1,7 @@
 //! Runs, shards and attempts as clients see them.
 
 use super::{result, spec};
-use crate::queue::{Attempt, AttemptEnd, Queue, Run, RunState, Shard, ShardState, Tally};
+use crate::queue::{Attempt, AttemptEnd, Loss, Queue, Run, RunState, Shard, ShardState, Tally};
 use proto::{ShardId, v1};
 
 /// Without its shards.
@@ -41,7 +41,7 @@ fn attempt(attempt: &Attempt, live_output: u64) -> v1::Attempt {
     let (ended, lost, output_size) = match &attempt.end {
         AttemptEnd::Running => (None, String::new(), live_output),
         AttemptEnd::Finished { at, output_size, .. } => (Some(*at), String::new(), *output_size),
-        AttemptEnd::Lost { at, reason, output_size } => (Some(*at), reason.clone(), *output_size),
+        AttemptEnd::Lost { at, reason, output_size, .. } => (Some(*at), reason.clone(), *output_size),
     };
     v1::Attempt {
         number: attempt.number,
@@ -51,6 +51,7 @@ fn attempt(attempt: &Attempt, live_output: u64) -> v1::Attempt {
         result: attempt.result().map(result::result_to_wire),
         lost,
         output_size,
+        returned: matches!(attempt.end, AttemptEnd::Lost { loss: Loss::Returned, .. }),
     }
 }
 

@@ -46,10 +46,16 @@ async fn a_full_disk_is_said_loses_nothing_and_is_got_over() {
     })
     .await;
     assert_eq!(status.code(), Code::Unavailable);
+    // Nothing is written meanwhile, and it does not take itself to be well.
+    let health = bench.http("/healthz").await;
+    assert!(health.starts_with("HTTP/1.1 503") && health.contains("no space left"), "{health}");
+    assert_eq!(bench.grpc_health().await, ["NOT_SERVING"; 3]);
 
     disk.relieve();
     let made = eventually(async || bench.trigger_spec("later", spec.clone()).await.ok()).await;
     acknowledged.push(made.run_id);
+    assert!(bench.http("/healthz").await.ends_with("ok\n"));
+    eventually(async || (bench.grpc_health().await == ["SERVING"; 3]).then_some(())).await;
     for run in &acknowledged {
         assert_eq!(bench.get(run).await.id, *run);
     }

@@ -1,8 +1,7 @@
 //! What can be asked beside the main path.
 
-use crate::support::{Bench, run_spec};
+use crate::support::{Bench, eventually, run_spec};
 use proto::v1::{BotState, Dimension, ExplainRequest, ListBotsRequest, ListRequest, Requirement, RunState};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 async fn list(bench: &Bench, request: ListRequest) -> (Vec<String>, String) {
     let response = bench.client().list(request).await.unwrap().into_inner();
@@ -139,31 +138,17 @@ async fn bots_are_listed_and_what_keeps_them_away_is_explained() {
 #[tokio::test]
 async fn health_is_told_over_grpc() {
     let mut bench = Bench::start().await;
-    for service in ["", "isoswarm.v1.Swarm", "isoswarm.v1.Bots"] {
-        let request = HealthCheckRequest { service: service.into() };
-        let status = HealthClient::new(bench.channel()).check(request).await.unwrap().into_inner().status();
-        assert_eq!(status.as_str_name(), "SERVING", "{service}");
-    }
+    eventually(async || (bench.grpc_health().await == ["SERVING"; 3]).then_some(())).await;
     bench.stop().await;
 }
 
 #[tokio::test]
 async fn metrics_and_health_are_told_over_http() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut bench = Bench::start().await;
     bench.trigger("r", 3).await;
     bench.bot("b").no_wait().work().await;
-    let get = async |path: &str| {
-        let address = bench.url.strip_prefix("http://").unwrap();
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    assert!(get("/healthz").await.ends_with("ok\n"));
-    let metrics = get("/metrics").await;
+    assert!(bench.http("/healthz").await.ends_with("ok\n"));
+    let metrics = bench.http("/metrics").await;
     for line in [
         "scheduler_runs_total 1",
         "scheduler_leases_granted_total 1",

@@ -16,6 +16,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tonic::{Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// Nothing in a test takes longer, or it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -137,6 +138,29 @@ impl Bench {
 
     pub(crate) async fn bots(&self) -> Vec<v1::Bot> {
         self.client().list_bots(v1::ListBotsRequest::default()).await.unwrap().into_inner().bots
+    }
+
+    /// The answer to a plain GET, with its head.
+    pub(crate) async fn http(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Of the server, of `Swarm` and of `Bots`.
+    pub(crate) async fn grpc_health(&self) -> Vec<&'static str> {
+        let mut told = vec![];
+        for service in ["", "isoswarm.v1.Swarm", "isoswarm.v1.Bots"] {
+            let request = HealthCheckRequest { service: service.into() };
+            let answer = HealthClient::new(self.channel()).check(request).await;
+            told.push(answer.map_or("UNKNOWN", |answer| answer.into_inner().status().as_str_name()));
+        }
+        told
     }
 
     /// What an attempt has printed, from an offset.

@@ -166,6 +166,7 @@ fn attempt(wire: &v1::Attempt) -> Result<Attempt, Malformed> {
         result: wire.result.as_ref().map(attempt_result).transpose()?,
         lost: wire.lost.clone(),
         output_size: wire.output_size,
+        returned: wire.returned,
     })
 }
 

@@ -228,3 +228,63 @@ fn a_cancelled_shard_is_not_tried_again() {
     assert_eq!(bench.bot("b", vec![troubled(lease)]), []);
     assert_eq!(bench.state(lease.shard), ShardState::Ended(Ending::InternalError));
 }
+
+#[test]
+fn what_a_bot_gives_back_because_it_stops_costs_no_attempt() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    for round in 0..5 {
+        let session = format!("s{round}");
+        let [lease] = bench.call(report("b", &session, vec![]))[..] else { panic!() };
+        let mut farewell = report("b", &format!("{session}-end"), vec![]);
+        farewell.draining = true;
+        farewell.returned = vec![lease, lease];
+        assert_eq!(bench.call(farewell), []);
+        assert_eq!(bench.state(lease.shard), ShardState::Pending);
+        bench.restart();
+    }
+    assert_eq!(bench.queue.shard(shard(run, 0, 0)).unwrap().spent(), 0);
+    // Two lost bots are still too many.
+    bench.bot("b1", vec![]);
+    bench.pass(TTL * 2);
+    bench.bot("b2", vec![]);
+    bench.pass(TTL * 2);
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Ended(Ending::BotDied));
+}
+
+#[test]
+fn nobody_gives_back_what_another_bot_holds() {
+    let mut bench = Bench::new();
+    bench.run(spec(0, [step(1, &[])]));
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    let mut other = report("other", "s1", vec![]);
+    other.returned = vec![lease];
+    bench.call(other);
+    assert_eq!(bench.bot("b", vec![running(lease)]), [lease]);
+}
+
+#[test]
+fn a_shard_that_was_to_be_killed_and_is_given_back_has_been_killed() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    bench.cancel(run, CancelMode::KillRunning);
+    let mut farewell = report("b", "s2", vec![]);
+    farewell.returned = vec![lease];
+    bench.call(farewell);
+    assert_eq!(bench.state(lease.shard), ShardState::Ended(Ending::Killed));
+}
+
+#[test]
+fn a_shard_that_is_given_back_for_ever_is_taken_to_be_the_reason() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(1, &[])]));
+    for round in 0..102 {
+        let [lease] = bench.call(report("b", &format!("s{round}"), vec![]))[..] else { panic!("{round}") };
+        let mut farewell = report("b", &format!("s{round}-end"), vec![]);
+        farewell.draining = true;
+        farewell.returned = vec![lease];
+        bench.call(farewell);
+    }
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Ended(Ending::BotDied));
+}

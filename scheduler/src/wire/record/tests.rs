@@ -74,11 +74,12 @@ fn one_of_each() -> Vec<Transition> {
             bot: "b1".parse().unwrap(),
             session: "s1".parse().unwrap(),
         },
-        Transition::AttemptLost { shard, token, reason: "gone".into(), output_size: 9 },
+        Transition::AttemptLost { shard, token, reason: "gone".into(), output_size: 9, loss: Loss::Counted },
         Transition::AttemptFinished { shard, token, result: result(), output_size: 9 },
         Transition::ShardEnded { shard, ending: Ending::Expired, message: "late".into() },
         Transition::KillRequested { shard },
         Transition::CancelRequested { run },
+        Transition::AttemptLost { shard, token, reason: "stop".into(), output_size: 9, loss: Loss::Returned },
     ]
 }
 
