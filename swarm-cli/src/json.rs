@@ -159,6 +159,8 @@ pub struct ExplanationJson<'a> {
     pub pending_shards: &'a [u32],
     /// Shards of any run that go first.
     pub ahead: u32,
+    /// Why the first of them has its place.
+    pub place: &'a str,
     /// Fit, and are busy.
     pub busy_bots: &'a [String],
     /// Fit, and have a free slot.
@@ -266,6 +268,7 @@ impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
             summary: &step.summary,
             pending_shards: &step.pending_shards,
             ahead: step.ahead,
+            place: &step.place,
             busy_bots: &step.busy_bots,
             free_bots: &step.free_bots,
             obstacles: step.obstacles.iter().map(|(what, bots)| (what.as_str(), &bots[..])).collect(),

@@ -428,4 +428,6 @@ pub struct Explanation {
     pub expires: Option<Timestamp>,
     /// One sentence that sums it up.
     pub summary: String,
+    /// Why the first pending shard has its place.
+    pub place: String,
 }

@@ -1,6 +1,13 @@
 //! Why shards are still pending.
 
-use super::{apply::Queue, event::Refusal, pending::Rank, presence::Bot, shard::ShardState, spec::StepSpec};
+use super::{
+    apply::Queue,
+    event::Refusal,
+    pending::{Claim, Place},
+    presence::Bot,
+    shard::ShardState,
+    spec::StepSpec,
+};
 use proto::{BotId, Requirements, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, fmt};
 
@@ -18,8 +25,8 @@ pub(crate) enum Subject {
 pub(crate) struct StepExplanation {
     pub(crate) step: u32,
     pub(crate) pending: Vec<u32>,
-    /// Shards that go before the first of these on a bot that fits.
-    pub(crate) ahead: usize,
+    /// Where the first of these stands.
+    pub(crate) place: Place,
     /// Bots that fit and are busy.
     pub(crate) busy: Vec<BotId>,
     /// Bots that fit and have a free slot.
@@ -58,7 +65,8 @@ impl Queue {
         }
         let explain = |(step, pending): (u32, Vec<ShardId>)| {
             let spec = run.spec.steps.get(step as usize)?;
-            Some(self.explain_step(step, spec, (run.spec.priority, *pending.first()?), &pending, now))
+            let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: *pending.first()? };
+            self.explain_step(step, spec, claim, &pending, now)
         };
         Ok(pending.into_iter().filter_map(explain).collect())
     }
@@ -67,24 +75,24 @@ impl Queue {
         &self,
         step: u32,
         spec: &StepSpec,
-        first: Rank,
+        first: Claim<'_>,
         pending: &[ShardId],
         now: Timestamp,
-    ) -> StepExplanation {
+    ) -> Option<StepExplanation> {
         let bots = self.sort_bots(spec, pending, now);
         let fitting: Vec<&Bot> =
             bots.busy.iter().chain(&bots.free).filter_map(|id| self.presence.bots.get(id)).collect();
         let compete = |asked: &Requirements| fitting.iter().any(|bot| asked.fit(&bot.dimensions));
         let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
-        StepExplanation {
+        Some(StepExplanation {
             step,
             pending: pending.iter().map(|id| id.index).collect(),
-            ahead: self.state.pending.ahead(first, compete),
+            place: self.state.pending.place(first, now, compete)?,
             busy: bots.busy,
             free: bots.free,
             obstacles: bots.obstacles,
             expires: (since.unwrap_or(now) + spec.expiration).max(self.presence.no_expiration_before),
-        }
+        })
     }
 
     fn sort_bots(&self, spec: &StepSpec, pending: &[ShardId], now: Timestamp) -> SortedBots {
@@ -128,6 +136,22 @@ impl Queue {
     }
 }
 
+/// Why a shard has its place.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "priority {}", self.priority)?;
+        if self.aged > 0 {
+            let now = i64::from(self.priority).saturating_sub_unsigned(self.aged);
+            write!(f, ", counted as {now} because no shard of this user and priority got a bot lately")?;
+        }
+        match self.users {
+            0 => Ok(()),
+            1 => write!(f, ", taking turns with 1 other user"),
+            many => write!(f, ", taking turns with {many} other users"),
+        }
+    }
+}
+
 #[derive(Default)]
 struct SortedBots {
     busy: Vec<BotId>,
@@ -147,7 +171,7 @@ impl fmt::Display for StepExplanation {
         }
         if !self.busy.is_empty() {
             let busy = self.busy.len();
-            let ahead = self.ahead;
+            let ahead = self.place.ahead;
             let behind = if ahead > 0 { format!(" behind {ahead} others") } else { String::new() };
             return write!(f, "{waiting}{behind}: every bot that fits is busy ({busy})");
         }

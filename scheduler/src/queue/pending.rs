@@ -1,19 +1,97 @@
 //! The pending shards, in the order in which bots get them.
+//!
+//! Shards of one user and one priority form a line, first come first served. Lines of one priority take turns, so that
+//! whoever has triggered ten thousand shards does not keep the others waiting. A line that nobody serves ages: each
+//! [`AGING`] without a bot counts as much as one step of priority, so that nothing waits for ever behind what is more
+//! urgent.
+//!
+//! Shards are grouped by what they ask of a bot. A bot looks at the head of each priority of each group that it fits,
+//! and at nothing else: a decision costs the same with a thousand shards pending as with a million.
 
 use proto::{Dimensions, Requirements, ShardId, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-/// When a shard's turn comes: lower first.
-pub(super) type Rank = (u8, ShardId);
+/// A line that has waited this long for its turn counts as one priority sooner.
+pub(super) const AGING: Duration = Duration::from_secs(60);
 
 /// Shards that a bot may be kept from in favour of another bot are skipped, but no more than this many.
 const MOST_SKIPPED: usize = 64;
 
-/// Grouped by what they ask of a bot, so that a bot looks at the head of each group that it fits and at nothing else.
+/// A shard and the line that it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim<'a> {
+    pub(super) priority: u8,
+    pub(super) user: &'a str,
+    pub(super) shard: ShardId,
+}
+
+/// When a line's turn comes among those of its priority: lower first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    /// The newest lease when it was served last, or when it was formed.
+    pub(super) lease: u64,
+    /// The time of that: since then it has waited.
+    pub(super) since: Timestamp,
+}
+
+/// Where a shard stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Shards that go before it on a bot that fits.
+    pub(crate) ahead: usize,
+    pub(crate) priority: u8,
+    /// Steps of priority that its line has gained by waiting.
+    pub(crate) aged: u64,
+    /// Lines of other users with the same priority.
+    pub(crate) users: usize,
+}
+
+/// See the module.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Pending {
-    groups: BTreeMap<Requirements, BTreeMap<u8, BTreeSet<ShardId>>>,
+    ids: BTreeMap<Requirements, u64>,
+    groups: BTreeMap<u64, Group>,
+    lines: BTreeMap<u8, BTreeMap<Arc<str>, Line>>,
     expirations: BTreeSet<(Timestamp, ShardId)>,
+}
+
+/// Shards that ask the same of a bot.
+#[derive(Debug, PartialEq, Eq)]
+struct Group {
+    requirements: Requirements,
+    /// By priority. Without empty ones.
+    levels: BTreeMap<u8, Level>,
+}
+
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Level {
+    /// Those of `shards`.
+    turns: BTreeSet<(Turn, Arc<str>)>,
+    /// By user. Without empty ones.
+    shards: BTreeMap<Arc<str>, BTreeSet<ShardId>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    turn: Turn,
+    /// Where its shards are.
+    groups: BTreeSet<u64>,
+}
+
+/// What decides between two shards: lower first.
+type Rank<'a> = (i64, u8, Turn, &'a str, ShardId);
+
+fn aged(turn: Turn, now: Timestamp) -> u64 {
+    now.since(turn.since).as_secs() / AGING.as_secs()
+}
+
+/// The priority that a line has by now.
+fn level(priority: u8, turn: Turn, now: Timestamp) -> i64 {
+    i64::from(priority).saturating_sub_unsigned(aged(turn, now))
 }
 
 impl Pending {
@@ -21,61 +99,142 @@ impl Pending {
         self.expirations.len()
     }
 
-    pub(super) fn insert(&mut self, rank: Rank, requirements: &Requirements, expires: Timestamp) {
-        // Most shards find their group: the requirements are cloned only for a new one.
-        let group = match self.groups.get_mut(requirements) {
-            Some(group) => group,
-            None => self.groups.entry(requirements.clone()).or_default(),
+    /// Puts a shard into its line. A line that is formed by it begins at `turn`.
+    pub(super) fn insert(
+        &mut self,
+        claim: Claim<'_>,
+        requirements: &Requirements,
+        expires: Timestamp,
+        turn: Turn,
+    ) {
+        // Most shards find their group and their line: names are cloned only for new ones.
+        let id = self.ids.get(requirements).copied().unwrap_or_else(|| {
+            let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.ids.insert(requirements.clone(), id);
+            self.groups.insert(id, Group { requirements: requirements.clone(), levels: BTreeMap::new() });
+            id
+        });
+        let lines = self.lines.entry(claim.priority).or_default();
+        let user = match lines.get_key_value(claim.user) {
+            Some((user, _)) => Arc::clone(user),
+            None => Arc::from(claim.user),
         };
-        group.entry(rank.0).or_default().insert(rank.1);
-        self.expirations.insert((expires, rank.1));
+        let line = lines.entry(Arc::clone(&user)).or_insert_with(|| Line { turn, groups: BTreeSet::new() });
+        line.groups.insert(id);
+        if let Some(group) = self.groups.get_mut(&id) {
+            let level = group.levels.entry(claim.priority).or_default();
+            level.turns.insert((line.turn, Arc::clone(&user)));
+            level.shards.entry(user).or_default().insert(claim.shard);
+        }
+        self.expirations.insert((expires, claim.shard));
     }
 
-    pub(super) fn remove(&mut self, rank: Rank, requirements: &Requirements, expires: Timestamp) {
-        self.expirations.remove(&(expires, rank.1));
-        let Some(group) = self.groups.get_mut(requirements) else { return };
-        if let Some(shards) = group.get_mut(&rank.0) {
-            shards.remove(&rank.1);
-            if shards.is_empty() {
-                group.remove(&rank.0);
+    pub(super) fn remove(&mut self, claim: Claim<'_>, requirements: &Requirements, expires: Timestamp) {
+        self.expirations.remove(&(expires, claim.shard));
+        let Some(&id) = self.ids.get(requirements) else { return };
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(level) = group.levels.get_mut(&claim.priority) else { return };
+        let Some(shards) = level.shards.get_mut(claim.user) else { return };
+        shards.remove(&claim.shard);
+        if !shards.is_empty() {
+            return;
+        }
+        // The last one of this line in this group.
+        let left = level.shards.remove_entry(claim.user);
+        if let Some(lines) = self.lines.get_mut(&claim.priority) {
+            if let (Some(line), Some((user, _))) = (lines.get_mut(claim.user), left) {
+                level.turns.remove(&(line.turn, user));
+                line.groups.remove(&id);
+                if line.groups.is_empty() {
+                    lines.remove(claim.user);
+                }
+            }
+            if lines.is_empty() {
+                self.lines.remove(&claim.priority);
             }
         }
-        if group.is_empty() {
-            self.groups.remove(requirements);
+        if level.shards.is_empty() {
+            group.levels.remove(&claim.priority);
+        }
+        if group.levels.is_empty() {
+            self.groups.remove(&id);
+            self.ids.remove(requirements);
+        }
+    }
+
+    /// A shard of this line got a bot: the others of its priority are next. Costs as much as the line has groups.
+    pub(super) fn served(&mut self, priority: u8, user: &str, turn: Turn) {
+        let lines = self.lines.get_mut(&priority);
+        let Some(line) = lines.and_then(|lines| lines.get_mut(user)) else { return };
+        let earlier = std::mem::replace(&mut line.turn, turn);
+        for id in &line.groups {
+            let level = self.groups.get_mut(id).and_then(|group| group.levels.get_mut(&priority));
+            let Some(level) = level else { continue };
+            let Some((user, _)) = level.shards.get_key_value(user) else { continue };
+            level.turns.remove(&(earlier, Arc::clone(user)));
+            level.turns.insert((turn, Arc::clone(user)));
         }
     }
 
     /// The first shard that fits a bot with these dimensions and is not better `left` to another.
-    pub(super) fn best(&self, dimensions: &Dimensions, left: impl Fn(ShardId) -> bool) -> Option<ShardId> {
-        let mut best: Option<Rank> = None;
-        for (_, group) in self.groups.iter().filter(|(requirements, _)| requirements.fit(dimensions)) {
-            for (&priority, shards) in group {
-                if best.is_some_and(|(best, _)| best < priority) {
-                    break;
-                }
-                if let Some(&shard) = shards.iter().take(MOST_SKIPPED).find(|shard| !left(**shard)) {
-                    let rank = (priority, shard);
-                    best = Some(best.map_or(rank, |best| best.min(rank)));
-                    break;
+    pub(super) fn best(
+        &self,
+        dimensions: &Dimensions,
+        now: Timestamp,
+        left: impl Fn(ShardId) -> bool,
+    ) -> Option<ShardId> {
+        let fitting = self.groups.values().filter(|group| group.requirements.fit(dimensions));
+        let levels = fitting.flat_map(|group| &group.levels);
+        let heads = levels.filter_map(|(&priority, level)| level.head(priority, now, &left));
+        heads.min().map(|(.., shard)| shard)
+    }
+
+    /// Where a shard stands among those whose requirements `compete` with its own.
+    pub(super) fn place(
+        &self,
+        claim: Claim<'_>,
+        now: Timestamp,
+        compete: impl Fn(&Requirements) -> bool,
+    ) -> Option<Place> {
+        let own = self.lines.get(&claim.priority)?.get(claim.user)?.turn;
+        let mut lines: BTreeMap<(u8, &str), (usize, usize)> = BTreeMap::new();
+        for group in self.groups.values().filter(|group| compete(&group.requirements)) {
+            for (&priority, level) in &group.levels {
+                for (user, shards) in &level.shards {
+                    let (all, before) = lines.entry((priority, user)).or_default();
+                    *all += shards.len();
+                    *before += shards.range(..claim.shard).count();
                 }
             }
         }
-        best.map(|(_, shard)| shard)
-    }
-
-    /// How many go before this rank, of those whose requirements `compete` with it.
-    pub(super) fn ahead(&self, rank: Rank, compete: impl Fn(&Requirements) -> bool) -> usize {
-        let in_group = |group: &BTreeMap<u8, BTreeSet<ShardId>>| -> usize {
-            let sooner: usize = group.range(..rank.0).map(|(_, shards)| shards.len()).sum();
-            let same = group.get(&rank.0).map_or(0, |shards| shards.range(..rank.1).count());
-            sooner + same
+        let before = lines.remove(&(claim.priority, claim.user)).map_or(0, |(_, before)| before);
+        let own_level = level(claim.priority, own, now);
+        let first = |((priority, user), (all, _)): (&(u8, &str), &(usize, usize))| {
+            let Some(turn) = self.lines.get(priority).and_then(|lines| lines.get(*user)) else { return 0 };
+            let other = (level(*priority, turn.turn, now), *priority, turn.turn, *user);
+            let sooner = other < (own_level, claim.priority, own, claim.user);
+            let rounds = before + usize::from(sooner);
+            match priority.cmp(&claim.priority) {
+                // After its own first shard it has aged no more.
+                std::cmp::Ordering::Less => {
+                    if rounds > 0 {
+                        *all
+                    } else {
+                        0
+                    }
+                }
+                std::cmp::Ordering::Equal => rounds.min(*all),
+                std::cmp::Ordering::Greater => usize::from(sooner),
+            }
         };
-        self.groups.iter().filter(|(asked, _)| compete(asked)).map(|(_, group)| in_group(group)).sum()
+        let others: usize = lines.iter().map(first).sum();
+        let users = lines.keys().filter(|(priority, _)| *priority == claim.priority).count();
+        Some(Place { ahead: before + others, priority: claim.priority, aged: aged(own, now), users })
     }
 
-    /// The pending shards of each group and priority, in order.
+    /// The pending shards of each group, priority and user, in order.
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
-        self.groups.values().flat_map(BTreeMap::values)
+        self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())
     }
 
     pub(super) fn next_expiration(&self) -> Option<Timestamp> {
@@ -84,5 +243,17 @@ impl Pending {
 
     pub(super) fn expired(&self, now: Timestamp) -> impl Iterator<Item = ShardId> {
         self.expirations.iter().take_while(move |(expires, _)| *expires <= now).map(|(_, shard)| *shard)
+    }
+}
+
+impl Level {
+    /// The first shard of the line whose turn it is.
+    fn head(&self, priority: u8, now: Timestamp, left: impl Fn(ShardId) -> bool) -> Option<Rank<'_>> {
+        let in_turn = self.turns.iter().filter_map(|(turn, user)| Some((turn, user, self.shards.get(user)?)));
+        let shards =
+            in_turn.flat_map(|(turn, user, shards)| shards.iter().map(move |shard| (turn, user, shard)));
+        let mut looked_at = shards.take(MOST_SKIPPED);
+        let (turn, user, shard) = looked_at.find(|(.., shard)| !left(**shard))?;
+        Some((level(priority, *turn, now), priority, *turn, user, *shard))
     }
 }

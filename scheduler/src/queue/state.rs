@@ -2,7 +2,7 @@
 
 use super::{
     event::LeaseRef,
-    pending::Pending,
+    pending::{Claim, Pending, Turn},
     record::{Record, Transition},
     run::Run,
     shard::{Attempt, AttemptEnd, AttemptResult, Shard, ShardState, Token},
@@ -115,11 +115,13 @@ impl State {
         if self.requests.contains_key(request) {
             return Err(impossible(request, "has made a run already"));
         }
+        let turn = Turn { lease: self.last_token.0, since: at };
         for (step, spec_of_step) in (0u32..).zip(&spec.steps) {
             let expires = at + spec_of_step.expiration;
             for index in 0..spec_of_step.fan_out.shards() {
-                let rank = (spec.priority, ShardId { run: id, step, index });
-                self.pending.insert(rank, &spec_of_step.requirements, expires);
+                let shard = ShardId { run: id, step, index };
+                let claim = Claim { priority: spec.priority, user: &spec.user, shard };
+                self.pending.insert(claim, &spec_of_step.requirements, expires, turn);
             }
         }
         self.requests.insert(request.clone(), id);
@@ -202,9 +204,10 @@ impl State {
         let step = run.spec.steps.get(id.step as usize).ok_or_else(missing)?;
         let shards = run.steps.get_mut(id.step as usize).ok_or_else(missing)?;
         let shard = shards.get_mut(id.index as usize).ok_or_else(missing)?;
-        let rank = (run.spec.priority, id);
+        let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: id };
+        let turn = Turn { lease: self.last_token.0, since: at };
         if shard.state == ShardState::Pending {
-            self.pending.remove(rank, &step.requirements, shard.pending_since + step.expiration);
+            self.pending.remove(claim, &step.requirements, shard.pending_since + step.expiration);
         }
         run.tally.move_one(shard.state, to);
         shard.state = to;
@@ -212,9 +215,9 @@ impl State {
             ShardState::Pending => {
                 shard.pending_since = at;
                 shard.killing = false;
-                self.pending.insert(rank, &step.requirements, at + step.expiration);
+                self.pending.insert(claim, &step.requirements, at + step.expiration, turn);
             }
-            ShardState::Running => {}
+            ShardState::Running => self.pending.served(claim.priority, claim.user, turn),
             ShardState::Ended(_) => {
                 shard.ended = Some(at);
                 shard.killing = false;

@@ -135,7 +135,7 @@ impl Queue {
         }
         let Some(known) = self.presence.bots.get(bot) else { return false };
         let left = |shard| self.is_left_to_others(shard, bot, now);
-        let Some(shard) = self.state.pending.best(&known.dimensions, left) else { return false };
+        let Some(shard) = self.state.pending.best(&known.dimensions, now, left) else { return false };
         let attempts = self.shard(shard).map_or(0, |shard| shard.attempts.len());
         let leased = Transition::Leased {
             shard,

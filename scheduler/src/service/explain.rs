@@ -27,12 +27,13 @@ fn to_wire(step: &StepExplanation) -> v1::StepExplanation {
     v1::StepExplanation {
         step: step.step,
         pending_shards: step.pending.clone(),
-        ahead: u32::try_from(step.ahead).unwrap_or(u32::MAX),
+        ahead: u32::try_from(step.place.ahead).unwrap_or(u32::MAX),
         busy_bots: ids(&step.busy),
         free_bots: ids(&step.free),
         obstacles: step.obstacles.iter().map(obstacle).collect(),
         expires: Some(step.expires.into()),
         summary: step.to_string(),
+        place: step.place.to_string(),
     }
 }
 

@@ -50,6 +50,9 @@ fn render(step: &Explanation, paint: Paint) -> String {
     if step.ahead > 0 {
         line(format!("{} of this and other runs go first", count(step.ahead, "shard")));
     }
+    if !step.place.is_empty() {
+        line(step.place.clone());
+    }
     for (what, bots) in [("fit and are busy", &step.busy_bots), ("fit and have a free slot", &step.free_bots)]
     {
         if !bots.is_empty() {
@@ -95,11 +98,13 @@ mod tests {
             obstacles: vec![("os=windows".into(), vec!["b".into(), "c".into()])],
             expires: None,
             summary: "waits for bot a to have a free slot".into(),
+            place: "priority 100, taking turns with 1 other user".into(),
         };
         insta::assert_snapshot!(render(&step, Paint::Plain), @r"
         waits for bot a to have a free slot
           step 0: 15 pending shards (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, and 3 more)
           1 shard of this and other runs go first
+          priority 100, taking turns with 1 other user
           1 bot fit and are busy: a
           2 bots kept away by os=windows: b, c
         ");

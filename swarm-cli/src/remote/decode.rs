@@ -208,6 +208,7 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
         obstacles: wire.obstacles.into_iter().map(|one| (one.criterion, one.bots)).collect(),
         expires: wire.expires.as_ref().map(Timestamp::from),
         summary: wire.summary,
+        place: wire.place,
     }
 }
 

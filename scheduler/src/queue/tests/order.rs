@@ -107,7 +107,7 @@ fn explain_names_what_keeps_bots_away() {
     bench.call(BotReport { draining: true, ..report("b2", "s1", vec![]) });
     let [linux, mac] = &explain(&bench, Subject::Run(run))[..] else { panic!() };
     assert_eq!(
-        (linux.step, linux.pending.as_slice(), linux.ahead),
+        (linux.step, linux.pending.as_slice(), linux.place.ahead),
         (0, &[1, 2][..], 0),
         "Macs are no rivals"
     );
@@ -133,7 +133,7 @@ fn explain_counts_as_ahead_what_the_same_bots_could_take() {
     let run = bench.run(spec(1, [step(1, &["os=Linux"])]));
     bench.bot("b", vec![]);
     let [explained] = &bench.queue.explain(Subject::Run(run), bench.now).unwrap()[..] else { panic!() };
-    assert_eq!(explained.ahead, 4, "one of the five that fit has been taken");
+    assert_eq!(explained.place.ahead, 4, "one of the five that fit has been taken");
     assert_eq!(explained.to_string(), "1 shard waits behind 4 others: every bot that fits is busy (1)");
 }
 
