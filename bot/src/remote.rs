@@ -58,6 +58,8 @@ pub(crate) struct HeldAttempt {
 pub(crate) struct Answer {
     pub(crate) desired: Vec<Desired>,
     pub(crate) call_again: Duration,
+    /// The bot is to end when it has finished what it has.
+    pub(crate) terminate: bool,
 }
 
 /// One attempt that the bot should hold.
@@ -179,7 +181,8 @@ fn answer(response: v1::SynchronizeResponse) -> Answer {
             output_received: wire.output_received,
         })
     };
-    Answer { desired: response.desired.into_iter().filter_map(known).collect(), call_again }
+    let terminate = response.terminate;
+    Answer { desired: response.desired.into_iter().filter_map(known).collect(), call_again, terminate }
 }
 
 fn lease(wire: &v1::LeaseRef) -> Option<Lease> {
@@ -268,7 +271,8 @@ mod tests {
             v1::DesiredAttempt { lease: Some(lease), ..Default::default() },
         ];
         let negative = prost_types::Duration { seconds: -1, nanos: 0 };
-        let parsed = answer(v1::SynchronizeResponse { desired, call_again: Some(negative) });
+        let parsed =
+            answer(v1::SynchronizeResponse { desired, call_again: Some(negative), terminate: false });
         assert!(parsed.desired.is_empty());
         assert_eq!(parsed.call_again, DEFAULT_CALL_AGAIN);
     }

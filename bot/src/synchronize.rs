@@ -212,12 +212,12 @@ impl Synchronizer {
         }
     }
 
-    /// Takes nothing new from now on.
-    pub(crate) fn drain(&mut self) {
-        if self.accepting == Accepting::Work {
-            self.accepting = Accepting::Nothing;
-            self.unannounced = true;
-        }
+    /// Takes nothing new from now on. Says whether that is new.
+    pub(crate) fn drain(&mut self) -> bool {
+        let new = self.accepting == Accepting::Work;
+        self.accepting = Accepting::Nothing;
+        self.unannounced |= new;
+        new
     }
 
     /// Whether a draining bot may go: the scheduler knows of it, or cannot be told, and nothing is held.

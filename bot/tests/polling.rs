@@ -240,6 +240,19 @@ async fn a_bot_that_drains_finishes_what_it_has_and_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn a_bot_that_is_told_to_end_finishes_what_it_has() {
+    let mut bench = Bench::new(2).await;
+    let go = bench.path("go");
+    let token = bench.assign(&format!("echo up; while [ ! -e {go} ]; do sleep 0.01; done; echo done")).await;
+    bench.scheduler.until(token, |attempt| attempt.output == b"up\n").await;
+    bench.scheduler.terminate();
+    bench.eventually(|| bench.scheduler.knows_of_drain()).await;
+    fs::write(&go, "").unwrap();
+    bench.ended().await.unwrap();
+    assert_eq!(ended(&bench.scheduler.result(token).await.1), (v1::ShardState::Completed, Some(0)));
+}
+
+#[tokio::test]
 async fn a_bot_that_must_stop_leaves_nothing_and_gives_its_leases_up() {
     let mut bench = Bench::new(1).await;
     let mark = mark(2);

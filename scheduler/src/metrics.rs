@@ -71,7 +71,9 @@ impl Metrics {
             Transition::AttemptLost { .. } => drop(self.attempts_lost.inc()),
             Transition::AttemptFinished { result, .. } => self.count_end(result.ending),
             Transition::ShardEnded { ending, .. } => self.count_end(*ending),
-            Transition::KillRequested { .. } | Transition::CancelRequested { .. } => {}
+            Transition::KillRequested { .. }
+            | Transition::CancelRequested { .. }
+            | Transition::BotOrdered { .. } => {}
         }
     }
 

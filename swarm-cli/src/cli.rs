@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    commands::{bots, cancel, child, collect, explain, logs, run, runs, show, trigger, up},
+    commands::{bot, bots, cancel, child, collect, explain, logs, run, runs, show, trigger, up},
     failure::Usage,
     remote::Scheduler,
 };
@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Runs(runs::RunsArgs),
     Show(show::ShowArgs),
     Bots(bots::BotsArgs),
+    Bot(bot::BotArgs),
     Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
     Up(up::UpArgs),

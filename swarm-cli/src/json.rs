@@ -134,6 +134,8 @@ pub struct BotJson<'a> {
     pub id: &'a str,
     /// Whether it takes work.
     pub health: BotHealth,
+    /// Why an operator keeps it from work; empty otherwise.
+    pub message: &'a str,
     /// What it says of itself.
     pub dimensions: BTreeMap<&'a str, &'a BTreeSet<String>>,
     /// Of its program.
@@ -251,6 +253,7 @@ impl<'a> From<&'a Bot> for BotJson<'a> {
         Self {
             id: &bot.id,
             health: bot.health,
+            message: &bot.message,
             dimensions: bot.dimensions.iter().collect(),
             version: &bot.version,
             slots: bot.slots,

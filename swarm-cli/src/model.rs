@@ -380,6 +380,8 @@ pub struct Bot {
     pub last_seen: Option<Timestamp>,
     /// Whether it takes work.
     pub health: BotHealth,
+    /// Why an operator keeps it from work; empty otherwise.
+    pub message: String,
 }
 
 /// Whether a bot takes work.
@@ -390,8 +392,25 @@ pub enum BotHealth {
     Alive,
     /// It finishes what it has.
     Draining,
+    /// An operator has quarantined it.
+    Quarantined,
+    /// It finishes what it has and ends.
+    Terminating,
     /// It has not called for longer than a lease lives.
     Dead,
+}
+
+/// What an operator wants of a bot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BotOrder {
+    /// That it takes work.
+    Work,
+    /// That it finishes what it has and takes nothing new.
+    Drain,
+    /// The same, because something is wrong with it.
+    Quarantine,
+    /// That it finishes what it has and ends.
+    Terminate,
 }
 
 /// What bots can be asked for by. A bot may be in several.
@@ -405,6 +424,8 @@ pub enum BotState {
     Busy,
     /// It takes no new work.
     Draining,
+    /// An operator has quarantined it.
+    Quarantined,
     /// It has not called for longer than a lease lives.
     Dead,
 }

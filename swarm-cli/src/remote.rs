@@ -10,9 +10,9 @@ mod output;
 pub use error::CallError;
 pub use output::{OutputChunk, OutputEnd, OutputStart};
 
-use crate::model::{Bot, BotState, Changes, Explanation, Run, RunSpec, RunState};
+use crate::model::{Bot, BotOrder, BotState, Changes, Explanation, Run, RunSpec, RunState};
 use futures::{Stream, StreamExt as _};
-use proto::{RequestId, Requirements, RunId, ShardId, Timestamp, v1, v1::swarm_client::SwarmClient};
+use proto::{BotId, RequestId, Requirements, RunId, ShardId, Timestamp, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
 use std::{path::Path, sync::Arc, time::Duration};
 use tonic::{Response, Status, transport::Channel};
@@ -232,6 +232,22 @@ impl Scheduler {
         let answer = self.call(async |mut client| client.list_bots(request.clone()).await).await?;
         let bots = answer.bots.iter().map(decode::bot).collect::<Result<_, _>>()?;
         Ok((bots, Some(answer.next_page_token).filter(|token| !token.is_empty())))
+    }
+
+    /// Gives a bot an order. The answer is what it has and will finish.
+    pub async fn order_bot(
+        &self,
+        bot: &BotId,
+        order: BotOrder,
+        message: &str,
+    ) -> Result<Vec<ShardId>, CallError> {
+        let request = v1::OrderBotRequest {
+            bot_id: bot.to_string(),
+            order: encode::bot_order(order).into(),
+            message: message.to_owned(),
+        };
+        let answer = self.call(async |mut client| client.order_bot(request.clone()).await).await?;
+        Ok(decode::shard_ids(&answer.running)?)
     }
 
     /// The run as it is, then what changes. One try: whoever follows knows how long to go on.

@@ -220,6 +220,9 @@ impl Bot {
         if self.synchronizer.failures() > 0 {
             tracing::info!("the scheduler answers again");
         }
+        if answer.terminate && self.synchronizer.drain() {
+            tracing::info!("an operator wants the bot to end: finishing what runs, taking nothing new");
+        }
         for action in self.synchronizer.answered(&plan, answer, now) {
             match action {
                 Action::Start(lease, assignment) => {

@@ -41,7 +41,7 @@ fn desired(n: u64) -> Desired {
 }
 
 fn answer(desired: Vec<Desired>) -> Answer {
-    Answer { desired, call_again: ms(5000) }
+    Answer { desired, call_again: ms(5000), terminate: false }
 }
 
 /// One call that is answered at once.
@@ -382,7 +382,7 @@ impl World {
             wish: if known.killing { Wish::Kill } else { Wish::Run },
             output_received: known.output,
         });
-        Answer { desired: desired.collect(), call_again: ms(1000) }
+        Answer { desired: desired.collect(), call_again: ms(1000), terminate: false }
     }
 }
 

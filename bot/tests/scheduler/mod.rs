@@ -44,6 +44,7 @@ struct State {
     sessions: Vec<String>,
     draining: bool,
     returned: Vec<u64>,
+    terminate: bool,
     calls: u64,
 }
 
@@ -82,7 +83,11 @@ impl v1::bots_server::Bots for Service {
             desired = self.state().desired(&request);
         }
         let call_again = prost_types::Duration { seconds: 5, nanos: 0 };
-        Ok(Response::new(v1::SynchronizeResponse { desired, call_again: Some(call_again) }))
+        Ok(Response::new(v1::SynchronizeResponse {
+            desired,
+            call_again: Some(call_again),
+            terminate: self.state().terminate,
+        }))
     }
 }
 
@@ -211,6 +216,12 @@ impl Scheduler {
 
     pub(crate) fn sessions(&self) -> usize {
         self.service.state().sessions.len()
+    }
+
+    /// Tells the bot to end, at once if it waits.
+    pub(crate) fn terminate(&self) {
+        self.service.state().terminate = true;
+        self.service.news.notify_waiters();
     }
 
     pub(crate) fn returned(&self) -> Vec<u64> {

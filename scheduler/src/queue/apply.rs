@@ -71,6 +71,7 @@ impl Queue {
             Event::Synchronize(report) => self.synchronize(&report, now, &mut decided)?,
             Event::Ask { bot, session } => self.ask(&bot, &session, now, &mut decided),
             Event::Cancel { run, mode } => self.cancel(run, mode, now, &mut decided)?,
+            Event::Order { bot, wanted, message } => self.order(bot, wanted, message, now, &mut decided)?,
             Event::Tick => self.tick(now, &mut decided),
         }
         Ok(decided)
@@ -90,7 +91,8 @@ impl Queue {
             }
             Transition::ShardEnded { .. }
             | Transition::KillRequested { .. }
-            | Transition::CancelRequested { .. } => {}
+            | Transition::CancelRequested { .. }
+            | Transition::BotOrdered { .. } => {}
         }
         decided.records.push(record);
     }
@@ -194,7 +196,7 @@ impl Queue {
     /// How many more attempts a bot can take.
     pub(super) fn free_slots(&self, id: &BotId) -> usize {
         let Some(bot) = self.presence.bots.get(id).filter(|bot| !bot.draining) else { return 0 };
-        if self.bytes_held(id) >= MOST_BYTES_HELD {
+        if self.bytes_held(id) >= MOST_BYTES_HELD || self.order_of(id).is_some() {
             return 0;
         }
         let taken = self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays;

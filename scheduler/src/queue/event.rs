@@ -1,6 +1,7 @@
 //! What the queue is told, and what it decides.
 
 use super::{
+    orders::Wanted,
     record::Record,
     shard::{AttemptResult, Token},
     spec::{RunSpec, StepSpec},
@@ -19,6 +20,8 @@ pub(crate) enum Event {
     Ask { bot: BotId, session: SessionId },
     /// A user cancels a run.
     Cancel { run: RunId, mode: CancelMode },
+    /// An operator gives a bot an order.
+    Order { bot: BotId, wanted: Wanted, message: String },
     /// Time has passed.
     Tick,
 }
@@ -107,6 +110,9 @@ pub(crate) enum Refusal {
     /// No such shard.
     #[error("there is no shard {shard}")]
     UnknownShard { shard: ShardId },
+    /// No such bot.
+    #[error("bot {bot} has not called since the scheduler started: `swarm bots` lists those that have")]
+    UnknownBot { bot: BotId },
     /// Another process took over the bot's id.
     #[error(
         "session {session} of bot {bot} is over: another process has taken this bot id, give each bot its own"

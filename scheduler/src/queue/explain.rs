@@ -3,6 +3,7 @@
 use super::{
     apply::Queue,
     event::Refusal,
+    orders::{BotOrder, Standing},
     pending::{Claim, Place},
     presence::Bot,
     shard::ShardState,
@@ -99,7 +100,7 @@ impl Queue {
         let mut sorted = SortedBots::default();
         let mut obstacles: BTreeMap<String, Vec<BotId>> = BTreeMap::new();
         for (id, bot) in self.bots() {
-            let mut criteria = self.criteria_against(bot, spec, now);
+            let mut criteria = self.criteria_against(id, bot, spec, now);
             let free = self.free_slots(id) > 0;
             if criteria.is_empty()
                 && free
@@ -120,7 +121,7 @@ impl Queue {
         sorted
     }
 
-    fn criteria_against(&self, bot: &Bot, spec: &StepSpec, now: Timestamp) -> Vec<String> {
+    fn criteria_against(&self, id: &BotId, bot: &Bot, spec: &StepSpec, now: Timestamp) -> Vec<String> {
         let mut criteria: Vec<String> =
             spec.requirements.unmet(&bot.dimensions).map(ToString::to_string).collect();
         if self.is_dead(bot, now) {
@@ -129,10 +130,24 @@ impl Queue {
         if bot.draining {
             criteria.push("the bot is draining".into());
         }
+        criteria.extend(self.order_of(id).map(ToString::to_string));
         if bot.slots == 0 {
             criteria.push("the bot has no slots".into());
         }
         criteria
+    }
+}
+
+/// What keeps the bot away.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.order {
+            BotOrder::Work => "the bot may work",
+            BotOrder::Drain => "the bot was drained by an operator",
+            BotOrder::Quarantine => "the bot was quarantined",
+            BotOrder::Terminate(_) => "the bot is to end",
+        })?;
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the journal keeps: transitions, in the order in which they were made.
 
 use super::{
+    orders::Standing,
     shard::{AttemptResult, Ending, Loss, Token},
     spec::RunSpec,
 };
@@ -31,25 +32,28 @@ pub(crate) enum Transition {
     KillRequested { shard: ShardId },
     /// A user cancelled the run.
     CancelRequested { run: RunId },
+    /// An operator gave a bot an order.
+    BotOrdered { bot: BotId, standing: Standing },
 }
 
 impl Transition {
-    /// The run that it changes.
-    pub(crate) fn run(&self) -> RunId {
+    /// The run that it changes, if it is one.
+    pub(crate) fn run(&self) -> Option<RunId> {
         match self {
-            Self::RunCreated { run, .. } | Self::CancelRequested { run } => *run,
+            Self::RunCreated { run, .. } | Self::CancelRequested { run } => Some(*run),
+            Self::BotOrdered { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
-            | Self::KillRequested { shard } => shard.run,
+            | Self::KillRequested { shard } => Some(shard.run),
         }
     }
 
     /// The one shard that it changes, if it is one.
     pub(crate) fn shard(&self) -> Option<ShardId> {
         match self {
-            Self::RunCreated { .. } | Self::CancelRequested { .. } => None,
+            Self::RunCreated { .. } | Self::CancelRequested { .. } | Self::BotOrdered { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }

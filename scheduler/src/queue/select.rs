@@ -2,6 +2,7 @@
 
 use super::{
     apply::Queue,
+    orders::BotOrder,
     presence::Bot,
     run::{Run, RunState},
     shard::ShardState,
@@ -63,6 +64,8 @@ pub(crate) enum BotState {
     Busy,
     /// It takes no new work.
     Draining,
+    /// An operator has quarantined it.
+    Quarantined,
     /// It has been silent for longer than a lease lives.
     Dead,
 }
@@ -119,12 +122,16 @@ impl Queue {
     /// Whether a bot is in this state.
     pub(crate) fn bot_is(&self, id: &BotId, bot: &Bot, state: BotState, now: Timestamp) -> bool {
         let alive = !self.is_dead(bot, now);
+        let order = self.order_of(id).map(|standing| &standing.order);
         let busy = self.running_on(id).next().is_some();
         match state {
             BotState::Alive => alive,
-            BotState::Idle => alive && !busy && !bot.draining,
+            BotState::Idle => alive && !busy && !bot.draining && order.is_none(),
             BotState::Busy => alive && busy,
-            BotState::Draining => alive && bot.draining,
+            BotState::Draining => {
+                alive && (bot.draining || order.is_some_and(|order| *order != BotOrder::Quarantine))
+            }
+            BotState::Quarantined => order == Some(&BotOrder::Quarantine),
             BotState::Dead => !alive,
         }
     }

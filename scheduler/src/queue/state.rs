@@ -2,6 +2,7 @@
 
 use super::{
     event::LeaseRef,
+    orders::{BotOrder, Standing},
     pending::{Claim, Pending, Turn},
     record::{Record, Transition},
     run::Run,
@@ -36,6 +37,8 @@ pub(super) struct State {
     /// The same by bot, without empty sets.
     pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
+    /// Without [`BotOrder::Work`].
+    pub(super) orders: BTreeMap<BotId, Standing>,
     last_token: Token,
     /// Names that attempts share: the history is long, and bots are few.
     bots: BTreeSet<BotId>,
@@ -77,6 +80,14 @@ impl State {
             }
             Transition::KillRequested { shard } => {
                 self.in_state(*shard, ShardState::Running)?.killing = true;
+                Ok(())
+            }
+            Transition::BotOrdered { bot, standing } => {
+                if standing.order == BotOrder::Work {
+                    self.orders.remove(bot);
+                } else {
+                    self.orders.insert(bot.clone(), standing.clone());
+                }
                 Ok(())
             }
             Transition::CancelRequested { run } => {

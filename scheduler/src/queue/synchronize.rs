@@ -161,6 +161,7 @@ impl Queue {
         self.bots().any(|(other, known)| {
             other != bot
                 && !known.draining
+                && self.order_of(other).is_none()
                 && known.slots > 0
                 && !self.is_dead(known, now)
                 && !shard.attempts.iter().any(|attempt| attempt.bot == *other)

@@ -7,6 +7,7 @@ mod explain;
 mod get;
 mod list;
 mod list_bots;
+mod order_bot;
 mod read_output;
 mod status;
 mod synchronize;
@@ -27,6 +28,7 @@ pub(crate) const METHODS: &[&str] = &[
     "/isoswarm.v1.Swarm/Get",
     "/isoswarm.v1.Swarm/List",
     "/isoswarm.v1.Swarm/ListBots",
+    "/isoswarm.v1.Swarm/OrderBot",
     "/isoswarm.v1.Swarm/ReadOutput",
     "/isoswarm.v1.Swarm/Trigger",
     "/isoswarm.v1.Swarm/Watch",
@@ -104,6 +106,13 @@ impl v1::swarm_server::Swarm for Service {
         request: Request<v1::ListBotsRequest>,
     ) -> Result<Response<v1::ListBotsResponse>, Status> {
         list_bots::list_bots(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn order_bot(
+        &self,
+        request: Request<v1::OrderBotRequest>,
+    ) -> Result<Response<v1::OrderBotResponse>, Status> {
+        order_bot::order_bot(self, &request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
         Refusal::RequestReused { .. } => Status::already_exists(message),
-        Refusal::UnknownRun { .. } | Refusal::UnknownShard { .. } => Status::not_found(message),
+        Refusal::UnknownRun { .. } | Refusal::UnknownShard { .. } | Refusal::UnknownBot { .. } => {
+            Status::not_found(message)
+        }
         Refusal::SessionReplaced { .. } => Status::failed_precondition(message),
         Refusal::Full { .. } => Status::resource_exhausted(message),
     }

@@ -11,5 +11,5 @@ pub(super) async fn synchronize(
 ) -> Result<v1::SynchronizeResponse, Status> {
     let report = report::parse_report(request)?;
     let orders = service.shell.synchronize(report).await?;
-    Ok(report::answer_to_wire(&orders.desired, orders.call_again))
+    Ok(report::answer_to_wire(&orders.desired, orders.call_again, orders.terminate))
 }

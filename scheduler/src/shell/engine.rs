@@ -101,6 +101,12 @@ impl Engine {
                 let canceled = self.cancel_runs(&filter, before, mode, now, &mut batch);
                 batch.release(move || drop(reply.send(canceled)));
             }
+            Command::Order { bot, wanted, message, reply } => {
+                let ordered =
+                    self.decide(Event::Order { bot: bot.clone(), wanted, message }, now, &mut batch);
+                let running = ordered.map(|()| self.queue.running_on(&bot).collect());
+                batch.release(move || drop(reply.send(running.map_err(CallError::from))));
+            }
             Command::Read(reading) => batch.releases.push(reading(Ok((&self.queue, now)))),
             Command::Watch { run, look } => {
                 let found = self.queue.run(run).ok_or(CallError::from(Refusal::UnknownRun { run }));

@@ -3,10 +3,10 @@
 use super::{synchronize::Orders, tails::Tail, watchers::Update};
 use crate::{
     journal::{AttemptKey, Release},
-    queue::{CancelMode, Queue, Refusal, Run, RunFilter, RunSpec},
+    queue::{CancelMode, Queue, Refusal, Run, RunFilter, RunSpec, Wanted},
     wire::report::Report,
 };
-use proto::{RequestId, RunId, Timestamp};
+use proto::{BotId, RequestId, RunId, ShardId, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -50,6 +50,7 @@ pub(super) enum Command {
     Synchronize { report: Report, reply: Reply<Orders> },
     Cancel { run: RunId, mode: CancelMode, reply: Reply<Canceled> },
     CancelRuns { filter: RunFilter, before: Option<RunId>, mode: CancelMode, reply: Reply<CanceledRuns> },
+    Order { bot: BotId, wanted: Wanted, message: String, reply: Reply<Vec<ShardId>> },
     Read(Reading),
     Watch { run: RunId, look: Snapshot },
     Tail { attempt: AttemptKey, reply: Reply<Option<Tail>> },
@@ -108,6 +109,16 @@ impl Handle {
         mode: CancelMode,
     ) -> Result<CanceledRuns, CallError> {
         self.call(Duration::ZERO, |reply| Command::CancelRuns { filter, before, mode, reply }).await
+    }
+
+    /// Gives a bot an order. The answer is what it has and will finish.
+    pub(crate) async fn order(
+        &self,
+        bot: BotId,
+        wanted: Wanted,
+        message: String,
+    ) -> Result<Vec<ShardId>, CallError> {
+        self.call(Duration::ZERO, |reply| Command::Order { bot, wanted, message, reply }).await
     }
 
     /// Looks at a run and follows what changes from then on.
@@ -185,6 +196,7 @@ pub(super) fn refuse(command: Command, reason: &Arc<str>) {
         Command::Synchronize { reply, .. } => drop(reply.send(Err(error))),
         Command::Cancel { reply, .. } => drop(reply.send(Err(error))),
         Command::CancelRuns { reply, .. } => drop(reply.send(Err(error))),
+        Command::Order { reply, .. } => drop(reply.send(Err(error))),
         Command::Read(reading) => reading(Err(error))(),
         Command::Watch { look, .. } => look(Err(error))(),
         Command::Tail { reply, .. } => drop(reply.send(Err(error))),

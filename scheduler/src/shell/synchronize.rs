@@ -24,6 +24,8 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Orders {
     pub(crate) desired: Vec<Order>,
     pub(crate) call_again: Duration,
+    /// It is to end when it has finished what it has.
+    pub(crate) terminate: bool,
 }
 
 impl Engine {
@@ -79,7 +81,8 @@ impl Engine {
             }
         };
         let desired = self.queue.desired(&parked.bot, &parked.session).into_iter().map(order).collect();
-        let orders = Orders { desired, call_again: self.heartbeat() };
+        let terminate = self.queue.is_to_end(&parked.bot, &parked.session);
+        let orders = Orders { desired, call_again: self.heartbeat(), terminate };
         // An error means that the bot has hung up. It calls again and is told again.
         batch.release(move || drop(parked.reply.send(Ok(orders))));
     }

@@ -52,8 +52,9 @@ impl Watchers {
     pub(super) fn publish(&mut self, decided: &Decided, queue: &Queue) -> Vec<Publication> {
         let mut changed: BTreeMap<RunId, BTreeSet<ShardId>> = BTreeMap::new();
         for record in &decided.records {
-            let run = record.transition.run();
-            if self.runs.contains_key(&run) {
+            if let Some(run) = record.transition.run()
+                && self.runs.contains_key(&run)
+            {
                 changed.entry(run).or_default().extend(record.transition.shard());
             }
         }

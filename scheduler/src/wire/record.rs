@@ -1,6 +1,7 @@
 //! Records of the journal and their bytes. What is written here is read for ever: fields are only added.
 
 use super::{
+    bot,
     field::{FieldError, InField},
     result, spec,
 };
@@ -85,6 +86,7 @@ fn transition_to_wire(transition: &Transition) -> Wire {
         Transition::KillRequested { shard } => {
             Wire::KillRequested(wire::KillRequested { shard_id: shard.to_string() })
         }
+        Transition::BotOrdered { bot, standing } => Wire::BotOrdered(bot::ordered_to_wire(bot, standing)),
         Transition::CancelRequested { run } => {
             Wire::CancelRequested(wire::CancelRequested { run_id: run.to_string() })
         }
@@ -134,6 +136,10 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
             message: ended.message.clone(),
         },
         Wire::KillRequested(kill) => Transition::KillRequested { shard: shard(&kill.shard_id)? },
+        Wire::BotOrdered(ordered) => Transition::BotOrdered {
+            bot: ordered.bot_id.parse::<BotId>().in_field("bot_id")?,
+            standing: bot::parse_ordered(ordered)?,
+        },
         Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
     })
 }

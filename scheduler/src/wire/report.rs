@@ -104,10 +104,15 @@ fn parse_lease(wire: &v1::LeaseRef) -> Result<LeaseRef, FieldError> {
 }
 
 /// What a bot is told.
-pub(crate) fn answer_to_wire(orders: &[Order], call_again: Duration) -> v1::SynchronizeResponse {
+pub(crate) fn answer_to_wire(
+    orders: &[Order],
+    call_again: Duration,
+    terminate: bool,
+) -> v1::SynchronizeResponse {
     v1::SynchronizeResponse {
         desired: orders.iter().map(order_to_wire).collect(),
         call_again: Some(to_wire(call_again)),
+        terminate,
     }
 }
 

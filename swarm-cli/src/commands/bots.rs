@@ -90,6 +90,7 @@ fn table(bots: &[Bot], now: Timestamp) -> Table {
         Column::number("busy"),
         Column::text("last seen"),
         Column::text("dimensions").whole(),
+        Column::text("why"),
     ]);
     for bot in bots {
         let dimensions = bot.dimensions.iter().filter(|(key, _)| *key != "id").map(|(key, values)| {
@@ -101,11 +102,14 @@ fn table(bots: &[Bot], now: Timestamp) -> Table {
             match bot.health {
                 BotHealth::Alive => Cell::green("alive"),
                 BotHealth::Draining => Cell::yellow("draining"),
+                BotHealth::Quarantined => Cell::red("quarantined"),
+                BotHealth::Terminating => Cell::yellow("terminating"),
                 BotHealth::Dead => Cell::red("dead"),
             },
             format!("{}/{}", bot.running.len(), bot.slots).into(),
             bot.last_seen.map(|seen| ago(seen, now)).unwrap_or_default().into(),
             dimensions.collect::<Vec<_>>().join(" ").into(),
+            bot.message.as_str().into(),
         ]);
     }
     table
@@ -132,6 +136,7 @@ mod tests {
             first_seen: None,
             last_seen: Some(last_seen),
             health,
+            message: String::new(),
         };
         let old = Timestamp::from_micros(700_000_000);
         let table = table(&[bot("a", BotHealth::Alive, now), bot("long-name", BotHealth::Dead, old)], now);

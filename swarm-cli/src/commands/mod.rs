@@ -1,5 +1,6 @@
 //! One file for each verb: what it takes, and what it does.
 
+pub(crate) mod bot;
 pub(crate) mod bots;
 pub(crate) mod cancel;
 pub(crate) mod child;
@@ -76,6 +77,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Runs(args) => runs::runs(&context, args).await,
         Command::Show(args) => show::show(&context, args).await,
         Command::Bots(args) => bots::bots(&context, args).await,
+        Command::Bot(args) => bot::bot(&context, args).await,
         Command::Explain(args) => explain::explain(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Up(args) => up::up(&context, args).await,

@@ -5,7 +5,7 @@ use crate::model::{
     Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Run, RunSpec,
     RunState, Shard, ShardState, StepSpec,
 };
-use proto::{Digest, NamedCache, RelPath, RunId, Timestamp, v1};
+use proto::{Digest, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
 
 /// What in an answer makes no sense.
@@ -198,6 +198,10 @@ pub(super) fn run_ids(wire: &[String]) -> Result<Vec<RunId>, Malformed> {
     wire.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(malformed("run id"))
 }
 
+pub(super) fn shard_ids(wire: &[String]) -> Result<Vec<ShardId>, Malformed> {
+    wire.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(malformed("shard id"))
+}
+
 pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
     Explanation {
         step: wire.step,
@@ -222,10 +226,14 @@ pub(super) fn bot(wire: &v1::Bot) -> Result<Bot, Malformed> {
         running: running.collect::<Result<_, _>>().map_err(malformed("shard id"))?,
         first_seen: wire.first_seen.as_ref().map(Timestamp::from),
         last_seen: wire.last_seen.as_ref().map(Timestamp::from),
-        health: match (wire.dead, wire.draining) {
+        health: match (wire.dead, wire.order()) {
             (true, _) => BotHealth::Dead,
-            (false, true) => BotHealth::Draining,
-            (false, false) => BotHealth::Alive,
+            (false, v1::BotOrder::Quarantine) => BotHealth::Quarantined,
+            (false, v1::BotOrder::Terminate) => BotHealth::Terminating,
+            (false, v1::BotOrder::Drain) => BotHealth::Draining,
+            (false, _) if wire.draining => BotHealth::Draining,
+            (false, _) => BotHealth::Alive,
         },
+        message: wire.order_message.clone(),
     })
 }

@@ -1,7 +1,7 @@
 //! Requests as wire messages.
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
-use crate::model::{BotState, RunSpec, RunState, StepSpec};
+use crate::model::{BotOrder, BotState, RunSpec, RunState, StepSpec};
 use proto::{ShardId, v1};
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ pub(super) fn list_bots(filter: &BotFilter, page_size: u32, page_token: &str) ->
             BotState::Idle => v1::BotState::Idle,
             BotState::Busy => v1::BotState::Busy,
             BotState::Draining => v1::BotState::Draining,
+            BotState::Quarantined => v1::BotState::Quarantined,
             BotState::Dead => v1::BotState::Dead,
         }
         .into()
@@ -72,6 +73,15 @@ pub(super) fn list_bots(filter: &BotFilter, page_size: u32, page_token: &str) ->
         page_size,
         page_token: page_token.to_owned(),
         states: filter.states.iter().map(state).collect(),
+    }
+}
+
+pub(super) fn bot_order(order: BotOrder) -> v1::BotOrder {
+    match order {
+        BotOrder::Work => v1::BotOrder::Work,
+        BotOrder::Drain => v1::BotOrder::Drain,
+        BotOrder::Quarantine => v1::BotOrder::Quarantine,
+        BotOrder::Terminate => v1::BotOrder::Terminate,
     }
 }
 

@@ -400,3 +400,21 @@ async fn cancel_by_tag_follows_all_pages_and_tells_what_it_did() {
     let neither = scheduler.swarm(&["cancel"]).output().await.unwrap();
     assert_eq!(neither.status.code(), Some(2), "{}", told(&neither));
 }
+
+#[tokio::test]
+async fn orders_to_bots_reach_the_scheduler() {
+    let state = State::new(1);
+    let scheduler = FakeScheduler::start(&state).await;
+    let quarantined =
+        scheduler.swarm(&["bot", "quarantine", "b1", "-m", "disk errors"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&quarantined.stdout).into_owned();
+    assert_eq!(said, "b1 is quarantined; it still has 1 shard\n", "{}", told(&quarantined));
+    for verb in ["drain", "undrain", "terminate"] {
+        assert!(scheduler.swarm(&["bot", verb, "b1", "--json"]).output().await.unwrap().status.success());
+    }
+    let orders = state.orders.lock().unwrap();
+    assert_eq!(orders[0].message, "disk errors");
+    let orders: Vec<v1::BotOrder> = orders.iter().map(v1::OrderBotRequest::order).collect();
+    use v1::BotOrder::{Drain, Quarantine, Terminate, Work};
+    assert_eq!(orders, [Quarantine, Drain, Work, Terminate]);
+}

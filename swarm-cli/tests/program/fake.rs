@@ -31,6 +31,7 @@ pub(crate) struct State {
     pub(crate) triggers: Arc<Mutex<Vec<v1::TriggerRequest>>>,
     pub(crate) cancels: Arc<Mutex<Vec<v1::CancelRequest>>>,
     pub(crate) bulk_cancels: Arc<Mutex<Vec<v1::CancelRunsRequest>>>,
+    pub(crate) orders: Arc<Mutex<Vec<v1::OrderBotRequest>>>,
     pub(crate) lists: Arc<Mutex<Vec<v1::ListRequest>>>,
     pub(crate) bot_lists: Arc<Mutex<Vec<v1::ListBotsRequest>>>,
     output: Arc<Mutex<Vec<u8>>>,
@@ -63,6 +64,7 @@ impl State {
             triggers: Arc::default(),
             cancels: Arc::default(),
             bulk_cancels: Arc::default(),
+            orders: Arc::default(),
             lists: Arc::default(),
             bot_lists: Arc::default(),
             output: Arc::default(),
@@ -396,6 +398,14 @@ impl Swarm for State {
         let mut answers = vec![Ok(answer)];
         answers.extend(cut.map(|_| Err(Status::unavailable("the scheduler is stopping"))));
         Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+    }
+
+    async fn order_bot(
+        &self,
+        request: Request<v1::OrderBotRequest>,
+    ) -> Result<Response<v1::OrderBotResponse>, Status> {
+        self.orders.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(v1::OrderBotResponse { running: vec![shard_id(0).to_string()] }))
     }
 
     async fn list_bots(

@@ -40,7 +40,7 @@ async fn finish(shell: &Handle, shards: u32) {
             ..Default::default()
         };
         let orders = shell.synchronize(parse_report(request).unwrap()).await.unwrap();
-        let answer = crate::wire::report::answer_to_wire(&orders.desired, orders.call_again);
+        let answer = crate::wire::report::answer_to_wire(&orders.desired, orders.call_again, false);
         let result = v1::AttemptResult {
             state: v1::ShardState::Completed.into(),
             exit_code: Some(0),

@@ -1,7 +1,9 @@
 //! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
 
 use super::*;
-use crate::queue::{AttemptResult, AttemptStats, Ending, FanOut, RunSpec, StepSpec, Timeouts};
+use crate::queue::{
+    AttemptResult, AttemptStats, BotOrder, Ending, FanOut, RunSpec, Standing, StepSpec, Timeouts,
+};
 use proto::{DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
@@ -80,6 +82,13 @@ fn one_of_each() -> Vec<Transition> {
         Transition::KillRequested { shard },
         Transition::CancelRequested { run },
         Transition::AttemptLost { shard, token, reason: "stop".into(), output_size: 9, loss: Loss::Returned },
+        Transition::BotOrdered {
+            bot: "b1".parse().unwrap(),
+            standing: Standing {
+                order: BotOrder::Terminate("s1".parse().unwrap()),
+                message: "new disk".into(),
+            },
+        },
     ]
 }
 
