@@ -1,6 +1,6 @@
 //! What the scheduler hands out and what comes back for it: always valid, whatever was on the wire.
 
-use proto::{Digest, NamedCache, RelPath, ShardId};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, ShardId};
 use std::time::Duration;
 
 /// The right to execute one attempt. The token fences: no two leases are equal.
@@ -21,6 +21,8 @@ pub(crate) struct Assignment {
     pub(crate) extra_args: Vec<String>,
     /// An empty value unsets.
     pub(crate) environment: Vec<(String, String)>,
+    /// What comes first in variables such as `PATH`, in order.
+    pub(crate) environment_prefixes: Vec<EnvironmentPrefix>,
     /// Relative to the root of the input.
     pub(crate) outputs: Vec<RelPath>,
     /// Directories that are kept from one attempt to the next.

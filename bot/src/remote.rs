@@ -2,7 +2,9 @@
 
 use crate::attempt::{Assignment, AttemptResult, Ending, Lease, Refused, Timeouts};
 use bytes::Bytes;
-use proto::{BotId, CacheName, Digest, Dimensions, NamedCache, RelPath, SessionId, limits, v1};
+use proto::{
+    BotId, CacheName, Digest, Dimensions, EnvironmentPrefix, NamedCache, RelPath, SessionId, limits, v1,
+};
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -209,6 +211,8 @@ fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
     Ok(Assignment {
         input,
         environment: wire.environment.into_iter().map(variable).collect::<Result<_, _>>()?,
+        environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
+            .map_err(|error| refuse(error.to_string()))?,
         outputs: outputs.collect::<Result<_, _>>()?,
         named_caches: NamedCache::from_wire(&wire.named_caches).map_err(|error| refuse(error.to_string()))?,
         command: wire.command,

@@ -5,6 +5,7 @@
 
 mod digest;
 mod dimensions;
+mod environment_prefix;
 mod ids;
 pub mod limits;
 mod named_cache;
@@ -13,6 +14,7 @@ mod time;
 
 pub use digest::{Digest, DigestError, DigestFunction, Hasher};
 pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
+pub use environment_prefix::{EnvironmentPrefix, EnvironmentPrefixError};
 pub use ids::{BotId, CacheName, IdError, RequestId, RunId, SessionId, ShardId};
 pub use named_cache::{NamedCache, NamedCacheError};
 pub use path::{PathError, RelPath};

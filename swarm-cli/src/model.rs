@@ -2,7 +2,9 @@
 //!
 //! Made by [`crate::remote`] from wire messages. Decides nothing.
 
-use proto::{Digest, Dimensions, NamedCache, RelPath, Requirements, RunId, ShardId, Timestamp};
+use proto::{
+    Digest, Dimensions, EnvironmentPrefix, NamedCache, RelPath, Requirements, RunId, ShardId, Timestamp,
+};
 use std::time::Duration;
 
 /// What one command is to do, over one isolated input.
@@ -20,6 +22,8 @@ pub struct StepSpec {
     pub requirements: Requirements,
     /// Variables to set; an empty value unsets.
     pub environment: Vec<(String, String)>,
+    /// Directories of the input that come first in variables such as `PATH`, in order.
+    pub environment_prefixes: Vec<EnvironmentPrefix>,
     /// Declared outputs, relative to the root of the input.
     pub outputs: Vec<RelPath>,
     /// Directories that bots keep from one run to the next.

@@ -18,6 +18,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         extra_args: vec![],
         requirements: Requirements::default(),
         environment: vec![],
+        environment_prefixes: vec![],
         outputs: vec![],
         named_caches: vec![],
         hard_timeout: None,

@@ -19,6 +19,7 @@ fn assignment() -> Assignment {
         command: vec!["true".into()],
         extra_args: Vec::new(),
         environment: Vec::new(),
+        environment_prefixes: Vec::new(),
         outputs: Vec::new(),
         named_caches: Vec::new(),
         timeouts: Timeouts { hard: ms(1000), io: None, grace: ms(10) },

@@ -96,6 +96,12 @@ fn environment(
             environment.insert(name.clone(), substitute(value));
         }
     }
+    // The last one is put first, so that the first one ends up there.
+    for prefix in assignment.environment_prefixes.iter().rev() {
+        let directory = text(&place.input.join(&prefix.path));
+        let value = environment.entry(prefix.name.clone()).or_default();
+        *value = if value.is_empty() { directory } else { format!("{directory}:{value}") };
+    }
     environment.insert(OUTDIR.to_owned(), text(&place.outputs));
     environment.insert(executor::MARKER.to_owned(), text(&place.home));
     environment
@@ -126,6 +132,7 @@ mod tests {
             command: command.iter().map(ToString::to_string).collect(),
             extra_args: vec!["--extra=${ISOLATED_OUTDIR}/x".into()],
             environment: Vec::new(),
+            environment_prefixes: Vec::new(),
             outputs: Vec::new(),
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::MAX, io: None, grace: Duration::ZERO },
@@ -133,6 +140,18 @@ mod tests {
     }
 
     const NONE: Manifest<'_> = Manifest { command: &[], relative_cwd: None };
+
+    #[test]
+    fn prefixes_come_before_what_a_variable_has_in_their_order() {
+        let mut assignment = assignment(&["t"]);
+        assignment.environment = vec![("LIB".into(), "/lib".into()), ("LANG".into(), String::new())];
+        let prefixes = ["PATH=tools/bin", "PATH=bin", "LIB=lib", "LANG=l", "NEW=n"];
+        assignment.environment_prefixes = prefixes.map(|text| text.parse().unwrap()).into();
+        let environment = command(&assignment, NONE, &place()).unwrap().environment;
+        let has = |name: &str| environment[name].as_str();
+        assert_eq!(has("PATH"), "/w/1/in/tools/bin:/w/1/in/bin:/bin");
+        assert_eq!((has("LIB"), has("LANG"), has("NEW")), ("/w/1/in/lib:/lib", "/w/1/in/l", "/w/1/in/n"));
+    }
 
     #[test]
     fn the_command_starts_where_the_manifest_says() {

@@ -55,6 +55,7 @@ impl Bench {
             command: Vec::new(),
             extra_args: Vec::new(),
             environment: Vec::new(),
+            environment_prefixes: Vec::new(),
             outputs: Vec::new(),
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::from_secs(60), io: None, grace: Duration::from_secs(5) },

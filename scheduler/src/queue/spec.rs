@@ -1,6 +1,6 @@
 //! What a user asks for, with every default filled in.
 
-use proto::{Digest, NamedCache, RelPath, Requirements};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A run as it was asked for. Valid by construction in `wire::spec`.
@@ -31,6 +31,7 @@ pub(crate) struct StepSpec {
     pub(crate) extra_args: Vec<String>,
     pub(crate) requirements: Requirements,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) environment_prefixes: Vec<EnvironmentPrefix>,
     pub(crate) outputs: Vec<RelPath>,
     pub(crate) named_caches: Vec<NamedCache>,
     pub(crate) timeouts: Timeouts,
@@ -47,9 +48,12 @@ impl StepSpec {
         let texts = self.command.iter().chain(&self.extra_args).map(String::len);
         let variables = self.environment.iter().map(|(name, value)| name.len() + value.len());
         let outputs = self.outputs.iter().map(|path| path.as_str().len());
+        let prefixes =
+            self.environment_prefixes.iter().map(|prefix| prefix.name.len() + prefix.path.as_str().len());
         let caches =
             self.named_caches.iter().map(|cache| cache.name.as_str().len() + cache.path.as_str().len());
-        texts.chain(variables).chain(outputs).chain(caches).map(|len| len + 16).sum::<usize>() + 1024
+        texts.chain(variables).chain(outputs).chain(prefixes).chain(caches).map(|len| len + 16).sum::<usize>()
+            + 1024
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
         extra_args: vec![],
         requirements: asked,
         environment: vec![],
+        environment_prefixes: vec![],
         outputs: vec![],
         named_caches: vec![],
         timeouts: Timeouts { hard: TTL, io: None, grace: TTL },

@@ -144,5 +144,6 @@ fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
         outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
         timeouts: Some(spec::timeouts_to_wire(step.timeouts)),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
+        environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
     }
 }

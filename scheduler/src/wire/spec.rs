@@ -3,7 +3,7 @@
 use super::field::{FieldError, InField, duration, text, to_wire};
 use crate::queue::{FanOut, RunSpec, StepSpec, Timeouts};
 use prost::Message as _;
-use proto::{Digest, NamedCache, RelPath, Requirements, limits, v1};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, limits, v1};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a step gets that does not say.
@@ -85,6 +85,8 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         extra_args: arguments("extra_args", &wire.extra_args)?,
         requirements: Requirements::try_from(&wire.requirements[..]).in_field("requirements")?,
         environment: wire.environment.iter().map(parse_variable).collect::<Result<_, _>>()?,
+        environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
+            .in_field("environment_prefixes")?,
         outputs: outputs.in_field("outputs")?,
         named_caches: NamedCache::from_wire(&wire.named_caches).in_field("named_caches")?,
         timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults)
@@ -168,6 +170,7 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         fan_out: Some(v1::FanOut { policy: Some(policy) }),
         max_attempts: step.max_attempts.get(),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
+        environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
     }
 }
 

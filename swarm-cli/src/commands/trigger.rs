@@ -8,7 +8,7 @@ use crate::{
     remote::{Novelty, Triggered},
 };
 use clap::Args;
-use proto::{Digest, NamedCache, RelPath, RequestId, Requirement, Requirements};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements};
 use runtime::Exit;
 use std::time::Duration;
 
@@ -51,6 +51,9 @@ pub(crate) struct SpecArgs {
     /// Set a variable of the command's environment; without a value, unset it (repeatable)
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     environment: Vec<(String, String)>,
+    /// Put a directory of the input before all that a variable such as PATH has (repeatable, the first comes first)
+    #[arg(long = "env-prefix", value_name = "NAME=PATH")]
+    environment_prefixes: Vec<EnvironmentPrefix>,
     /// Keep this file or directory of the work directory, beside all that is in ${ISOLATED_OUTDIR} (repeatable)
     #[arg(long = "output", value_name = "PATH")]
     outputs: Vec<RelPath>,
@@ -117,6 +120,7 @@ impl SpecArgs {
             environment: self.environment.clone(),
             outputs: self.outputs.clone(),
             named_caches: self.named_caches.clone(),
+            environment_prefixes: self.environment_prefixes.clone(),
             hard_timeout: self.hard_timeout,
             io_timeout: self.io_timeout,
             grace: self.grace,

@@ -5,7 +5,7 @@ use crate::model::{
     Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Run, RunSpec,
     RunState, Shard, ShardState, StepSpec,
 };
-use proto::{Digest, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
 
 /// What in an answer makes no sense.
@@ -96,6 +96,8 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         requirements: wire.requirements[..].try_into().map_err(malformed("requirements"))?,
         environment: wire.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
         outputs: outputs.collect::<Result<_, _>>().map_err(malformed("outputs"))?,
+        environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
+            .map_err(malformed("environment_prefixes"))?,
         named_caches: NamedCache::from_wire(&wire.named_caches).map_err(malformed("named_caches"))?,
         hard_timeout: timeouts.hard.and_then(duration),
         io_timeout: timeouts.io.and_then(duration),

@@ -78,6 +78,8 @@ async fn trigger_sends_all_that_was_said() {
         "out/log.txt",
         "--named-cache",
         "deps=home/deps",
+        "--env-prefix",
+        "PATH=tools/bin",
         "--hard-timeout",
         "10m",
         "--io-timeout",
@@ -399,6 +401,7 @@ async fn cancel_by_tag_follows_all_pages_and_tells_what_it_did() {
     assert_eq!((json["canceled"].as_u64(), json["dry_run"].as_bool()), (Some(4), Some(false)));
     let neither = scheduler.swarm(&["cancel"]).output().await.unwrap();
     assert_eq!(neither.status.code(), Some(2), "{}", told(&neither));
+    assert!(String::from_utf8_lossy(&neither.stderr).contains("--tag"), "{}", told(&neither));
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ fn spec() -> RunSpec {
         extra_args: vec!["-v".into()],
         requirements,
         environment: vec![("A".into(), "b".into())],
+        environment_prefixes: vec![],
         outputs: vec![RelPath::new("out/a").unwrap()],
         named_caches: vec![],
         timeouts: Timeouts {
@@ -122,4 +123,19 @@ fn no_bytes_make_it_panic() {
             let _ = decode(&changed);
         }
     }
+}
+
+#[test]
+fn what_a_step_has_gained_since_is_kept() {
+    let mut spec = spec();
+    let step = StepSpec {
+        environment_prefixes: vec!["PATH=tools/bin".parse().unwrap(), "PATH=bin".parse().unwrap()],
+        named_caches: vec!["pip=.cache/pip".parse().unwrap()],
+        ..(*spec.steps[0]).clone()
+    };
+    spec.steps = vec![Arc::new(step)];
+    let transition =
+        Transition::RunCreated { run: run(), request: "req".parse().unwrap(), spec: Arc::new(spec) };
+    let record = Record { at: Timestamp::from_micros(1), transition };
+    assert_eq!(decode(&encode(&record)).unwrap(), record);
 }
