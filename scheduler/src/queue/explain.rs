@@ -187,7 +187,11 @@ impl fmt::Display for StepExplanation {
         if !self.busy.is_empty() {
             let busy = self.busy.len();
             let ahead = self.place.ahead;
-            let behind = if ahead > 0 { format!(" behind {ahead} others") } else { String::new() };
+            let behind = match ahead {
+                0 => String::new(),
+                1 => " behind 1 other".into(),
+                many => format!(" behind {many} others"),
+            };
             return write!(f, "{waiting}{behind}: every bot that fits is busy ({busy})");
         }
         let widest = self.obstacles.iter().max_by_key(|obstacle| obstacle.bots.len());

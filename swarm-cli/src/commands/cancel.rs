@@ -13,13 +13,14 @@ use runtime::Exit;
 
 /// Cancel a run, or all runs with a tag: what is pending, and with --kill what is running
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["run", "tags"]))]
 #[command(after_help = "Example: swarm cancel --tag branch:main --tag suite:unit --kill --dry-run")]
 pub(crate) struct CancelArgs {
     /// The run
-    #[arg(value_name = "RUN", required_unless_present = "tags")]
+    #[arg(value_name = "RUN")]
     run: Option<RunId>,
     /// Every run with this tag that has not ended (repeat: all of them)
-    #[arg(long = "tag", value_name = "KEY:VALUE", conflicts_with = "run")]
+    #[arg(long = "tag", value_name = "KEY:VALUE")]
     tags: Vec<String>,
     /// Of these only runs of this user
     #[arg(long, requires = "tags", default_value = "", hide_default_value = true)]
