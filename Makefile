@@ -5,7 +5,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench bench-cas fuzz ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas bench-isolate fuzz ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -25,6 +25,9 @@ bench: build
 
 bench-cas: build
 	$(CARGO) bench --profile release -p tests --bench cas --locked -- $(PARTS)
+
+bench-isolate: build
+	$(CARGO) bench --profile release -p tests --bench isolate --locked -- $(PARTS)
 
 # TARGET=manifests runs one target, SECONDS=600 each of them for longer.
 fuzz: build

@@ -1,0 +1,96 @@
+//! Many small files: archive, archive again, after a change; fetch with nothing and with everything in the cache.
+
+use super::{
+    bench::{Bench, transfer},
+    measure::shell,
+    table::{self, Row},
+    trees,
+};
+use crate::number;
+use std::path::Path;
+use tempfile::TempDir;
+
+struct Rows {
+    cold: Row,
+    unchanged: Row,
+    changed: Row,
+    fetch: Row,
+    warm: Row,
+    /// Calls of an archive of what has not changed.
+    calls: f64,
+    /// Bytes sent beyond those of changed files, and beyond those and the manifest's, in percent of the changed ones.
+    surplus: f64,
+    surplus_of_files: f64,
+}
+
+/// Prints this part of the table.
+pub(crate) async fn bench() {
+    let (files, megabytes) = (number("FILES", 100_000), number("MB", 400));
+    let dir = TempDir::with_prefix("isoswarm-bench-").unwrap();
+    let tree = dir.path().join("tree");
+    trees::many(&tree, files, megabytes * 1_000_000);
+    // Objects are kept as they are: only the index is of interest.
+    let git = format!("git --git-dir={}/git --work-tree={}", dir.path().display(), tree.display());
+    let add = "-c core.compression=0 -c gc.auto=0 -c core.fsync=none add -A";
+    shell(&format!("{git} init -q && cd {} && {git} {add}", tree.display())).await;
+
+    let mut rows = Rows {
+        cold: Row::new("archive, nothing known, empty server", "tar c | zstd -1", 1.0),
+        unchanged: Row::new("archive, nothing changed", "git status, warm index", 1.5),
+        changed: Row::new("archive, 1 % of files changed", "archive, nothing known", 0.1),
+        fetch: Row::new("fetch and lay out, cold cache", "cp -r + bare transfer", 1.2),
+        warm: Row::new("fetch and lay out, warm cache", "cp -r --reflink=auto", 1.0),
+        calls: 0.0,
+        surplus: 0.0,
+        surplus_of_files: 0.0,
+    };
+    let rounds = number("ROUNDS", 3);
+    for round in 0..rounds {
+        // Nothing is deleted in between: file systems without a journal make files slowly for a while after that.
+        let bench = Bench::start(dir.path().join(format!("round-{round}"))).await;
+        measure(&bench, &tree, &git, round, files, &mut rows).await;
+        assert!(bench.server.terminate().await.success());
+    }
+    table::head(&format!("{files} files, {megabytes} MB; medians of {rounds}"));
+    for row in [&rows.cold, &rows.unchanged, &rows.changed, &rows.fetch, &rows.warm] {
+        table::print(row);
+    }
+    table::figure("calls, nothing changed", rows.calls, 1.0, "calls");
+    table::figure("sent beyond the changed files and the manifest, 1 % changed", rows.surplus, 1.0, "%");
+    table::figure("sent beyond the changed files alone, 1 % changed", rows.surplus_of_files, 1.0, "%");
+}
+
+async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, files: usize, rows: &mut Rows) {
+    let source = tree.display();
+    let at = |name: &str| bench.at(name).display().to_string();
+    let tar = shell(&format!("tar c -C {source} . | zstd -q -1 > {}", at("tar"))).await.0;
+    let (cold, digest) = bench.archive("home", tree).await;
+    rows.cold.note(cold, tar);
+
+    let status = format!("cd {source} && {git} status > /dev/null");
+    shell(&status).await;
+    let status = shell(&status).await.0;
+    let before = bench.calls().await;
+    let (unchanged, again) = bench.archive("home", tree).await;
+    assert_eq!(again, digest);
+    rows.calls = rows.calls.max(bench.calls().await - before);
+    rows.unchanged.note(unchanged, status);
+
+    let bytes = bench.metric("cas_written_bytes_total").await;
+    let copy = shell(&format!("cp -r {source} {}", at("copy"))).await.0;
+    rows.fetch.note(bench.download("bot", &digest, "cold").await, copy + transfer(bytes as u64));
+    let reflink = shell(&format!("cp -r --reflink=auto {source} {}", at("reflink"))).await.0;
+    rows.warm.note(bench.download("bot", &digest, "warm").await, reflink);
+    let same = format!("diff -r {source} {} && diff -r {source} {}", at("cold"), at("warm"));
+    if round == 0 {
+        shell(&same).await;
+    }
+
+    let changed = trees::change(tree, files, round) as f64;
+    let (took, digest) = bench.archive("home", tree).await;
+    rows.changed.note(took, cold);
+    let manifest: f64 = digest.rsplit('/').next().unwrap().parse().unwrap();
+    let sent = bench.metric("cas_written_bytes_total").await - bytes;
+    rows.surplus = rows.surplus.max((sent - manifest - changed) / changed * 100.0);
+    rows.surplus_of_files = rows.surplus_of_files.max((sent - changed) / changed * 100.0);
+}
