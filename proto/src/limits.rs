@@ -7,8 +7,12 @@ pub const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024 - 256 * 1024;
 /// Most blobs in one batch call. Keeps the digests of many empty-ish blobs within the room left above.
 pub const MAX_BATCH_BLOBS: usize = 2000;
 
-/// Most digests in one `FindMissingBlobs` call that we send. At about 80 bytes each this fills 4 MiB less headroom.
+/// Most digests in one `FindMissingBlobs` call that every server takes. At about 80 bytes each this fills 4 MiB less headroom.
 pub const MAX_FIND_MISSING: usize = 40_000;
+
+/// Most digests in one `FindMissingBlobs` call that our servers take: those of SHA-512 fill [`MAX_MESSAGE_BYTES`] with 152
+/// bytes each.
+pub const MAX_FIND_MISSING_OURS: usize = 110_000;
 
 /// What our servers accept in one gRPC message.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;

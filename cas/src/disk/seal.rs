@@ -23,12 +23,11 @@ const TAGS: i64 = 1_000_000;
 /// Makes this the time of last use. To be called when the content is known to be right.
 pub(super) fn touch(file: &File, digest: Digest) -> io::Result<()> {
     set(file, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW })?;
-    seal(file, digest)
+    seal(file, &file.metadata()?, digest)
 }
 
-/// The same for a file that was made just now.
-pub(super) fn seal(file: &File, digest: Digest) -> io::Result<()> {
-    let changed = file.metadata()?;
+/// The same for a file that was made just now, and is like this.
+pub(super) fn seal(file: &File, changed: &Metadata, digest: Digest) -> io::Result<()> {
     let (seconds, nanos) = (changed.ctime(), changed.ctime_nsec());
     let millis = nanos / TAGS * TAGS;
     set(file, Timespec { tv_sec: seconds, tv_nsec: millis + tag(digest, seconds, millis) })

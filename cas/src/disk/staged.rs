@@ -3,8 +3,16 @@
 use super::{cache::DiskCache, layout::footprint, seal::seal};
 use crate::{Error, Result};
 use proto::{Digest, Hasher};
-use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::PathBuf};
-use tempfile::NamedTempFile;
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
+};
+use tempfile::{Builder, NamedTempFile};
+
+/// Of blobs: nobody writes to them.
+const MODE: u32 = 0o444;
 
 /// Bytes that are hashed as they are written, invisible until [`Staged::finish`], removed when dropped before. Blocks.
 #[derive(Debug)]
@@ -18,7 +26,8 @@ pub struct Staged {
 impl Staged {
     pub(super) fn create(cache: DiskCache, digest: Digest) -> Result<Self> {
         let dir = cache.session_dir();
-        let file = NamedTempFile::new_in(dir).map_err(|error| Error::io(dir, error))?;
+        let file = Builder::new().permissions(fs::Permissions::from_mode(MODE)).tempfile_in(dir);
+        let file = file.map_err(|error| Error::io(dir, error))?;
         Ok(Self { cache, file, hasher: digest.function().hasher(), digest })
     }
 
@@ -40,7 +49,13 @@ impl Staged {
         }
         let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
         let publish = || {
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+            let made = file.as_file().metadata()?;
+            if made.mode() & 0o7777 != MODE {
+                // The umask has taken something away.
+                file.as_file().set_permissions(fs::Permissions::from_mode(MODE))?;
+            }
+            // Without a seal it is only hashed once more. The rename changes it once more, within what a seal allows.
+            let _ = seal(file.as_file(), &made, digest);
             match fs::rename(file.path(), &target) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     fs::create_dir_all(&shard)?;
@@ -52,8 +67,6 @@ impl Staged {
         // Counted before it is there: whoever is killed in between has counted too much, which a trim puts right.
         cache.publishing(footprint(digest.size()));
         publish().map_err(|error| full(target.clone(), error))?;
-        // Without a seal it is only hashed once more.
-        let _ = seal(file.as_file(), digest);
         // Nothing has its old name any more.
         file.disable_cleanup(true);
         Ok(())

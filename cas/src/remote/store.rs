@@ -83,6 +83,13 @@ impl RemoteStore {
         }
     }
 
+    async fn find_in_parts(&self, digests: &[Digest], most: usize) -> Result<HashSet<Digest>> {
+        let parts = batch::by_function(digests, most);
+        let calls = streams::iter(parts).map(|(function, part)| self.find_part(function, part));
+        let missing: Vec<Vec<Digest>> = calls.buffered(IN_FLIGHT).try_collect().await?;
+        Ok(missing.into_iter().flatten().collect())
+    }
+
     async fn find_part(&self, function: DigestFunction, digests: Vec<Digest>) -> Result<Vec<Digest>> {
         let request = FindMissingBlobsRequest {
             instance_name: self.instance.to_string(),
@@ -204,10 +211,15 @@ impl Answers<Bytes> {
 #[deny(clippy::missing_trait_methods)]
 impl BlobStore for RemoteStore {
     async fn find_missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
-        let parts = batch::by_function(digests, limits::MAX_FIND_MISSING);
-        let calls = streams::iter(parts).map(|(function, part)| self.find_part(function, part));
-        let missing: Vec<Vec<Digest>> = calls.buffered(IN_FLIGHT).try_collect().await?;
-        let missing: HashSet<Digest> = missing.into_iter().flatten().collect();
+        // Fewer and larger calls than every server takes, where there is more to ask than fits into one of those.
+        let missing = match self.find_in_parts(digests, limits::MAX_FIND_MISSING_OURS).await {
+            Err(Error::Exhausted { .. } | Error::Invalid { .. })
+                if digests.len() > limits::MAX_FIND_MISSING =>
+            {
+                self.find_in_parts(digests, limits::MAX_FIND_MISSING).await?
+            }
+            missing => missing?,
+        };
         Ok(digests.iter().filter(|digest| missing.contains(digest)).copied().collect())
     }
 

@@ -122,3 +122,16 @@ async fn an_upload_starts_over_on_a_server_that_cannot_tell_what_came_of_it() {
     assert_eq!(server.store.get(digest).await.unwrap(), bytes);
     assert_eq!(*opened.lock().unwrap(), [0, 0]);
 }
+
+#[tokio::test]
+async fn a_hundred_thousand_are_asked_for_in_one_call_or_in_several_where_the_server_takes_no_large_one() {
+    let digests: Vec<Digest> = (0..100_000_u32).map(|n| FUNCTION.digest(&n.to_le_bytes())).collect();
+    for (mischief, calls) in [(Mischief::None, 1), (Mischief::Default, 3)] {
+        let server = Server::start(mischief).await;
+        server.store.put(FUNCTION, Bytes::copy_from_slice(&7_u32.to_le_bytes())).await.unwrap();
+        let missing = layered(server.client()).find_missing(&digests).await.unwrap();
+        assert_eq!(missing.len(), digests.len() - 1);
+        assert!(!missing.contains(&digests[7]));
+        assert_eq!(server.finds.load(std::sync::atomic::Ordering::Relaxed), calls, "{mischief:?}");
+    }
+}

@@ -76,9 +76,20 @@ pub struct HashCache {
     records: Mutex<Records>,
 }
 
+/// The number of the function, then the bytes of the path: compared as bytes, which is much quicker than as paths.
+type Key = Vec<u8>;
+
+fn key(path: &Path, function: DigestFunction) -> Key {
+    let path = path.as_os_str().as_bytes();
+    let mut key = Vec::with_capacity(1 + path.len());
+    key.push(function.number());
+    key.extend_from_slice(path);
+    key
+}
+
 #[derive(Debug, Default)]
 struct Records {
-    by_path: HashMap<(PathBuf, DigestFunction), Record>,
+    by_path: HashMap<Key, Record>,
     /// Whether there is anything to save.
     changed: bool,
 }
@@ -107,8 +118,9 @@ impl HashCache {
     /// The digest of the file at `path`, if it is known and the file unchanged.
     pub(super) fn get(&self, path: &Path, function: DigestFunction, stamp: Stamp) -> Option<Digest> {
         self.file.as_ref()?;
+        let key = key(path, function);
         let mut records = self.records();
-        let record = records.by_path.get_mut(&(path.to_owned(), function))?;
+        let record = records.by_path.get_mut(&key)?;
         if record.stamp != stamp {
             return None;
         }
@@ -124,7 +136,7 @@ impl HashCache {
         let mut records = self.records();
         for (path, stamp, digest) in hashed {
             if stamp.is_settled(now) {
-                records.by_path.insert((path, digest.function()), Record { stamp, digest, age: 0 });
+                records.by_path.insert(key(&path, digest.function()), Record { stamp, digest, age: 0 });
                 records.changed = true;
             }
         }
@@ -170,16 +182,15 @@ impl HashCache {
 /// Records to bytes and back.
 mod format {
     use super::*;
-    use std::ffi::OsStr;
 
-    type Map = HashMap<(PathBuf, DigestFunction), Record>;
+    type Map = HashMap<Key, Record>;
 
     /// Forgets what was not used for long, makes the rest one save older.
     pub(super) fn encode(records: &mut Map) -> Vec<u8> {
         records.retain(|_, record| record.age < MAX_AGE);
         let mut bytes = MAGIC.to_vec();
-        for ((path, _), record) in records {
-            let path = path.as_os_str().as_bytes();
+        for (key, record) in records {
+            let path = &key[1..];
             // Paths are far shorter than this: the kernel takes 4096 bytes.
             bytes.extend((path.len() as u32).to_le_bytes());
             bytes.extend(path);
@@ -202,11 +213,15 @@ mod format {
             return None;
         }
         let mut rest = Reader(body.strip_prefix(MAGIC)?);
-        let mut records = Map::new();
+        // About as many as there are: paths have some hundred bytes, the rest of a record as many.
+        let mut records = Map::with_capacity(body.len() / 200);
         while !rest.0.is_empty() {
             let length = u32::from_le_bytes(rest.array()?);
-            let path = PathBuf::from(OsStr::from_bytes(rest.take(length as usize)?));
+            let path = rest.take(length as usize)?;
             let [age, function] = rest.array()?;
+            let mut key = Vec::with_capacity(1 + path.len());
+            key.push(function);
+            key.extend_from_slice(path);
             let function = DigestFunction::from_number(i32::from(function))?;
             let size = u64::from_le_bytes(rest.array()?);
             let inode = u64::from_le_bytes(rest.array()?);
@@ -215,7 +230,7 @@ mod format {
             let ctime = i128::from_le_bytes(rest.array()?);
             let digest = Digest::new(function, rest.take(function.hash_len())?, size).ok()?;
             let stamp = Stamp { size, mtime, ctime, inode, device };
-            records.insert((path, function), Record { stamp, digest, age: age.saturating_add(1) });
+            records.insert(key, Record { stamp, digest, age: age.saturating_add(1) });
         }
         Some(records)
     }

@@ -20,7 +20,13 @@ use reapi::{
     batch_update_blobs_response,
     content_addressable_storage_server::{ContentAddressableStorage, ContentAddressableStorageServer},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use tokio::{
     io::{AsyncReadExt as _, copy},
     net::{TcpListener, TcpStream},
@@ -40,19 +46,24 @@ pub(super) enum Mischief {
     Longer,
     /// Nothing about the blobs of a batch.
     Silence,
+    /// None to messages that are larger than gRPC takes by default.
+    Default,
 }
 
 /// Stopped when dropped.
 pub(super) struct Server {
     pub(super) store: Arc<MemoryStore>,
     address: SocketAddr,
+    pub(super) finds: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
 }
 
 impl Server {
     pub(super) async fn start(mischief: Mischief) -> Self {
         let store = Arc::new(MemoryStore::new());
-        let service = Service { store: store.clone(), mischief };
+        let finds: Arc<AtomicUsize> = Arc::default();
+        let service = Service { store: store.clone(), mischief, finds: finds.clone() };
+        let most = if mischief == Mischief::Default { 4 << 20 } else { limits::MAX_MESSAGE_BYTES };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let incoming = stream::unfold(listener, async |listener| {
@@ -61,14 +72,13 @@ impl Server {
         });
         let serving = tonic::transport::Server::builder()
             .add_service(
-                ContentAddressableStorageServer::new(service.clone())
-                    .max_decoding_message_size(limits::MAX_MESSAGE_BYTES),
+                ContentAddressableStorageServer::new(service.clone()).max_decoding_message_size(most),
             )
             .add_service(ByteStreamServer::new(service))
             .serve_with_incoming(incoming);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { serving.await.unwrap() });
-        Self { store, address, tasks }
+        Self { store, address, finds, tasks }
     }
 
     pub(super) fn client(&self) -> RemoteStore {
@@ -105,12 +115,13 @@ fn client(address: SocketAddr) -> RemoteStore {
 struct Service {
     store: Arc<MemoryStore>,
     mischief: Mischief,
+    finds: Arc<AtomicUsize>,
 }
 
 impl Service {
     fn spoil(&self, bytes: Bytes) -> Bytes {
         match self.mischief {
-            Mischief::None | Mischief::Silence => bytes,
+            Mischief::None | Mischief::Silence | Mischief::Default => bytes,
             Mischief::Other => noise(u64::MAX, bytes.len()),
             Mischief::Shorter => bytes.slice(1..),
             Mischief::Longer => [&bytes[..], b"!"].concat().into(),
@@ -163,6 +174,7 @@ impl ContentAddressableStorage for Service {
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let request = request.into_inner();
+        self.finds.fetch_add(1, Ordering::Relaxed);
         let digests = request.blob_digests.iter().map(|wire| parse(request.digest_function, wire));
         let digests = digests.collect::<Result<Vec<_>, _>>()?;
         let missing = self.store.find_missing(&digests).await.map_err(failed)?;
