@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use rustix::fs::Mode;
 
 /// What [`fetch`] would give for a manifest that no parser has seen.
 async fn unparsed(cache: &DiskCache, files: BTreeMap<RelPath, Entry>) -> Fetched {
@@ -93,6 +94,26 @@ async fn what_is_read_only_and_what_is_not_follows_the_manifest() {
             fs::set_permissions(target.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn permissions_are_those_of_the_manifest_whatever_the_umask_takes_away() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let root = tree(&[("run", b"1")]);
+    fs::set_permissions(root.path().join("run"), fs::Permissions::from_mode(0o750)).unwrap();
+    let mut snapshot = everything(root.path());
+    let isolated = Isolated { files: snapshot.files.clone(), ..Isolated::new(FUNCTION) };
+    let digest = snapshot.sources.add_bytes(FUNCTION, isolated.to_bytes().into());
+    upload(&store, &snapshot.sources, &Silent).await.unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let before = rustix::process::umask(Mode::from_raw_mode(0o077));
+    let fetched = fetch(&store, cache, digest, &Silent).await.unwrap();
+    let laid_out = materialize(&fetched, cache, target.path());
+    rustix::process::umask(before);
+    laid_out.unwrap();
+    assert_eq!(mode(&target.path().join("run")), 0o550);
+    assert_eq!(mode(&cache.path(FUNCTION.digest(b"1"))), 0o444);
 }
 
 #[tokio::test]
