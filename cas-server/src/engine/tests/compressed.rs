@@ -5,7 +5,8 @@ use crate::engine::{
     State, Stored,
     codec::{Encoding, Location},
     evict::Evictor,
-    frames::FRAME,
+    frames::{Compressor, FRAME},
+    record::{Form, Header},
 };
 use cas::Range;
 use futures::TryStreamExt as _;
@@ -416,4 +417,23 @@ async fn room_that_is_only_for_compressing_goes_to_those_who_need_it() {
     }
     assert_eq!(fs::read_dir(dir.path().join("uploads")).unwrap().count(), 0);
     assert_accounts(&engine);
+}
+
+/// After damage, replay looks for records in bytes that clients chose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_record_names_no_blob_that_it_does_not_hold() {
+    let (claimed, other) = (text(1, 5000), text(2, 5000));
+    let digest = DigestFunction::Blake3.digest(&claimed);
+    let (encoding, payload) = Compressor::new().unwrap().pack(other).unwrap();
+    assert!(matches!(encoding, Encoding::Zstd(_)));
+    let mut record = Vec::new();
+    Header::blob(Form::Packed, digest, encoding).write(&mut record);
+    record.extend_from_slice(&payload);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("segments")).unwrap();
+    fs::write(dir.path().join("format"), "3\n").unwrap();
+    fs::write(dir.path().join("segments/00000000"), &record).unwrap();
+    let engine = open(dir.path());
+    assert_eq!(engine.find_missing(&[digest]).await.unwrap(), [digest]);
+    engine.close().await;
 }

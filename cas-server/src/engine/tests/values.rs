@@ -251,7 +251,7 @@ async fn a_torn_replacement_leaves_the_old_value() {
 
 /// What format 1 wrote for `abc`, packed: `format`, and the log. The index is made from it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_of_format_1_opens_and_is_of_format_2_from_then_on() {
+async fn a_directory_of_format_1_opens_and_is_of_the_newest_from_then_on() {
     let record = concat!(
         "697377720102a9993e364706816aba3e25717850c26c9cd0d89d0000000000000003",
         "2983fb1271b1533a",
