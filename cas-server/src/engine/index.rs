@@ -220,11 +220,8 @@ impl Index {
         self.recent.find_hash(function, hash)
     }
 
-    /// The blob of this hash, whatever its size.
+    /// The same from the database.
     pub(crate) fn find_hash(&self, function: DigestFunction, hash: &[u8]) -> Result<Option<Digest>> {
-        if let Some(known) = self.recall_hash(function, hash) {
-            return Ok(known);
-        }
         let prefix = key_prefix(function, hash);
         let from = IteratorMode::From(&prefix, Direction::Forward);
         let db = self.database.get()?;

@@ -1,7 +1,7 @@
 //! Reading blobs, verified.
 
 use super::{
-    codec::{Encoding, Entry, Location},
+    codec::{Encoding, Entry, Location, Position},
     files::{LargeFile, PIECE},
     record::{Form, Header},
     segments::{ReadError, Wait},
@@ -48,14 +48,12 @@ impl Shared {
             return None;
         }
         let entries = self.glance(digests)?;
-        let packed = |(digest, entry): (&Digest, Option<Entry>)| match entry?.location {
-            Location::Packed(position, Encoding::Plain) => {
-                Some((position, Header::blob(Form::Packed, *digest, Encoding::Plain)))
-            }
-            _ => None,
-        };
-        let packed: Option<Vec<_>> = digests.iter().zip(entries).map(packed).collect();
-        let read: Result<Vec<_>, _> = self.segments.read_all(&packed?, Wait::Not).into_iter().collect();
+        let records: Option<Vec<_>> = digests.iter().zip(entries).map(record).collect();
+        let records = records?;
+        if records.iter().any(|(_, header)| header.encoding != Encoding::Plain) {
+            return None;
+        }
+        let read: Result<Vec<_>, _> = self.segments.read_all(&records, Wait::Not).into_iter().collect();
         let blobs = read.ok()?;
         self.metrics.looked_up("read", blobs.len(), 0);
         Some(blobs)
@@ -64,27 +62,17 @@ impl Shared {
     /// Whole blobs, each with its own outcome. Blocks.
     pub(crate) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
         let entries = self.look_up(digests)?;
-        let packed = |(digest, entry): (&Digest, &Option<Entry>)| match entry.as_ref()?.location {
-            Location::Packed(position, encoding) => {
-                Some((position, Header::blob(Form::Packed, *digest, encoding)))
-            }
-            Location::File(..) => None,
-        };
-        let packed: Vec<_> = digests.iter().zip(&entries).filter_map(packed).collect();
-        let mut packed = self.segments.read_all(&packed, Wait::ForDisk).into_iter();
+        let records: Vec<_> = digests.iter().zip(entries.iter().copied()).filter_map(record).collect();
+        let mut packed = self.segments.read_all(&records, Wait::ForDisk).into_iter();
         let read = |(digest, entry): (&Digest, Option<Entry>)| {
-            let location = entry.map(|entry| entry.location);
-            match location.filter(|location| matches!(location, Location::Packed(..))) {
-                Some(location) => match packed.next() {
-                    Some(Ok(bytes)) => {
-                        self.count_decompressed(location);
-                        Ok(bytes)
-                    }
-                    // It moved, or it is damaged.
-                    _ => self.read_whole(*digest, entry),
-                },
-                None => self.read_whole(*digest, entry),
+            if let Some(Entry { location: Location::Packed(_, encoding), .. }) = entry
+                && let Some(Ok(bytes)) = packed.next()
+            {
+                self.count_decompressed(encoding);
+                return Ok(bytes);
             }
+            // A file, or it moved, or it is damaged.
+            self.read_whole(*digest, entry)
         };
         let outcomes: Vec<_> = digests.iter().zip(entries).map(read).collect();
         let hits = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -106,7 +94,7 @@ impl Shared {
             return Ok(Opened::Packed(Bytes::new()));
         }
         self.find(digest, entry, |location| {
-            self.count_decompressed(location);
+            self.count_decompressed(location.encoding());
             match location {
                 Location::Packed(position, encoding) => {
                     self.segments.read(position, &digest, encoding).map(Opened::Packed)
@@ -118,8 +106,8 @@ impl Shared {
         })
     }
 
-    fn count_decompressed(&self, location: Location) {
-        if location.encoding() != Encoding::Plain {
+    fn count_decompressed(&self, encoding: Encoding) {
+        if encoding != Encoding::Plain {
             self.metrics.decompressed.inc();
         }
     }
@@ -156,6 +144,16 @@ impl Shared {
             }
             ReadError::Io(error) => self.disk_failed(digest.to_string(), error),
         }
+    }
+}
+
+/// The record that a blob is packed in, if it is.
+fn record((digest, entry): (&Digest, Option<Entry>)) -> Option<(Position, Header)> {
+    match entry?.location {
+        Location::Packed(position, encoding) => {
+            Some((position, Header::blob(Form::Packed, *digest, encoding)))
+        }
+        Location::File(..) => None,
     }
 }
 
