@@ -1,11 +1,11 @@
 //! `isolate pack python` on an environment that is made here, run where nothing of it was.
-#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
+use super::Bench;
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 /// Says where everything comes from, also in a process that it starts.
@@ -22,59 +22,41 @@ assert subprocess.check_output([sys.executable, "-I", "-c", child], text=True).s
 print(installed.VALUE, os.environ["VIRTUAL_ENV"] == sys.prefix)
 "#;
 
-struct Bench {
-    _dir: tempfile::TempDir,
-    root: PathBuf,
+fn bench() -> Bench {
+    let bench = Bench::empty();
+    let venv = bench.path("proj/.venv");
+    let made = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(venv).status().unwrap();
+    assert!(made.success());
+    for (path, text) in [
+        ("tests/suite.py", SUITE),
+        ("tests/helper.py", ""),
+        ("tests/data.txt", "some data"),
+        (".gitignore", ".venv\n*.log\n"),
+        ("tests/noise.log", ""),
+    ] {
+        fs::create_dir_all(bench.path("proj/tests")).unwrap();
+        fs::write(bench.path("proj").join(path), text).unwrap();
+    }
+    fs::write(packages(&bench).join("installed.py"), "VALUE = 42\n").unwrap();
+    bench
 }
 
-impl Bench {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let bench = Self { _dir: dir, root };
-        let venv = bench.path("proj/.venv");
-        let made = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(venv).status().unwrap();
-        assert!(made.success());
-        for (path, text) in [
-            ("tests/suite.py", SUITE),
-            ("tests/helper.py", ""),
-            ("tests/data.txt", "some data"),
-            (".gitignore", ".venv\n*.log\n"),
-            ("tests/noise.log", ""),
-        ] {
-            fs::create_dir_all(bench.path("proj/tests")).unwrap();
-            fs::write(bench.path("proj").join(path), text).unwrap();
-        }
-        fs::write(bench.packages().join("installed.py"), "VALUE = 42\n").unwrap();
-        bench
-    }
+fn packages(bench: &Bench) -> PathBuf {
+    let mut lib = fs::read_dir(bench.path("proj/.venv/lib")).unwrap();
+    lib.next().unwrap().unwrap().path().join("site-packages")
+}
 
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path)
-    }
+fn pack(bench: &Bench) {
+    let packed =
+        bench.isolate_in("proj", &["pack", "python", "-o", "t.isolate", ".", "--", "tests/suite.py"]);
+    assert!(packed.status.success(), "{packed:?}");
+    assert!(String::from_utf8(packed.stderr).unwrap().contains("packed Python 3."));
+}
 
-    fn packages(&self) -> PathBuf {
-        let mut lib = fs::read_dir(self.path("proj/.venv/lib")).unwrap();
-        lib.next().unwrap().unwrap().path().join("site-packages")
-    }
-
-    fn isolate(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_isolate"));
-        command.args(args).current_dir(self.path("proj")).env("XDG_CACHE_HOME", self.path(".cache"));
-        command.output().unwrap()
-    }
-
-    fn pack(&self) {
-        let packed = self.isolate(&["pack", "python", "-o", "t.isolate", ".", "--", "tests/suite.py"]);
-        assert!(packed.status.success(), "{packed:?}");
-        assert!(String::from_utf8(packed.stderr).unwrap().contains("packed Python 3."));
-    }
-
-    fn digest(&self) -> String {
-        let checked = self.isolate(&["check", "-i", "t.isolate"]);
-        assert!(checked.status.success(), "{checked:?}");
-        String::from_utf8(checked.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
-    }
+fn digest(bench: &Bench) -> String {
+    let checked = bench.isolate_in("proj", &["check", "-i", "t.isolate"]);
+    assert!(checked.status.success(), "{checked:?}");
+    String::from_utf8(checked.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
 /// As a bot would: with next to nothing in the environment.
@@ -88,10 +70,10 @@ fn run(cwd: &Path, args: &[&str]) -> String {
 
 #[test]
 fn interpreter_library_and_packages_are_those_that_were_packed_wherever_they_lie() {
-    let bench = Bench::new();
-    bench.pack();
+    let bench = bench();
+    pack(&bench);
     let copy = bench.path("copy");
-    let laid_out = bench.isolate(&["remap", "-i", "t.isolate", "-o", copy.to_str().unwrap()]);
+    let laid_out = bench.isolate_in("proj", &["remap", "-i", "t.isolate", "-o", copy.to_str().unwrap()]);
     assert!(laid_out.status.success(), "{laid_out:?}");
     fs::remove_dir_all(bench.path("proj")).unwrap();
     let moved = bench.path("moved here");
@@ -110,29 +92,29 @@ fn interpreter_library_and_packages_are_those_that_were_packed_wherever_they_lie
 
 #[test]
 fn the_digest_stays_whatever_was_compiled_meanwhile() {
-    let bench = Bench::new();
-    bench.pack();
-    let before = bench.digest();
+    let bench = bench();
+    pack(&bench);
+    let before = digest(&bench);
     let python = bench.path("proj/.venv/bin/python");
     let mut compile = Command::new(python);
     compile.args(["-c", "import installed, tests.helper"]).current_dir(bench.path("proj"));
     compile.env_remove("PYTHONDONTWRITEBYTECODE");
     assert!(compile.status().unwrap().success());
     assert!(bench.path("proj/tests/__pycache__").exists());
-    bench.pack();
-    assert_eq!(bench.digest(), before);
+    pack(&bench);
+    assert_eq!(digest(&bench), before);
 }
 
 #[test]
 fn what_cannot_be_packed_is_told_with_the_remedy() {
-    let bench = Bench::new();
+    let bench = bench();
     let told = || {
         let args = ["pack", "python", "-o", "t.isolate", "tests", "--", "tests/suite.py"];
-        let output = bench.isolate(&args);
+        let output = bench.isolate_in("proj", &args);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    let pth = bench.packages().join("mine.pth");
+    let pth = packages(&bench).join("mine.pth");
     fs::write(&pth, format!("{}\n", bench.root.display())).unwrap();
     assert!(told().contains("mine.pth: means a package that is installed in place"), "{}", told());
     fs::remove_file(pth).unwrap();

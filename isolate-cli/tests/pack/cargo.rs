@@ -1,10 +1,10 @@
 //! `isolate pack cargo` on a workspace that needs all that tests may need, run where nothing of it was built.
-#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
+use super::Bench;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 const FILES: [(&str, &str); 12] = [
@@ -52,47 +52,27 @@ const FILES: [(&str, &str); 12] = [
     ),
 ];
 
-struct Bench {
-    _dir: tempfile::TempDir,
-    root: PathBuf,
+fn bench() -> Bench {
+    let bench = Bench::empty();
+    for (path, text) in FILES.iter().chain(&[("shared/extra.txt", "extra")]) {
+        let path = bench.path("ws").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    bench
 }
 
-impl Bench {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        for (path, text) in FILES.iter().chain(&[("shared/extra.txt", "extra")]) {
-            let path = root.join("ws").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        Self { _dir: dir, root }
-    }
-
-    fn isolate(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_isolate"));
-        for (name, _) in std::env::vars() {
-            let ours = ["CARGO_PKG", "CARGO_MANIFEST", "CARGO_TARGET", "NEXTEST", "LD_LIBRARY"];
-            if ours.iter().any(|prefix| name.starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
-        command.args(args).current_dir(&self.root).env("XDG_CACHE_HOME", self.root.join(".cache"));
-        command.output().unwrap()
-    }
-
-    /// Packs, lays out elsewhere and takes away what was packed; the copy.
-    fn packed(&self, args: &[&str]) -> (PathBuf, String) {
-        let base = ["pack", "cargo", "-o", "ws/tests.isolate", "ws", "--data", "ws/shared"];
-        let packed = self.isolate(&[&base[..], args].concat());
-        let told = String::from_utf8(packed.stderr).unwrap();
-        assert!(packed.status.success(), "{told}");
-        let copy = self.root.join("copy");
-        let laid_out = self.isolate(&["remap", "-i", "ws/tests.isolate", "-o", copy.to_str().unwrap()]);
-        assert!(laid_out.status.success(), "{laid_out:?}");
-        fs::remove_dir_all(self.root.join("ws")).unwrap();
-        (copy, told)
-    }
+/// Packs, lays out elsewhere and takes away what was packed; the copy.
+fn packed(bench: &Bench, args: &[&str]) -> (PathBuf, String) {
+    let base = ["pack", "cargo", "-o", "ws/tests.isolate", "ws", "--data", "ws/shared"];
+    let packed = bench.isolate(&[&base[..], args].concat());
+    let told = String::from_utf8(packed.stderr).unwrap();
+    assert!(packed.status.success(), "{told}");
+    let copy = bench.root.join("copy");
+    let laid_out = bench.isolate(&["remap", "-i", "ws/tests.isolate", "-o", copy.to_str().unwrap()]);
+    assert!(laid_out.status.success(), "{laid_out:?}");
+    fs::remove_dir_all(bench.root.join("ws")).unwrap();
+    (copy, told)
 }
 
 /// Runs what was packed as a bot would: with next to nothing in the environment, and no Cargo.
@@ -111,8 +91,8 @@ fn run(copy: &Path, env: &[(&str, &str)], args: &[&str]) -> (i32, String) {
 
 #[test]
 fn tests_find_their_data_programs_libraries_and_environment_elsewhere() {
-    let bench = Bench::new();
-    let (copy, told) = bench.packed(&[]);
+    let bench = bench();
+    let (copy, told) = packed(&bench, &[]);
     assert!(told.contains("packed 3 programs with tests and 1 shared object"), "{told}");
     assert!(!told.contains("warning: "), "{told}");
     let (code, told) = run(&copy, &[], &[]);
@@ -141,14 +121,14 @@ fn tests_find_their_data_programs_libraries_and_environment_elsewhere() {
 
 #[test]
 fn packages_are_chosen_and_paths_of_this_machine_in_programs_are_told() {
-    let bench = Bench::new();
+    let bench = bench();
     let all = bench.root.join("ws/prog/tests/all.rs");
     fs::write(
         &all,
         "#[test] fn t() { assert!(std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists()) }\n",
     )
     .unwrap();
-    let (copy, told) = bench.packed(&["--", "-p", "prog"]);
+    let (copy, told) = packed(&bench, &["--", "-p", "prog"]);
     assert!(told.contains("warning: prog::all may look for files where they were built"), "{told}");
     assert!(told.contains("packed 2 programs with tests"), "{told}");
     assert!(!copy.join("sub").exists(), "packages that are not tested stay at home");
@@ -156,21 +136,17 @@ fn packages_are_chosen_and_paths_of_this_machine_in_programs_are_told() {
 
 #[test]
 fn what_cannot_be_packed_is_told_with_the_remedy() {
-    let bench = Bench::new();
-    let told = |args: &[&str]| {
-        let output = bench.isolate(args);
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "."]);
+    let bench = bench();
+    let (code, error) = bench.told(&["pack", "cargo", "-o", "t.isolate", "."]);
     assert!(
         code == 2 && error.contains("error: `cargo nextest list` failed: mend what it says above"),
         "{error}"
     );
-    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "gone"]);
+    let (code, error) = bench.told(&["pack", "cargo", "-o", "t.isolate", "gone"]);
     assert!(code == 2 && error.contains("gone"), "{error}");
-    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "ws", "--data", "gone"]);
+    let (code, error) = bench.told(&["pack", "cargo", "-o", "t.isolate", "ws", "--data", "gone"]);
     assert!(code == 2 && error.contains("gone: no such file or directory"), "{error}");
     fs::create_dir(bench.root.join("t.pack")).unwrap();
-    let (code, error) = told(&["pack", "cargo", "-o", "t.isolate", "ws"]);
+    let (code, error) = bench.told(&["pack", "cargo", "-o", "t.isolate", "ws"]);
     assert!(code == 2 && error.contains("t.pack: is in the way"), "{error}");
 }

@@ -1,62 +1,40 @@
 //! Recipes for what was built, on programs that are built here.
-#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use super::Bench;
+use std::{fs, path::Path, process::Command};
 
 /// `bin/prog` needs `lib/libone.so`, found relative to itself; that needs `far/libtwo.so`, which nothing finds by itself.
-struct Bench {
-    _dir: tempfile::TempDir,
-    root: PathBuf,
+fn bench() -> Bench {
+    let bench = Bench::empty();
+    for (path, text) in [
+        ("two.c", "int two(void) { return 2; }\n"),
+        ("one.c", "int two(void); int one(void) { return two() - 1; }\n"),
+        (
+            "prog.c",
+            "#include <stdio.h>\nint one(void);\nint main(int n, char **a) { printf(\"%d %s\\n\", one(), a[n - 1]); }\n",
+        ),
+    ] {
+        fs::write(bench.path(path), text).unwrap();
+    }
+    for made in ["bin", "lib", "far"] {
+        fs::create_dir(bench.path(made)).unwrap();
+    }
+    cc(&bench, &["-shared", "-fPIC", "two.c", "-o", "far/libtwo.so.1"]);
+    std::os::unix::fs::symlink("libtwo.so.1", bench.path("far/libtwo.so")).unwrap();
+    cc(&bench, &["-shared", "-fPIC", "one.c", "-o", "lib/libone.so", "-Lfar", "-ltwo"]);
+    let rpath = "-Wl,-rpath,$ORIGIN/../lib,--allow-shlib-undefined";
+    cc(&bench, &["prog.c", "-o", "bin/prog", "-Llib", "-lone", rpath]);
+    bench
 }
 
-impl Bench {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        for (path, text) in [
-            ("two.c", "int two(void) { return 2; }\n"),
-            ("one.c", "int two(void); int one(void) { return two() - 1; }\n"),
-            (
-                "prog.c",
-                "#include <stdio.h>\nint one(void);\nint main(int n, char **a) { printf(\"%d %s\\n\", one(), a[n - 1]); }\n",
-            ),
-        ] {
-            fs::write(root.join(path), text).unwrap();
-        }
-        for made in ["bin", "lib", "far"] {
-            fs::create_dir(root.join(made)).unwrap();
-        }
-        let bench = Self { _dir: dir, root };
-        bench.cc(&["-shared", "-fPIC", "two.c", "-o", "far/libtwo.so.1"]);
-        std::os::unix::fs::symlink("libtwo.so.1", bench.root.join("far/libtwo.so")).unwrap();
-        bench.cc(&["-shared", "-fPIC", "one.c", "-o", "lib/libone.so", "-Lfar", "-ltwo"]);
-        let rpath = "-Wl,-rpath,$ORIGIN/../lib,--allow-shlib-undefined";
-        bench.cc(&["prog.c", "-o", "bin/prog", "-Llib", "-lone", rpath]);
-        bench
-    }
-
-    fn cc(&self, args: &[&str]) {
-        let output = Command::new("cc").args(args).current_dir(&self.root).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn isolate(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_isolate"))
-            .args(args)
-            .current_dir(&self.root)
-            .env("XDG_CACHE_HOME", self.root.join(".cache"))
-            .output()
-            .unwrap()
-    }
+fn cc(bench: &Bench, args: &[&str]) {
+    let output = Command::new("cc").args(args).current_dir(&bench.root).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn a_program_runs_elsewhere_with_the_libraries_that_were_found() {
-    let bench = Bench::new();
+    let bench = bench();
     let packed = bench.isolate(&[
         "pack",
         "elf",
@@ -92,7 +70,7 @@ fn a_program_runs_elsewhere_with_the_libraries_that_were_found() {
 
 #[test]
 fn libraries_of_the_base_stay_where_they_are() {
-    let bench = Bench::new();
+    let bench = bench();
     let far = bench.root.join("far");
     let args = [
         "pack",
@@ -116,19 +94,15 @@ fn libraries_of_the_base_stay_where_they_are() {
 
 #[test]
 fn what_is_missing_or_no_program_is_named_with_the_remedy() {
-    let bench = Bench::new();
-    let told = |args: &[&str]| {
-        let output = bench.isolate(args);
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, error) = told(&["pack", "elf", "bin/prog", "-o", "p.isolate"]);
+    let bench = bench();
+    let (code, error) = bench.told(&["pack", "elf", "bin/prog", "-o", "p.isolate"]);
     assert!(
         code == 2 && error.contains("add their directories with --library-path: libtwo.so (for "),
         "{error}"
     );
-    let (code, error) = told(&["pack", "elf", "one.c", "-o", "p.isolate"]);
+    let (code, error) = bench.told(&["pack", "elf", "one.c", "-o", "p.isolate"]);
     assert!(code == 2 && error.contains("one.c is not an ELF program"), "{error}");
-    let (code, error) = told(&["pack", "elf", "gone", "-o", "p.isolate"]);
+    let (code, error) = bench.told(&["pack", "elf", "gone", "-o", "p.isolate"]);
     assert!(code == 2 && error.contains("gone: no such program"), "{error}");
     assert!(!Path::new(&bench.root.join("p.isolate")).exists());
 }
