@@ -3,8 +3,9 @@
 use crate::{ArchiveOptions, Error, Packaged, WorkItem, package};
 use cas::{
     BlobStore, Monitor, Progress,
-    tree::{self, Sources, Uploaded},
+    tree::{self, Early, Inlet, Sources, Uploaded},
 };
+use futures::future;
 use std::sync::Arc;
 
 /// What was archived.
@@ -17,16 +18,17 @@ pub struct Archived {
 }
 
 /// Hashes what changed, asks the store once what is missing, and sends that, the manifest with it. When nothing is
-/// missing this is a single call.
+/// missing this is a single call. Where many small files changed, they are asked for and sent while others are hashed.
 pub async fn archive(
     store: &dyn BlobStore,
     item: WorkItem,
     options: &ArchiveOptions,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Archived, Error> {
-    let mut packaged = package(item, options, Arc::clone(&monitor)).await?;
-    let sources = std::mem::take(&mut packaged.sources);
-    let uploaded = upload(store, &sources, &*monitor).await?;
+    let (outlet, inlet) = tree::early();
+    let packaging = package(item, options, Some(outlet), Arc::clone(&monitor));
+    let (mut packaged, early) = future::try_join(packaging, sending(store, inlet, &*monitor)).await?;
+    let uploaded = upload(store, std::mem::take(&mut packaged.sources), early, &*monitor).await?;
     Ok(Archived { packaged, uploaded })
 }
 
@@ -45,18 +47,37 @@ pub async fn archive_batch(
     items: Vec<(WorkItem, ArchiveOptions)>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<BatchArchived, Error> {
-    let mut sources = Sources::new();
-    let mut packaged = Vec::with_capacity(items.len());
-    for (item, options) in items {
-        let mut done = package(item, &options, Arc::clone(&monitor)).await?;
-        sources.extend(std::mem::take(&mut done.sources));
-        packaged.push(done);
-    }
-    let uploaded = upload(store, &sources, &*monitor).await?;
+    let (outlet, inlet) = tree::early();
+    let packaging = async {
+        let outlet = outlet;
+        let mut sources = Sources::new();
+        let mut packaged = Vec::with_capacity(items.len());
+        for (item, options) in items {
+            let mut done = package(item, &options, Some(outlet.clone()), Arc::clone(&monitor)).await?;
+            sources.extend(std::mem::take(&mut done.sources));
+            packaged.push(done);
+        }
+        Ok((packaged, sources))
+    };
+    let ((packaged, sources), early) = future::try_join(packaging, sending(store, inlet, &*monitor)).await?;
+    let uploaded = upload(store, sources, early, &*monitor).await?;
     Ok(BatchArchived { packaged, uploaded })
 }
 
-async fn upload(store: &dyn BlobStore, sources: &Sources, monitor: &dyn Monitor) -> Result<Uploaded, Error> {
+async fn sending(store: &dyn BlobStore, inlet: Inlet, monitor: &dyn Monitor) -> Result<Early, Error> {
+    Ok(tree::upload_early(store, inlet, monitor).await?)
+}
+
+/// What did not go up yet.
+async fn upload(
+    store: &dyn BlobStore,
+    mut sources: Sources,
+    early: Early,
+    monitor: &dyn Monitor,
+) -> Result<Uploaded, Error> {
+    sources.remove_all(&early.digests);
     monitor.progress(Progress::Planned { files: sources.len() as u64, bytes: sources.bytes() });
-    Ok(tree::upload(store, sources, monitor).await?)
+    let mut uploaded = tree::upload(store, &sources, monitor).await?;
+    uploaded += early.uploaded;
+    Ok(uploaded)
 }

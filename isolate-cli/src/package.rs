@@ -5,7 +5,7 @@ use bytes::Bytes;
 use cas::{
     Monitor,
     isolated::{Isolated, ReadOnly, Version},
-    tree::{self, Broken, Exclude, HashCache, Snapshot, SnapshotOptions, Sources, Symlinks},
+    tree::{self, Broken, Exclude, HashCache, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks},
 };
 use proto::{Digest, DigestFunction};
 use std::{path::PathBuf, sync::Arc};
@@ -68,10 +68,11 @@ impl Packaged {
     }
 }
 
-/// Lists the inputs and hashes what changed.
+/// Lists the inputs and hashes what changed. Small files that it had to read go into `outlet`, but for the last few.
 pub async fn package(
     item: WorkItem,
     options: &ArchiveOptions,
+    outlet: Option<Outlet>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Packaged, Error> {
     let snapshot_options = SnapshotOptions {
@@ -84,7 +85,7 @@ pub async fn package(
     let hash_cache = options.hash_cache.clone();
     let hashing = tokio::task::spawn_blocking(move || {
         let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
-        tree::snapshot(&root, &inputs, &snapshot_options, &hashes, &*monitor)
+        tree::snapshot(&root, &inputs, &snapshot_options, &hashes, outlet.as_ref(), &*monitor)
     });
     let Snapshot { files, mut sources, skipped } = crate::process::joined(hashing.await)??;
     let read_only = match options.version {

@@ -43,7 +43,7 @@ pub async fn store_locally(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<StoredLocally, Error> {
-    let packaged = interruptible(shutdown, package(item, options, Arc::clone(&monitor))).await?;
+    let packaged = interruptible(shutdown, package(item, options, None, Arc::clone(&monitor))).await?;
     let pins = cache.pin(packaged.sources.digests().collect());
     let store = DiskStore::new(cache.clone());
     interruptible(shutdown, tree::upload(&store, &packaged.sources, &*monitor)).await?;

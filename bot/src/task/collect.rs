@@ -39,7 +39,7 @@ pub(super) fn collect(
         // A command may link to all of the host: that is neither its output nor ever done with.
         let (broken, symlinks) = (Broken::Skip, Symlinks::Within);
         let options = SnapshotOptions { function, broken, symlinks, ..SnapshotOptions::default() };
-        tree::snapshot(root, inputs, &options, &HashCache::disabled(), &Silent)
+        tree::snapshot(root, inputs, &options, &HashCache::disabled(), None, &Silent)
     };
     let outdir = snapshot(&dir.outputs(), &[Input::Everything])?;
     note(&mut notes, "not archived", &dir.outputs(), &outdir);

@@ -7,9 +7,11 @@
 //! are asynchronous.
 
 mod archives;
+mod early;
 mod error;
 mod fetch;
 mod hashes;
+mod hashing;
 mod includes;
 mod materialize;
 mod snapshot;
@@ -19,6 +21,7 @@ mod tests;
 mod upload;
 mod walk;
 
+pub use early::{Early, Inlet, Outlet, early, upload_early};
 pub use error::Error;
 pub use fetch::{Fetched, fetch};
 pub use hashes::HashCache;

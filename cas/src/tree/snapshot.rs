@@ -1,28 +1,18 @@
 //! Directories to manifests' entries: every file hashed, or known from before.
 
 use super::{
-    Error, HashCache, Sources,
-    hashes::Stamp,
+    Error, HashCache, Outlet, Source, Sources,
+    hashing::{AllHashed, Hashed, Job, hash_all},
     walk::{Walked, walk},
 };
-use crate::{Monitor, Progress, isolated::Entry};
-use proto::{Digest, DigestFunction, RelPath};
+use crate::{Monitor, isolated::Entry};
+use proto::{DigestFunction, RelPath};
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{File, Metadata},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread::Builder,
+    sync::Arc,
 };
-
-/// Bytes that are read at once.
-const READ: usize = 256 * 1024;
 
 /// What to archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,126 +121,32 @@ impl Snapshot {
     }
 }
 
-/// Archives `inputs` below `root`. Blocks; reads files on as many threads as there are cores.
+/// Archives `inputs` below `root`. Blocks; reads files on as many threads as there are cores. Small files that it had to read
+/// go into `outlet`, a batch at a time; those that fill none are among the sources with their bytes.
 pub fn snapshot(
     root: &Path,
     inputs: &[Input],
     options: &SnapshotOptions,
     hashes: &HashCache,
+    outlet: Option<&Outlet>,
     monitor: &dyn Monitor,
 ) -> Result<Snapshot, Error> {
-    let Walked { files, symlinks, skipped } = walk(root, inputs, options)?;
-    monitor.progress(Progress::Planned { files: files.len() as u64, bytes: 0 });
-    let files: Vec<RelPath> = files.into_iter().collect();
-    let hashed = hash_all(root, &files, options, hashes, monitor)?;
+    let now = hashes.now();
+    let job = Job { root, options, hashes, outlet, monitor };
+    let (walked, AllHashed { files, kept }) = hash_all(&job, |files| walk(root, inputs, options, files))?;
+    let Walked { symlinks, skipped } = walked;
+    let fresh = files.iter().filter(|file| file.fresh);
+    hashes.put(now, fresh.map(|file| (file.path.clone(), file.stamp, file.digest)));
     if let Err(error) = hashes.save() {
         tracing::warn!(%error, "cannot save the digests of files");
     }
-    let mut snapshot = Snapshot { skipped, ..Snapshot::default() };
-    for (path, Hashed { digest, mode, .. }) in files.into_iter().zip(hashed) {
-        snapshot.sources.add_file(digest, root.join(path.as_path()));
-        snapshot.files.insert(path, Entry::File { digest, mode: Some(mode) });
-    }
-    let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
-    snapshot.files.extend(symlinks);
-    Ok(snapshot)
-}
-
-/// One file.
-struct Hashed {
-    digest: Digest,
-    mode: u32,
-    stamp: Stamp,
-    /// Whether it was read, and so may be worth remembering.
-    fresh: bool,
-}
-
-/// All files, in the order given.
-fn hash_all(
-    root: &Path,
-    files: &[RelPath],
-    options: &SnapshotOptions,
-    hashes: &HashCache,
-    monitor: &dyn Monitor,
-) -> Result<Vec<Hashed>, Error> {
-    let now = hashes.now();
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let results = Mutex::new(Vec::with_capacity(files.len()));
-    let work = || {
-        let mut done = Vec::new();
-        let mut buffer = vec![0; READ];
-        while !stop.load(Ordering::Relaxed) {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = files.get(at) else { break };
-            let hashed = hash(&root.join(path.as_path()), options, hashes, &mut buffer);
-            match &hashed {
-                Ok(file) => monitor.progress(Progress::Hashed { files: 1, bytes: file.digest.size() }),
-                Err(_) => stop.store(true, Ordering::Relaxed),
-            }
-            done.push((at, hashed));
-        }
-        results.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where no more threads are to be had, those that are there do it all.
-            let _ = Builder::new().spawn_scoped(scope, work);
-        }
-        work();
+    let in_files = files.iter().map(|file| (file.digest, Source::File(root.join(file.path.as_path()))));
+    let in_memory = kept.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
+    let sources = in_files.chain(in_memory).collect();
+    let files = files.into_iter().map(|file| {
+        let Hashed { path, digest, mode, .. } = file;
+        (path, Entry::File { digest, mode: Some(mode) })
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(at, _)| *at);
-    let hashed: Vec<Hashed> = results.into_iter().map(|(_, hashed)| hashed).collect::<Result<_, _>>()?;
-    let fresh = files.iter().zip(&hashed).filter(|(_, file)| file.fresh);
-    hashes.put(now, fresh.map(|(path, file)| (root.join(path.as_path()), file.stamp, file.digest)));
-    Ok(hashed)
-}
-
-fn hash(
-    path: &Path,
-    options: &SnapshotOptions,
-    hashes: &HashCache,
-    buffer: &mut [u8],
-) -> Result<Hashed, Error> {
-    let failed = |error: io::Error| match error.kind() {
-        // It was there a moment ago.
-        io::ErrorKind::NotFound => Error::Changed { path: path.to_owned() },
-        _ => Error::io(path, error),
-    };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    let mode = mode(&metadata);
-    let stamp = Stamp::of(&metadata);
-    if let Some(digest) = hashes.get(path, options.function, stamp) {
-        return Ok(Hashed { digest, mode, stamp, fresh: false });
-    }
-    // Should a pipe have taken the file's place, opening it must not wait for a writer.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
-    let mut hasher = options.function.hasher();
-    loop {
-        match file.read(buffer) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-        if hasher.size() > metadata.len() {
-            break;
-        }
-    }
-    let digest = hasher.finish();
-    let after = Stamp::of(&file.metadata().map_err(failed)?);
-    if after != stamp || digest.size() != metadata.len() {
-        return Err(Error::Changed { path: path.to_owned() });
-    }
-    Ok(Hashed { digest, mode, stamp, fresh: true })
-}
-
-/// The permissions that a manifest keeps: the user's, and that the group may read. The group may execute where the user may
-/// and the group may read. What the command may write to is decided where it runs.
-fn mode(metadata: &Metadata) -> u32 {
-    let mode = metadata.mode() & 0o740;
-    if mode & 0o140 == 0o140 { mode | 0o010 } else { mode }
+    let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
+    Ok(Snapshot { files: files.chain(symlinks).collect(), sources, skipped })
 }

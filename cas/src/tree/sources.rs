@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use proto::{Digest, DigestFunction};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
 /// Where the bytes of one blob are.
 #[derive(Clone, Debug)]
@@ -17,6 +20,13 @@ pub enum Source {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     blobs: BTreeMap<Digest, Source>,
+}
+
+/// Of a blob that comes more than once, the last source counts.
+impl FromIterator<(Digest, Source)> for Sources {
+    fn from_iter<T: IntoIterator<Item = (Digest, Source)>>(blobs: T) -> Self {
+        Self { blobs: blobs.into_iter().collect() }
+    }
 }
 
 impl Sources {
@@ -40,6 +50,13 @@ impl Sources {
     /// Adds all of another set.
     pub fn extend(&mut self, others: Sources) {
         self.blobs.extend(others.blobs);
+    }
+
+    /// Leaves out blobs that are dealt with.
+    pub fn remove_all(&mut self, digests: &HashSet<Digest>) {
+        if !digests.is_empty() {
+            self.blobs.retain(|digest, _| !digests.contains(digest));
+        }
     }
 
     /// Where a blob is.

@@ -50,7 +50,7 @@ fn everything(root: &Path) -> Snapshot {
 }
 
 fn take(root: &Path, inputs: &[Input], options: &SnapshotOptions) -> Result<Snapshot, Error> {
-    snapshot(root, inputs, options, &HashCache::disabled(), &Silent)
+    snapshot(root, inputs, options, &HashCache::disabled(), None, &Silent)
 }
 
 /// The names in a snapshot.

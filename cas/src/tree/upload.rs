@@ -12,12 +12,13 @@ use proto::{Digest, limits};
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
+    ops::AddAssign,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Batches, and streams, in flight. Bounds the memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
-const IN_FLIGHT: usize = 4;
+pub(super) const IN_FLIGHT: usize = 4;
 
 /// How often one large file is sent before the upload fails.
 const STREAM_TRIES: u32 = 10;
@@ -35,6 +36,34 @@ pub struct Uploaded {
     pub present_bytes: u64,
 }
 
+impl Uploaded {
+    /// When of `digests` the store lacks `missing`, and gets them.
+    pub(super) fn planned(digests: &[Digest], missing: &[Digest]) -> Self {
+        let sum = |digests: &[Digest]| digests.iter().map(Digest::size).sum::<u64>();
+        let (uploaded_blobs, uploaded_bytes) = (missing.len() as u64, sum(missing));
+        Self {
+            uploaded_blobs,
+            uploaded_bytes,
+            present_blobs: digests.len() as u64 - uploaded_blobs,
+            present_bytes: sum(digests) - uploaded_bytes,
+        }
+    }
+}
+
+impl AddAssign for Uploaded {
+    fn add_assign(&mut self, other: Self) {
+        self.uploaded_blobs += other.uploaded_blobs;
+        self.uploaded_bytes += other.uploaded_bytes;
+        self.present_blobs += other.present_blobs;
+        self.present_bytes += other.present_bytes;
+    }
+}
+
+/// The store has taken a blob.
+pub(super) fn accepted(digest: Digest, monitor: &dyn Monitor) {
+    monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+}
+
 /// Sends what the store does not have. Exactly one `find_missing` when nothing is missing and nothing fails.
 pub async fn upload(
     store: &dyn BlobStore,
@@ -43,11 +72,7 @@ pub async fn upload(
 ) -> Result<Uploaded, Error> {
     let digests: Vec<Digest> = sources.digests().collect();
     let missing = store.find_missing(&digests).await?;
-    let sum = |digests: &[Digest]| digests.iter().map(Digest::size).sum::<u64>();
-    let mut uploaded = Uploaded { uploaded_blobs: missing.len() as u64, ..Uploaded::default() };
-    uploaded.uploaded_bytes = sum(&missing);
-    uploaded.present_blobs = digests.len() as u64 - uploaded.uploaded_blobs;
-    uploaded.present_bytes = sum(&digests) - uploaded.uploaded_bytes;
+    let uploaded = Uploaded::planned(&digests, &missing);
     monitor.progress(Progress::Present { files: uploaded.present_blobs, bytes: uploaded.present_bytes });
     let Split { batches, large } = batches::split(missing, |digest| *digest);
     let batches = stream::iter(batches).map(|(_, batch)| write_batch(store, sources, batch, monitor));
@@ -81,7 +106,7 @@ async fn write_batch(
         if let Err(error) = outcome {
             return Err(refused(sources, *digest, error).await);
         }
-        monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+        accepted(*digest, monitor);
     }
     Ok(())
 }
@@ -145,7 +170,7 @@ async fn write_large(
             Err(error) => return Err(refused(sources, digest, error).await),
         }
     }
-    monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+    accepted(digest, monitor);
     Ok(())
 }
 

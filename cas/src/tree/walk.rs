@@ -1,5 +1,7 @@
 //! What is below a root: files and symlinks by relative path. Looks at names, types and links only.
 //!
+//! Files are given away as they are found, in groups of one directory, so that others look into them meanwhile.
+//!
 //! A symlink that stays inside of the root is recorded as such, and what it points to is recorded too. One that leads out
 //! is followed as if the file or directory were there, and everything below it likewise, or is broken, as the options say.
 
@@ -10,7 +12,7 @@ use super::{
 use proto::RelPath;
 use rustix::io::Errno;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     fs::{self, DirEntry, FileType},
     io,
     iter::successors,
@@ -25,30 +27,40 @@ const MAX_HOPS: usize = 40;
 /// Most directories that are listed through symlinks, which may multiply what is there.
 const MAX_FOLLOWED: usize = 100_000;
 
-/// What was found.
+/// Most files in a group.
+const GROUP: usize = 256;
+
+/// What was found beside files.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
-    pub(super) files: BTreeSet<RelPath>,
     pub(super) symlinks: BTreeMap<RelPath, String>,
     /// What was passed over, because that was asked for.
     pub(super) skipped: Vec<PathBuf>,
 }
 
-/// Lists all inputs.
-pub(super) fn walk(root: &Path, inputs: &[Input], options: &SnapshotOptions) -> Result<Walked, Error> {
+/// Lists all inputs. Gives `files` to whoever hashes them, never none: all of a group are in one directory. A file that was
+/// come to twice may be given twice.
+pub(super) fn walk(
+    root: &Path,
+    inputs: &[Input],
+    options: &SnapshotOptions,
+    files: &mut dyn FnMut(Vec<RelPath>),
+) -> Result<Walked, Error> {
     let canonical = fs::canonicalize(root).map_err(|error| missing(root, error))?;
     let mut walk = Walk {
         root,
         canonical,
         options,
+        group: Vec::new(),
+        files,
         found: Walked::default(),
-        done: BTreeSet::new(),
+        done: HashSet::new(),
         unlisted: Vec::new(),
         followed: 0,
     };
     for input in inputs {
         match input {
-            Input::Everything => walk.directory(Vec::new(), Way::Record { hops: 0 }),
+            Input::Everything => walk.directory(String::new(), Way::Record { hops: 0 }),
             Input::Path(path) => {
                 let components = path.components().map(str::to_owned).collect();
                 walk.path(Vec::new(), components, 0)?;
@@ -58,6 +70,7 @@ pub(super) fn walk(root: &Path, inputs: &[Input], options: &SnapshotOptions) -> 
             walk.list(&place, &way)?;
         }
     }
+    walk.give();
     Ok(walk.found)
 }
 
@@ -65,11 +78,14 @@ struct Walk<'a> {
     root: &'a Path,
     canonical: PathBuf,
     options: &'a SnapshotOptions,
+    /// Files of one directory that were not given away yet.
+    group: Vec<RelPath>,
+    files: &'a mut dyn FnMut(Vec<RelPath>),
     found: Walked,
     /// Directories that were come to other than by following symlinks, not to list them again.
-    done: BTreeSet<String>,
-    /// Directories that are to be listed: nesting costs no stack.
-    unlisted: Vec<(Vec<String>, Way)>,
+    done: HashSet<String>,
+    /// Directories that are to be listed, from the root, which is empty: nesting costs no stack.
+    unlisted: Vec<(String, Way)>,
     /// How many directories were listed through symlinks.
     followed: usize,
 }
@@ -116,12 +132,12 @@ impl Walk<'_> {
                 continue;
             }
             place.push(component);
-            let physical = self.physical(&place);
+            let physical = self.physical(&place.join("/"));
             let file_type = match fs::symlink_metadata(&physical) {
                 Ok(metadata) => metadata.file_type(),
                 Err(error) => {
                     place.extend(rest.into_iter().rev());
-                    return self.broken(missing(&self.physical(&place), error));
+                    return self.broken(missing(&self.physical(&place.join("/")), error));
                 }
             };
             if file_type.is_symlink() && self.options.symlinks != Symlinks::Follow {
@@ -129,21 +145,22 @@ impl Walk<'_> {
                 return self.symlink(place, rest, hops);
             }
             if rest.is_empty() {
-                return self.entry(place, file_type, Way::Record { hops });
+                return self.entry(&place.join("/"), file_type, &Way::Record { hops });
             }
         }
-        self.directory(place, Way::Record { hops });
+        self.directory(place.join("/"), Way::Record { hops });
         Ok(())
     }
 
     /// A symlink at `place`, below whose target `rest` is wanted.
     fn symlink(&mut self, mut place: Vec<String>, rest: Vec<String>, hops: usize) -> Result<(), Error> {
-        let physical = self.physical(&place);
+        let from_root = place.join("/");
+        let physical = self.physical(&from_root);
         if hops >= MAX_HOPS {
             let reason = "the symlink leads back to itself";
             return self.broken(Error::Unusable { path: physical, reason });
         }
-        let Some(link) = self.name(&place)? else { return Ok(()) };
+        let Some(link) = self.name(&from_root)? else { return Ok(()) };
         let target = fs::read_link(&physical).map_err(|error| Error::io(&physical, error))?;
         match self.inside(&place[..place.len() - 1], &target) {
             Some((text, mut target)) => {
@@ -160,11 +177,12 @@ impl Walk<'_> {
                 .broken(Error::Unusable { path: physical, reason: "the symlink leads out of the directory" }),
             None => {
                 place.extend(rest);
+                let place = place.join("/");
                 let physical = self.physical(&place);
                 match fs::metadata(&physical) {
                     Ok(metadata) => {
                         let way = Way::Follow { hops: hops + 1, above: None };
-                        self.entry(place, metadata.file_type(), way)
+                        self.entry(&place, metadata.file_type(), &way)
                     }
                     Err(error) => self.broken(missing(&physical, error)),
                 }
@@ -203,34 +221,57 @@ impl Walk<'_> {
             }
         }
         // Symlinks on the way may still lead out: the file system has the last word.
-        let real = fs::canonicalize(self.physical(parent).join(target)).ok();
+        let real = fs::canonicalize(self.physical(&parent.join("/")).join(target)).ok();
         real.is_none_or(|real| real.starts_with(&self.canonical)).then_some((relative, components))
     }
 
-    fn entry(&mut self, place: Vec<String>, kind: FileType, way: Way) -> Result<(), Error> {
+    fn entry(&mut self, place: &str, kind: FileType, way: &Way) -> Result<(), Error> {
+        match self.name(place)? {
+            Some(name) => self.named(name, kind, way),
+            None => Ok(()),
+        }
+    }
+
+    fn named(&mut self, name: RelPath, kind: FileType, way: &Way) -> Result<(), Error> {
         if kind.is_dir() {
-            self.directory(place, way);
-            return Ok(());
-        }
-        if !kind.is_file() {
+            self.directory(name.as_str().to_owned(), way.clone());
+        } else if kind.is_file() {
+            self.file(name);
+        } else {
             let reason = "it is a device, socket or pipe";
-            return self.broken(Error::Unusable { path: self.physical(&place), reason });
-        }
-        if let Some(name) = self.name(&place)? {
-            self.found.files.insert(name);
+            return self.broken(Error::Unusable { path: self.physical(name.as_str()), reason });
         }
         Ok(())
     }
 
+    fn file(&mut self, name: RelPath) {
+        let parent = |path: &RelPath| path.as_str().len() - path.file_name().len();
+        let is_beside = |other: &RelPath| {
+            let length = parent(&name);
+            parent(other) == length
+                && other.as_str().as_bytes()[..length] == name.as_str().as_bytes()[..length]
+        };
+        if self.group.len() >= GROUP || self.group.last().is_some_and(|last| !is_beside(last)) {
+            self.give();
+        }
+        self.group.push(name);
+    }
+
+    fn give(&mut self) {
+        if !self.group.is_empty() {
+            (self.files)(std::mem::take(&mut self.group));
+        }
+    }
+
     /// Notes a directory to be listed, once unless symlinks are followed there.
-    fn directory(&mut self, place: Vec<String>, way: Way) {
-        if matches!(way, Way::Follow { .. }) || self.done.insert(place.join("/")) {
+    fn directory(&mut self, place: String, way: Way) {
+        if matches!(way, Way::Follow { .. }) || self.done.insert(place.clone()) {
             self.unlisted.push((place, way));
         }
     }
 
     /// Takes in what is in a directory and not excluded.
-    fn list(&mut self, place: &[String], way: &Way) -> Result<(), Error> {
+    fn list(&mut self, place: &str, way: &Way) -> Result<(), Error> {
         let physical = self.physical(place);
         let (below, hops) = match way {
             Way::Record { hops } => (way.clone(), *hops),
@@ -256,49 +297,53 @@ impl Walk<'_> {
             Ok(listing) => listing,
             Err(error) => return self.broken(missing(&physical, error)),
         };
+        let mut path = if place.is_empty() { String::new() } else { format!("{place}/") };
+        let directory = path.len();
         for entry in listing {
             let entry = entry.map_err(|error| Error::io(&physical, error))?;
-            self.listed(place, &entry, &below, hops)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                let reason = "its name is not UTF-8";
+                self.broken(Error::Unusable { path: entry.path(), reason })?;
+                continue;
+            };
+            path.truncate(directory);
+            path.push_str(&name);
+            self.listed(&path, &entry, &below, hops)?;
         }
         Ok(())
     }
 
     /// One item of a directory that was come to by `way`, over so many links.
-    fn listed(&mut self, place: &[String], entry: &DirEntry, way: &Way, hops: usize) -> Result<(), Error> {
-        let Ok(name) = entry.file_name().into_string() else {
-            return self.broken(Error::Unusable { path: entry.path(), reason: "its name is not UTF-8" });
-        };
-        let below = [place, &[name]].concat();
-        let Some(path) = self.name(&below)? else { return Ok(()) };
+    fn listed(&mut self, place: &str, entry: &DirEntry, way: &Way, hops: usize) -> Result<(), Error> {
+        let Some(path) = self.name(place)? else { return Ok(()) };
         if self.options.excludes(&path) {
             return Ok(());
         }
         let kind = entry.file_type().map_err(|error| Error::io(entry.path(), error))?;
         if !kind.is_symlink() {
-            return self.entry(below, kind, way.clone());
+            return self.named(path, kind, way);
         }
         let above = match way {
             Way::Record { .. } if self.options.symlinks != Symlinks::Follow => {
-                return self.symlink(below, Vec::new(), hops);
+                return self.symlink(path.components().map(str::to_owned).collect(), Vec::new(), hops);
             }
             Way::Record { .. } => None,
             Way::Follow { above, .. } => above.clone(),
         };
         match fs::metadata(entry.path()) {
-            Ok(metadata) => self.entry(below, metadata.file_type(), Way::Follow { hops: hops + 1, above }),
+            Ok(metadata) => self.named(path, metadata.file_type(), &Way::Follow { hops: hops + 1, above }),
             Err(error) => self.broken(missing(&entry.path(), error)),
         }
     }
 
-    fn physical(&self, place: &[String]) -> PathBuf {
-        let mut path = self.root.to_owned();
-        path.extend(place);
-        path
+    /// Where a place, given from the root, is on the disk.
+    fn physical(&self, place: &str) -> PathBuf {
+        if place.is_empty() { self.root.to_owned() } else { self.root.join(place) }
     }
 
     /// The path as a manifest writes it. `None` when it cannot and that is to be passed over.
-    fn name(&mut self, place: &[String]) -> Result<Option<RelPath>, Error> {
-        match RelPath::new(&place.join("/")) {
+    fn name(&mut self, place: &str) -> Result<Option<RelPath>, Error> {
+        match RelPath::new(place) {
             Ok(path) => Ok(Some(path)),
             Err(source) => {
                 self.broken(Error::Name { path: self.physical(place), source })?;

@@ -49,7 +49,7 @@ pub(crate) async fn check(args: CheckArgs, context: &Context) -> Result<Exit, Er
     let output = inputs.output();
     let item = inputs.item.clone();
     let bar = Arc::new(Bar::new(context.verbosity));
-    let work = package(inputs.item, &inputs.options, Arc::<Bar>::clone(&bar));
+    let work = package(inputs.item, &inputs.options, None, Arc::<Bar>::clone(&bar));
     let outcome = interruptible(&context.shutdown, work).await;
     bar.finish();
     let packaged = outcome?;

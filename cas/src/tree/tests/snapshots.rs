@@ -173,11 +173,12 @@ fn a_deep_tree_needs_no_deep_stack() {
     for (root, first) in [(root.path().to_owned(), ""), (out.path().to_owned(), "out/")] {
         let walked = std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
             let options = SnapshotOptions::default();
-            walk::walk(&root, &[Input::Everything], &options).map(|walked| walked.files)
+            let mut files = Vec::new();
+            let walked = walk::walk(&root, &[Input::Everything], &options, &mut |group| files.extend(group));
+            walked.map(|_| files)
         });
-        let files = walked.unwrap().join().unwrap().unwrap();
         let expected = path(&format!("{first}{}f", "d/".repeat(DEPTH)));
-        assert_eq!(files.into_iter().collect::<Vec<_>>(), [expected]);
+        assert_eq!(walked.unwrap().join().unwrap().unwrap(), [expected]);
     }
 }
 
@@ -230,7 +231,7 @@ fn unchanged_files_are_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let digest = |hashes: &HashCache| {
         let options = SnapshotOptions::default();
-        let snapshot = snapshot(root.path(), &[Input::Everything], &options, hashes, &Silent).unwrap();
+        let snapshot = snapshot(root.path(), &[Input::Everything], &options, hashes, None, &Silent).unwrap();
         snapshot.files[&path("f")].digest().unwrap()
     };
     let hashes = HashCache::open(dir.path(), root.path());
@@ -239,17 +240,21 @@ fn unchanged_files_are_not_read_again() {
     wait_until_old(&file, &hashes);
     assert_eq!(digest(&hashes), FUNCTION.digest(b"one"));
     let reopened = HashCache::open(dir.path(), root.path());
-    let stamp = hashes::Stamp::of(&fs::metadata(&file).unwrap());
-    assert_eq!(reopened.get(&file, FUNCTION, stamp), Some(FUNCTION.digest(b"one")));
-    assert_eq!(reopened.get(&file, DigestFunction::Sha1, stamp), None, "each function has its own");
+    let (name, stamp) = (path("f"), stamp(&file));
+    assert_eq!(reopened.get(&name, FUNCTION, stamp), Some(FUNCTION.digest(b"one")));
+    assert_eq!(reopened.get(&name, DigestFunction::Sha1, stamp), None, "each function has its own");
     fs::write(&file, b"two").unwrap();
     settle(&file);
     assert_eq!(digest(&reopened), FUNCTION.digest(b"two"), "same size, same mtime, other bytes");
 }
 
+fn stamp(file: &Path) -> hashes::Stamp {
+    hashes::Stamp::of(&rustix::fs::stat(file).unwrap())
+}
+
 /// Waits until the times of the file are old enough for its digest to be remembered.
 fn wait_until_old(file: &Path, hashes: &HashCache) {
-    let stamp = hashes::Stamp::of(&fs::metadata(file).unwrap());
+    let stamp = stamp(file);
     while !stamp.is_settled(hashes.now()) {
         std::thread::yield_now();
     }
@@ -260,10 +265,32 @@ fn a_file_that_was_just_written_is_not_remembered() {
     let root = tree(&[("f", b"one")]);
     let dir = tempfile::tempdir().unwrap();
     let hashes = HashCache::open(dir.path(), root.path());
-    let file = root.path().join("f");
-    let stamp = hashes::Stamp::of(&fs::metadata(&file).unwrap());
-    hashes.put(hashes.now(), [(file.clone(), stamp, FUNCTION.digest(b"one"))]);
-    assert_eq!(hashes.get(&file, FUNCTION, stamp), None);
+    let stamp = stamp(&root.path().join("f"));
+    hashes.put(hashes.now(), [(path("f"), stamp, FUNCTION.digest(b"one"))]);
+    hashes.save().unwrap();
+    assert_eq!(HashCache::open(dir.path(), root.path()).get(&path("f"), FUNCTION, stamp), None);
+}
+
+#[test]
+fn what_nobody_asks_for_is_forgotten_after_some_saves() {
+    let root = tree(&[("f", b"one"), ("g", b"two"), ("h", b"three")]);
+    let dir = tempfile::tempdir().unwrap();
+    let digest = FUNCTION.digest(b"any");
+    let [f, g, h] = ["f", "g", "h"].map(|name| (path(name), stamp(&root.path().join(name)), digest));
+    let open = || HashCache::open(dir.path(), root.path());
+    let known = |cache: &HashCache, of: &(RelPath, hashes::Stamp, Digest)| cache.get(&of.0, FUNCTION, of.1);
+    let first = open();
+    first.put(i64::MAX, [f.clone(), g.clone()]);
+    first.save().unwrap();
+    for _ in 0..40 {
+        let cache = open();
+        assert!(known(&cache, &f).is_some());
+        cache.put(i64::MAX, [h.clone()]);
+        cache.save().unwrap();
+    }
+    let last = open();
+    assert!(known(&last, &f).is_some() && known(&last, &h).is_some());
+    assert_eq!(known(&last, &g), None, "it was not asked for in forty saves");
 }
 
 #[test]
@@ -271,16 +298,15 @@ fn a_damaged_or_foreign_hash_file_counts_as_empty() {
     let root = tree(&[("f", b"one"), ("g", b"two")]);
     let dir = tempfile::tempdir().unwrap();
     let hashes = HashCache::open(dir.path(), root.path());
-    let files: Vec<PathBuf> = ["f", "g"].iter().map(|name| root.path().join(name)).collect();
-    let stamp = |file: &PathBuf| hashes::Stamp::of(&fs::metadata(file).unwrap());
+    let files = ["f", "g"].map(|name| (path(name), stamp(&root.path().join(name))));
     let digest = FUNCTION.digest(b"any");
-    hashes.put(i128::MAX, files.iter().map(|file| (file.clone(), stamp(file), digest)));
+    hashes.put(i64::MAX, files.iter().map(|(name, stamp)| (name.clone(), *stamp, digest)));
     hashes.save().unwrap();
     let saved = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
     let good = fs::read(&saved).unwrap();
     let known = || {
         let hashes = HashCache::open(dir.path(), root.path());
-        files.iter().filter(|file| hashes.get(file, FUNCTION, stamp(file)).is_some()).count()
+        files.iter().filter(|(name, stamp)| hashes.get(name, FUNCTION, *stamp).is_some()).count()
     };
     assert_eq!(known(), 2);
     for at in 0..good.len() {

@@ -1,0 +1,208 @@
+//! Files to digests, on all cores, while the tree is still being walked.
+
+use super::{Error, HashCache, Outlet, SnapshotOptions, early::Batch, hashes::Stamp, walk::Walked};
+use crate::{Monitor, Progress};
+use bytes::Bytes;
+use proto::{Digest, RelPath};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
+    },
+    thread::Builder,
+};
+
+/// Bytes that are read at once of a file that is not kept as a whole.
+const READ: usize = 256 * 1024;
+
+/// What every thread knows.
+pub(super) struct Job<'a> {
+    pub(super) root: &'a Path,
+    pub(super) options: &'a SnapshotOptions,
+    pub(super) hashes: &'a HashCache,
+    /// Where the bytes of small files go.
+    pub(super) outlet: Option<&'a Outlet>,
+    pub(super) monitor: &'a dyn Monitor,
+}
+
+/// One file.
+pub(super) struct Hashed {
+    pub(super) path: RelPath,
+    pub(super) digest: Digest,
+    /// Its permissions, as a manifest keeps them.
+    pub(super) mode: u32,
+    pub(super) stamp: Stamp,
+    /// Whether it was read, and so may be worth remembering.
+    pub(super) fresh: bool,
+}
+
+/// All files.
+#[derive(Default)]
+pub(super) struct AllHashed {
+    /// In the order of their paths, each once.
+    pub(super) files: Vec<Hashed>,
+    /// The bytes of small files that did not go into the outlet: too few for a call of their own.
+    pub(super) kept: Vec<(Digest, Bytes)>,
+}
+
+/// Hashes the files that `walk` gives away.
+pub(super) fn hash_all(
+    job: &Job<'_>,
+    walk: impl FnOnce(&mut dyn FnMut(Vec<RelPath>)) -> Result<Walked, Error>,
+) -> Result<(Walked, AllHashed), Error> {
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let stop = AtomicBool::new(false);
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        let result = Worker::new(job).work(&receiver, &stop);
+        stop.fetch_or(result.is_err(), Ordering::Relaxed);
+        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+    };
+    let walked = std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            // Where no more threads are to be had, those that are there do it all.
+            let _ = Builder::new().spawn_scoped(scope, work);
+        }
+        let walked = walk(&mut |group| {
+            job.monitor.progress(Progress::Planned { files: group.len() as u64, bytes: 0 });
+            // The other end lives as long as this closure.
+            let _ = sender.send(group);
+        });
+        stop.fetch_or(walked.is_err(), Ordering::Relaxed);
+        drop(sender);
+        work();
+        walked
+    })?;
+    let mut all = AllHashed::default();
+    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let AllHashed { files, kept } = result?;
+        all.files.extend(files);
+        all.kept.extend(kept);
+    }
+    // Runs that are in order already, one of each thread.
+    all.files.sort_by(|one, other| one.path.cmp(&other.path));
+    all.files.dedup_by(|one, other| one.path == other.path);
+    Ok((walked, all))
+}
+
+/// One thread.
+struct Worker<'a> {
+    job: &'a Job<'a>,
+    buffer: Vec<u8>,
+    done: Vec<Hashed>,
+    batch: Batch,
+}
+
+impl<'a> Worker<'a> {
+    fn new(job: &'a Job<'a>) -> Self {
+        Self { job, buffer: Vec::new(), done: Vec::new(), batch: Batch::default() }
+    }
+
+    fn work(mut self, groups: &Mutex<Receiver<Vec<RelPath>>>, stop: &AtomicBool) -> Result<AllHashed, Error> {
+        let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok(group) = next() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            self.group(group, stop)?;
+        }
+        self.done.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(AllHashed { files: self.done, kept: self.batch.blobs })
+    }
+
+    /// Files of one directory, which is opened once.
+    fn group(&mut self, paths: Vec<RelPath>, stop: &AtomicBool) -> Result<(), Error> {
+        let root = self.job.root;
+        let parent = paths.first().and_then(RelPath::parent);
+        let directory = parent.map_or_else(|| root.to_owned(), |parent| root.join(parent.as_path()));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory: OwnedFd = rustix::fs::openat(CWD, &directory, flags, Mode::empty())
+            .map_err(|errno| failed(&directory, errno.into()))?;
+        for path in paths {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let (digest, mode, stamp, fresh) = self
+                .file(directory.as_fd(), &path)
+                .map_err(|error| failed(&root.join(path.as_path()), error))?;
+            self.job.monitor.progress(Progress::Hashed { files: 1, bytes: digest.size() });
+            self.done.push(Hashed { path, digest, mode, stamp, fresh });
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32, Stamp, bool)> {
+        let stat = rustix::fs::statat(directory, path.file_name(), AtFlags::empty())?;
+        let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
+        if let Some(digest) = self.job.hashes.get(path, self.job.options.function, stamp) {
+            return Ok((digest, mode, stamp, false));
+        }
+        // Should a pipe have taken the file's place, opening it must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file: File = rustix::fs::openat(directory, path.file_name(), flags, Mode::empty())?.into();
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(changed());
+        }
+        let (digest, bytes) = self.read(&file, stamp.size())?;
+        if Stamp::of(&rustix::fs::fstat(&file)?) != stamp {
+            return Err(changed());
+        }
+        if let Some((outlet, bytes)) = self.job.outlet.zip(bytes)
+            && let Some(full) = self.batch.add(digest, bytes)
+            && !outlet.put(full)
+        {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok((digest, mode, stamp, true))
+    }
+
+    /// The digest of a file of `size` bytes, and the bytes when they are to be kept. Whether there are more is seen in what
+    /// it is like afterwards.
+    fn read(&mut self, file: &File, size: u64) -> io::Result<(Digest, Option<Bytes>)> {
+        let function = self.job.options.function;
+        if self.job.outlet.is_some() && Batch::takes(size) {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            file.take(size).read_to_end(&mut bytes)?;
+            let digest = function.digest(&bytes);
+            return if digest.size() == size { Ok((digest, Some(bytes.into()))) } else { Err(changed()) };
+        }
+        self.buffer.resize(READ, 0);
+        let (mut hasher, mut file) = (function.hasher(), file.take(size));
+        while hasher.size() < size {
+            match file.read(&mut self.buffer) {
+                Ok(0) => return Err(changed()),
+                Ok(count) => hasher.update(&self.buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((hasher.finish(), None))
+    }
+}
+
+/// It was another file a moment ago.
+fn changed() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        // It was there a moment ago.
+        io::ErrorKind::NotFound => Error::Changed { path: path.to_owned() },
+        _ => Error::io(path, error),
+    }
+}
+
+/// The permissions that a manifest keeps: the user's, and that the group may read. The group may execute where the user may
+/// and the group may read. What the command may write to is decided where it runs.
+fn mode(stat: &Stat) -> u32 {
+    let mode = stat.st_mode & 0o740;
+    if mode & 0o140 == 0o140 { mode | 0o010 } else { mode }
+}
