@@ -9,9 +9,10 @@ mod saved;
 use super::Error;
 use proto::{Digest, DigestFunction, RelPath};
 use rustix::fs::Stat;
+pub(super) use saved::Cursor;
 use saved::Saved;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs,
     io::{self, Write as _},
     os::unix::ffi::OsStrExt as _,
@@ -73,7 +74,7 @@ struct Record {
 }
 
 /// What a record is found by.
-type Key = (DigestFunction, RelPath);
+type Key = (RelPath, DigestFunction);
 
 /// The digests of the files below one root. Shared by threads.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub struct HashCache {
     /// What was in the file when it was opened.
     saved: Saved,
     /// What came since, and wins.
-    fresh: Mutex<HashMap<Key, Record>>,
+    fresh: Mutex<BTreeMap<Key, Record>>,
 }
 
 impl HashCache {
@@ -107,9 +108,16 @@ impl HashCache {
         Some(cache.join("isoswarm").join("hashes"))
     }
 
-    /// The digest of the file at `path`, if it was known when the cache was opened and the file is unchanged.
-    pub(super) fn get(&self, path: &RelPath, function: DigestFunction, stamp: Stamp) -> Option<Digest> {
-        let record = self.saved.get(function, path)?;
+    /// The digest of the file at `path`, if it was known when the cache was opened and the file is unchanged. Quickest with one
+    /// cursor for files in the order of their paths.
+    pub(super) fn get(
+        &self,
+        path: &RelPath,
+        function: DigestFunction,
+        stamp: Stamp,
+        cursor: &mut Cursor,
+    ) -> Option<Digest> {
+        let record = self.saved.get(function, path, cursor)?;
         (record.stamp == stamp).then_some(record.digest)
     }
 
@@ -120,7 +128,7 @@ impl HashCache {
         }
         let settled = hashed.into_iter().filter(|(_, stamp, _)| stamp.is_settled(now));
         let records =
-            settled.map(|(path, stamp, digest)| ((digest.function(), path), Record { stamp, digest }));
+            settled.map(|(path, stamp, digest)| ((path, digest.function()), Record { stamp, digest }));
         self.fresh().extend(records);
     }
 
@@ -153,7 +161,7 @@ impl HashCache {
         write(file.parent().unwrap_or(Path::new("."))).map_err(|error| Error::io(file, error))
     }
 
-    fn fresh(&self) -> MutexGuard<'_, HashMap<Key, Record>> {
+    fn fresh(&self) -> MutexGuard<'_, BTreeMap<Key, Record>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

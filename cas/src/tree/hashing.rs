@@ -1,6 +1,11 @@
 //! Files to digests, on all cores, while the tree is still being walked.
 
-use super::{Error, HashCache, Outlet, SnapshotOptions, early::Batch, hashes::Stamp, walk::Walked};
+use super::{
+    Error, HashCache, Outlet, SnapshotOptions,
+    early::Batch,
+    hashes::{Cursor, Stamp},
+    walk::Walked,
+};
 use crate::{Monitor, Progress};
 use bytes::Bytes;
 use proto::{Digest, RelPath};
@@ -98,11 +103,12 @@ struct Worker<'a> {
     buffer: Vec<u8>,
     done: Vec<Hashed>,
     batch: Batch,
+    cursor: Cursor,
 }
 
 impl<'a> Worker<'a> {
     fn new(job: &'a Job<'a>) -> Self {
-        Self { job, buffer: Vec::new(), done: Vec::new(), batch: Batch::default() }
+        Self { job, buffer: Vec::new(), done: Vec::new(), batch: Batch::default(), cursor: Cursor::default() }
     }
 
     fn work(mut self, groups: &Mutex<Receiver<Vec<RelPath>>>, stop: &AtomicBool) -> Result<AllHashed, Error> {
@@ -141,7 +147,7 @@ impl<'a> Worker<'a> {
     fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32, Stamp, bool)> {
         let stat = rustix::fs::statat(directory, path.file_name(), AtFlags::empty())?;
         let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
-        if let Some(digest) = self.job.hashes.get(path, self.job.options.function, stamp) {
+        if let Some(digest) = self.job.hashes.get(path, self.job.options.function, stamp, &mut self.cursor) {
             return Ok((digest, mode, stamp, false));
         }
         // Should a pipe have taken the file's place, opening it must not wait for a writer.

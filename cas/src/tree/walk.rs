@@ -13,6 +13,7 @@ use proto::RelPath;
 use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, HashSet},
+    ffi::OsString,
     fs::{self, DirEntry, FileType},
     io,
     iter::successors,
@@ -297,19 +298,25 @@ impl Walk<'_> {
             Ok(listing) => listing,
             Err(error) => return self.broken(missing(&physical, error)),
         };
+        let listing =
+            listing.collect::<Result<Vec<DirEntry>, _>>().map_err(|error| Error::io(&physical, error))?;
+        let mut names: Vec<(OsString, DirEntry)> =
+            listing.into_iter().map(|entry| (entry.file_name(), entry)).collect();
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut path = if place.is_empty() { String::new() } else { format!("{place}/") };
-        let directory = path.len();
-        for entry in listing {
-            let entry = entry.map_err(|error| Error::io(&physical, error))?;
-            let Ok(name) = entry.file_name().into_string() else {
+        let (directory, above) = (path.len(), self.unlisted.len());
+        for (name, entry) in names {
+            let Some(name) = name.to_str() else {
                 let reason = "its name is not UTF-8";
                 self.broken(Error::Unusable { path: entry.path(), reason })?;
                 continue;
             };
             path.truncate(directory);
-            path.push_str(&name);
+            path.push_str(name);
             self.listed(&path, &entry, &below, hops)?;
         }
+        // The last one is listed next.
+        self.unlisted[above..].reverse();
         Ok(())
     }
 
