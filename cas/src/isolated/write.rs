@@ -67,6 +67,10 @@ struct Ascii;
 
 impl Formatter for Ascii {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly always.
+        if fragment.bytes().all(|byte| byte <= b'~') {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| c > '~') {
             let (plain, other) = rest.split_at(at);
@@ -95,7 +99,8 @@ pub(super) fn to_bytes(isolated: &Isolated) -> Vec<u8> {
         relative_cwd: says_cwd.then(|| isolated.relative_cwd.as_ref().map_or(".", |path| path.as_str())),
         version: isolated.version.name(),
     };
-    let mut bytes = Vec::new();
+    // About as much as there will be.
+    let mut bytes = Vec::with_capacity(isolated.files.len() * (60 + 2 * isolated.function.hash_len()));
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
     wire.serialize(&mut serializer).expect("strings and numbers always serialise");
     bytes

@@ -1,12 +1,12 @@
 //! Files to digests, on all cores, while the tree is still being walked.
 
 use super::{
-    Error, HashCache, Outlet, SnapshotOptions,
+    Error, HashCache, Outlet, SnapshotOptions, Source,
     early::Batch,
     hashes::{Cursor, Stamp},
     walk::Walked,
 };
-use crate::{Monitor, Progress};
+use crate::{Monitor, Progress, isolated::Entry};
 use bytes::Bytes;
 use proto::{Digest, RelPath};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
@@ -36,31 +36,28 @@ pub(super) struct Job<'a> {
     pub(super) monitor: &'a dyn Monitor,
 }
 
-/// One file.
-pub(super) struct Hashed {
-    pub(super) path: RelPath,
-    pub(super) digest: Digest,
-    /// Its permissions, as a manifest keeps them.
-    pub(super) mode: u32,
-    pub(super) stamp: Stamp,
-    /// Whether it was read, and so may be worth remembering.
-    pub(super) fresh: bool,
-}
-
-/// All files.
+/// Files, and where their bytes are.
 #[derive(Default)]
-pub(super) struct AllHashed {
-    /// In the order of their paths, each once.
-    pub(super) files: Vec<Hashed>,
-    /// The bytes of small files that did not go into the outlet: too few for a call of their own.
-    pub(super) kept: Vec<(Digest, Bytes)>,
+pub(super) struct Hashed {
+    pub(super) files: Vec<(RelPath, Entry)>,
+    /// Of each file itself, and of some the bytes, which come last: they did not go into the outlet.
+    pub(super) sources: Vec<(Digest, Source)>,
+    /// What was read, and so may be worth remembering.
+    pub(super) fresh: Vec<(RelPath, Stamp, Digest)>,
 }
 
-/// Hashes the files that `walk` gives away.
+impl Hashed {
+    fn sort(&mut self) {
+        self.files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        self.sources.sort_by_key(|(digest, _)| *digest);
+    }
+}
+
+/// Hashes the files that `walk` gives away: what each thread has, in the order of paths and digests.
 pub(super) fn hash_all(
     job: &Job<'_>,
     walk: impl FnOnce(&mut dyn FnMut(Vec<RelPath>)) -> Result<Walked, Error>,
-) -> Result<(Walked, AllHashed), Error> {
+) -> Result<(Walked, Vec<Hashed>), Error> {
     let (sender, receiver) = mpsc::channel();
     let receiver = Mutex::new(receiver);
     let stop = AtomicBool::new(false);
@@ -85,33 +82,31 @@ pub(super) fn hash_all(
         work();
         walked
     })?;
-    let mut all = AllHashed::default();
-    for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        let AllHashed { files, kept } = result?;
-        all.files.extend(files);
-        all.kept.extend(kept);
-    }
-    // Runs that are in order already, one of each thread.
-    all.files.sort_by(|one, other| one.path.cmp(&other.path));
-    all.files.dedup_by(|one, other| one.path == other.path);
-    Ok((walked, all))
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((walked, results.into_iter().collect::<Result<_, Error>>()?))
 }
 
 /// One thread.
 struct Worker<'a> {
     job: &'a Job<'a>,
     buffer: Vec<u8>,
-    done: Vec<Hashed>,
+    done: Hashed,
     batch: Batch,
     cursor: Cursor,
 }
 
 impl<'a> Worker<'a> {
     fn new(job: &'a Job<'a>) -> Self {
-        Self { job, buffer: Vec::new(), done: Vec::new(), batch: Batch::default(), cursor: Cursor::default() }
+        Self {
+            job,
+            buffer: Vec::new(),
+            done: Hashed::default(),
+            batch: Batch::default(),
+            cursor: Cursor::default(),
+        }
     }
 
-    fn work(mut self, groups: &Mutex<Receiver<Vec<RelPath>>>, stop: &AtomicBool) -> Result<AllHashed, Error> {
+    fn work(mut self, groups: &Mutex<Receiver<Vec<RelPath>>>, stop: &AtomicBool) -> Result<Hashed, Error> {
         let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).recv();
         while let Ok(group) = next() {
             if stop.load(Ordering::Relaxed) {
@@ -119,8 +114,10 @@ impl<'a> Worker<'a> {
             }
             self.group(group, stop)?;
         }
-        self.done.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        Ok(AllHashed { files: self.done, kept: self.batch.blobs })
+        let kept = self.batch.blobs.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
+        self.done.sources.extend(kept);
+        self.done.sort();
+        Ok(self.done)
     }
 
     /// Files of one directory, which is opened once.
@@ -135,20 +132,22 @@ impl<'a> Worker<'a> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let (digest, mode, stamp, fresh) = self
-                .file(directory.as_fd(), &path)
-                .map_err(|error| failed(&root.join(path.as_path()), error))?;
+            let whole = root.join(path.as_path());
+            let (digest, mode) =
+                self.file(directory.as_fd(), &path).map_err(|error| failed(&whole, error))?;
             self.job.monitor.progress(Progress::Hashed { files: 1, bytes: digest.size() });
-            self.done.push(Hashed { path, digest, mode, stamp, fresh });
+            self.done.files.push((path, Entry::File { digest, mode: Some(mode) }));
+            self.done.sources.push((digest, Source::File(whole)));
         }
         Ok(())
     }
 
-    fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32, Stamp, bool)> {
+    /// Its digest, and its permissions as a manifest keeps them.
+    fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32)> {
         let stat = rustix::fs::statat(directory, path.file_name(), AtFlags::empty())?;
         let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
         if let Some(digest) = self.job.hashes.get(path, self.job.options.function, stamp, &mut self.cursor) {
-            return Ok((digest, mode, stamp, false));
+            return Ok((digest, mode));
         }
         // Should a pipe have taken the file's place, opening it must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -166,7 +165,8 @@ impl<'a> Worker<'a> {
         {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        Ok((digest, mode, stamp, true))
+        self.done.fresh.push((path.clone(), stamp, digest));
+        Ok((digest, mode))
     }
 
     /// The digest of a file of `size` bytes, and the bytes when they are to be kept. Whether there are more is seen in what

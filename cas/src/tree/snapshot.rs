@@ -1,8 +1,8 @@
 //! Directories to manifests' entries: every file hashed, or known from before.
 
 use super::{
-    Error, HashCache, Outlet, Source, Sources,
-    hashing::{AllHashed, Hashed, Job, hash_all},
+    Error, HashCache, Outlet, Sources,
+    hashing::{Job, hash_all},
     walk::{Walked, walk},
 };
 use crate::{Monitor, isolated::Entry};
@@ -10,8 +10,10 @@ use proto::{DigestFunction, RelPath};
 use std::{
     collections::BTreeMap,
     fmt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    thread::Builder,
 };
 
 /// What to archive.
@@ -133,20 +135,39 @@ pub fn snapshot(
 ) -> Result<Snapshot, Error> {
     let now = hashes.now();
     let job = Job { root, options, hashes, outlet, monitor };
-    let (walked, AllHashed { files, kept }) = hash_all(&job, |files| walk(root, inputs, options, files))?;
+    let (walked, hashed) = hash_all(&job, |files| walk(root, inputs, options, files))?;
     let Walked { symlinks, skipped } = walked;
-    let fresh = files.iter().filter(|file| file.fresh);
-    hashes.put(now, fresh.map(|file| (file.path.clone(), file.stamp, file.digest)));
+    let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
+    let (mut all, mut sources, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+    for thread in hashed {
+        all.push(thread.files);
+        sources.push(thread.sources);
+        fresh.push(thread.fresh);
+    }
+    // Runs that are in order already, which is what both trees are quickly made of.
+    let (files, sources) = both(
+        || all.into_iter().flatten().chain(symlinks).collect(),
+        || sources.into_iter().flatten().collect(),
+    );
+    hashes.put(now, fresh.into_iter().flatten());
     if let Err(error) = hashes.save() {
         tracing::warn!(%error, "cannot save the digests of files");
     }
-    let in_files = files.iter().map(|file| (file.digest, Source::File(root.join(file.path.as_path()))));
-    let in_memory = kept.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
-    let sources = in_files.chain(in_memory).collect();
-    let files = files.into_iter().map(|file| {
-        let Hashed { path, digest, mode, .. } = file;
-        (path, Entry::File { digest, mode: Some(mode) })
-    });
-    let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
-    Ok(Snapshot { files: files.chain(symlinks).collect(), sources, skipped })
+    Ok(Snapshot { files, sources, skipped })
+}
+
+/// Does two things at a time. Where no other thread is to be had, one after the other.
+fn both<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    let other = Mutex::new(Some(other));
+    let other = || {
+        let taken = other.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map(|other| other())
+    };
+    std::thread::scope(|scope| {
+        let thread = Builder::new().spawn_scoped(scope, other);
+        let one = one();
+        let done = thread
+            .map_or_else(|_| other(), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (one, done.expect("it is taken once, here or there"))
+    })
 }
