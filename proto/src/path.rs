@@ -1,11 +1,11 @@
 //! Relative paths that cannot leave the directory they are resolved in.
 
-use std::{borrow::Borrow, fmt, path::Path, str::FromStr};
+use std::{borrow::Borrow, fmt, path::Path, str::FromStr, sync::Arc};
 
 /// A normalised relative POSIX path: non-empty, no `.` or `..` component, no backslash, no NUL, no leading or trailing
-/// slash. It says nothing of symlinks: whoever resolves it on a disk must still not follow them.
+/// slash. It says nothing of symlinks: whoever resolves it on a disk must still not follow them. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RelPath(Box<str>);
+pub struct RelPath(Arc<str>);
 
 /// Longest path and longest component that Linux takes, in bytes.
 const MAX_PATH: usize = 4095;

@@ -7,11 +7,11 @@ use crate::{
 use cas::{
     BlobStore as _, BlobStoreExt as _, Silent,
     testing::{noise, stream_of},
-    tree::{Sources, upload},
+    tree::{Source, Sources, upload},
 };
 use futures::{FutureExt as _, StreamExt as _};
 use proto::{
-    Digest, DigestFunction,
+    Digest, DigestFunction, RelPath,
     bytestream::{QueryWriteStatusRequest, WriteRequest, byte_stream_client::ByteStreamClient},
 };
 use runtime::{SystemClock, SystemEntropy};
@@ -236,10 +236,9 @@ async fn sent_in_pieces(size: usize, after: u64) -> u64 {
     let (proxy, total, _tasks) = cutting(server.address, after).await;
     let data = noise(7, size);
     let digest = DigestFunction::Blake3.digest(&data);
-    let file = server.dir.path().join("file");
-    std::fs::write(&file, &data).unwrap();
-    let mut sources = Sources::new();
-    sources.add_file(digest, file);
+    let (root, path) = (server.dir.path().into(), RelPath::new("file").unwrap());
+    std::fs::write(server.dir.path().join("file"), &data).unwrap();
+    let sources = Sources::from_iter([(digest, Source::File { root, path })]);
     let store =
         cas::connect(&proxy.to_string(), None, SystemClock::shared(), SystemEntropy::shared()).unwrap();
     upload(&*store, &sources, &Silent).await.unwrap();

@@ -16,7 +16,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver},
     },
@@ -28,7 +28,7 @@ const READ: usize = 256 * 1024;
 
 /// What every thread knows.
 pub(super) struct Job<'a> {
-    pub(super) root: &'a Path,
+    pub(super) root: Arc<Path>,
     pub(super) options: &'a SnapshotOptions,
     pub(super) hashes: &'a HashCache,
     /// Where the bytes of small files go.
@@ -47,9 +47,13 @@ pub(super) struct Hashed {
 }
 
 impl Hashed {
+    #[expect(
+        clippy::unnecessary_sort_by,
+        reason = "keys would be copied, which takes longer than comparing them"
+    )]
     fn sort(&mut self) {
         self.files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        self.sources.sort_by_key(|(digest, _)| *digest);
+        self.sources.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
 }
 
@@ -122,9 +126,9 @@ impl<'a> Worker<'a> {
 
     /// Files of one directory, which is opened once.
     fn group(&mut self, paths: Vec<RelPath>, stop: &AtomicBool) -> Result<(), Error> {
-        let root = self.job.root;
+        let root = &self.job.root;
         let parent = paths.first().and_then(RelPath::parent);
-        let directory = parent.map_or_else(|| root.to_owned(), |parent| root.join(parent.as_path()));
+        let directory = parent.map_or_else(|| root.to_path_buf(), |parent| root.join(parent.as_path()));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory: OwnedFd = rustix::fs::openat(CWD, &directory, flags, Mode::empty())
             .map_err(|errno| failed(&directory, errno.into()))?;
@@ -132,12 +136,13 @@ impl<'a> Worker<'a> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let whole = root.join(path.as_path());
-            let (digest, mode) =
-                self.file(directory.as_fd(), &path).map_err(|error| failed(&whole, error))?;
+            let (digest, mode) = self
+                .file(directory.as_fd(), &path)
+                .map_err(|error| failed(&root.join(path.as_path()), error))?;
             self.job.monitor.progress(Progress::Hashed { files: 1, bytes: digest.size() });
+            let source = Source::File { root: Arc::clone(root), path: path.clone() };
+            self.done.sources.push((digest, source));
             self.done.files.push((path, Entry::File { digest, mode: Some(mode) }));
-            self.done.sources.push((digest, Source::File(whole)));
         }
         Ok(())
     }

@@ -134,7 +134,7 @@ pub fn snapshot(
     monitor: &dyn Monitor,
 ) -> Result<Snapshot, Error> {
     let now = hashes.now();
-    let job = Job { root, options, hashes, outlet, monitor };
+    let job = Job { root: root.into(), options, hashes, outlet, monitor };
     let (walked, hashed) = hash_all(&job, |files| walk(root, inputs, options, files))?;
     let Walked { symlinks, skipped } = walked;
     let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));

@@ -1,17 +1,23 @@
 //! Where the bytes of blobs are that may have to be uploaded.
 
 use bytes::Bytes;
-use proto::{Digest, DigestFunction};
+use proto::{Digest, DigestFunction, RelPath};
 use std::{
     collections::{BTreeMap, HashSet},
-    path::PathBuf,
+    path::Path,
+    sync::Arc,
 };
 
 /// Where the bytes of one blob are.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// In a file, from its first byte to its last.
-    File(PathBuf),
+    File {
+        /// A directory.
+        root: Arc<Path>,
+        /// The file, from there.
+        path: RelPath,
+    },
     /// Here.
     Bytes(Bytes),
 }
@@ -40,11 +46,6 @@ impl Sources {
         let digest = function.digest(&bytes);
         self.blobs.insert(digest, Source::Bytes(bytes));
         digest
-    }
-
-    /// Adds a blob that is in a file.
-    pub fn add_file(&mut self, digest: Digest, path: PathBuf) {
-        self.blobs.entry(digest).or_insert(Source::File(path));
     }
 
     /// Adds all of another set.

@@ -115,7 +115,7 @@ async fn write_batch(
 fn load(digest: Digest, source: Source) -> Result<Bytes, Error> {
     let path = match source {
         Source::Bytes(bytes) => return Ok(bytes),
-        Source::File(path) => path,
+        Source::File { root, path } => root.join(path.as_path()),
     };
     let file = open(&path, digest)?;
     let mut bytes = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or(0));
@@ -181,7 +181,7 @@ async fn open_at(source: Source, digest: Digest, offset: u64) -> crate::Result<B
             let rest = bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len())..);
             return Ok(stream::iter([Ok(rest)]).boxed());
         }
-        Source::File(path) => path,
+        Source::File { root, path } => root.join(path.as_path()),
     };
     let opened = path.clone();
     let open = move || match open(&opened, digest) {
@@ -203,8 +203,10 @@ async fn refused(sources: &Sources, digest: Digest, error: crate::Error) -> Erro
         crate::Error::Io { source, .. } => source.kind() == std::io::ErrorKind::UnexpectedEof,
         _ => false,
     };
-    let Some(Source::File(path)) = sources.get(digest).filter(|_| suspicious) else { return error.into() };
-    let path = path.clone();
+    let Some(Source::File { root, path }) = sources.get(digest).filter(|_| suspicious) else {
+        return error.into();
+    };
+    let path = root.join(path.as_path());
     let is_same = {
         let path = path.clone();
         blocking(move || Ok::<_, crate::Error>(is_same(&path, digest).unwrap_or(false))).await

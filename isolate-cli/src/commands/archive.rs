@@ -70,6 +70,8 @@ pub(crate) async fn archive(args: ArchiveArgs, context: &Context) -> Result<Exit
         true => print(&report.to_json())?,
         false => print(format!("{}  {}\n", archived.packaged.digest, inputs.name).as_bytes())?,
     }
+    // The program ends here: giving back the names of a large tree one by one would take a tenth of the time.
+    std::mem::forget(archived);
     Ok(Exit::Success)
 }
 
