@@ -67,10 +67,18 @@ impl Stamp {
     }
 }
 
+/// A file as it was when it was hashed.
 #[derive(Clone, Copy, Debug)]
-struct Record {
+pub(super) struct Record {
     stamp: Stamp,
     digest: Digest,
+}
+
+impl Record {
+    /// The digest, if the file is unchanged.
+    pub(super) fn digest_of(&self, stamp: Stamp) -> Option<Digest> {
+        (self.stamp == stamp).then_some(self.digest)
+    }
 }
 
 /// What a record is found by.
@@ -108,17 +116,15 @@ impl HashCache {
         Some(cache.join("isoswarm").join("hashes"))
     }
 
-    /// The digest of the file at `path`, if it was known when the cache was opened and the file is unchanged. Quickest with one
-    /// cursor for files in the order of their paths.
-    pub(super) fn get(
+    /// What was known of the file at `path` when the cache was opened. Quickest with one cursor for files in the order of
+    /// their paths.
+    pub(super) fn find(
         &self,
         path: &RelPath,
         function: DigestFunction,
-        stamp: Stamp,
         cursor: &mut Cursor,
-    ) -> Option<Digest> {
-        let record = self.saved.get(function, path, cursor)?;
-        (record.stamp == stamp).then_some(record.digest)
+    ) -> Option<Record> {
+        self.saved.get(function, path, cursor)
     }
 
     /// Remembers digests of files that were read after `now`, the file system's time, for whoever opens the cache next.

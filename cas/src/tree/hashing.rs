@@ -149,17 +149,21 @@ impl<'a> Worker<'a> {
 
     /// Its digest, and its permissions as a manifest keeps them.
     fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32)> {
-        let stat = rustix::fs::statat(directory, path.file_name(), AtFlags::empty())?;
-        let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
-        if let Some(digest) = self.job.hashes.get(path, self.job.options.function, stamp, &mut self.cursor) {
-            return Ok((digest, mode));
+        let name = path.file_name();
+        if let Some(known) = self.job.hashes.find(path, self.job.options.function, &mut self.cursor) {
+            let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
+            if let Some(digest) = known.digest_of(Stamp::of(&stat)) {
+                return Ok((digest, mode(&stat)));
+            }
         }
         // Should a pipe have taken the file's place, opening it must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file: File = rustix::fs::openat(directory, path.file_name(), flags, Mode::empty())?.into();
+        let file: File = rustix::fs::openat(directory, name, flags, Mode::empty())?.into();
+        let stat = rustix::fs::fstat(&file)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(changed());
         }
+        let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
         let (digest, bytes) = self.read(&file, stamp.size())?;
         if Stamp::of(&rustix::fs::fstat(&file)?) != stamp {
             return Err(changed());

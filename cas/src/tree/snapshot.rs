@@ -144,15 +144,16 @@ pub fn snapshot(
         sources.push(thread.sources);
         fresh.push(thread.fresh);
     }
+    let remember = || {
+        hashes.put(now, fresh.into_iter().flatten());
+        if let Err(error) = hashes.save() {
+            tracing::warn!(%error, "cannot save the digests of files");
+        }
+    };
     // Runs that are in order already, which is what both trees are quickly made of.
-    let (files, sources) = both(
-        || all.into_iter().flatten().chain(symlinks).collect(),
-        || sources.into_iter().flatten().collect(),
-    );
-    hashes.put(now, fresh.into_iter().flatten());
-    if let Err(error) = hashes.save() {
-        tracing::warn!(%error, "cannot save the digests of files");
-    }
+    let files = || all.into_iter().flatten().chain(symlinks).collect();
+    let sources = || sources.into_iter().flatten().collect();
+    let ((files, sources), ()) = both(|| both(files, sources), remember);
     Ok(Snapshot { files, sources, skipped })
 }
 
