@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    upload::{IN_FLIGHT, Uploaded, accepted},
+    upload::{Uploaded, accepted},
 };
 use crate::{BlobStore, Monitor, Progress};
 use bytes::Bytes;
@@ -14,6 +14,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 use tokio::sync::mpsc;
+
+/// Batches that are asked for or sent at a time. A store that syncs what it takes has others to work on meanwhile. Bounds the
+/// memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
+const IN_FLIGHT: usize = 8;
 
 /// Batches that wait between who reads and who sends.
 const WAITING: usize = 2;

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Batches, and streams, in flight. Bounds the memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
-pub(super) const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 4;
 
 /// How often one large file is sent before the upload fails.
 const STREAM_TRIES: u32 = 10;
