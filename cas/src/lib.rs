@@ -18,6 +18,7 @@ pub mod layers;
 pub mod memory;
 mod monitor;
 pub mod named;
+mod parallel;
 pub mod remote;
 mod removal;
 pub mod status;

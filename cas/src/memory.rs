@@ -107,6 +107,10 @@ impl BlobStore for MemoryStore {
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         self.write(digest, source(0).await?).await
     }
+
+    fn verifies_reads(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -75,6 +75,12 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         self.write(digest, source(0).await?).await
     }
+
+    /// Whether what comes of `read_batch`, and of `read` of a whole blob up to the end of the stream, was hashed on this
+    /// side: whoever keeps it need not do so again.
+    fn verifies_reads(&self) -> bool {
+        false
+    }
 }
 
 /// Conveniences that no store can get wrong, because none implements them.
@@ -139,5 +145,9 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         (**self).write_from(digest, source).await
+    }
+
+    fn verifies_reads(&self) -> bool {
+        (**self).verifies_reads()
     }
 }

@@ -4,18 +4,20 @@ use super::{
     Pins, Staged,
     accounting::Accounting,
     layout::Layout,
+    lend::LENDABLE,
     limits::{Count, DiskCacheOptions},
     pins::PinTable,
     seal,
     session::{self, Session},
+    staged::Trust,
     trim,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, parallel::in_parts};
 use bytes::Bytes;
 use proto::Digest;
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
@@ -26,6 +28,9 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The time of last use is moved when it is older than this many seconds.
 const TOUCH_AFTER: i64 = 60;
+
+/// Blobs that a thread looks up at a time.
+const LOOK_UPS: usize = 64;
 
 /// What is in a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,28 +84,34 @@ impl DiskCache {
     /// Which of these are not there, in the order given. The others count as used now. The empty blob is always there.
     pub fn missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
         let now = self.shared.accounting.now()?;
-        let mut missing = Vec::new();
-        for digest in digests.iter().filter(|digest| !digest.is_empty()) {
-            let path = self.path(*digest);
-            match fs::symlink_metadata(&path) {
-                Ok(found) if found.is_file() && found.len() == digest.size() => {
-                    let sealed = seal::is_sealed(&found, *digest);
-                    if !sealed && !is_whole(&path, *digest)? {
-                        drop_damaged(&path)?;
-                        missing.push(*digest);
-                    } else if !sealed || found.mtime() < now - TOUCH_AFTER {
-                        touch(&path, *digest);
-                    }
+        let missing = Mutex::new(HashSet::new());
+        in_parts(digests, LOOK_UPS, |part| {
+            for digest in part.iter().filter(|digest| !digest.is_empty()) {
+                if !self.has(*digest, now)? {
+                    missing.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest);
                 }
-                Ok(_) => {
-                    drop_damaged(&path)?;
-                    missing.push(*digest);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(*digest),
-                Err(error) => return Err(Error::io(path, error)),
             }
+            Ok(())
+        })?;
+        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(digests.iter().filter(|digest| missing.contains(*digest)).copied().collect())
+    }
+
+    fn has(&self, digest: Digest, now: i64) -> Result<bool> {
+        let path = self.path(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() && found.len() == digest.size() => {
+                let is_known = seal::is_sealed(&found, digest) && found.mtime() >= now - TOUCH_AFTER;
+                if is_known || use_now(&path, digest)? {
+                    return Ok(true);
+                }
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io(path, error)),
         }
-        Ok(missing)
+        drop_damaged(&path)?;
+        Ok(false)
     }
 
     /// Where the file of a blob is, if it is there. Never write to it.
@@ -110,28 +121,45 @@ impl DiskCache {
 
     /// The bytes of a blob, if it is there.
     pub fn read(&self, digest: Digest) -> Result<Option<Bytes>> {
-        if !self.missing(&[digest])?.is_empty() {
-            return Ok(None);
-        }
         if digest.is_empty() {
             return Ok(Some(Bytes::new()));
         }
-        let path = self.path(digest);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(path, error)),
+        if !self.missing(&[digest])?.is_empty() {
+            return Ok(None);
         }
+        let Some((mut file, trust)) = self.source(digest)? else { return Ok(None) };
+        let path = || self.path(digest);
+        let mut bytes = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or_default());
+        file.read_to_end(&mut bytes).map_err(|error| Error::io(path(), error))?;
+        if trust == Trust::Hash && digest.function().digest(&bytes) != digest {
+            drop_damaged(&path())?;
+            return Ok(None);
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    /// Forgets a blob whose bytes turned out to be others.
+    pub(crate) fn forget(&self, digest: Digest) -> Result<()> {
+        drop_damaged(&self.path(digest))
     }
 
     /// Begins a blob that comes in pieces.
     pub fn stage(&self, digest: Digest) -> Result<Staged> {
-        Staged::create(self.clone(), digest)
+        Staged::create(self.clone(), digest, Trust::Hash)
+    }
+
+    /// The same with bytes that were hashed already, by the end of them at the latest, if `trust` says so.
+    pub(crate) fn stage_as(&self, digest: Digest, trust: Trust) -> Result<Staged> {
+        Staged::create(self.clone(), digest, trust)
     }
 
     /// Adds a blob.
     pub fn insert(&self, digest: Digest, bytes: &[u8]) -> Result<()> {
-        let mut staged = self.stage(digest)?;
+        self.insert_as(digest, bytes, Trust::Hash)
+    }
+
+    pub(crate) fn insert_as(&self, digest: Digest, bytes: &[u8], trust: Trust) -> Result<()> {
+        let mut staged = self.stage_as(digest, trust)?;
         staged.write(bytes)?;
         staged.finish()
     }
@@ -196,26 +224,43 @@ fn told(trimmed: Result<()>) {
     }
 }
 
-/// Best effort: who may not move the time only makes the blob go sooner.
-fn touch(path: &Path, digest: Digest) {
-    let _ = File::open(path).and_then(|file| seal::touch(&file, digest));
+/// Makes this the time of last use of a blob whose file has the right size; hashes it first if it has no seal. `false`: it
+/// is not what it should be.
+fn use_now(path: &Path, digest: Digest) -> Result<bool> {
+    let checked = || -> io::Result<bool> {
+        let file = File::open(path)?;
+        if digest.size() >= LENDABLE {
+            // Nobody gets and changes it between our hashing and our sealing.
+            let _ = rustix::fs::flock(&file, FlockOperation::LockShared);
+        }
+        let found = file.metadata()?;
+        if !seal::is_sealed(&found, digest) && !is_whole(&file, digest)? {
+            return Ok(false);
+        }
+        if found.nlink() <= 1 {
+            // Best effort: who may not move the time only makes the blob go sooner.
+            let _ = seal::touch(&file, digest);
+        }
+        Ok(true)
+    };
+    match checked() {
+        // Trimmed just now, or closed by a tree that it was lent to.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            Ok(false)
+        }
+        checked => checked.map_err(|error| Error::io(path, error)),
+    }
 }
 
 /// Reads it all.
-fn is_whole(path: &Path, digest: Digest) -> Result<bool> {
-    let hash = || -> io::Result<bool> {
-        let (mut file, mut hasher) = (File::open(path)?, digest.function().hasher());
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.finish() == digest),
-                read => hasher.update(&buffer[..read]),
-            }
+fn is_whole(mut file: &File, digest: Digest) -> io::Result<bool> {
+    let mut hasher = digest.function().hasher();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish() == digest),
+            read => hasher.update(&buffer[..read]),
         }
-    };
-    match hash() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        hashed => hashed.map_err(|error| Error::io(path, error)),
     }
 }
 

@@ -27,6 +27,7 @@
 mod accounting;
 mod cache;
 mod layout;
+mod lend;
 mod limits;
 mod pins;
 mod seal;
@@ -39,7 +40,9 @@ mod trim;
 
 pub(crate) use cache::present;
 pub use cache::{DiskCache, Stats};
+pub(crate) use lend::{LENDABLE, Lent};
 pub use limits::DiskCacheOptions;
 pub use pins::Pins;
 pub use staged::Staged;
+pub(crate) use staged::Trust;
 pub use store::DiskStore;

@@ -33,6 +33,15 @@ pub(super) fn seal(file: &File, changed: &Metadata, digest: Digest) -> io::Resul
     set(file, Timespec { tv_sec: seconds, tv_nsec: millis + tag(digest, seconds, millis) })
 }
 
+/// Leaves it without a seal, whatever was done to it a moment ago: it is hashed before it is used again.
+pub(super) fn break_off(file: &File, digest: Digest) -> io::Result<()> {
+    let found = file.metadata()?;
+    let (seconds, nanos) = (found.ctime(), found.ctime_nsec());
+    let millis = nanos / TAGS * TAGS;
+    let other = (tag(digest, seconds, millis) + 1) % TAGS;
+    set(file, Timespec { tv_sec: seconds, tv_nsec: millis + other })
+}
+
 /// Whether it is as it was when it was sealed.
 pub(super) fn is_sealed(found: &Metadata, digest: Digest) -> bool {
     let (seconds, nanos) = (found.mtime(), found.mtime_nsec());

@@ -1,7 +1,7 @@
 //! A blob on its way into the cache.
 
 use super::{cache::DiskCache, layout::footprint, seal::seal};
-use crate::{Error, Result};
+use crate::{BlobStore, Error, Result};
 use proto::{Digest, Hasher};
 use std::{
     fs,
@@ -14,39 +14,74 @@ use tempfile::{Builder, NamedTempFile};
 /// Of blobs: nobody writes to them.
 const MODE: u32 = 0o444;
 
+/// Who says that bytes are those of their digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Nobody: they are hashed.
+    Hash,
+    /// Whoever gave them has hashed them, see [`BlobStore::verifies_reads`](crate::BlobStore::verifies_reads).
+    Verified,
+}
+
+impl Trust {
+    /// In what this store gives.
+    pub(crate) fn of(store: &dyn BlobStore) -> Self {
+        if store.verifies_reads() { Self::Verified } else { Self::Hash }
+    }
+}
+
 /// Bytes that are hashed as they are written, invisible until [`Staged::finish`], removed when dropped before. Blocks.
 #[derive(Debug)]
 pub struct Staged {
     cache: DiskCache,
     file: NamedTempFile,
-    hasher: Hasher,
+    /// `None`: they were hashed already.
+    hasher: Option<Hasher>,
+    written: u64,
     digest: Digest,
 }
 
 impl Staged {
-    pub(super) fn create(cache: DiskCache, digest: Digest) -> Result<Self> {
+    pub(super) fn create(cache: DiskCache, digest: Digest, trust: Trust) -> Result<Self> {
         let dir = cache.session_dir();
         let file = Builder::new().permissions(fs::Permissions::from_mode(MODE)).tempfile_in(dir);
         let file = file.map_err(|error| Error::io(dir, error))?;
-        Ok(Self { cache, file, hasher: digest.function().hasher(), digest })
+        let hasher = (trust == Trust::Hash).then(|| digest.function().hasher());
+        Ok(Self { cache, file, hasher, written: 0, digest })
     }
 
     /// Adds the next bytes. More than the digest's size is refused as it comes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        if self.hasher.size() > self.digest.size() {
-            return Err(Error::Mismatch { expected: self.digest, actual: self.hasher.clone().finish() });
+        self.written += bytes.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        if self.written > self.digest.size() {
+            return Err(self.mismatch());
         }
         self.file.write_all(bytes).map_err(|error| full(self.file.path().to_owned(), error))
     }
 
+    fn mismatch(&self) -> Error {
+        match &self.hasher {
+            Some(hasher) => Error::Mismatch { expected: self.digest, actual: hasher.clone().finish() },
+            None => {
+                let (written, digest) = (self.written, self.digest);
+                Error::Internal { reason: format!("{written} bytes came of {digest}, as if they were right") }
+            }
+        }
+    }
+
     /// Publishes the blob under its name, if its bytes are those that the name says.
     pub fn finish(self) -> Result<()> {
-        let Self { cache, mut file, hasher, digest } = self;
-        let actual = hasher.finish();
-        if actual != digest {
-            return Err(Error::Mismatch { expected: digest, actual });
+        let is_right = match &self.hasher {
+            Some(hasher) => hasher.clone().finish() == self.digest,
+            None => self.written == self.digest.size(),
+        };
+        if !is_right {
+            return Err(self.mismatch());
         }
+        let Self { cache, mut file, digest, .. } = self;
         let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
         let publish = || {
             let made = file.as_file().metadata()?;

@@ -1,18 +1,16 @@
 //! The cache as a [`BlobStore`].
 
-use super::DiskCache;
+use super::{DiskCache, Trust};
 use crate::{
     BlobStore, ByteStream, Error, Range, Reopen, Result,
     blocking::{blocking, file_stream},
+    layers::checked,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use proto::Digest;
-use std::{
-    fs::File,
-    io::{self, Seek as _, SeekFrom},
-};
+use std::io::{Seek as _, SeekFrom};
 
 /// A store that keeps as much as its byte budget allows, and forgets what was not used for longest.
 #[derive(Clone, Debug)]
@@ -68,17 +66,19 @@ impl BlobStore for DiskStore {
             if !cache.missing(&[digest])?.is_empty() {
                 return Err(Error::NotFound { digest });
             }
+            // It was there a moment ago.
+            let (mut file, trust) = cache.source(digest)?.ok_or(Error::NotFound { digest })?;
             let path = cache.path(digest);
-            let opened = File::open(&path).and_then(|mut file| {
-                file.seek(SeekFrom::Start(bounds.start))?;
-                Ok(file)
-            });
-            let file = opened.map_err(|error| match error.kind() {
-                // It was there a moment ago.
-                io::ErrorKind::NotFound => Error::NotFound { digest },
-                _ => Error::io(&path, error),
-            })?;
-            Ok(file_stream(path, file, bounds.end - bounds.start))
+            file.seek(SeekFrom::Start(bounds.start)).map_err(|error| Error::io(&path, error))?;
+            let source = file_stream(path, file, bounds.end - bounds.start);
+            match trust {
+                Trust::Verified => Ok(source),
+                Trust::Hash if range == Range::ALL => Ok(checked(source, digest)),
+                Trust::Hash => {
+                    let reason = format!("a tree has {digest}, of which no part can be verified");
+                    Err(Error::Internal { reason })
+                }
+            }
         };
         self.blocking(open).await
     }
@@ -101,5 +101,9 @@ impl BlobStore for DiskStore {
 
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         self.write(digest, source(0).await?).await
+    }
+
+    fn verifies_reads(&self) -> bool {
+        false
     }
 }

@@ -84,6 +84,20 @@ fn wrong_bytes_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn bytes_that_were_hashed_before_are_not_hashed_again_but_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 1 << 30);
+    let digest = FUNCTION.digest(b"right");
+    for wrong in [&b"righ"[..], b"right!"] {
+        assert!(matches!(cache.insert_as(digest, wrong, Trust::Verified), Err(Error::Internal { .. })));
+    }
+    assert_eq!(files_below(dir.path()), 2, "nothing but the lock and the count");
+    // That this is found out later shows that it was not hashed now.
+    cache.insert_as(digest, b"wrong", Trust::Verified).unwrap();
+    assert_eq!(fs::read(cache.path(digest)).unwrap(), b"wrong");
+}
+
+#[test]
 fn a_torn_file_is_dropped_when_it_is_met() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path(), 1 << 30);

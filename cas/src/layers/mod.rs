@@ -5,3 +5,4 @@ mod verified;
 
 pub use retrying::{Patience, Retrying};
 pub use verified::Verified;
+pub(crate) use verified::checked;

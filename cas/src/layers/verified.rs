@@ -20,6 +20,12 @@ impl<S: BlobStore> Verified<S> {
     }
 }
 
+/// The same bytes, and [`Error::Mismatch`] at the end of others.
+pub(crate) fn checked(source: ByteStream, digest: Digest) -> ByteStream {
+    let checking = Checking { source, hasher: digest.function().hasher(), digest };
+    stream::try_unfold(checking, Checking::next).boxed()
+}
+
 struct Checking {
     source: ByteStream,
     hasher: Hasher,
@@ -70,8 +76,7 @@ impl<S: BlobStore> BlobStore for Verified<S> {
         if range != Range::ALL {
             return Ok(source);
         }
-        let checking = Checking { source, hasher: digest.function().hasher(), digest };
-        Ok(stream::try_unfold(checking, Checking::next).boxed())
+        Ok(checked(source, digest))
     }
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
@@ -80,5 +85,9 @@ impl<S: BlobStore> BlobStore for Verified<S> {
 
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         self.inner.write_from(digest, source).await
+    }
+
+    fn verifies_reads(&self) -> bool {
+        true
     }
 }

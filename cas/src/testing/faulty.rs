@@ -89,4 +89,8 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         self.check(Call::Write)?;
         self.inner.write_from(digest, source).await
     }
+
+    fn verifies_reads(&self) -> bool {
+        false
+    }
 }

@@ -81,4 +81,8 @@ impl<S: BlobStore> BlobStore for Recording<S> {
         self.note(Call::Write);
         self.inner.write_from(digest, source).await
     }
+
+    fn verifies_reads(&self) -> bool {
+        self.inner.verifies_reads()
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     BlobStore, Monitor, Progress, Range,
     batches::{self, Split},
     blocking::blocking,
-    disk::{DiskCache, Pins},
+    disk::{DiskCache, Pins, Trust},
     isolated::{Entry, Isolated},
 };
 use bytes::Bytes;
@@ -139,9 +139,9 @@ impl Fetching<'_> {
                 Err(error) => self.note(error)?,
             }
         }
-        let cache = self.cache.clone();
+        let (cache, trust) = (self.cache.clone(), Trust::of(self.store));
         let insert = move || {
-            blobs.iter().try_for_each(|(digest, bytes)| cache.insert(*digest, bytes))?;
+            blobs.iter().try_for_each(|(digest, bytes)| cache.insert_as(*digest, bytes, trust))?;
             Ok::<_, crate::Error>(blobs)
         };
         for (digest, _) in blocking(insert).await? {
@@ -155,8 +155,8 @@ impl Fetching<'_> {
             Ok(source) => source,
             Err(error) => return self.note(error),
         };
-        let cache = self.cache.clone();
-        let mut staged = blocking(move || cache.stage(digest)).await?;
+        let (cache, trust) = (self.cache.clone(), Trust::of(self.store));
+        let mut staged = blocking(move || cache.stage_as(digest, trust)).await?;
         while let Some(chunk) = source.next().await {
             let chunk = match chunk {
                 Ok(chunk) => chunk,

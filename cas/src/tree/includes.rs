@@ -4,7 +4,7 @@ use super::Error;
 use crate::{
     BlobStore, BlobStoreExt as _, Monitor, Progress,
     blocking::blocking,
-    disk::{DiskCache, Pins},
+    disk::{DiskCache, Pins, Trust},
     isolated::{Document, Include, Isolated, IsolatedError, check_layout},
 };
 use bytes::Bytes;
@@ -111,8 +111,8 @@ impl Loading<'_> {
             crate::Error::NotFound { digest } => Error::Missing { digests: vec![digest], count: 1 },
             error => error.into(),
         })?;
-        let (cache, copy) = (self.cache.clone(), bytes.clone());
-        blocking(move || cache.insert(digest, &copy)).await?;
+        let (cache, copy, trust) = (self.cache.clone(), bytes.clone(), Trust::of(self.store));
+        blocking(move || cache.insert_as(digest, &copy, trust)).await?;
         self.monitor.progress(Progress::Fetched { files: 1, bytes: digest.size() });
         self.cold.push(digest);
         Ok(bytes)

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 mod archives;
 mod fetching;
 mod hostile;
+mod lending;
 mod snapshots;
 mod uploading;
 

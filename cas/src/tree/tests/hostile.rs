@@ -117,6 +117,29 @@ async fn permissions_are_those_of_the_manifest_whatever_the_umask_takes_away() {
 }
 
 #[tokio::test]
+async fn permissions_are_those_of_the_manifest_where_a_default_acl_takes_them_away() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let root = tree(&[("d/run", b"1")]);
+    fs::set_permissions(root.path().join("d/run"), fs::Permissions::from_mode(0o750)).unwrap();
+    let digest = archive(&store, root.path()).await;
+    let target = tempfile::tempdir().unwrap();
+    // As `setfacl -d -m u::rwx,g::-,o::-`: version 2, then tag, permissions and user of each entry.
+    let entry = |tag: u16, permissions: u16| [tag, permissions, u16::MAX, u16::MAX].map(u16::to_le_bytes);
+    let entries = [entry(0x01, 7), entry(0x04, 0), entry(0x20, 0)].concat();
+    let acl = [&[2, 0, 0, 0][..], entries.as_flattened()].concat();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(target.path(), "system.posix_acl_default", &acl, flags).unwrap();
+    fs::write(target.path().join("probe"), "").unwrap();
+    assert_eq!(mode(&target.path().join("probe")) & 0o077, 0, "the list is in force");
+    fs::remove_file(target.path().join("probe")).unwrap();
+    let fetched = fetch(&store, cache, digest, &Silent).await.unwrap();
+    materialize(&fetched, cache, target.path()).unwrap();
+    assert_eq!(mode(&target.path().join("d/run")), 0o750);
+    assert_eq!(mode(&target.path().join("d")), 0o755);
+}
+
+#[tokio::test]
 async fn a_blob_that_went_missing_from_the_cache_is_named_and_blamed_on_nobody_else() {
     let store = MemoryStore::new();
     let Cache { cache, .. } = &Cache::new();
