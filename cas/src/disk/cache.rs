@@ -17,7 +17,7 @@ use bytes::Bytes;
 use proto::Digest;
 use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
@@ -77,24 +77,25 @@ impl DiskCache {
     }
 
     /// Keeps these blobs, those that are there and those that will be, until the guard is dropped.
-    pub fn pin(&self, digests: Vec<Digest>) -> Pins {
+    pub fn pin(&self, digests: impl IntoIterator<Item = Digest>) -> Pins {
         self.shared.pins.pin(digests)
     }
 
     /// Which of these are not there, in the order given. The others count as used now. The empty blob is always there.
     pub fn missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
         let now = self.shared.accounting.now()?;
-        let missing = Mutex::new(HashSet::new());
-        in_parts(digests, LOOK_UPS, |part| {
-            for digest in part.iter().filter(|digest| !digest.is_empty()) {
+        let missing = Mutex::new(Vec::new());
+        in_parts(digests, LOOK_UPS, |at, part| {
+            for (at, digest) in (at..).zip(part).filter(|(_, digest)| !digest.is_empty()) {
                 if !self.has(*digest, now)? {
-                    missing.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest);
+                    missing.lock().unwrap_or_else(PoisonError::into_inner).push(at);
                 }
             }
             Ok(())
         })?;
-        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(digests.iter().filter(|digest| missing.contains(*digest)).copied().collect())
+        let mut missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        missing.sort_unstable();
+        Ok(missing.into_iter().map(|at| digests[at]).collect())
     }
 
     fn has(&self, digest: Digest, now: i64) -> Result<bool> {

@@ -4,9 +4,14 @@ use super::{Document, Entry, Include, IsolatedError, ReadOnly, Version};
 use proto::{Digest, DigestFunction, PathError, RelPath};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map},
+    fmt,
+    marker::PhantomData,
+};
 
 /// The newest versions that are read, of each major one.
 const NEWEST_1: Number = Number { major: 1, minor: 6 };
@@ -20,15 +25,16 @@ const MODE_MASK: u32 = 0o7777;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire<'a> {
+struct Wire {
     #[serde(default, deserialize_with = "some")]
     algo: Option<String>,
     #[serde(default, deserialize_with = "some")]
     version: Option<String>,
     #[serde(default, deserialize_with = "some")]
     command: Option<Vec<String>>,
-    #[serde(borrow, default, deserialize_with = "some")]
-    files: Option<Files<'a>>,
+    /// Read on its own when the function is known.
+    #[serde(default, deserialize_with = "some")]
+    files: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "some")]
     includes: Option<Vec<String>>,
     #[serde(default, deserialize_with = "some")]
@@ -80,35 +86,97 @@ fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
     T::deserialize(deserializer).map(Some)
 }
 
-/// The value of `files`, in the order of the file, no path twice.
-struct Files<'a>(BTreeMap<Cow<'a, str>, Props<'a>>);
+/// Reads the value of `files` and passes over everything else. What it turns into takes a third of the memory of what stands there,
+/// and there may be a million of them: so they are turned one by one.
+struct FilesOf<'e> {
+    function: DigestFunction,
+    /// Why it stopped, when that is not a matter of syntax.
+    refused: &'e mut Option<IsolatedError>,
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Files<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FilesVisitor;
-        impl<'de> Visitor<'de> for FilesVisitor {
-            type Value = Files<'de>;
+impl<'de> DeserializeSeed<'de> for FilesOf<'_> {
+    type Value = BTreeMap<RelPath, Entry>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of paths and their properties")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut files = BTreeMap::new();
-                while let Some(Text(path)) = map.next_key()? {
-                    let Object(props): Object<Props<'de>> = map
-                        .next_value()
-                        .map_err(|error| M::Error::custom(format!("in `files`, `{path}`: {error}")))?;
-                    if files.contains_key(&path) {
-                        return Err(M::Error::custom(format!("in `files`, `{path}` appears twice")));
-                    }
-                    files.insert(path, props);
-                }
-                Ok(Files(files))
+impl<'de> Visitor<'de> for FilesOf<'_> {
+    type Value = BTreeMap<RelPath, Entry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let Self { function, refused } = self;
+        let mut files = BTreeMap::new();
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
+                "files" => files = map.next_value_seed(Files { function, refused: &mut *refused })?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_map(FilesVisitor)
+        Ok(files)
     }
+}
+
+/// The value of `files`, no path twice.
+struct Files<'e> {
+    function: DigestFunction,
+    refused: &'e mut Option<IsolatedError>,
+}
+
+impl<'de> DeserializeSeed<'de> for Files<'_> {
+    type Value = BTreeMap<RelPath, Entry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Files<'_> {
+    type Value = BTreeMap<RelPath, Entry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of paths and their properties")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut files = BTreeMap::new();
+        while let Some(Text(text)) = map.next_key()? {
+            let Object(props): Object<Props<'de>> = map
+                .next_value()
+                .map_err(|error| M::Error::custom(format!("in `files`, `{text}`: {error}")))?;
+            let mut stop = |error| {
+                *self.refused = Some(error);
+                M::Error::custom("refused")
+            };
+            let (path, entry) = file(&text, props, self.function).map_err(&mut stop)?;
+            match files.entry(path) {
+                btree_map::Entry::Vacant(free) => {
+                    free.insert(entry);
+                }
+                btree_map::Entry::Occupied(taken) if taken.key().as_str() == text => {
+                    return Err(M::Error::custom(format!("in `files`, `{text}` appears twice")));
+                }
+                btree_map::Entry::Occupied(taken) => {
+                    let (key, reason) =
+                        (taken.key().to_string(), "it appears twice, once with backslashes".into());
+                    return Err(stop(IsolatedError::Key { key, reason }));
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn files(bytes: &[u8], function: DigestFunction) -> Result<BTreeMap<RelPath, Entry>, IsolatedError> {
+    let mut refused = None;
+    let seed = FilesOf { function, refused: &mut refused };
+    let files = seed.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+    files.map_err(|error| refused.unwrap_or(IsolatedError::Syntax(error)))
 }
 
 /// A string that borrows from the input when it has no escapes.
@@ -133,7 +201,7 @@ fn refuse<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, Iso
 }
 
 pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
-    let Object(wire): Object<Wire<'_>> = serde_json::from_slice(bytes).map_err(IsolatedError::Syntax)?;
+    let Object(wire): Object<Wire> = serde_json::from_slice(bytes).map_err(IsolatedError::Syntax)?;
     let version = version(wire.version.as_deref())?;
     if wire.os.is_some() && version > LAST_WITH_OS {
         return refuse("os", format!("version {version} does not have it"));
@@ -155,13 +223,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
         Some(read_only) => Ok(read_only),
         None => refuse("read_only", format!("{number} is not 0, 1 or 2")),
     });
-    let mut files = BTreeMap::new();
-    for (path, props) in wire.files.map_or_else(BTreeMap::new, |files| files.0) {
-        let (path, entry) = file(&path, props, function)?;
-        if let Some((path, _)) = files.insert(path.clone(), entry).map(|entry| (path, entry)) {
-            return refuse(path.to_string(), "it appears twice, once with backslashes");
-        }
-    }
+    let files = wire.files.map_or(Ok(BTreeMap::new()), |IgnoredAny| files(bytes, function))?;
     let includes = wire.includes.unwrap_or_default();
     let includes = includes.iter().map(|text| Include::parse(text, function));
     Ok(Document {

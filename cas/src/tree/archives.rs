@@ -110,7 +110,7 @@ impl Unpacking<'_> {
                 return Err(self.refuse(format!("the tar archive ends within `{path}`")));
             }
             let digest = digest.function().digest(&content);
-            self.pins.push(self.cache.pin(vec![digest]));
+            self.pins.push(self.cache.pin([digest]));
             if !digest.is_empty() && !self.cache.missing(&[digest])?.is_empty() {
                 self.cache.insert(digest, &content)?;
             }

@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use proto::Digest;
-use std::{collections::BTreeSet, sync::Mutex};
+use std::sync::Mutex;
 
 /// Batches, and streams, in flight.
 const IN_FLIGHT: usize = 4;
@@ -47,18 +47,24 @@ pub async fn fetch(
     let _alone = cache.flight(manifest).await;
     let Loaded { mut isolated, mut pins, mut cold, mut hot } =
         includes::load(store, cache, manifest, monitor).await?;
-    let wanted: BTreeSet<Digest> = isolated.files.values().filter_map(Entry::digest).collect();
-    let wanted: Vec<Digest> = wanted.into_iter().filter(|digest| !digest.is_empty()).collect();
-    pins.push(cache.pin(wanted.clone()));
-    let (missing, present) = look_up(cache, wanted).await?;
-    monitor.progress(Progress::Planned { files: missing.len() as u64, bytes: sum(&missing) });
-    monitor.progress(Progress::Cached { files: present.len() as u64, bytes: sum(&present) });
+    let mut wanted: Vec<Digest> = isolated.files.values().filter_map(Entry::digest).collect();
+    wanted.retain(|digest| !digest.is_empty());
+    wanted.sort_unstable();
+    wanted.dedup();
+    pins.push(cache.pin(wanted.iter().copied()));
+    let mut all = Tally::default();
+    all.add(&wanted);
+    let missing = look_up(cache, wanted).await?;
+    let mut absent = Tally::default();
+    absent.add(&missing);
+    let present = all.without(absent);
+    monitor.progress(Progress::Planned { files: absent.items, bytes: absent.bytes });
+    monitor.progress(Progress::Cached { files: present.items, bytes: present.bytes });
     if !missing.is_empty() {
         let fetching = Fetching { store, cache, monitor, absent: Mutex::default() };
-        fetching.all(&missing).await?;
+        fetching.all(missing).await?;
     }
-    cold.extend(missing);
-    hot.extend(present);
+    (cold, hot) = (cold.plus(absent), hot.plus(present));
     if isolated.files.values().any(|entry| matches!(entry, Entry::Tar { .. })) {
         let cache = cache.clone();
         let unpack = move || archives::unpack(isolated, &cache).map_err(|source| source.of(manifest));
@@ -68,38 +74,58 @@ pub async fn fetch(
     }
     Ok(Fetched {
         isolated,
-        cold_items: cold.len() as u64,
-        cold_bytes: sum(&cold),
-        hot_items: hot.len() as u64,
-        hot_bytes: sum(&hot),
+        cold_items: cold.items,
+        cold_bytes: cold.bytes,
+        hot_items: hot.items,
+        hot_bytes: hot.bytes,
         _pins: pins,
     })
 }
 
-/// Of sizes that a manifest claims, which may be anything.
-fn sum(digests: &[Digest]) -> u64 {
-    digests.iter().fold(0, |sum, digest| sum.saturating_add(digest.size()))
+/// How many blobs, and their bytes: sizes that a manifest claims, which may be anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    items: u64,
+    bytes: u64,
 }
 
-/// Those that the cache does not have, and those that it has.
-async fn look_up(cache: &DiskCache, wanted: Vec<Digest>) -> Result<(Vec<Digest>, Vec<Digest>), Error> {
+impl Tally {
+    pub(super) fn add(&mut self, digests: &[Digest]) {
+        let bytes = digests.iter().fold(0, |sum: u64, digest| sum.saturating_add(digest.size()));
+        *self = self.plus(Self { items: digests.len() as u64, bytes });
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self { items: self.items + more.items, bytes: self.bytes.saturating_add(more.bytes) }
+    }
+
+    fn without(self, part: Self) -> Self {
+        Self { items: self.items - part.items, bytes: self.bytes.saturating_sub(part.bytes) }
+    }
+}
+
+/// Those that the cache does not have.
+async fn look_up(cache: &DiskCache, wanted: Vec<Digest>) -> Result<Vec<Digest>, Error> {
     let cache = cache.clone();
     let look = move || {
         let most = cache.max_bytes();
-        let bytes = sum(&wanted);
-        if bytes > most {
+        let mut all = Tally::default();
+        all.add(&wanted);
+        if all.bytes > most {
             let reason = format!(
-                "inputs of {bytes} bytes do not fit into the local cache of {most} bytes: give it more"
+                "inputs of {} bytes do not fit into the local cache of {most} bytes: give it more",
+                all.bytes
             );
             return Err(crate::Error::Exhausted { reason });
         }
         let missing = cache.missing(&wanted)?;
-        let absent: BTreeSet<Digest> = missing.iter().copied().collect();
+        drop(wanted);
         if !missing.is_empty() {
-            cache.make_room(sum(&missing), missing.len() as u64)?;
+            let mut upcoming = Tally::default();
+            upcoming.add(&missing);
+            cache.make_room(upcoming.bytes, upcoming.items)?;
         }
-        let present = wanted.into_iter().filter(|digest| !absent.contains(digest)).collect();
-        Ok((missing, present))
+        Ok(missing)
     };
     Ok(blocking(look).await?)
 }
@@ -113,8 +139,8 @@ struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
-    async fn all(&self, missing: &[Digest]) -> Result<(), Error> {
-        let Split { batches, large } = batches::split(missing.to_vec(), |digest| *digest);
+    async fn all(&self, missing: Vec<Digest>) -> Result<(), Error> {
+        let Split { batches, large } = batches::split(missing, |digest| *digest);
         let batches = stream::iter(batches).map(|(_, batch)| self.batch(batch));
         batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         let large = stream::iter(large).map(|digest| self.large(digest));

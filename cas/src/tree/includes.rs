@@ -1,6 +1,6 @@
 //! A manifest and everything it includes, as one.
 
-use super::Error;
+use super::{Error, fetch::Tally};
 use crate::{
     BlobStore, BlobStoreExt as _, Monitor, Progress,
     blocking::blocking,
@@ -19,8 +19,10 @@ pub(super) struct Loaded {
     pub(super) isolated: Isolated,
     /// Keeps the manifests in the cache.
     pub(super) pins: Vec<Pins>,
-    pub(super) cold: Vec<Digest>,
-    pub(super) hot: Vec<Digest>,
+    /// Manifests that came from the store.
+    pub(super) cold: Tally,
+    /// Manifests that the cache had.
+    pub(super) hot: Tally,
 }
 
 /// A manifest, its includes merged into it, and none of its files. No call is made for what the cache has.
@@ -41,7 +43,8 @@ pub(super) async fn load(
     manifest: Digest,
     monitor: &dyn Monitor,
 ) -> Result<Loaded, Error> {
-    let mut loading = Loading { store, cache, monitor, pins: Vec::new(), cold: Vec::new(), hot: Vec::new() };
+    let mut loading =
+        Loading { store, cache, monitor, pins: Vec::new(), cold: Tally::default(), hot: Tally::default() };
     let mut merged = loading.document(manifest).await?;
     let mut seen = HashSet::from([manifest]);
     let mut bytes = manifest.size();
@@ -75,8 +78,8 @@ struct Loading<'a> {
     cache: &'a DiskCache,
     monitor: &'a dyn Monitor,
     pins: Vec<Pins>,
-    cold: Vec<Digest>,
-    hot: Vec<Digest>,
+    cold: Tally,
+    hot: Tally,
 }
 
 impl Loading<'_> {
@@ -100,11 +103,11 @@ impl Loading<'_> {
             let source = IsolatedError::TooLarge { size: digest.size(), limit: limits::MAX_MANIFEST_BYTES };
             return Err(Error::Manifest { digest, source });
         }
-        self.pins.push(self.cache.pin(vec![digest]));
+        self.pins.push(self.cache.pin([digest]));
         let cache = self.cache.clone();
         if let Some(bytes) = blocking(move || cache.read(digest)).await? {
             self.monitor.progress(Progress::Cached { files: 1, bytes: digest.size() });
-            self.hot.push(digest);
+            self.hot.add(&[digest]);
             return Ok(bytes);
         }
         let bytes = self.store.get(digest).await.map_err(|error| match error {
@@ -114,7 +117,7 @@ impl Loading<'_> {
         let (cache, copy, trust) = (self.cache.clone(), bytes.clone(), Trust::of(self.store));
         blocking(move || cache.insert_as(digest, &copy, trust)).await?;
         self.monitor.progress(Progress::Fetched { files: 1, bytes: digest.size() });
-        self.cold.push(digest);
+        self.cold.add(&[digest]);
         Ok(bytes)
     }
 }

@@ -37,7 +37,7 @@ pub fn materialize(fetched: &Fetched, cache: &DiskCache, target: &Path) -> Resul
     for directory in &layout.directories {
         place.make_directory(directory)?;
     }
-    let mut digests = layout.files.iter().flat_map(|(_, files)| files).map(|file| file.digest);
+    let mut digests = layout.files.iter().flat_map(|(_, files)| files).map(|file| *file.digest);
     if let Some(digest) = digests.find(|digest| place.lends(*digest)) {
         place.try_clone(digest)?;
     }
@@ -73,7 +73,7 @@ struct Layout<'a> {
 
 pub(super) struct FileToMake<'a> {
     pub(super) path: &'a RelPath,
-    pub(super) digest: Digest,
+    pub(super) digest: &'a Digest,
     /// As the manifest has it.
     pub(super) mode: Option<u32>,
 }
@@ -95,7 +95,7 @@ impl<'a> Layout<'a> {
         for (path, entry) in &isolated.files {
             match entry {
                 Entry::File { digest, mode } => {
-                    let file = FileToMake { path, digest: *digest, mode: *mode };
+                    let file = FileToMake { path, digest, mode: *mode };
                     files.entry(path.parent()).or_default().push(file);
                 }
                 // Its files stand beside it since it was fetched.
@@ -120,7 +120,7 @@ fn fill(place: &Place<'_>, directories: &[(Option<RelPath>, Vec<FileToMake<'_>>)
         .iter()
         .flat_map(|(directory, files)| files.chunks(AT_ONCE).map(|part| (directory.as_ref(), part)))
         .collect();
-    in_parts(&work, 1, |part| {
+    in_parts(&work, 1, |_, part| {
         part.iter().try_for_each(|(directory, files)| place.fill_directory(*directory, files))
     })
 }

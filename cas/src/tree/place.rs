@@ -128,13 +128,13 @@ impl<'a> Place<'a> {
     /// Has the cache's own file linked here, where that is worth it, nothing is meant to be written to it, and it could not be
     /// cloned.
     fn lend(&self, directory: BorrowedFd<'_>, file: &FileToMake<'_>, mode: u32) -> Result<bool, Error> {
-        let is_copied = !self.lends(file.digest)
+        let is_copied = !self.lends(*file.digest)
             || !self.cannot_clone.load(Ordering::Relaxed)
             || self.cannot_lend.load(Ordering::Relaxed);
         if is_copied {
             return Ok(false);
         }
-        let lent = self.cache.lend(file.digest, directory, file.path.file_name(), mode);
+        let lent = self.cache.lend(*file.digest, directory, file.path.file_name(), mode);
         match lent.map_err(|error| self.failed(file.path, error))? {
             Lent::Linked => Ok(true),
             Lent::NotNow => Ok(false),
@@ -151,7 +151,7 @@ impl<'a> Place<'a> {
     }
 
     fn copy(&self, file: &FileToMake<'_>, made: &mut File) -> Result<(), Error> {
-        let digest = file.digest;
+        let digest = *file.digest;
         let (mut source, trust) = self.cache.source(digest)?.ok_or_else(|| lost(digest))?;
         if trust == Trust::Hash {
             let hashed =

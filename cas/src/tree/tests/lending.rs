@@ -131,7 +131,7 @@ async fn a_file_that_a_tree_marked_is_not_lent_again() {
     let first = large.tree(ReadOnly::Files).await;
     let file = first.path().join("large");
     rustix::fs::setxattr(&file, "user.mark", b"1", rustix::fs::XattrFlags::empty()).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
     drop(first);
     let second = large.tree(ReadOnly::Files).await;
     let file = second.path().join("large");
