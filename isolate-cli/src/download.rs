@@ -8,11 +8,13 @@ use crate::{
 use cas::{
     BlobStore, Monitor,
     disk::DiskCache,
+    isolated::Isolated,
     tree::{self, Fetched},
 };
 use proto::Digest;
 use runtime::Shutdown;
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -66,7 +68,7 @@ pub async fn download(
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let exists = target.is_dir();
     let scratch = Scratch::create(if exists { target } else { parent })?;
-    let scratch = laid_out(fetched, cache, scratch).await?;
+    let (scratch, _) = laid_out(fetched, cache, scratch).await?;
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }
@@ -104,18 +106,19 @@ pub(crate) fn tree_in(scratch: &Scratch) -> PathBuf {
     scratch.path().join("tree")
 }
 
-/// Lays out in `scratch` what was fetched. Not to be cut short: gives the directory back when nothing writes to it any more.
+/// Lays out in `scratch` what was fetched. Not to be cut short: gives the directory back when nothing writes to it any more, and
+/// of the manifest what is not laid out: all but its files.
 pub(crate) async fn laid_out(
     fetched: Fetched,
     cache: &DiskCache,
     scratch: Scratch,
-) -> Result<Scratch, Error> {
+) -> Result<(Scratch, Isolated), Error> {
     let cache = cache.clone();
     let work = tokio::task::spawn_blocking(move || {
         let target = tree_in(&scratch);
         fs::create_dir(&target).map_err(|error| Error::io(&target, error))?;
         tree::materialize(&fetched, &cache, &target)?;
-        Ok(scratch)
+        Ok((scratch, Isolated { files: BTreeMap::new(), ..fetched.isolated }))
     });
     joined(work.await)?
 }

@@ -44,7 +44,7 @@ pub async fn store_locally(
     shutdown: &Shutdown,
 ) -> Result<StoredLocally, Error> {
     let packaged = interruptible(shutdown, package(item, options, None, Arc::clone(&monitor))).await?;
-    let pins = cache.pin(packaged.sources.digests().collect());
+    let pins = cache.pin(packaged.sources.digests());
     let store = DiskStore::new(cache.clone());
     interruptible(shutdown, tree::upload(&store, &packaged.sources, &*monitor)).await?;
     Ok(StoredLocally { store, packaged, _pins: pins })

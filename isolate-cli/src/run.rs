@@ -64,10 +64,9 @@ pub async fn prepare(
 ) -> Result<Prepared, Error> {
     options.outdir.as_deref().map_or(Ok(()), check_vacant)?;
     let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
-    let isolated = fetched.isolated.clone();
     let beside = options.named_caches.as_ref().map(|(named, _)| named.work_dir());
     let work_dir = options.work_dir.clone().or(beside).unwrap_or_else(env::temp_dir);
-    let scratch = laid_out(fetched, cache, Scratch::create(&work_dir)?).await?;
+    let (scratch, isolated) = laid_out(fetched, cache, Scratch::create(&work_dir)?).await?;
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }

@@ -132,6 +132,10 @@ impl Worker {
             fetched = self.fetch(assignment, interrupted, stats).await?;
             self.lay_out(&fetched, dir).await?.map_err(Failure::of_input)?;
         }
+        // Everybody else is done with it.
+        if let Some(fetched) = Arc::get_mut(&mut fetched) {
+            fetched.forget_files();
+        }
         stats.fetch = self.clock.elapsed().saturating_sub(began);
         Ok(fetched)
     }

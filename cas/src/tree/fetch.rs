@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use proto::Digest;
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 /// Batches, and streams, in flight.
 const IN_FLIGHT: usize = 4;
@@ -34,6 +34,13 @@ pub struct Fetched {
     /// Their bytes.
     pub hot_bytes: u64,
     _pins: Vec<Pins>,
+}
+
+impl Fetched {
+    /// Forgets the files of the manifest, of which there may be a million, when they were laid out. The cache keeps them still.
+    pub fn forget_files(&mut self) {
+        self.isolated.files = BTreeMap::new();
+    }
 }
 
 /// Brings the manifest and its files into the cache. No call is made to the store for what is there already; those who
