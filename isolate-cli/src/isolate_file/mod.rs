@@ -54,3 +54,4 @@ pub use variables::{ConfigValue, VariableError, Variables};
 
 pub(crate) use parser::MAX_BYTES;
 pub(crate) use paths::{common_ancestor, lexical_join, relative_path};
+pub(crate) use variables::has_variable;

@@ -126,6 +126,12 @@ impl Variables {
     }
 }
 
+/// Whether a description would take some of `text` for a variable.
+pub(crate) fn has_variable(text: &str) -> bool {
+    let mut starts = text.split("<(").skip(1);
+    starts.any(|inside| inside.split_once(')').is_some_and(|(name, _)| is_name(name)))
+}
+
 fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic())

@@ -1,7 +1,10 @@
 //! The files of a package that its tests may read: what version control would keep.
 
 use super::PackError;
-use crate::{Error, default_exclude, trace::folded};
+use crate::{
+    Error, default_exclude,
+    trace::{Folded, folded},
+};
 use ignore::{DirEntry, WalkBuilder};
 use std::{
     collections::BTreeSet,
@@ -25,7 +28,13 @@ pub(super) fn fixtures(dir: &Path, without: &BTreeSet<PathBuf>) -> Result<BTreeS
         let slash = if name.ends_with('/') { "/" } else { "" };
         format!("{}{slash}", dir.join(&name).components().collect::<PathBuf>().display())
     };
-    Ok(folded(dir, files, &default_exclude()?)?.into_iter().map(absolute).collect())
+    let Folded { inputs, unnamed } = folded(dir, files, &default_exclude()?)?;
+    if let Some(path) = unnamed.first() {
+        let reason =
+            "its name is not UTF-8, or has a backslash or a `<(NAME)`: rename it, or add it to .gitignore";
+        return Err(PackError::Unfit { path: dir.join(path), reason }.into());
+    }
+    Ok(inputs.into_iter().map(absolute).collect())
 }
 
 /// Hidden files are files like others; what is ignored is told by `.gitignore` alone, with or without a repository.

@@ -102,16 +102,34 @@ impl Reading<'_> {
         let (paths, access) = match call.name {
             "open" => (vec![plain(0)], call.open_access(1)),
             "openat" | "openat2" => (vec![at(0, 1)], call.open_access(2)),
-            "execve" | "readlink" | "stat" | "lstat" | "stat64" | "lstat64" | "access" => {
-                (vec![plain(0)], Access::Used)
+            "execve" | "readlink" | "stat" | "lstat" | "stat64" | "lstat64" | "access" | "truncate"
+            | "chmod" | "getxattr" | "lgetxattr" | "inotify_add_watch" => {
+                let path = if call.name == "inotify_add_watch" { 1 } else { 0 };
+                (vec![plain(path)], Access::Used)
             }
-            "execveat" | "readlinkat" | "newfstatat" | "fstatat64" | "statx" | "faccessat" | "faccessat2" => {
-                (vec![at(0, 1)], Access::Used)
-            }
+            "execveat" | "readlinkat" | "newfstatat" | "fstatat64" | "statx" | "faccessat" | "faccessat2"
+            | "fchmodat" | "fchmodat2" | "utimensat" => (vec![at(0, 1)], Access::Used),
             "creat" | "unlink" => (vec![plain(0)], Access::Replaced),
             "unlinkat" => (vec![at(0, 1)], Access::Replaced),
-            "rename" => (vec![plain(0), plain(1)], Access::Replaced),
-            "renameat" | "renameat2" => (vec![at(0, 1), at(2, 3)], Access::Replaced),
+            "symlink" => (vec![plain(1)], Access::Replaced),
+            "symlinkat" => (vec![at(1, 2)], Access::Replaced),
+            // What is moved or linked is of use under its new name.
+            "rename" => {
+                self.note(pid, call, [plain(0)], Access::Used);
+                (vec![plain(0), plain(1)], Access::Replaced)
+            }
+            "renameat" | "renameat2" => {
+                self.note(pid, call, [at(0, 1)], Access::Used);
+                (vec![at(0, 1), at(2, 3)], Access::Replaced)
+            }
+            "link" => {
+                self.note(pid, call, [plain(0)], Access::Used);
+                (vec![plain(1)], Access::Replaced)
+            }
+            "linkat" => {
+                self.note(pid, call, [at(0, 1)], Access::Used);
+                (vec![at(2, 3)], Access::Replaced)
+            }
             "chdir" | "fchdir" => return self.change_directory(pid, call),
             "fork" | "vfork" | "clone" | "clone3" => {
                 let cwd = self.cwd(pid);
@@ -122,6 +140,17 @@ impl Reading<'_> {
             }
             _ => return,
         };
+        self.note(pid, call, paths, access);
+    }
+
+    /// Adds what a call did to paths, each below a directory or the one that the process is in, if it succeeded.
+    fn note(
+        &mut self,
+        pid: u32,
+        call: &Call<'_>,
+        paths: impl IntoIterator<Item = Option<(Option<PathBuf>, PathBuf)>>,
+        access: Access,
+    ) {
         if !call.succeeded() {
             return;
         }
@@ -284,6 +313,8 @@ mod tests {
 8  open("out", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 3</src/out>
 8  rename("tmp", "out") = 0
 8  unlinkat(AT_FDCWD</src>, "e", 0) = 0
+8  linkat(5</src/d>, "old", AT_FDCWD</src>, "new", 0) = 0
+8  rename("gone", "g") = -1 ENOENT (No such file or directory)
 8  exit_group(0) = ?
 8  +++ exited with 0 +++
 nonsense
@@ -295,8 +326,11 @@ nonsense
             "/src/../d",
             "/l",
             "!/src/out",
+            "/src/tmp",
             "!/src/tmp",
             "!/src/e",
+            "/src/d/old",
+            "!/src/new",
         ];
         assert_eq!(used(log), expected);
     }

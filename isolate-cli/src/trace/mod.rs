@@ -18,7 +18,7 @@ use std::{
     process::ExitStatus,
 };
 use tokio::process::Command;
-pub(crate) use used::folded;
+pub(crate) use used::{Folded, folded};
 use used::{Inventory, Used};
 
 /// What was seen of a command.
@@ -80,8 +80,9 @@ impl Traced {
     }
 
     /// A description, to be put into the directory `home`, of the command that was started there and what it used.
-    pub fn description(&self, command: &[String], home: &Path) -> Result<Document, Error> {
-        let inputs = self.before.folded(&self.used, &default_exclude()?)?;
+    /// Tells besides which used files no description can name.
+    pub fn description(&self, command: &[String], home: &Path) -> Result<(Document, Vec<PathBuf>), Error> {
+        let Folded { inputs, unnamed } = self.before.folded(&self.used, &default_exclude()?);
         let placed = |text: String| Placed::new(text, Position::START);
         let from_home = |input: String| {
             let slash = if input.ends_with('/') { "/" } else { "" };
@@ -94,7 +95,7 @@ impl Traced {
             files: files.into_iter().map(placed).collect(),
             read_only: None,
         };
-        Ok(Document { variables, ..Document::default() })
+        Ok((Document { variables, ..Document::default() }, unnamed.into_iter().collect()))
     }
 
     /// A word of the command line; one that is a path below the root becomes relative, as the copy lies elsewhere.

@@ -1,7 +1,7 @@
 //! From paths that were used to inputs: what existed before, links resolved, directories folded.
 
 use super::log::Access;
-use crate::Error;
+use crate::{Error, isolate_file::has_variable};
 use cas::tree::Exclude;
 use proto::RelPath;
 use std::{
@@ -107,7 +107,7 @@ impl Inventory {
 
     /// The same set in fewer words: a directory, with a slash at its end, stands for all that is in it and that `exclude`
     /// does not leave out. Compiled Python is dropped: it is made again.
-    pub(super) fn folded(&self, used: &Used, exclude: &Exclude) -> Result<BTreeSet<String>, Error> {
+    pub(super) fn folded(&self, used: &Used, exclude: &Exclude) -> Folded {
         let mut all: BTreeMap<&Path, usize> = BTreeMap::new();
         let mut some: BTreeMap<&Path, usize> = BTreeMap::new();
         let is_excluded = |path: &Path| {
@@ -117,13 +117,13 @@ impl Inventory {
         for file in self.files.iter().filter(|file| !is_excluded(file)) {
             for dir in directories(file) {
                 *all.entry(dir).or_default() += 1;
-                *some.entry(dir).or_default() += usize::from(used.files.contains(file));
+                *some.entry(dir).or_default() += usize::from(used.files.contains(file) && is_packable(file));
             }
         }
         let is_whole =
             |dir: &&Path| all.get(dir).is_some_and(|count| *count > 1 && some.get(dir) == Some(count));
         let compiled = |path: &Path| path.parent().is_some_and(|dir| dir.ends_with("__pycache__"));
-        let mut inputs = BTreeSet::new();
+        let mut folded = Folded::default();
         for file in used.files.iter().filter(|file| !compiled(file)) {
             // The highest one.
             let whole = directories(file).filter(is_whole).last().filter(|_| !is_excluded(file));
@@ -134,23 +134,33 @@ impl Inventory {
                 (None, Some(through)) => (&**through, ""),
                 (None, None) => (&**file, "/"),
             };
-            let text = path.to_str().ok_or_else(|| Error::Trace {
-                reason: format!("{} is used, and its name is not UTF-8: rename it", path.display()),
-            })?;
-            inputs.insert(format!("{text}{slash}"));
+            match path.to_str().filter(|text| is_packable(path) && !has_variable(text)) {
+                Some(text) => folded.inputs.insert(format!("{text}{slash}")),
+                None => folded.unnamed.insert(file.clone()),
+            };
         }
-        Ok(inputs)
+        folded
     }
 }
 
+/// Files as inputs are written.
+#[derive(Debug, Default)]
+pub(crate) struct Folded {
+    /// The inputs.
+    pub(crate) inputs: BTreeSet<String>,
+    /// Files with names that no description can have: not UTF-8, with a backslash, or with what looks like a variable.
+    pub(crate) unnamed: BTreeSet<PathBuf>,
+}
+
+/// Whether a manifest can have this path.
+fn is_packable(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| RelPath::new(text).is_ok())
+}
+
 /// Files below the real path `root`, by path from there, in few words, as inputs are written.
-pub(crate) fn folded(
-    root: &Path,
-    files: BTreeSet<PathBuf>,
-    exclude: &Exclude,
-) -> Result<BTreeSet<String>, Error> {
+pub(crate) fn folded(root: &Path, files: BTreeSet<PathBuf>, exclude: &Exclude) -> Result<Folded, Error> {
     let used = Used { files, ..Used::default() };
-    Inventory::take(root, None)?.folded(&used, exclude)
+    Ok(Inventory::take(root, None)?.folded(&used, exclude))
 }
 
 /// The directories that a file is in, the lowest first, without the root.
@@ -225,7 +235,7 @@ mod tests {
     fn inputs(root: &Path, before: &Inventory, accesses: &[(&str, Access)]) -> Vec<String> {
         let accesses: Vec<_> = accesses.iter().map(|(path, access)| (root.join(path), *access)).collect();
         let used = before.used(&accesses);
-        before.folded(&used, &crate::default_exclude().unwrap()).unwrap().into_iter().collect()
+        before.folded(&used, &crate::default_exclude().unwrap()).inputs.into_iter().collect()
     }
 
     #[test]
