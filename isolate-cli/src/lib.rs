@@ -33,7 +33,7 @@ pub use download::{Downloaded, download};
 pub use error::Error;
 pub use exclude::{default_exclude, exclude};
 pub use pack::{
-    CargoOptions, CargoPacked, Closure, PackError, PythonOptions, PythonPacked, closure, pack_cargo,
+    CargoOptions, CargoPacked, Closure, PackError, PythonOptions, PythonPacked, closure, is_elf, pack_cargo,
     pack_python,
 };
 pub use package::{ArchiveOptions, Packaged, package};

@@ -64,6 +64,19 @@ impl Beside {
         Ok(path)
     }
 
+    /// Another version of a program, below `dir` in it, under its own name; its path.
+    pub(super) fn program(&self, dir: &str, program: &Path, bytes: &[u8]) -> Result<PathBuf, PackError> {
+        let dir = self.path.join(dir);
+        let to = dir.join(program.file_name().unwrap_or_default());
+        let write = || {
+            fs::create_dir_all(&dir)?;
+            fs::write(&to, bytes)?;
+            fs::set_permissions(&to, fs::metadata(program)?.permissions())
+        };
+        write().map_err(|error| PackError::io(&to, error))?;
+        Ok(to)
+    }
+
     /// A copy of a file, below `dir` in it, under its own name.
     pub(super) fn copy(&self, file: &Path, dir: &str) -> Result<PathBuf, PackError> {
         let dir = self.path.join(dir);

@@ -6,10 +6,10 @@ use super::{
     beside::Beside,
     closure,
     fixtures::fixtures,
+    moved::{Moved, Places},
     nextest::{Listing, Nextest, Packages},
 };
 use crate::Error;
-use goblin::elf::{Elf, section_header::SHT_NOBITS};
 use runtime::Shutdown;
 use std::{
     collections::BTreeSet,
@@ -39,8 +39,8 @@ pub struct CargoPacked {
     pub binaries: u64,
     /// How many libraries came along.
     pub libraries: u64,
-    /// Names of the binaries that look for files where they were built.
-    pub rooted: Vec<String>,
+    /// Programs that look for files where they were built, and cannot be made to look elsewhere.
+    pub stuck: Vec<PathBuf>,
 }
 
 /// Builds the tests of the package or workspace in `dir` and makes a description of them, to be written to `output`. All paths
@@ -62,7 +62,11 @@ pub async fn pack_cargo(
     beside.write("binaries.json", &listing.text)?;
     beside.write("packages.json", &packages.text)?;
     beside.copy(&nextest.path, ".")?;
+    let (build, content) = (&listing.content.build, &packages.content);
+    let places = Places::new(&[&content.workspace_root, &build.target_directory, build.build_directory()]);
     let mut work = Work {
+        places,
+        moved: Moved::default(),
         recipe: Recipe::new(output.parent().unwrap_or(Path::new("/"))),
         beside,
         listing: listing.content,
@@ -77,12 +81,14 @@ pub async fn pack_cargo(
     let launcher = work.beside.launcher(&work.launcher())?;
     let program = work.recipe.program(&launcher);
     work.recipe.command([program]);
-    let rooted = work.rooted()?;
     let binaries = work.listing.binaries.len() as u64;
-    Ok(CargoPacked { description: work.recipe.into_text(), binaries, libraries, rooted })
+    Ok(CargoPacked { description: work.recipe.into_text(), binaries, libraries, stuck: work.moved.stuck })
 }
 
 struct Work {
+    /// Where everything was built.
+    places: Places,
+    moved: Moved,
     recipe: Recipe,
     beside: Beside,
     listing: Listing,
@@ -92,16 +98,10 @@ struct Work {
 }
 
 impl Work {
-    /// Programs with tests, programs and libraries that they start and load, and what build scripts made for them.
+    /// Programs, and what build scripts made for them.
     fn binaries(&mut self) -> Result<(), PackError> {
-        for binary in self.listing.binaries.values() {
-            self.recipe.file(&binary.path);
-        }
-        let built = self.listing.build.non_test_binaries.values().flatten().map(|built| &built.path);
-        for path in built.map(|path| self.listing.build.target_directory.join(path)) {
-            if path.is_file() {
-                self.recipe.file(&path);
-            }
+        for program in &self.programs() {
+            self.program(program)?;
         }
         let tested: BTreeSet<&str> =
             self.listing.binaries.values().map(|binary| &*binary.package_id).collect();
@@ -115,12 +115,27 @@ impl Work {
         Ok(())
     }
 
+    /// Programs with tests, and those that they start and load.
+    fn programs(&self) -> BTreeSet<PathBuf> {
+        let built = self.listing.build.non_test_binaries.values().flatten();
+        let built = built.map(|built| self.listing.build.target_directory.join(&built.path));
+        let tests = self.listing.binaries.values().map(|binary| binary.path.clone());
+        tests.chain(built.filter(|path| path.is_file())).collect()
+    }
+
+    /// A program or library that was built here, or a copy in its place.
+    fn program(&mut self, path: &Path) -> Result<(), PackError> {
+        if !self.moved.take(path, &self.places, &self.beside)? {
+            self.recipe.file(path);
+        }
+        Ok(())
+    }
+
     /// Shared libraries. Those that were not built here are copied, so that the root of all inputs stays low; tells how many
     /// there are.
     fn libraries(&mut self, nextest: &Path, options: &CargoOptions) -> Result<u64, PackError> {
         let build = &self.listing.build;
-        let mut programs: Vec<PathBuf> =
-            self.listing.binaries.values().map(|binary| binary.path.clone()).collect();
+        let mut programs: Vec<PathBuf> = self.programs().into_iter().collect();
         programs.push(nextest.to_owned());
         let outputs = build.base_output_directories.iter().map(|dir| build.target_directory.join(dir));
         let mut library_path = options.library_path.clone();
@@ -128,15 +143,16 @@ impl Work {
         library_path.extend(outputs.flat_map(|dir| [dir.join("deps"), dir]));
         library_path.extend(build.toolchain_libraries());
         let found = closure(&programs, &options.base, &library_path)?.complete()?;
-        let own = [&self.packages.workspace_root, &build.target_directory];
+        let own = [self.packages.workspace_root.clone(), build.target_directory.clone()];
+        let is_own = |path: &Path| own.iter().any(|own| path.starts_with(own));
         for library in &found.libraries {
-            if own.iter().any(|own| library.starts_with(own)) {
-                self.recipe.file(library);
+            if is_own(library) {
+                self.program(library)?;
             } else {
                 self.beside.copy(library, "lib")?;
             }
         }
-        let dirs = found.search.iter().filter(|dir| own.iter().any(|own| dir.starts_with(own)));
+        let dirs = found.search.iter().filter(|dir| is_own(dir));
         self.search.extend(dirs.map(|dir| self.beside.reaching(dir)));
         Ok(found.libraries.len() as u64)
     }
@@ -182,6 +198,7 @@ impl Work {
             remap.push_str(&self.beside.reaching(build.build_directory()));
         }
         let search = self.search.join(":");
+        let moved = self.moved.shell(&self.places, &self.beside);
         format!(
             r#"
 # Arguments are those of `cargo nextest run`: parts of tests' names, -E 'binary(NAME)', --retries 2, ...
@@ -196,7 +213,7 @@ dir = '${{ISOLATED_OUTDIR:-$here/out}}'
 [profile.default.junit]
 path = 'tests.xml'
 END
-if [ "${{SHARD_TOTAL:-1}}" -gt 1 ]; then
+{moved}if [ "${{SHARD_TOTAL:-1}}" -gt 1 ]; then
     set -- --partition "slice:$((SHARD_INDEX + 1))/$SHARD_TOTAL" --no-tests pass "$@"
 fi
 exec "$here/cargo-nextest" nextest run \
@@ -205,52 +222,5 @@ exec "$here/cargo-nextest" nextest run \
     --user-config-file none --tool-config-file "isolate:$here/nextest.toml" --no-fail-fast "$@"
 "#
         )
-    }
-
-    /// Binaries with the name of a package's directory or of a built program in what they load: put there by `env!`, it is of
-    /// no use on another machine. Names of generated sources do not count.
-    fn rooted(&self) -> Result<Vec<String>, PackError> {
-        let root = self.packages.workspace_root.to_string_lossy();
-        let build = self.listing.build.build_directory().to_string_lossy();
-        let mut rooted = Vec::new();
-        for (id, binary) in &self.listing.binaries {
-            let bytes = fs::read(&binary.path).map_err(|error| PackError::io(&binary.path, error))?;
-            if loaded(&bytes).any(|section| mentions(section, &root, &build)) {
-                rooted.push(id.clone());
-            }
-        }
-        Ok(rooted)
-    }
-}
-
-/// The parts of an ELF file that are there while it runs; nothing of what is none.
-fn loaded(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let sections = Elf::parse(bytes).map(|elf| elf.section_headers).unwrap_or_default();
-    let alloc = sections.into_iter().filter(|section| section.is_alloc() && section.sh_type != SHT_NOBITS);
-    alloc.filter_map(|section| bytes.get(section.file_range()?))
-}
-
-/// Whether `root` occurs as a path that is not that of a generated source: `BUILD/PROFILE/build/...`.
-fn mentions(section: &[u8], root: &str, build: &str) -> bool {
-    let Ok(finder) = regex::bytes::Regex::new(&regex::escape(root)) else { return false };
-    let generated = |at: usize| {
-        let rest = section[at..].strip_prefix(build.as_bytes());
-        rest.is_some_and(|rest| rest.split(|byte| *byte == b'/').take(4).any(|part| part == b"build"))
-    };
-    finder.find_iter(section).any(|found| !generated(found.start()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_of_packages_count_and_those_of_generated_sources_do_not() {
-        let told = |text: &str| mentions(text.as_bytes(), "/w/ws", "/w/ws/target");
-        assert!(told("src/lib.rs/w/ws/tests/data.txt"));
-        assert!(told("/w/ws"));
-        assert!(told("/w/ws/target/debug/prog"));
-        assert!(!told("/w/ws/target/debug/build/p-1/out/made.rs and /w/other"));
-        assert!(!told("src/lib.rs"));
     }
 }

@@ -1,7 +1,10 @@
 //! The shared libraries that programs load, found as the dynamic linker finds them, without running anything.
 
 use super::PackError;
-use goblin::elf::Elf;
+use goblin::elf::{
+    Elf,
+    header::{ELFCLASS64, ELFDATA2MSB, ELFMAG},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs, io,
@@ -9,7 +12,11 @@ use std::{
 };
 
 /// Where the dynamic linker looks at last.
-const DEFAULT_DIRS: [&str; 8] = [
+const DEFAULT_DIRS: [&str; 12] = [
+    "/lib32",
+    "/usr/lib32",
+    "/lib/i386-linux-gnu",
+    "/usr/lib/i386-linux-gnu",
     "/lib64",
     "/usr/lib64",
     "/lib/x86_64-linux-gnu",
@@ -32,6 +39,8 @@ pub struct Closure {
     pub search: BTreeSet<PathBuf>,
     /// The names of libraries that are nowhere, and a file that needs each.
     pub missing: BTreeMap<String, PathBuf>,
+    /// Dynamic linkers, which programs name by absolute paths, that are not below the base.
+    pub linkers: BTreeSet<PathBuf>,
 }
 
 impl Closure {
@@ -55,8 +64,13 @@ pub fn closure(
     while let Some((path, above)) = pending.pop_front() {
         let needs = Needs::read(&path)?;
         let own = needs.search(&path, &above);
+        let linker = needs.linker.clone().filter(|_| programs.contains(&path));
+        let has = |linker: &PathBuf| {
+            fs::canonicalize(linker).is_ok_and(|real| base.iter().any(|base| real.starts_with(base)))
+        };
+        found.linkers.extend(linker.filter(|linker| !has(linker)));
         for name in &needs.libraries {
-            let Some((library, by_itself)) = look_up(name, &own, library_path) else {
+            let Some((library, by_itself)) = look_up(name, needs.machine, &own, library_path) else {
                 found.missing.insert(name.clone(), path.clone());
                 continue;
             };
@@ -78,11 +92,33 @@ pub fn closure(
 
 /// What an ELF file says about its libraries.
 struct Needs {
+    machine: Machine,
+    linker: Option<PathBuf>,
     libraries: Vec<String>,
     /// Also for those that its libraries need.
     rpaths: Vec<Directory>,
     /// For its own only; where there are some, `rpaths` do not count.
     runpaths: Vec<Directory>,
+}
+
+/// What a file is for. The dynamic linker passes over libraries for others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Machine {
+    is_64: bool,
+    /// `e_machine`.
+    number: u16,
+}
+
+impl Machine {
+    /// What the library at `path` is for, if it is one.
+    fn of(path: &Path) -> Option<Self> {
+        let mut head = [0; 20];
+        io::Read::read_exact(&mut fs::File::open(path).ok()?, &mut head).ok()?;
+        let number = [head[18], head[19]];
+        let number =
+            if head[5] == ELFDATA2MSB { u16::from_be_bytes(number) } else { u16::from_le_bytes(number) };
+        head.starts_with(ELFMAG).then_some(Self { is_64: head[4] == ELFCLASS64, number })
+    }
 }
 
 /// As written: `$ORIGIN/../lib`.
@@ -104,6 +140,8 @@ impl Needs {
             items.map(|item| Directory(item.to_owned())).collect()
         };
         Ok(Self {
+            machine: Machine { is_64: elf.is_64, number: elf.header.e_machine },
+            linker: elf.interpreter.map(PathBuf::from),
             libraries: elf.libraries.iter().map(|name| (*name).to_owned()).collect(),
             rpaths: split(&elf.rpaths),
             runpaths: split(&elf.runpaths),
@@ -138,13 +176,25 @@ impl Directory {
     }
 }
 
+/// Whether it is a program or library.
+pub fn is_elf(path: &Path) -> bool {
+    Machine::of(path).is_some()
+}
+
 /// The library, and whether whoever needs it finds it by itself.
-fn look_up(name: &str, own: &[(PathBuf, bool)], library_path: &[PathBuf]) -> Option<(PathBuf, bool)> {
+fn look_up(
+    name: &str,
+    machine: Machine,
+    own: &[(PathBuf, bool)],
+    library_path: &[PathBuf],
+) -> Option<(PathBuf, bool)> {
     if name.contains('/') {
         return Path::new(name).is_file().then(|| (name.into(), false));
     }
     let given = library_path.iter().map(|dir| (dir.clone(), false));
     let default = DEFAULT_DIRS.iter().map(|dir| (PathBuf::from(dir), false));
     let mut places = given.chain(own.iter().cloned()).chain(default);
-    places.find_map(|(dir, moves)| Some((dir.join(name), moves)).filter(|(path, _)| path.is_file()))
+    places.find_map(|(dir, moves)| {
+        Some((dir.join(name), moves)).filter(|(path, _)| Machine::of(path) == Some(machine))
+    })
 }

@@ -9,12 +9,13 @@ mod elf;
 mod error;
 mod fixtures;
 mod interpreter;
+mod moved;
 mod nextest;
 mod python;
 mod recipe;
 
 pub use cargo::{CargoOptions, CargoPacked, pack_cargo};
-pub use elf::{Closure, closure};
+pub use elf::{Closure, closure, is_elf};
 pub use error::PackError;
 pub use python::{PythonOptions, PythonPacked, pack_python};
 pub(crate) use recipe::Recipe;

@@ -7,6 +7,7 @@ use super::{
     closure,
     fixtures::fixtures,
     interpreter::Interpreter,
+    is_elf,
 };
 use crate::Error;
 use runtime::Shutdown;
@@ -106,7 +107,7 @@ pub async fn pack_python(
         }
     }
     suite(&mut recipe, venv, output, &beside, &options.paths)?;
-    let Closure { libraries, search, missing } = libraries(&interpreter, options)?;
+    let Closure { libraries, search, missing, .. } = libraries(&interpreter, options)?;
     libraries.iter().for_each(|library| recipe.file(library));
     let launcher = beside.launcher(&launcher(&beside, venv, &interpreter, &search))?;
     let program = recipe.program(&launcher);
@@ -201,12 +202,6 @@ fn shared_objects(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), PackError>
         }
     }
     Ok(())
-}
-
-fn is_elf(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
-    read.is_ok() && magic == *b"\x7fELF"
 }
 
 /// The file that makes a directory an environment names the interpreter's directory by its absolute path, so it is written

@@ -120,18 +120,38 @@ fn tests_find_their_data_programs_libraries_and_environment_elsewhere() {
 }
 
 #[test]
-fn packages_are_chosen_and_paths_of_this_machine_in_programs_are_told() {
+fn packages_are_chosen() {
     let bench = bench();
-    let all = bench.root.join("ws/prog/tests/all.rs");
-    fs::write(
-        &all,
-        "#[test] fn t() { assert!(std::path::Path::new(env!(\"CARGO_MANIFEST_DIR\")).exists()) }\n",
-    )
-    .unwrap();
     let (copy, told) = packed(&bench, &["--", "-p", "prog"]);
-    assert!(told.contains("warning: prog::all may look for files where they were built"), "{told}");
     assert!(told.contains("packed 2 programs with tests"), "{told}");
     assert!(!copy.join("sub").exists(), "packages that are not tested stay at home");
+}
+
+/// Also when they change their directory, and in what they start.
+#[test]
+fn programs_that_know_where_they_were_built_find_it_elsewhere() {
+    let bench = bench();
+    let text = r#"
+        use std::{fs, process::Command};
+        #[test] fn files() {
+            assert_eq!(fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/one.txt")).unwrap(), "one");
+            assert_eq!(fs::read_to_string(concat!(env!("OUT_DIR"), "/made.txt")).unwrap(), "made");
+            assert_eq!(fs::canonicalize(env!("CARGO_MANIFEST_DIR")).unwrap(), std::env::current_dir().unwrap());
+        }
+        #[test] fn programs() {
+            let mut prog = Command::new(env!("CARGO_BIN_EXE_prog"));
+            assert_eq!(prog.current_dir("/").output().unwrap().stdout, b"hello one");
+        }
+        "#;
+    fs::write(bench.path("ws/prog/tests/all.rs"), text).unwrap();
+    let main = "fn main() { print!(\"hello {}\", std::fs::read_to_string(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/tests/data/one.txt\")).unwrap()) }\n";
+    fs::write(bench.path("ws/prog/src/main.rs"), main).unwrap();
+    let (copy, told) = packed(&bench, &["--", "-p", "prog"]);
+    assert!(!told.contains("warning: "), "{told}");
+    for _ in ["the first time", "in the same copy again"] {
+        let (code, told) = run(&copy, &[], &[]);
+        assert!(code == 0 && told.contains("2 tests run: 2 passed"), "{told}");
+    }
 }
 
 #[test]

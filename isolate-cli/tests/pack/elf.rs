@@ -106,3 +106,77 @@ fn what_is_missing_or_no_program_is_named_with_the_remedy() {
     assert!(code == 2 && error.contains("gone: no such program"), "{error}");
     assert!(!Path::new(&bench.root.join("p.isolate")).exists());
 }
+
+/// A plugin that is loaded by name at run time, and the library that only it needs.
+#[test]
+fn plugins_come_along_with_what_they_need() {
+    let bench = bench();
+    fs::write(bench.path("plugin.cc"), "int two(); struct P { int v; P() : v(two() * 21) {} } p;\nextern \"C\" int answer() { return p.v; }\n").unwrap();
+    let main = "#include <dlfcn.h>\n#include <iostream>\nint main() {\n  void *p = dlopen(\"plugins/answer.so\", RTLD_NOW);\n  if (!p) { std::cerr << dlerror() << std::endl; return 1; }\n  std::cout << reinterpret_cast<int (*)()>(dlsym(p, \"answer\"))() << std::endl;\n}\n";
+    fs::write(bench.path("main.cc"), main).unwrap();
+    fs::write(bench.path("two.cc"), "int two() { return 2; }\n").unwrap();
+    fs::create_dir(bench.path("plugins")).unwrap();
+    let cxx = |args: &[&str]| {
+        let output = Command::new("c++").args(args).current_dir(&bench.root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    cxx(&["-shared", "-fPIC", "two.cc", "-o", "far/libtwo++.so"]);
+    cxx(&[
+        "-shared",
+        "-fPIC",
+        "plugin.cc",
+        "-o",
+        "plugins/answer.so",
+        "-Lfar",
+        "-ltwo++",
+        "-Wl,-rpath,$ORIGIN/../far",
+    ]);
+    cxx(&["main.cc", "-o", "main"]);
+    let packed =
+        bench.isolate(&["pack", "elf", "main", "-o", "p.isolate", "--data", "plugins/answer.so", "--json"]);
+    assert!(packed.status.success(), "{packed:?}");
+    let report = String::from_utf8(packed.stdout).unwrap();
+    assert!(
+        report.contains("\"description\": \"p.isolate\"") && report.contains("\"far/libtwo++.so\""),
+        "{report}"
+    );
+    let copy = bench.path("copy");
+    let laid_out = bench.isolate(&["remap", "-i", "p.isolate", "-o", copy.to_str().unwrap()]);
+    assert!(laid_out.status.success(), "{laid_out:?}");
+    for gone in ["far", "plugins", "main"] {
+        fs::rename(bench.path(gone), bench.path(&format!("away-{gone}"))).unwrap();
+    }
+    let output = Command::new("./main").current_dir(&copy).output().unwrap();
+    assert_eq!((&*output.stdout, output.status.code()), (&b"42\n"[..], Some(0)), "{output:?}");
+}
+
+#[test]
+fn programs_without_libraries_and_for_other_machines() {
+    let bench = bench();
+    fs::write(bench.path("plain.c"), "int main(void) { return 0; }\n").unwrap();
+    cc(&bench, &["-static", "plain.c", "-o", "static"]);
+    let packed = bench.isolate(&["pack", "elf", "static", "-o", "s.isolate"]);
+    let told = String::from_utf8(packed.stderr).unwrap();
+    assert!(packed.status.success() && told.contains("packed the program with 0 shared objects"), "{told}");
+
+    // The library beside it is for another machine: as the dynamic linker does, it is passed over.
+    let library = fs::read(bench.path("lib/libone.so")).unwrap();
+    let for_arm = |bytes: &[u8]| [&bytes[..18], &[183, 0], &bytes[20..]].concat();
+    fs::write(bench.path("lib/libone.so"), for_arm(&library)).unwrap();
+    let (code, error) = bench.told(&["pack", "elf", "bin/prog", "-o", "p.isolate"]);
+    assert!(code == 2 && error.contains("--library-path: libone.so (for "), "{error}");
+    // A program for it finds that, and nothing of this machine.
+    let program = fs::read(bench.path("bin/prog")).unwrap();
+    fs::write(bench.path("bin/prog"), for_arm(&program)).unwrap();
+    let (code, error) = bench.told(&["pack", "elf", "bin/prog", "-o", "p.isolate"]);
+    assert!(code == 2 && error.contains("libc.so.6 (for ") && !error.contains("libone.so (for"), "{error}");
+}
+
+#[test]
+fn a_dynamic_linker_of_ones_own_is_told() {
+    let bench = bench();
+    fs::write(bench.path("plain.c"), "int main(void) { return 0; }\n").unwrap();
+    cc(&bench, &["plain.c", "-o", "prog", "-Wl,--dynamic-linker,/opt/ld.so"]);
+    let (code, told) = bench.told(&["pack", "elf", "prog", "-o", "p.isolate"]);
+    assert!(code == 0 && told.contains("warning: /opt/ld.so starts the program"), "{told}");
+}

@@ -4,6 +4,7 @@ use super::{BaseArgs, OutputArgs, counted_libraries, existing};
 use crate::{CargoOptions, Error, commands::Context, human, pack_cargo, work_item::directory};
 use clap::Args;
 use runtime::Exit;
+use serde::Serialize;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -13,12 +14,15 @@ Examples:
   swarm run DIGEST --shards 8 --junit report.xml        # the tests are dealt out to the shards
   isolate run DIGEST -- -E 'binary(parser)'             # of one program, here; arguments of `cargo nextest run`
 
-Builds the tests with `cargo nextest list`. What goes along: their programs, the shared libraries below no --base, the
-programs of the workspace, and the files of each tested package that .gitignore does not leave out. The launcher,
-nextest itself and its listings are put into the directory tests.pack. Doc tests are not among the tests.
+Builds the tests with `cargo nextest list`. What goes along: their programs, the shared libraries
+below no --base, the programs of the workspace, and the files of each tested package that .gitignore
+does not leave out. The launcher, nextest itself and its listings are put into the directory
+tests.pack. Doc tests are not among the tests; examples that tests start are given with --data.
 
-Tests start in the directory of their package and find CARGO_MANIFEST_DIR in the environment. What `env!` put into a
-program is a path of this machine: read it with std::env::var instead. `isolate --help` lists the exit codes.";
+Tests start in the directory of their package and find CARGO_MANIFEST_DIR in the environment. What
+env!(\"CARGO_MANIFEST_DIR\"), env!(\"CARGO_BIN_EXE_...\") and env!(\"OUT_DIR\") put into a program is a
+path of this machine: in copies of such programs it becomes /dev/fd/9, the directory of the copy.
+`isolate --help` lists the exit codes.";
 
 /// The tests of a Cargo workspace, with the shared libraries and files that they need
 #[derive(Debug, Args)]
@@ -39,6 +43,16 @@ pub(super) struct CargoArgs {
     base: BaseArgs,
 }
 
+/// What `--json` tells of it.
+#[derive(Serialize)]
+struct Packed {
+    /// Those with tests.
+    programs: u64,
+    libraries: u64,
+    /// Programs that still look for files where they were built.
+    stuck: Vec<String>,
+}
+
 pub(super) async fn cargo(args: CargoArgs, context: &Context) -> Result<Exit, Error> {
     let output = args.output.real()?;
     let dir = directory(&args.dir)?;
@@ -51,12 +65,18 @@ pub(super) async fn cargo(args: CargoArgs, context: &Context) -> Result<Exit, Er
         human::counted(packed.binaries, "program"),
         counted_libraries(packed.libraries)
     );
-    if !packed.rooted.is_empty() {
+    if !packed.stuck.is_empty() {
+        let names: Vec<_> = packed.stuck.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         context.say(&format!(
-            "warning: {} may look for files where they were built, by env!(\"CARGO_MANIFEST_DIR\") or env!(\"CARGO_BIN_EXE_...\"): \
-             read these with std::env::var",
-            packed.rooted.join(", ")
+            "warning: {} may look for files where they were built, by env!(\"CARGO_MANIFEST_DIR\") or the like: read these with \
+             std::env::var, or build in a directory with a longer name",
+            names.join(", ")
         ));
     }
-    args.output.write(&packed.description, &told, context)
+    let report = Packed {
+        programs: packed.binaries,
+        libraries: packed.libraries,
+        stuck: packed.stuck.iter().map(|path| path.display().to_string()).collect(),
+    };
+    args.output.write(&packed.description, &told, report, context)
 }

@@ -4,10 +4,11 @@ mod cargo;
 mod elf;
 mod python;
 
-use super::{Context, print};
+use super::{Context, print, report};
 use crate::{Error, human, process::write_file, work_item::directory};
 use clap::{Args, Subcommand};
 use runtime::Exit;
+use serde::Serialize;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -33,6 +34,16 @@ struct OutputArgs {
     /// The .isolate file to write; the command starts in its directory
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Print what was packed as JSON instead of the file's name
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints. Keys are added, never renamed or removed.
+#[derive(Serialize)]
+struct PackReport<T> {
+    description: String,
+    packed: T,
 }
 
 /// What other machines have.
@@ -65,11 +76,21 @@ impl OutputArgs {
         Ok(directory(parent.unwrap_or(Path::new(".")))?.join(name))
     }
 
-    /// Writes the description, tells about it on stderr and where it is on stdout.
-    fn write(&self, description: &str, told: &str, context: &Context) -> Result<Exit, Error> {
+    /// Writes the description, tells about it on stderr and where it is, or all of it for machines, on stdout.
+    fn write(
+        &self,
+        description: &str,
+        told: &str,
+        packed: impl Serialize,
+        context: &Context,
+    ) -> Result<Exit, Error> {
         write_file(&self.output, description.as_bytes())?;
         context.say(told);
-        print(format!("{}\n", self.output.display()).as_bytes())?;
+        let description = self.output.display().to_string();
+        match self.json {
+            true => print(&report::json(&PackReport { description, packed }))?,
+            false => print(format!("{description}\n").as_bytes())?,
+        }
         Ok(Exit::Success)
     }
 }

@@ -4,6 +4,7 @@ use super::{BaseArgs, OutputArgs, counted_libraries, existing};
 use crate::{Error, PythonOptions, commands::Context, pack_python, work_item::directory};
 use clap::Args;
 use runtime::Exit;
+use serde::Serialize;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -12,11 +13,13 @@ Examples:
   isolate pack python -o numpy.isolate --venv env -- -m pytest --pyargs numpy.linalg
   swarm run DIGEST --shards 8 --junit report.xml        # pytest runs its part of the tests in each shard
 
-What goes along: the interpreter behind the environment and its standard library, all that is installed in the
-environment, shared libraries below no --base, and of the given directories what .gitignore does not leave out. Compiled
-files do not. The launcher, in the directory tests.pack, makes all that an environment again wherever it lies.
+What goes along: the interpreter behind the environment and its standard library, all that is
+installed in the environment, shared libraries below no --base, and of the given directories what
+.gitignore does not leave out. Compiled files do not. The launcher, in the directory tests.pack,
+makes all that an environment again wherever it lies.
 
-Python's own tests (the package `test`) stay at home unless they are named. `isolate --help` lists the exit codes.";
+Python's own tests (the package `test`) stay at home unless they are named.
+`isolate --help` lists the exit codes.";
 
 /// A Python suite with its virtual environment and the interpreter
 #[derive(Debug, Args)]
@@ -37,6 +40,16 @@ pub(super) struct PythonArgs {
     base: BaseArgs,
 }
 
+/// What `--json` tells of it.
+#[derive(Serialize)]
+struct Packed {
+    /// The version of the interpreter.
+    python: String,
+    libraries: u64,
+    /// Libraries that were not found.
+    missing: Vec<String>,
+}
+
 pub(super) async fn python(args: PythonArgs, context: &Context) -> Result<Exit, Error> {
     let output = args.output.real()?;
     let venv = directory(&args.venv)?;
@@ -47,5 +60,7 @@ pub(super) async fn python(args: PythonArgs, context: &Context) -> Result<Exit, 
         context.say(&format!("warning: {library}, which {} needs, is not found", by.display()));
     }
     let told = format!("packed Python {} and {}", packed.version, counted_libraries(packed.libraries));
-    args.output.write(&packed.description, &told, context)
+    let missing = packed.missing.into_keys().collect();
+    let report = Packed { python: packed.version, libraries: packed.libraries, missing };
+    args.output.write(&packed.description, &told, report, context)
 }
