@@ -210,6 +210,7 @@ fn fail(error: &Error) -> Exit {
         last = message;
         cause = source.source();
     }
+    text.push_str(error.remedy());
     // There is nobody left to tell when even this cannot be written.
     let _ = writeln!(std::io::stderr(), "{text}");
     error.exit()

@@ -152,6 +152,16 @@ impl Error {
         }
     }
 
+    /// What else can be done about it, where the message does not say.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Tree(
+                tree::Error::NoSuchInput { .. } | tree::Error::Unusable { .. } | tree::Error::Name { .. },
+            ) => " (--ignore-broken-items leaves such inputs out)",
+            _ => "",
+        }
+    }
+
     /// What to tell the shell.
     pub fn exit(&self) -> Exit {
         match self {

@@ -20,9 +20,11 @@ pub async fn remap(
     target: &Path,
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
-) -> Result<Downloaded, Error> {
+) -> Result<(Packaged, Downloaded), Error> {
     let local = store_locally(item, options, cache, Arc::clone(&monitor), shutdown).await?;
-    download(&local.store, cache, local.packaged.digest, target, &*monitor, shutdown).await
+    let digest = local.packaged.digest;
+    let laid_out = download(&local.store, cache, digest, target, &*monitor, shutdown).await?;
+    Ok((local.packaged, laid_out))
 }
 
 /// A work item whose blobs are in the local cache, and stay there while this lives.

@@ -371,3 +371,49 @@ fn permissions_are_the_files_own() {
     let Some(Entry::File { mode, .. }) = isolated.files.values().next() else { panic!("{isolated:?}") };
     assert_eq!((*mode, isolated.read_only), (Some(0o640), ReadOnly::FilesAndDirs));
 }
+
+#[test]
+fn verbs_report_as_json() {
+    let bench = Bench::new(SUITE);
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let checked = json(bench.succeed(&["check", "src/test", "--json"]));
+    let laid_out = json(bench.succeed(&["remap", "src/test", "-o", "copy", "--json", "-s", "x.isolated"]));
+    assert_eq!((&laid_out["directory"], &laid_out["packaged"]), (&"copy".into(), &checked));
+    assert_eq!(checked["files"], 4);
+    assert!(bench.read("x.isolated").contains(r#""algo":"blake3""#), "the manifest is written here, too");
+    let formatted = bench.isolate(&["fmt", "--check", "--json", "src/test/a.isolate"]);
+    assert_eq!(
+        (formatted.code, json(formatted.out)),
+        (1, serde_json::json!({"changed": ["src/test/a.isolate"]}))
+    );
+    bench.write("exit.isolate", "{'variables': {'command': ['sh', '-c', 'exit 9']}}");
+    let run = bench.isolate(&["run", "-i", "exit.isolate", "--dump-json", "run.json"]);
+    assert_eq!((run.code, &json(bench.read("run.json"))["exit_code"]), (9, &9.into()));
+}
+
+#[test]
+fn what_is_left_out_is_named_and_flags_of_old_build_scripts_work() {
+    let bench = Bench::new(SUITE);
+    symlink("nowhere", bench.path("src/out/dangling")).unwrap();
+    let refused = bench.isolate(&["check", "src"]);
+    let told = "src/out/dangling does not exist, or is a symlink that points to nothing (--ignore-broken-items leaves";
+    assert!(refused.code == 2 && refused.err.contains(told), "{refused:?}");
+    for flag in ["--ignore-broken-items", "--ignore_broken_items", "--allow-missing-file-dir"] {
+        let told = bench.isolate(&[
+            "check",
+            "src",
+            flag,
+            "--ignored-path-filter-re",
+            "src/test",
+            "-r",
+            "x.isolated",
+        ]);
+        assert!(
+            told.code == 0 && told.err.contains("checked 1 file (4 B), left out 1 broken input"),
+            "{told:?}"
+        );
+        let named =
+            format!("warning: left out {}: it is not there", bench.path("src/out/dangling").display());
+        assert!(told.err.contains(&named), "{told:?}");
+    }
+}

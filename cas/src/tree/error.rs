@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An input is not there.
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist, or is a symlink that points to nothing", path.display())]
     NoSuchInput {
         /// The file, or the symlink that points to nothing.
         path: PathBuf,

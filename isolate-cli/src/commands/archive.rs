@@ -23,10 +23,10 @@ isolate archive [OPTIONS] <PATH>... [-- <COMMAND>...]
 
 const EXAMPLES: &str = "\
 Examples:
-  isolate archive -i unit_tests.isolate --config-variable OS=linux --path-variable PRODUCT_DIR=../../out
+  isolate archive -i unit_tests.isolate --config-variable OS=linux --path-variable OUT=../../out
   isolate archive --root out/Release unit_tests data/ -- ./unit_tests --gtest_color=no
 
-Prints `DIGEST  NAME` on stdout: DIGEST is what `isolate run`, `isolate download` and `swarm trigger` take.
+Prints `DIGEST  NAME` on stdout. DIGEST is what `isolate run` and `swarm trigger` take.
 `isolate --help` lists the exit codes.";
 
 /// Package a test with everything that it needs, and upload what the CAS does not have yet
@@ -65,6 +65,7 @@ pub(crate) async fn archive(args: ArchiveArgs, context: &Context) -> Result<Exit
     if let Some(file) = &args.dump_json {
         write_file(file, &report.to_json())?;
     }
+    context.say_left_out(&archived.packaged.skipped);
     context.say(&summary(&archived, took));
     match args.json {
         true => print(&report.to_json())?,

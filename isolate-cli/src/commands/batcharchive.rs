@@ -114,12 +114,12 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
 
     let mut digests = BTreeMap::new();
     let mut lines = String::new();
-    let mut skipped = 0;
+    let mut skipped = Vec::new();
     for ((name, output), packaged) in outputs.into_iter().zip(packaged) {
         if let Some(output) = output {
             output.write(&packaged)?;
         }
-        skipped += packaged.skipped.len();
+        skipped.extend(packaged.skipped);
         lines.push_str(&format!("{}  {name}\n", packaged.digest));
         digests.insert(name, packaged.digest);
     }
@@ -127,13 +127,14 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
     if let Some(file) = &args.dump_json {
         write_file(file, &json)?;
     }
+    context.say_left_out(&skipped);
     context.say(&format!(
         "archived {}: uploaded {} ({}), {} already there{}, {}",
         human::counted(digests.len() as u64, "work item"),
         human::counted(uploaded.uploaded_blobs, "blob"),
         human::bytes(uploaded.uploaded_bytes),
         human::count(uploaded.present_blobs),
-        left_out(skipped),
+        left_out(skipped.len()),
         human::seconds(context.clock.elapsed().saturating_sub(began)),
     ));
     print(if args.json { &json } else { lines.as_bytes() })?;

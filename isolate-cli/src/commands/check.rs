@@ -20,8 +20,8 @@ Examples:
   isolate check -i unit_tests.isolate --trace
 
 Prints `DIGEST  NAME` as `isolate archive` would.
-With --trace, lines begin with `+` for what is used and not packaged, and with `-` for what is packaged and not used;
-exits with 1 when there are any. `isolate --help` lists the other exit codes.";
+With --trace, lines begin with `+` for what is used and not packaged, and with `-` for what is
+packaged and not used; exits with 1 when there are any. `isolate --help` lists the other exit codes.";
 
 /// The exit code for descriptions that name too little or too much.
 const DIFFERENT: Exit = Exit::Command(1);
@@ -56,6 +56,7 @@ pub(crate) async fn check(args: CheckArgs, context: &Context) -> Result<Exit, Er
     if let Some(output) = output {
         output.write(&packaged)?;
     }
+    context.say_left_out(&packaged.skipped);
     context.say(&format!(
         "checked {} ({}){}",
         human::counted(packaged.files(), "file"),

@@ -1,6 +1,6 @@
 //! `isolate download`.
 
-use super::Context;
+use super::{Context, print, report};
 use crate::{
     Downloaded, Error,
     cli::{CacheArgs, CasArgs},
@@ -28,6 +28,9 @@ pub(crate) struct DownloadArgs {
     /// Where to put it: a new or an empty directory
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Print counts and bytes as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     cas: CasArgs,
     #[command(flatten)]
@@ -45,6 +48,9 @@ pub(crate) async fn download(args: DownloadArgs, context: &Context) -> Result<Ex
     let downloaded = outcome.map_err(|error| error.about(&args.cas.cas))?;
     let took = context.clock.elapsed().saturating_sub(began);
     context.say(&summary(downloaded, took));
+    if args.json {
+        print(&report::json(&report::DownloadReport::new(downloaded, took)))?;
+    }
     Ok(Exit::Success)
 }
 

@@ -1,6 +1,6 @@
 //! `isolate fmt`.
 
-use super::{Context, print};
+use super::{Context, print, report};
 use crate::{
     Error,
     isolate_file::{IsolateFileError, formatted},
@@ -9,6 +9,7 @@ use crate::{
 };
 use clap::Args;
 use runtime::Exit;
+use serde::Serialize;
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
@@ -36,6 +37,15 @@ pub(crate) struct FmtArgs {
     /// Change nothing, print the files that would change
     #[arg(long)]
     check: bool,
+    /// Print the files that changed, or would, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints. Keys are added, never renamed or removed.
+#[derive(Serialize)]
+struct FmtReport {
+    changed: Vec<String>,
 }
 
 /// Formats all; none when one of them is wrong.
@@ -51,13 +61,16 @@ pub(crate) fn fmt(args: &FmtArgs, context: &Context) -> Result<Exit, Error> {
         }
     }
     for (path, after) in &changed {
-        match args.check {
-            true => print(format!("{}\n", path.display()).as_bytes())?,
-            false => {
-                write_file(path, after.as_bytes())?;
-                context.say(&format!("formatted {}", path.display()));
-            }
+        if !args.check {
+            write_file(path, after.as_bytes())?;
+            context.say(&format!("formatted {}", path.display()));
+        } else if !args.json {
+            print(format!("{}\n", path.display()).as_bytes())?;
         }
+    }
+    if args.json {
+        let changed = changed.iter().map(|(path, _)| path.display().to_string()).collect();
+        print(&report::json(&FmtReport { changed }))?;
     }
     Ok(if args.check && !changed.is_empty() { UNFORMATTED } else { Exit::Success })
 }

@@ -58,12 +58,12 @@ pub(crate) struct DescriptionArgs {
     #[arg(long, value_name = "VERSION", default_value = "1.6", value_parser = version)]
     isolated_version: Version,
     /// Leave out what this regular expression matches from its beginning, in directories; may be repeated
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, alias = "ignored-path-filter-re", value_name = "REGEX")]
     blacklist: Vec<String>,
     /// Leave out inputs that do not exist or cannot be packaged
     #[arg(
         long,
-        alias = "ignore_broken_items",
+        aliases = ["ignore_broken_items", "allow-missing-file-dir"],
         env = "ISOLATE_IGNORE_BROKEN_ITEMS",
         hide_env_values = true,
         value_parser = FalseyValueParser::new()
@@ -76,7 +76,7 @@ pub(crate) struct DescriptionArgs {
     #[arg(long)]
     no_hash_cache: bool,
     /// Write the manifest to a file too, and to FILE.state what it was made from: later, this flag alone makes it again
-    #[arg(short = 's', long, value_name = "FILE")]
+    #[arg(short = 's', short_alias = 'r', long, alias = "result", value_name = "FILE")]
     isolated: Option<PathBuf>,
 }
 

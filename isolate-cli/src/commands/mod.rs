@@ -16,9 +16,16 @@ pub(crate) mod show;
 mod source;
 pub(crate) mod trace;
 
-use crate::{Error, progress::Verbosity};
+use crate::{Error, human, progress::Verbosity};
 use runtime::{Clock, Entropy, Shutdown};
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// As many inputs that were left out as are named.
+const NAMED: usize = 10;
 
 /// What every verb is given.
 pub(crate) struct Context {
@@ -34,6 +41,19 @@ impl Context {
         if self.verbosity == Verbosity::Normal {
             // A closed stderr is no reason to fail.
             let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// Names the inputs that were left out, or the first of many.
+    fn say_left_out(&self, skipped: &[PathBuf]) {
+        for path in skipped.iter().take(NAMED) {
+            self.say(&format!(
+                "warning: left out {}: it is not there, or cannot be packaged",
+                path.display()
+            ));
+        }
+        if skipped.len() > NAMED {
+            self.say(&format!("warning: left out {} more", human::count((skipped.len() - NAMED) as u64)));
         }
     }
 }

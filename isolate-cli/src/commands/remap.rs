@@ -1,9 +1,10 @@
 //! `isolate remap`.
 
-use super::{Context, inputs::InputArgs, print};
+use super::{Context, archive::left_out, inputs::InputArgs, print, report};
 use crate::{Error, cli::CacheArgs, human, progress::Bar, remap as library};
 use clap::Args;
 use runtime::Exit;
+use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,13 +26,24 @@ pub(crate) struct RemapArgs {
     /// Where to put it: a new or an empty directory [default: a new one among the temporary files]
     #[arg(short, long, alias = "outdir", value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Print directory, digest, counts and bytes as JSON instead of the directory
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// What `--json` prints. Keys are added, never renamed or removed.
+#[derive(Serialize)]
+struct RemapReport {
+    directory: String,
+    packaged: report::CheckReport,
 }
 
 /// Lays out and tells where.
 pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Error> {
     let inputs = args.inputs.resolve(Path::new(""))?;
+    let output = inputs.output();
     let cache = args.cache.open()?;
     // Goes away again unless all goes well.
     let temporary = match args.output {
@@ -48,13 +60,24 @@ pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Er
     let work = library(inputs.item, &inputs.options, &cache, &target, monitor, &context.shutdown);
     let outcome = work.await;
     bar.finish();
-    let laid_out = outcome?;
+    let (packaged, laid_out) = outcome?;
+    if let Some(output) = output {
+        output.write(&packaged)?;
+    }
     temporary.map(TempDir::keep);
+    context.say_left_out(&packaged.skipped);
     context.say(&format!(
-        "laid out {} ({})",
+        "laid out {} ({}){}",
         human::counted(laid_out.files, "file"),
-        human::bytes(laid_out.bytes)
+        human::bytes(laid_out.bytes),
+        left_out(packaged.skipped.len())
     ));
-    print(format!("{}\n", target.display()).as_bytes())?;
+    let directory = target.display().to_string();
+    match args.json {
+        true => {
+            print(&report::json(&RemapReport { directory, packaged: report::CheckReport::new(&packaged) }))?;
+        }
+        false => print(format!("{directory}\n").as_bytes())?,
+    }
     Ok(Exit::Success)
 }

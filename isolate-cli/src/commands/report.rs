@@ -1,6 +1,6 @@
 //! What `--dump-json` and `--json` write. Stable: keys are added, never renamed or removed.
 
-use crate::{Archived, Packaged};
+use crate::{Archived, Downloaded, Packaged};
 use proto::Digest;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -73,6 +73,30 @@ impl CheckReport {
             bytes: packaged.bytes(),
             skipped: packaged.skipped.iter().map(|path| path.display().to_string()).collect(),
         }
+    }
+}
+
+/// What `isolate download --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DownloadReport {
+    /// Files and symlinks.
+    pub(crate) files: u64,
+    /// Sum of the sizes of the files.
+    pub(crate) bytes: u64,
+    /// Blobs that came from the CAS.
+    pub(crate) fetched_blobs: u64,
+    /// Their bytes.
+    pub(crate) fetched_bytes: u64,
+    /// Blobs that the local cache had.
+    pub(crate) cached_blobs: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+impl DownloadReport {
+    pub(crate) fn new(downloaded: Downloaded, took: Duration) -> Self {
+        let Downloaded { files, bytes, fetched_blobs, fetched_bytes, cached_blobs, .. } = downloaded;
+        Self { files, bytes, fetched_blobs, fetched_bytes, cached_blobs, seconds: took.as_secs_f64() }
     }
 }
 

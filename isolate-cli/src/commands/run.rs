@@ -1,10 +1,11 @@
 //! `isolate run`.
 
-use super::{Context, inputs::DescriptionArgs};
+use super::{Context, inputs::DescriptionArgs, report};
 use crate::{
     Error, Prepared, RunOptions,
     cli::{CacheArgs, CasArgs, cache_dir},
     prepare,
+    process::write_file,
     progress::Bar,
     store_locally,
 };
@@ -12,6 +13,7 @@ use cas::{disk::DiskCache, named::NamedCaches};
 use clap::Args;
 use proto::{Digest, NamedCache};
 use runtime::Exit;
+use serde::Serialize;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -43,6 +45,9 @@ pub(crate) struct RunArgs {
     /// Keep what the command writes to ${ISOLATED_OUTDIR} in this new or empty directory
     #[arg(long, value_name = "DIR")]
     outdir: Option<PathBuf>,
+    /// Write how the command ended and the seconds that it took to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    dump_json: Option<PathBuf>,
     /// Where the fresh copy is made [default: the system's directory for temporary files]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
@@ -56,6 +61,14 @@ pub(crate) struct RunArgs {
     cas: CasArgs,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// What `--dump-json` writes. Keys are added, never renamed or removed.
+#[derive(Serialize)]
+struct RunReport {
+    /// The command's own, or 128 and the number of the signal that ended it.
+    exit_code: u8,
+    seconds: f64,
 }
 
 /// Runs and hands on how it ended.
@@ -79,7 +92,13 @@ pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Error>
     };
     // From here on the terminal is the command's.
     bar.finish();
-    outcome?.run(&*context.clock).await
+    let began = context.clock.elapsed();
+    let exit = outcome?.run(&*context.clock).await?;
+    if let (Some(file), Exit::Command(exit_code)) = (&args.dump_json, exit) {
+        let seconds = context.clock.elapsed().saturating_sub(began).as_secs_f64();
+        write_file(file, &report::json(&RunReport { exit_code, seconds }))?;
+    }
+    Ok(exit)
 }
 
 /// What the description says, by way of the local cache.
@@ -97,6 +116,8 @@ async fn packaged(
     if let Some(output) = output {
         output.write(&local.packaged)?;
     }
+    bar.finish();
+    context.say_left_out(&local.packaged.skipped);
     let digest = local.packaged.digest;
     prepare(&local.store, cache, digest, options, &**bar, &context.shutdown).await
 }
