@@ -158,6 +158,11 @@ impl Error {
             Self::Tree(
                 tree::Error::NoSuchInput { .. } | tree::Error::Unusable { .. } | tree::Error::Name { .. },
             ) => " (--ignore-broken-items leaves such inputs out)",
+            Self::Tree(tree::Error::Store(cas::Error::Invalid { reason }))
+                if reason.to_lowercase().contains("digest function") =>
+            {
+                " (name blobs otherwise: every REAPI server knows --function sha-256)"
+            }
             _ => "",
         }
     }

@@ -394,6 +394,13 @@ fn verbs_report_as_json() {
 #[test]
 fn what_is_left_out_is_named_and_flags_of_old_build_scripts_work() {
     let bench = Bench::new(SUITE);
+    bench.write("loop.isolate", "{'variables': {'files': ['loop']}}");
+    symlink("loop", bench.path("loop")).unwrap();
+    let looping = bench.isolate(&["check", "-i", "loop.isolate"]);
+    assert!(
+        looping.code == 2 && looping.err.contains("loop: the symlink leads back to itself"),
+        "{looping:?}"
+    );
     symlink("nowhere", bench.path("src/out/dangling")).unwrap();
     let refused = bench.isolate(&["check", "src"]);
     let told = "src/out/dangling does not exist, or is a symlink that points to nothing (--ignore-broken-items leaves";

@@ -51,7 +51,7 @@ pub(crate) async fn archive(args: ArchiveArgs, context: &Context) -> Result<Exit
     let inputs = args.inputs.resolve(Path::new(""))?;
     let output = inputs.output();
     let store = args.cas.connect(context)?;
-    let bar = Arc::new(Bar::new(context.verbosity));
+    let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let work = library(&*store, inputs.item, &inputs.options, Arc::<Bar>::clone(&bar));
     let outcome = interruptible(&context.shutdown, work).await;
     bar.finish();

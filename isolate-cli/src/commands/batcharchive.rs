@@ -106,7 +106,7 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
         items.push((inputs.item, inputs.options));
     }
     let store = args.cas.connect(context)?;
-    let bar = Arc::new(Bar::new(context.verbosity));
+    let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let work = archive_batch(&*store, items, Arc::<Bar>::clone(&bar));
     let outcome = interruptible(&context.shutdown, work).await;
     bar.finish();

@@ -48,7 +48,7 @@ pub(crate) async fn check(args: CheckArgs, context: &Context) -> Result<Exit, Er
     let inputs = args.inputs.resolve(Path::new(""))?;
     let output = inputs.output();
     let item = inputs.item.clone();
-    let bar = Arc::new(Bar::new(context.verbosity));
+    let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let work = package(inputs.item, &inputs.options, None, Arc::<Bar>::clone(&bar));
     let outcome = interruptible(&context.shutdown, work).await;
     bar.finish();

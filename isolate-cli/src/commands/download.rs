@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 use proto::Digest;
 use runtime::Exit;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +42,7 @@ pub(crate) async fn download(args: DownloadArgs, context: &Context) -> Result<Ex
     let began = context.clock.elapsed();
     let store = args.cas.connect(context)?;
     let cache = args.cache.open()?;
-    let bar = Bar::new(context.verbosity);
+    let bar = Bar::new(context.verbosity, Arc::clone(&context.clock));
     let outcome = library(&*store, &cache, args.digest, &args.output, &bar, &context.shutdown).await;
     bar.finish();
     let downloaded = outcome.map_err(|error| error.about(&args.cas.cas))?;

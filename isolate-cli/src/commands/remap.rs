@@ -55,7 +55,7 @@ pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Er
     };
     let named = args.output.as_deref();
     let target = named.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new(".")).to_owned();
-    let bar = Arc::new(Bar::new(context.verbosity));
+    let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let monitor = Arc::<Bar>::clone(&bar);
     let work = library(inputs.item, &inputs.options, &cache, &target, monitor, &context.shutdown);
     let outcome = work.await;

@@ -75,7 +75,7 @@ struct RunReport {
 pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Error> {
     let named_caches = args.caches()?;
     let cache = args.cache.open()?;
-    let bar = Arc::new(Bar::new(context.verbosity));
+    let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let options = RunOptions {
         extra_args: args.extra_args,
         outdir: args.outdir,
