@@ -142,6 +142,13 @@ fn a_manifest_is_made_again_from_its_state_without_any_variables() {
             .read("src/out/x.isolated.state")
             .contains(r#""isolate_file":"../test/a.isolate","path_variables":{"OUT":"../out"}"#)
     );
+    // Nor the function.
+    bench.succeed(
+        &[&["check", "-i", "src/test/a.isolate", "-s", "1.isolated", "--function", "sha-1"], &VARIABLES[..]]
+            .concat(),
+    );
+    assert!(bench.succeed(&["check", "-s", "1.isolated"]).starts_with("sha-1:"));
+    assert!(bench.succeed(&["check", "-s", "1.isolated", "--function", "sha-256"]).starts_with("sha-256:"));
     // From anywhere.
     let told = bench.isolate_in("src/test", &["check", "-s", "../out/x.isolated"]);
     assert_eq!((told.out, told.code), (first.clone(), 0), "{}", told.err);

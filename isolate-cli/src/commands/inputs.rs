@@ -51,9 +51,9 @@ pub(crate) struct DescriptionArgs {
     /// Package only what is in this directory below the root
     #[arg(long, value_name = "DIR")]
     subdir: Option<RelPath>,
-    /// Names the blobs: blake3, sha-256, sha-384, sha-512 or sha-1
-    #[arg(long, value_name = "FUNCTION", default_value = "blake3")]
-    function: DigestFunction,
+    /// Names the blobs: blake3, sha-256, sha-384, sha-512 or sha-1 [default: that of the saved state of --isolated, or blake3]
+    #[arg(long, value_name = "FUNCTION")]
+    function: Option<DigestFunction>,
     /// How the manifest is written: 1.6, or 2.0, which cannot say --read-only
     #[arg(long, value_name = "VERSION", default_value = "1.6", value_parser = version)]
     isolated_version: Version,
@@ -159,7 +159,7 @@ impl InputArgs {
         let item = WorkItem::from_paths(&base.join(&self.root), &self.paths)?;
         let (command, relative_cwd) = (self.command.clone(), self.relative_cwd.clone());
         let item = WorkItem { command, relative_cwd, read_only: self.read_only, ..item };
-        description.inputs(item, description.isolated(base)?, None, None)
+        description.inputs(item, description.isolated(base)?, None, description.function(None), None)
     }
 }
 
@@ -191,8 +191,13 @@ impl DescriptionArgs {
         if extra.get("EXECUTABLE_SUFFIX").is_some_and(String::is_empty) {
             extra.remove("EXECUTABLE_SUFFIX");
         }
-        let state = SavedState { isolate_file: file.clone(), function: self.function, config, path, extra };
-        self.inputs(item, isolated, Some(state), Some(file))
+        let function = self.function(saved.as_ref());
+        let state = SavedState { isolate_file: file.clone(), function, config, path, extra };
+        self.inputs(item, isolated, Some(state), function, Some(file))
+    }
+
+    fn function(&self, saved: Option<&SavedState>) -> DigestFunction {
+        self.function.or(saved.map(|saved| saved.function)).unwrap_or(DigestFunction::Blake3)
     }
 
     /// The work item, what of it is worth saving, and the description that it comes from, if it does.
@@ -201,6 +206,7 @@ impl DescriptionArgs {
         item: WorkItem,
         isolated: Option<PathBuf>,
         state: Option<SavedState>,
+        function: DigestFunction,
         described: Option<PathBuf>,
     ) -> Result<Inputs, Error> {
         let item = match &self.subdir {
@@ -210,16 +216,21 @@ impl DescriptionArgs {
         let file = self.isolated.as_deref().or(described.as_deref());
         let name = file.map_or(item.root.file_name(), Path::file_stem);
         let name = name.map_or("root".into(), |name| name.to_string_lossy().into_owned());
-        Ok(Inputs { item, options: self.options()?, name, output: isolated.map(|path| (path, state)) })
+        Ok(Inputs {
+            item,
+            options: self.options(function)?,
+            name,
+            output: isolated.map(|path| (path, state)),
+        })
     }
 
     fn broken(&self) -> Broken {
         if self.ignore_broken_items { Broken::Skip } else { Broken::Refuse }
     }
 
-    fn options(&self) -> Result<ArchiveOptions, Error> {
+    fn options(&self, function: DigestFunction) -> Result<ArchiveOptions, Error> {
         Ok(ArchiveOptions {
-            function: self.function,
+            function,
             version: self.isolated_version,
             exclude: exclude(&self.blacklist)?,
             symlinks: if self.collapse_symlinks { Symlinks::Follow } else { Symlinks::Keep },

@@ -49,6 +49,10 @@ def pytest_sessionfinish(session, exitstatus):
 /// What of the standard library stays at home: what other entries hold, and what only builds and tests of Python itself need.
 const NOT_PACKED: [&str; 4] = ["site-packages", "dist-packages", "__pycache__", "test"];
 
+/// What pytest reads in the directories above tests, as far up as the description is.
+const SETTINGS: [&str; 6] =
+    ["pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "conftest.py"];
+
 /// What of what is packed, and what other machines have.
 #[derive(Clone, Debug, Default)]
 pub struct PythonOptions {
@@ -122,7 +126,8 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, PackError> {
     list().map_err(|error| PackError::io(dir, error))
 }
 
-/// Files as they are; of directories what version control would keep, without the environment.
+/// Files as they are; of directories what version control would keep, without the environment. With them go the settings of
+/// pytest that hold there.
 fn suite(
     recipe: &mut Recipe,
     venv: &Path,
@@ -133,6 +138,10 @@ fn suite(
     let mut without = BTreeSet::from([venv.to_owned(), beside.path().to_owned()]);
     without.extend(["isolate", "isolated", "isolated.state"].map(|kind| output.with_extension(kind)));
     for path in paths {
+        let home = output.parent().unwrap_or(Path::new("/"));
+        let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(home));
+        let settings = above.flat_map(|dir| SETTINGS.map(|name| dir.join(name)));
+        settings.filter(|file| file.is_file()).for_each(|file| recipe.file(&file));
         if !path.is_dir() {
             recipe.file(path);
             continue;

@@ -106,6 +106,26 @@ fn the_digest_stays_whatever_was_compiled_meanwhile() {
 }
 
 #[test]
+fn settings_above_the_suite_come_along() {
+    let bench = bench();
+    for file in ["pyproject.toml", "tests/conftest.py", "README.md", "../setup.cfg"] {
+        fs::write(bench.path("proj").join(file), "").unwrap();
+    }
+    fs::create_dir(bench.path("proj/tests/deep")).unwrap();
+    fs::write(bench.path("proj/tests/deep/test_it.py"), "").unwrap();
+    let args = ["pack", "python", "-o", "t.isolate", "tests/deep/", "--", "-m", "pytest"];
+    let packed = bench.isolate_in("proj", &args);
+    assert!(packed.status.success(), "{packed:?}");
+    let description = fs::read_to_string(bench.path("proj/t.isolate")).unwrap();
+    for there in ["'pyproject.toml'", "'tests/conftest.py'", "'tests/deep/test_it.py'"] {
+        assert!(description.contains(there), "{there}: {description}");
+    }
+    for not in ["README", "setup.cfg", "suite.py"] {
+        assert!(!description.contains(not), "{not}: {description}");
+    }
+}
+
+#[test]
 fn what_cannot_be_packed_is_told_with_the_remedy() {
     let bench = bench();
     let told = || {

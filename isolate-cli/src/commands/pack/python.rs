@@ -15,7 +15,8 @@ Examples:
 
 What goes along: the interpreter behind the environment and its standard library, all that is
 installed in the environment, shared libraries below no --base, and of the given directories what
-.gitignore does not leave out. Compiled files do not. The launcher, in the directory tests.pack,
+.gitignore does not leave out, with the settings of pytest (pyproject.toml, conftest.py, ...) that
+lie above them and not above the .isolate file. Compiled files do not. The launcher, in the directory tests.pack,
 makes all that an environment again wherever it lies.
 
 Python's own tests (the package `test`) stay at home unless they are named.
