@@ -8,7 +8,11 @@ use proto::{
         content_addressable_storage_client::ContentAddressableStorageClient,
     },
 };
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
@@ -17,15 +21,20 @@ const SHA256: i32 = reapi::digest_function::Value::Sha256 as i32;
 /// A proxy with an empty store of its own. Killed when dropped.
 struct Casd {
     _child: Child,
+    address: String,
     channel: Channel,
 }
 
 impl Casd {
     async fn start(cache: &Cache, name: &str) -> Self {
-        let (program, dir, port) = (client("buildbox-casd").await, cache.path(name), free_port());
-        fs::create_dir(&dir).unwrap();
+        Self::over(&cache.path(name), &[format!("--remote=http://{}", cache.address())]).await
+    }
+
+    async fn over(dir: &Path, args: &[String]) -> Self {
+        let (program, port) = (client("buildbox-casd").await, free_port());
+        fs::create_dir(dir).unwrap();
         let mut command = Command::new(program);
-        command.args([format!("--bind=127.0.0.1:{port}"), format!("--remote=http://{}", cache.address())]);
+        command.arg(format!("--bind=127.0.0.1:{port}")).args(args);
         command.arg("--log-level=error").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.kill_on_drop(true).spawn().unwrap();
         let channel = runtime::connect::channel(&format!("127.0.0.1:{port}"), None).unwrap();
@@ -34,7 +43,7 @@ impl Casd {
             async move { client.get_capabilities(reapi::GetCapabilitiesRequest::default()).await.ok() }
         })
         .await;
-        Self { _child: child, channel }
+        Self { _child: child, address: format!("127.0.0.1:{port}"), channel }
     }
 
     fn cas(&self) -> ContentAddressableStorageClient<Channel> {
@@ -118,4 +127,34 @@ async fn what_one_proxy_has_sent_another_finds() {
     };
     let missing = second.cas().find_missing_blobs(request).await.unwrap().into_inner();
     assert_eq!(missing.missing_blob_digests, [digest(b"nobody has this")]);
+}
+
+/// Without any server of ours.
+#[tokio::test]
+async fn isolate_packages_and_fetches_by_a_foreign_cas() {
+    let dir = tempfile::tempdir().unwrap();
+    let casd = Casd::over(&dir.path().join("casd"), &["--digest-function=SHA256".to_owned()]).await;
+    fs::create_dir_all(dir.path().join("src/data")).unwrap();
+    fs::write(dir.path().join("src/data/large"), &blobs()[2]).unwrap();
+    fs::write(dir.path().join("src/small"), "small").unwrap();
+    let isolate = async |args: &[&str], cache: &str| -> Output {
+        let mut isolate = Command::new(tests::binary("isolate"));
+        isolate.args(args).current_dir(&dir).env("XDG_CACHE_HOME", dir.path().join(cache));
+        isolate.env("ISOSWARM_CAS", &casd.address).output().await.unwrap()
+    };
+    let archive = ["archive", "src", "--function", "sha-256", "--", "cat", "src/small"];
+    let archived = isolate(&archive, "here").await;
+    assert!(archived.status.success(), "{archived:?}");
+    let digest = String::from_utf8(archived.stdout).unwrap();
+    let digest = digest.split_whitespace().next().unwrap();
+    let again = String::from_utf8(isolate(&archive, "here").await.stderr).unwrap();
+    assert!(again.contains("uploaded 0 blobs (0 B), 3 already there"), "{again}");
+
+    let fetched = isolate(&["download", digest, "-o", "copy"], "elsewhere").await;
+    assert!(fetched.status.success(), "{fetched:?}");
+    assert_eq!(fs::read(dir.path().join("copy/src/data/large")).unwrap(), blobs()[2]);
+    assert_eq!(isolate(&["run", digest], "elsewhere").await.stdout, b"small");
+    let refused = isolate(&["archive", "src"], "here").await;
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("every REAPI server knows --function sha-256"), "{told}");
 }

@@ -7,3 +7,4 @@
 mod cargo;
 mod python;
 mod support;
+mod watched;
