@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   isolate trace -o foo_test.isolate -- ./foo_test --gtest_color=no
-  isolate trace -o test/all.isolate --root .. -- python3 -m unittest
+  cd test && isolate trace -o all.isolate --root .. -- python3 -m unittest
 
 Needs strace. Files are inputs when they lie below --root, were there before the command ran, and
 were read, executed, or found to be there; a directory of which everything was used is written as

@@ -8,6 +8,7 @@ use super::{PackError, beside::Beside};
 use goblin::elf::{Elf, section_header::SHT_NOBITS};
 use regex::bytes::Regex;
 use std::{
+    cmp::Reverse,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -50,7 +51,10 @@ impl Places {
             let finder = Regex::new(&format!("(?-u){}", regex::escape(dir.to_str()?))).ok()?;
             Some(Place { dir: dir.to_owned(), number, finder })
         };
-        Self(outer.zip(NUMBERS).filter_map(place).collect())
+        let mut places: Vec<Place> = outer.zip(NUMBERS).filter_map(place).collect();
+        // `/src/x-target` before `/src/x`, which its name begins with.
+        places.sort_by_key(|place| Reverse(place.dir.as_os_str().len()));
+        Self(places)
     }
 
     /// What the changed programs find open: numbers and directories.
@@ -152,6 +156,10 @@ mod tests {
         assert_eq!(dirs(&["/w/ws", "/w/ws/target", "/w/ws/target"]), [(9, "/w/ws".to_owned())]);
         assert_eq!(dirs(&["/w/ws", "/t", "/t"]), [(9, "/w/ws".to_owned()), (8, "/t".to_owned())]);
         assert_eq!(dirs(&["/t/ws", "/t", "/b"]), [(9, "/t".to_owned()), (8, "/b".to_owned())]);
+        assert_eq!(
+            dirs(&["/t/ws", "/t/ws-target"]),
+            [(8, "/t/ws-target".to_owned()), (9, "/t/ws".to_owned())]
+        );
     }
 
     #[test]

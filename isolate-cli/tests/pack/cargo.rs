@@ -127,9 +127,8 @@ fn packages_are_chosen() {
     assert!(!copy.join("sub").exists(), "packages that are not tested stay at home");
 }
 
-/// Also when they change their directory, and in what they start.
-#[test]
-fn programs_that_know_where_they_were_built_find_it_elsewhere() {
+/// A workspace whose programs know, by `env!`, where they were built.
+fn knowing() -> Bench {
     let bench = bench();
     let text = r#"
         use std::{fs, process::Command};
@@ -146,12 +145,32 @@ fn programs_that_know_where_they_were_built_find_it_elsewhere() {
     fs::write(bench.path("ws/prog/tests/all.rs"), text).unwrap();
     let main = "fn main() { print!(\"hello {}\", std::fs::read_to_string(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/tests/data/one.txt\")).unwrap()) }\n";
     fs::write(bench.path("ws/prog/src/main.rs"), main).unwrap();
+    bench
+}
+
+/// Also when they change their directory, and in what they start.
+#[test]
+fn programs_that_know_where_they_were_built_find_it_elsewhere() {
+    let bench = knowing();
     let (copy, told) = packed(&bench, &["--", "-p", "prog"]);
     assert!(!told.contains("warning: "), "{told}");
     for _ in ["the first time", "in the same copy again"] {
         let (code, told) = run(&copy, &[], &[]);
         assert!(code == 0 && told.contains("2 tests run: 2 passed"), "{told}");
     }
+}
+
+/// The one name begins with the other.
+#[test]
+fn the_target_directory_may_lie_beside_the_workspace() {
+    let bench = knowing();
+    fs::create_dir(bench.path("ws/.cargo")).unwrap();
+    fs::write(bench.path("ws/.cargo/config.toml"), "[build]\ntarget-dir = \"../ws-target\"\n").unwrap();
+    let (copy, told) = packed(&bench, &["--", "-p", "prog"]);
+    fs::remove_dir_all(bench.path("ws-target")).unwrap();
+    assert!(!told.contains("warning: "), "{told}");
+    let (code, told) = run(&copy.join("ws"), &[], &[]);
+    assert!(code == 0 && told.contains("2 tests run: 2 passed"), "{told}");
 }
 
 #[test]

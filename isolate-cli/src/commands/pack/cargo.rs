@@ -11,8 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   isolate pack cargo -o tests.isolate
   isolate pack cargo -o tests.isolate --data ../testdata path/to/workspace -- -p parser --release
-  swarm run DIGEST --shards 8 --junit report.xml        # the tests are dealt out to the shards
-  isolate run DIGEST -- -E 'binary(parser)'             # of one program, here; arguments of `cargo nextest run`
+  swarm run DIGEST --shards 8 --junit report.xml   # the tests are dealt out to the shards
+  isolate run DIGEST -- -E 'binary(parser)'        # here, with arguments of `cargo nextest run`
 
 Builds the tests with `cargo nextest list`. What goes along: their programs, the shared libraries
 below no --base, the programs of the workspace, and the files of each tested package that .gitignore

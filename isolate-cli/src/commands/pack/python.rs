@@ -11,13 +11,13 @@ const EXAMPLES: &str = "\
 Examples:
   isolate pack python -o tests.isolate tests/ src/ -- -m pytest tests
   isolate pack python -o numpy.isolate --venv env -- -m pytest --pyargs numpy.linalg
-  swarm run DIGEST --shards 8 --junit report.xml        # pytest runs its part of the tests in each shard
+  swarm run DIGEST --shards 8 --junit report.xml   # each shard runs its part of the tests
 
 What goes along: the interpreter behind the environment and its standard library, all that is
 installed in the environment, shared libraries below no --base, and of the given directories what
 .gitignore does not leave out, with the settings of pytest (pyproject.toml, conftest.py, ...) that
-lie above them and not above the .isolate file. Compiled files do not. The launcher, in the directory tests.pack,
-makes all that an environment again wherever it lies.
+lie above them and not above the .isolate file. Compiled files do not. The launcher, in the
+directory tests.pack, makes all that an environment again wherever it lies.
 
 Python's own tests (the package `test`) stay at home unless they are named.
 `isolate --help` lists the exit codes.";
