@@ -35,6 +35,13 @@ pub struct Config {
     pub grace: Duration,
     /// Attempts of a shard whose bots are lost, for a step that does not say.
     pub max_attempts: u32,
+    /// The CAS that has the outputs of shards: idempotent shards with outputs are deduped only where it is known.
+    pub cas: Option<String>,
+    /// PEM file of the certificates to trust when the CAS speaks TLS.
+    pub ca_cert: Option<PathBuf>,
+    /// How old a success may be that an idempotent shard ends with.
+    #[serde(with = "humantime_serde")]
+    pub reuse_for: Duration,
 }
 
 impl Default for Config {
@@ -50,6 +57,9 @@ impl Default for Config {
             hard_timeout: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             max_attempts: 3,
+            cas: None,
+            ca_cert: None,
+            reuse_for: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

@@ -63,6 +63,18 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    /// The CAS that has the outputs of shards: with it, idempotent shards end with earlier successes.
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cas: Option<String>,
+    /// PEM file of the certificates to trust when the CAS speaks TLS.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_cert: Option<PathBuf>,
+    /// How old a success may be that an idempotent shard ends with [default: 7d].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    reuse_for: Option<Duration>,
 }
 
 fn duration(text: &str) -> Result<Duration, humantime_serde::re::humantime::DurationError> {
@@ -101,6 +113,9 @@ mod tests {
             "--hard-timeout=4s",
             "--grace=5s",
             "--max-attempts=6",
+            "--cas=127.0.0.1:1",
+            "--ca-cert=ca",
+            "--reuse-for=7s",
         ]);
         let loaded: scheduler::Config = runtime::config::load(None, &flags.keys).unwrap();
         let expected = scheduler::Config {
@@ -114,6 +129,9 @@ mod tests {
             hard_timeout: Duration::from_secs(4),
             grace: Duration::from_secs(5),
             max_attempts: 6,
+            cas: Some("127.0.0.1:1".into()),
+            ca_cert: Some("ca".into()),
+            reuse_for: Duration::from_secs(7),
         };
         assert_eq!(loaded, expected);
     }

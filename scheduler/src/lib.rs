@@ -2,12 +2,14 @@
 //!
 //! - `queue`: the decisions, as a value; `sharding`: how shards are told apart. Both pure.
 //! - `journal`: what was decided and printed, durable.
+//! - `outputs`: whether the CAS still has what shards left.
 //! - `shell`: the one task that owns the queue.
 //! - `service`: the protocol, one file for each verb; `wire`: its messages and the queue's values.
 
 pub mod config;
 mod journal;
 mod metrics;
+mod outputs;
 mod queue;
 mod server;
 mod service;

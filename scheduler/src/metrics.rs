@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     leases: Counter,
     attempts_lost: Counter,
     shards_ended: Family<State, Counter>,
+    shards_deduped: Counter,
     dispatch: Histogram,
     pub(crate) journal_sync: Histogram,
 }
@@ -41,6 +42,7 @@ impl Metrics {
             leases: Counter::default(),
             attempts_lost: Counter::default(),
             shards_ended: Family::default(),
+            shards_deduped: Counter::default(),
             dispatch: seconds(&[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]),
             journal_sync: seconds(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0]),
         };
@@ -53,6 +55,7 @@ impl Metrics {
         registry.register("leases_granted", "Leases granted", m.leases);
         registry.register("attempts_lost", "Attempts whose bot was lost", m.attempts_lost);
         registry.register("shards_ended", "Shards that have ended, by state", m.shards_ended);
+        registry.register("shards_deduped", "Of these, with an earlier success", m.shards_deduped);
         registry.register("dispatch_seconds", "From pending to leased", m.dispatch);
         registry.register("journal_sync_seconds", "One group commit of the journal", m.journal_sync);
         metrics
@@ -71,6 +74,10 @@ impl Metrics {
             Transition::AttemptLost { .. } => drop(self.attempts_lost.inc()),
             Transition::AttemptFinished { result, .. } => self.count_end(result.ending),
             Transition::ShardEnded { ending, .. } => self.count_end(*ending),
+            Transition::ShardDeduped { .. } => {
+                self.count_end(Ending::Completed);
+                self.shards_deduped.inc();
+            }
             Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}

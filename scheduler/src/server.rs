@@ -4,6 +4,7 @@ use crate::{
     Config,
     journal::JournalError,
     metrics::Metrics,
+    outputs::Outputs,
     queue::Tuning,
     service::{METHODS, Service},
     shell::{Health, Settings, Shell},
@@ -13,6 +14,7 @@ use prometheus_client::registry::Registry;
 use proto::{limits, v1};
 use runtime::{
     Clock, Entropy, Exit, Latency, Shutdown,
+    connect::ConnectError,
     serve::{Listen, ServeError, Server},
     telemetry,
 };
@@ -33,6 +35,9 @@ pub enum StartError {
         /// Which and why.
         reason: &'static str,
     },
+    /// The address of the CAS, or the certificates to trust, cannot be used.
+    #[error("the CAS cannot be asked")]
+    Cas(#[from] ConnectError),
     /// It cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -53,7 +58,7 @@ impl StartError {
     /// What the shell is told.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config { .. } | Self::Serve(_) => Exit::Usage,
+            Self::Config { .. } | Self::Cas(_) | Self::Serve(_) => Exit::Usage,
             Self::Journal { exit, .. } => *exit,
             Self::Reflection(_) => Exit::Internal,
         }
@@ -98,16 +103,21 @@ pub async fn start(
         tls_key: config.tls_key.as_deref(),
         insecure: config.insecure,
     };
+    let outputs = Outputs::new(config.cas.as_deref(), config.ca_cert.as_deref())?;
     let server = Server::bind(listen).await?;
     let mut registry = Registry::with_prefix("scheduler");
     let metrics = Metrics::new(&mut registry);
     let settings = Settings {
         data: config.data.clone(),
-        tuning: Tuning { lease_ttl: config.lease_ttl, most_pending: MOST_PENDING },
+        tuning: Tuning {
+            lease_ttl: config.lease_ttl,
+            most_pending: MOST_PENDING,
+            reuse_for: config.reuse_for,
+        },
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
-    let service = Service::new(handle, defaults(&config));
+    let service = Service::new(handle, defaults(&config), outputs);
     let (router, reporter) = routes(service).await?;
     let health = shell.health();
     let check = move || health.borrow().clone().map_or(Ok(()), Err);
@@ -207,7 +217,11 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = Listen { address, tls_cert: None, tls_key: None, insecure: false };
-        let tuning = Tuning { lease_ttl: std::time::Duration::from_secs(30), most_pending: 1 };
+        let tuning = Tuning {
+            lease_ttl: std::time::Duration::from_secs(30),
+            most_pending: 1,
+            reuse_for: std::time::Duration::ZERO,
+        };
         let settings = Settings { data: dir.path().to_owned(), tuning };
         let metrics = Metrics::new(&mut Registry::default());
         let (shell, handle) =

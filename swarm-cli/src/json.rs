@@ -56,6 +56,8 @@ pub struct StepJson<'a> {
     pub requirements: Vec<String>,
     /// Into how many shards it is cut.
     pub shards: u32,
+    /// Whether an earlier success of the same properties need not be run again.
+    pub idempotent: bool,
 }
 
 /// A shard.
@@ -73,6 +75,10 @@ pub struct ShardJson<'a> {
     pub ended: Option<String>,
     /// Why it ended as it did; empty when there is nothing to say.
     pub reason: &'a str,
+    /// The shard whose success it ended with instead of being run.
+    pub deduped_from: Option<String>,
+    /// Of the manifest of the outputs.
+    pub outputs: Option<Digest>,
     /// In order.
     pub attempts: Vec<AttemptJson<'a>>,
 }
@@ -182,6 +188,7 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             extra_args: &step.extra_args,
             requirements: step.requirements.iter().map(ToString::to_string).collect(),
             shards: step.shards,
+            idempotent: step.idempotent,
         };
         Self {
             id: run.id.to_string(),
@@ -208,6 +215,8 @@ impl<'a> From<&'a Shard> for ShardJson<'a> {
             exit_code: shard.exit_code(),
             ended: shard.ended.map(utc),
             reason: shard.reason(),
+            deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()),
+            outputs: shard.result().and_then(|result| result.outputs),
             attempts: shard.attempts.iter().map(AttemptJson::from).collect(),
         }
     }

@@ -40,6 +40,8 @@ pub struct StepSpec {
     pub shards: u32,
     /// Attempts that a shard gets when bots are lost. `None`: the scheduler's default.
     pub max_attempts: Option<u32>,
+    /// The same properties give the same result: an earlier success need not be run again.
+    pub idempotent: bool,
 }
 
 /// What a user triggers.
@@ -217,6 +219,17 @@ pub struct Shard {
     pub message: String,
     /// Cancellation was asked for and the bot has not stopped yet.
     pub killing: bool,
+    /// The success that it ended with instead of being run.
+    pub reused: Option<Box<Reused>>,
+}
+
+/// The success of another shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reused {
+    /// That one.
+    pub from: ShardId,
+    /// What its bot said.
+    pub result: AttemptResult,
 }
 
 impl Shard {
@@ -225,12 +238,13 @@ impl Shard {
         self.attempts.last()
     }
 
-    /// What the newest attempt's bot said of its end.
+    /// What the newest attempt's bot said of its end, or what was said of the one whose success it took over.
     pub fn result(&self) -> Option<&AttemptResult> {
-        self.attempt()?.result.as_ref()
+        let reused = self.reused.as_ref().map(|reused| &reused.result);
+        reused.or_else(|| self.attempt()?.result.as_ref())
     }
 
-    /// The exit code of the newest attempt's command.
+    /// The exit code of the command.
     pub fn exit_code(&self) -> Option<i32> {
         self.result()?.exit_code
     }

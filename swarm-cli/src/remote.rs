@@ -36,6 +36,8 @@ pub struct Triggered {
     pub run: RunId,
     /// How many shards it has.
     pub shards: u32,
+    /// Of these, the shards that have ended with an earlier success.
+    pub deduped: u32,
     /// Whether this request made the run, or an earlier one of the same id.
     pub novelty: Novelty,
 }

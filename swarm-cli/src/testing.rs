@@ -27,6 +27,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         expiration: None,
         shards: u32::try_from(shards.len()).unwrap(),
         max_attempts: None,
+        idempotent: false,
     };
     let spec = RunSpec {
         name: "nightly".into(),
@@ -54,6 +55,7 @@ pub(crate) fn pending(index: u32) -> Shard {
         ended: None,
         message: String::new(),
         killing: false,
+        reused: None,
     }
 }
 

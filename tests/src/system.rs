@@ -28,8 +28,8 @@ impl System {
     pub async fn start(bots: usize) -> Self {
         let dir = TempDir::with_prefix("isoswarm-test-").unwrap();
         let cas = Self::cas_program(dir.path()).await;
-        let scheduler = Self::scheduler_program(dir.path()).await;
         let cas_proxy = Proxy::start(cas.address()).await;
+        let scheduler = Self::scheduler_program(dir.path(), &cas_proxy).await;
         let scheduler_proxy = Proxy::start(scheduler.address()).await;
         let (cas, scheduler) = (Some(cas), Some(scheduler));
         let mut system = Self { cas, scheduler, bots: Vec::new(), cas_proxy, scheduler_proxy, dir };
@@ -50,9 +50,10 @@ impl System {
         .await
     }
 
-    async fn scheduler_program(dir: &Path) -> Program {
-        let data = dir.join("scheduler");
-        let listen = ["--listen", "127.0.0.1:0", "--lease-ttl", "3s", "--data"].map(OsStr::new);
+    async fn scheduler_program(dir: &Path, cas: &Proxy) -> Program {
+        let (data, cas) = (dir.join("scheduler"), cas.url());
+        let listen =
+            ["--listen", "127.0.0.1:0", "--lease-ttl", "3s", "--cas", &cas, "--data"].map(OsStr::new);
         Program::start("scheduler", listen.into_iter().chain([data.as_os_str()])).await
     }
 
@@ -83,7 +84,7 @@ impl System {
 
     /// Starts the scheduler again on what it had.
     pub async fn restart_scheduler(&mut self) {
-        let scheduler = Self::scheduler_program(self.dir.path()).await;
+        let scheduler = Self::scheduler_program(self.dir.path(), &self.cas_proxy).await;
         self.scheduler_proxy.retarget(scheduler.address());
         self.scheduler = Some(scheduler);
     }

@@ -24,6 +24,8 @@ pub(crate) struct Tuning {
     pub(crate) lease_ttl: Duration,
     /// Most pending shards over all runs.
     pub(crate) most_pending: usize,
+    /// How old a success may be that an idempotent shard ends with.
+    pub(crate) reuse_for: Duration,
 }
 
 /// All runs, and the bots that are there.
@@ -67,7 +69,7 @@ impl Queue {
     pub(crate) fn apply(&mut self, event: Event, now: Timestamp) -> Result<Decided, Refusal> {
         let mut decided = Decided::default();
         match event {
-            Event::Trigger { run, request, spec } => self.trigger(run, request, spec, now, &mut decided)?,
+            Event::Trigger(trigger) => self.trigger(trigger, now, &mut decided)?,
             Event::Synchronize(report) => self.synchronize(&report, now, &mut decided)?,
             Event::Ask { bot, session } => self.ask(&bot, &session, now, &mut decided),
             Event::Cancel { run, mode } => self.cancel(run, mode, now, &mut decided)?,
@@ -90,6 +92,7 @@ impl Queue {
                 decided.effects.insert(Effect::Offer);
             }
             Transition::ShardEnded { .. }
+            | Transition::ShardDeduped { .. }
             | Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}

@@ -1,6 +1,7 @@
 //! What the queue is told, and what it decides.
 
 use super::{
+    dedupe::Reuse,
     orders::Wanted,
     record::Record,
     shard::{AttemptResult, Token},
@@ -12,8 +13,8 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// A user wants a run. `run` is its id should it be new.
-    Trigger { run: RunId, request: RequestId, spec: Arc<RunSpec> },
+    /// A user wants a run.
+    Trigger(Trigger),
     /// A bot says what it is and does.
     Synchronize(BotReport),
     /// A bot that has spoken is still waiting for work.
@@ -24,6 +25,17 @@ pub(crate) enum Event {
     Order { bot: BotId, wanted: Wanted, message: String },
     /// Time has passed.
     Tick,
+}
+
+/// A run that a user wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    /// Its id, should it be new.
+    pub(crate) run: RunId,
+    pub(crate) request: RequestId,
+    pub(crate) spec: Arc<RunSpec>,
+    /// What need not be run: out of [`super::Queue::reusable`], without those whose outputs are gone.
+    pub(crate) reuses: Vec<Reuse>,
 }
 
 /// How far a cancellation goes.

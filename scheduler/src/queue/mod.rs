@@ -9,6 +9,7 @@
 
 mod apply;
 mod cancel;
+mod dedupe;
 mod event;
 mod explain;
 mod orders;
@@ -29,7 +30,10 @@ mod tick;
 mod trigger;
 
 pub(crate) use apply::{Queue, Tuning};
-pub(crate) use event::{BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal};
+pub(crate) use dedupe::Reuse;
+pub(crate) use event::{
+    BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,
+};
 pub(crate) use explain::{Obstacle, StepExplanation, Subject};
 pub(crate) use orders::{BotOrder, Standing, Wanted};
 pub(crate) use presence::Bot;
@@ -37,6 +41,6 @@ pub(crate) use record::{Record, Transition};
 pub(crate) use run::{Run, RunState, Tally};
 pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
-    Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Shard, ShardState, Token,
+    Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
 pub(crate) use spec::{FanOut, RunSpec, StepSpec, Timeouts};

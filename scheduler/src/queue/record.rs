@@ -2,7 +2,7 @@
 
 use super::{
     orders::Standing,
-    shard::{AttemptResult, Ending, Loss, Token},
+    shard::{AttemptResult, Ending, Loss, Reused, Token},
     spec::RunSpec,
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
@@ -28,6 +28,8 @@ pub(crate) enum Transition {
     AttemptFinished { shard: ShardId, token: Token, result: AttemptResult, output_size: u64 },
     /// A pending shard ended without a result.
     ShardEnded { shard: ShardId, ending: Ending, message: String },
+    /// A pending shard ended with the success of another one.
+    ShardDeduped { shard: ShardId, reused: Reused },
     /// A running shard is to be stopped.
     KillRequested { shard: ShardId },
     /// A user cancelled the run.
@@ -46,6 +48,7 @@ impl Transition {
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
+            | Self::ShardDeduped { shard, .. }
             | Self::KillRequested { shard } => Some(shard.run),
         }
     }
@@ -58,6 +61,7 @@ impl Transition {
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
+            | Self::ShardDeduped { shard, .. }
             | Self::KillRequested { shard } => Some(*shard),
         }
     }

@@ -1,6 +1,6 @@
 //! The schedulable unit of a step, and its attempts.
 
-use proto::{BotId, Digest, SessionId, Timestamp};
+use proto::{BotId, Digest, SessionId, ShardId, Timestamp};
 use std::time::Duration;
 
 /// Fences: grows with every lease of the scheduler, so that a report under an older one is recognised.
@@ -49,9 +49,18 @@ pub(crate) struct Shard {
     pub(crate) pending_since: Timestamp,
     pub(crate) ended: Option<Timestamp>,
     /// Why it ended, when no result says so.
-    pub(crate) message: String,
+    pub(crate) message: Box<str>,
     /// Its running attempt is to be stopped.
     pub(crate) killing: bool,
+    /// The success that it ended with instead of being run.
+    pub(crate) reused: Option<Box<Reused>>,
+}
+
+/// The success of another shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reused {
+    pub(crate) from: ShardId,
+    pub(crate) result: AttemptResult,
 }
 
 impl Shard {
@@ -62,9 +71,16 @@ impl Shard {
             attempts: Vec::new(),
             pending_since: now,
             ended: None,
-            message: String::new(),
+            message: Box::default(),
             killing: false,
+            reused: None,
         }
+    }
+
+    /// What it ended with, if a bot said so of it or of the one whose success it took over.
+    pub(crate) fn result(&self) -> Option<&AttemptResult> {
+        let reused = self.reused.as_ref().map(|reused| &reused.result);
+        reused.or_else(|| self.attempts.last().and_then(Attempt::result))
     }
 
     /// The attempt under a live lease.
@@ -82,11 +98,7 @@ impl Shard {
     /// Whether its command ended with exit code 0.
     pub(crate) fn succeeded(&self) -> bool {
         self.state == ShardState::Ended(Ending::Completed)
-            && self
-                .attempts
-                .last()
-                .and_then(Attempt::result)
-                .is_some_and(|result| result.exit_code == Some(0))
+            && self.result().is_some_and(|result| result.exit_code == Some(0))
     }
 }
 

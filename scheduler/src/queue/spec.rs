@@ -40,6 +40,8 @@ pub(crate) struct StepSpec {
     pub(crate) fan_out: FanOut,
     /// How many bots a shard may lose.
     pub(crate) max_attempts: NonZeroU32,
+    /// The same properties give the same result.
+    pub(crate) idempotent: bool,
 }
 
 impl StepSpec {

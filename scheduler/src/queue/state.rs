@@ -1,12 +1,13 @@
 //! What the journal replays to. [`State::evolve`] makes every transition, and nothing else changes the state.
 
 use super::{
+    dedupe::Properties,
     event::LeaseRef,
     orders::{BotOrder, Standing},
     pending::{Claim, Pending, Turn},
     record::{Record, Transition},
     run::Run,
-    shard::{Attempt, AttemptEnd, AttemptResult, Shard, ShardState, Token},
+    shard::{Attempt, AttemptEnd, AttemptResult, Ending, Shard, ShardState, Token},
     spec::{RunSpec, StepSpec},
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
@@ -37,6 +38,8 @@ pub(super) struct State {
     /// The same by bot, without empty sets.
     pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
+    /// The newest success of each idempotent shard, by what makes it up.
+    pub(super) successes: BTreeMap<(Properties, u32), ShardId>,
     /// Without [`BotOrder::Work`].
     pub(super) orders: BTreeMap<BotId, Standing>,
     last_token: Token,
@@ -75,7 +78,13 @@ impl State {
             }
             Transition::ShardEnded { shard, ending, message } => {
                 self.in_state(*shard, ShardState::Pending)?;
-                self.set(*shard, ShardState::Ended(*ending), at)?.message.clone_from(message);
+                self.set(*shard, ShardState::Ended(*ending), at)?.message = message.as_str().into();
+                Ok(())
+            }
+            Transition::ShardDeduped { shard, reused } => {
+                self.in_state(*shard, ShardState::Pending)?.reused = Some(Box::new(reused.clone()));
+                self.set(*shard, ShardState::Ended(Ending::Completed), at)?;
+                self.count_success(*shard);
                 Ok(())
             }
             Transition::KillRequested { shard } => {
@@ -177,11 +186,19 @@ impl State {
     ) -> Result<(), Impossible> {
         let end = AttemptEnd::Finished { at, result: Box::new(result.clone()), output_size };
         self.end_attempt(id, token, end)?;
-        let succeeded = self.set(id, ShardState::Ended(result.ending), at)?.succeeded();
-        if let Some(run) = self.runs.get_mut(&id.run).filter(|_| succeeded) {
-            run.tally.succeeded += 1;
+        if self.set(id, ShardState::Ended(result.ending), at)?.succeeded() {
+            self.count_success(id);
+            if let Some((_, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
+                self.successes.insert((Properties::of(step), id.index), id);
+            }
         }
         Ok(())
+    }
+
+    fn count_success(&mut self, id: ShardId) {
+        if let Some(run) = self.runs.get_mut(&id.run) {
+            run.tally.succeeded += 1;
+        }
     }
 
     /// Ends the live attempt of a shard and its lease. The shard's own state is the caller's to set.

@@ -6,7 +6,9 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
-pub(super) const TUNING: Tuning = Tuning { lease_ttl: TTL, most_pending: 1000 };
+pub(super) const REUSE_FOR: Duration = Duration::from_secs(3600);
+
+pub(super) const TUNING: Tuning = Tuning { lease_ttl: TTL, most_pending: 1000, reuse_for: REUSE_FOR };
 
 /// One step of `shards` shards.
 pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
@@ -28,6 +30,7 @@ pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
         expiration: Duration::from_secs(600),
         fan_out: FanOut::Shards(NonZeroU32::new(shards).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
+        idempotent: false,
     }
 }
 
@@ -107,7 +110,8 @@ impl Bench {
         self.requests += 1;
         let id = RunId::new(self.now, self.requests);
         let request = format!("r{}", self.requests).parse().unwrap();
-        self.apply(Event::Trigger { run: id, request, spec: Arc::new(spec) }).unwrap();
+        let trigger = Trigger { run: id, request, spec: Arc::new(spec), reuses: vec![] };
+        self.apply(Event::Trigger(trigger)).unwrap();
         id
     }
 

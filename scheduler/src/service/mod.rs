@@ -14,7 +14,7 @@ mod synchronize;
 mod trigger;
 mod watch;
 
-use crate::{shell::Handle, wire::spec::Defaults};
+use crate::{outputs::Outputs, shell::Handle, wire::spec::Defaults};
 use futures::stream::BoxStream;
 use proto::v1;
 use tonic::{Request, Response, Status};
@@ -40,12 +40,13 @@ pub(crate) const METHODS: &[&str] = &[
 pub(crate) struct Service {
     shell: Handle,
     defaults: Defaults,
+    outputs: Outputs,
 }
 
 impl Service {
     /// What steps leave open is filled in from `defaults`.
-    pub(crate) fn new(shell: Handle, defaults: Defaults) -> Self {
-        Self { shell, defaults }
+    pub(crate) fn new(shell: Handle, defaults: Defaults, outputs: Outputs) -> Self {
+        Self { shell, defaults, outputs }
     }
 }
 

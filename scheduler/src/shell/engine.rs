@@ -1,7 +1,7 @@
 //! The queue with everything that its decisions set in motion. Lives as long as its journal can be written.
 
 use super::{
-    handle::{CallError, Canceled, CanceledRuns, Command, Reply, Triggered},
+    handle::{CallError, Canceled, CanceledRuns, Command, Triggered},
     monotonic::Monotonic,
     parked::ParkedSet,
     supervisor::Settings,
@@ -11,7 +11,10 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, JournalError, Store, Writer},
     metrics::Metrics,
-    queue::{CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, RunFilter, RunSpec, Transition},
+    queue::{
+        CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, Reuse, RunFilter, RunSpec, Transition,
+        Trigger,
+    },
     wire::record::encode,
 };
 use proto::{RequestId, RunId, Timestamp};
@@ -91,7 +94,10 @@ impl Engine {
         let mut batch = Batch::default();
         let now = self.time.now();
         match command {
-            Command::Trigger { request, spec, reply } => self.trigger(request, spec, now, reply, &mut batch),
+            Command::Trigger { request, spec, reuses, reply } => {
+                let made = self.trigger(request, spec, reuses, now, &mut batch);
+                batch.release(move || drop(reply.send(made)));
+            }
             Command::Synchronize { report, reply } => self.synchronize(report, now, reply, &mut batch),
             Command::Cancel { run, mode, reply } => {
                 let canceled = self.cancel(run, mode, now, &mut batch).map_err(CallError::from);
@@ -181,20 +187,18 @@ impl Engine {
     fn trigger(
         &mut self,
         request: RequestId,
-        spec: RunSpec,
+        spec: Arc<RunSpec>,
+        reuses: Vec<Reuse>,
         now: Timestamp,
-        reply: Reply<Triggered>,
         batch: &mut Batch,
-    ) {
+    ) -> Result<Triggered, CallError> {
         let known = self.queue.run_of(&request).is_some();
-        let event =
-            Event::Trigger { run: self.new_run_id(now), request: request.clone(), spec: Arc::new(spec) };
-        let made = self.decide(event, now, batch).map_err(CallError::from).and_then(|()| {
-            let missing = || CallError::Unavailable { reason: "the run is gone".into() };
-            let run = self.queue.run_of(&request).ok_or_else(missing)?;
-            Ok(Triggered { run: run.id, created: !known, shards: run.spec.shards() })
-        });
-        batch.release(move || drop(reply.send(made)));
+        let trigger = Trigger { run: self.new_run_id(now), request: request.clone(), spec, reuses };
+        self.decide(Event::Trigger(trigger), now, batch)?;
+        let missing = || CallError::Unavailable { reason: "the run is gone".into() };
+        let run = self.queue.run_of(&request).ok_or_else(missing)?;
+        let deduped = self.queue.deduped(run.id);
+        Ok(Triggered { run: run.id, created: !known, shards: run.spec.shards(), deduped })
     }
 
     fn new_run_id(&self, now: Timestamp) -> RunId {

@@ -3,7 +3,7 @@
 use super::{synchronize::Orders, tails::Tail, watchers::Update};
 use crate::{
     journal::{AttemptKey, Release},
-    queue::{CancelMode, Queue, Refusal, Run, RunFilter, RunSpec, Wanted},
+    queue::{CancelMode, Queue, Refusal, Reuse, Run, RunFilter, RunSpec, Wanted},
     wire::report::Report,
 };
 use proto::{BotId, RequestId, RunId, ShardId, Timestamp};
@@ -46,7 +46,7 @@ pub(super) type Snapshot = Box<dyn FnOnce(Result<(&Queue, &Run, Updates), CallEr
 
 /// What the shell is asked to do.
 pub(super) enum Command {
-    Trigger { request: RequestId, spec: RunSpec, reply: Reply<Triggered> },
+    Trigger { request: RequestId, spec: Arc<RunSpec>, reuses: Vec<Reuse>, reply: Reply<Triggered> },
     Synchronize { report: Report, reply: Reply<Orders> },
     Cancel { run: RunId, mode: CancelMode, reply: Reply<Canceled> },
     CancelRuns { filter: RunFilter, before: Option<RunId>, mode: CancelMode, reply: Reply<CanceledRuns> },
@@ -62,6 +62,8 @@ pub(crate) struct Triggered {
     pub(crate) run: RunId,
     pub(crate) created: bool,
     pub(crate) shards: u64,
+    /// Those that have ended with an earlier success.
+    pub(crate) deduped: usize,
 }
 
 /// What a cancellation has done.
@@ -87,8 +89,13 @@ pub(crate) struct Handle(pub(super) mpsc::Sender<Command>);
 
 impl Handle {
     /// Creates a run, or finds the one that the request has made.
-    pub(crate) async fn trigger(&self, request: RequestId, spec: RunSpec) -> Result<Triggered, CallError> {
-        self.call(Duration::ZERO, |reply| Command::Trigger { request, spec, reply }).await
+    pub(crate) async fn trigger(
+        &self,
+        request: RequestId,
+        spec: Arc<RunSpec>,
+        reuses: Vec<Reuse>,
+    ) -> Result<Triggered, CallError> {
+        self.call(Duration::ZERO, |reply| Command::Trigger { request, spec, reuses, reply }).await
     }
 
     /// Takes in a bot's report and answers when there is news for it, or when its wait is over.

@@ -5,7 +5,7 @@ use super::{
     field::{FieldError, InField},
     result, spec,
 };
-use crate::queue::{Loss, Record, Token, Transition};
+use crate::queue::{AttemptResult, Loss, Record, Reused, Token, Transition};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -83,6 +83,11 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             state: result::ending_to_wire(*ending).into(),
             message: message.clone(),
         }),
+        Transition::ShardDeduped { shard, reused } => Wire::ShardDeduped(wire::ShardDeduped {
+            shard_id: shard.to_string(),
+            from_shard_id: reused.from.to_string(),
+            result: Some(result::result_to_wire(&reused.result)),
+        }),
         Transition::KillRequested { shard } => {
             Wire::KillRequested(wire::KillRequested { shard_id: shard.to_string() })
         }
@@ -122,11 +127,7 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
         Wire::AttemptFinished(finished) => Transition::AttemptFinished {
             shard: shard(&finished.shard_id)?,
             token: Token(finished.token),
-            result: {
-                let result = finished.result.as_ref();
-                let result = result.ok_or_else(|| FieldError::new("result", "is missing"))?;
-                result::parse_result(result).map_err(|error| error.within("result"))?
-            },
+            result: parse_result(finished.result.as_ref())?,
             output_size: finished.output_size,
         },
         Wire::ShardEnded(ended) => Transition::ShardEnded {
@@ -135,6 +136,13 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
                 .ok_or_else(|| FieldError::new("state", format!("{} is no ending", ended.state)))?,
             message: ended.message.clone(),
         },
+        Wire::ShardDeduped(deduped) => Transition::ShardDeduped {
+            shard: shard(&deduped.shard_id)?,
+            reused: Reused {
+                from: deduped.from_shard_id.parse().in_field("from_shard_id")?,
+                result: parse_result(deduped.result.as_ref())?,
+            },
+        },
         Wire::KillRequested(kill) => Transition::KillRequested { shard: shard(&kill.shard_id)? },
         Wire::BotOrdered(ordered) => Transition::BotOrdered {
             bot: ordered.bot_id.parse::<BotId>().in_field("bot_id")?,
@@ -142,6 +150,11 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
         },
         Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
     })
+}
+
+fn parse_result(result: Option<&proto::v1::AttemptResult>) -> Result<AttemptResult, FieldError> {
+    let result = result.ok_or_else(|| FieldError::new("result", "is missing"))?;
+    result::parse_result(result).map_err(|error| error.within("result"))
 }
 
 #[cfg(test)]

@@ -32,8 +32,10 @@ pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64) -> v1::Shard {
         state: shard_state(shard.state).into(),
         attempts: shard.attempts.iter().map(|one| attempt(one, live_output)).collect(),
         ended: shard.ended.map(Into::into),
-        message: shard.message.clone(),
+        message: shard.message.to_string(),
         killing: shard.killing,
+        deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()).unwrap_or_default(),
+        deduped_result: shard.reused.as_ref().map(|reused| result::result_to_wire(&reused.result)),
     }
 }
 

@@ -94,6 +94,7 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         expiration: duration("expiration", wire.expiration.as_ref())?.unwrap_or(defaults.expiration),
         fan_out: parse_fan_out(wire.fan_out.as_ref())?,
         max_attempts: parse_attempts(wire.max_attempts, defaults)?,
+        idempotent: wire.idempotent,
     })
 }
 
@@ -171,6 +172,7 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         max_attempts: step.max_attempts.get(),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
+        idempotent: step.idempotent,
     }
 }
 

@@ -47,6 +47,13 @@ impl Bench {
         Self::run(config(dir.path()), clock, dir).await
     }
 
+    /// It asks this CAS about outputs.
+    pub(crate) async fn with_cas(url: &str) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let config = scheduler::Config { cas: Some(url.into()), ..config(dir.path()) };
+        Self::run(config, SystemClock::shared(), dir).await
+    }
+
     /// Its journal is below a directory of the test's.
     pub(crate) async fn in_directory(dir: &Path) -> Self {
         Self::run(config(dir), SystemClock::shared(), Arc::new(TempDir::new().unwrap())).await

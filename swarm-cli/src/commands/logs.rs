@@ -92,7 +92,8 @@ async fn one_by_one(
     let has_attempt = |wanted: Option<u32>, attempts: usize| wanted.is_none_or(|n| n as usize <= attempts);
     let mut shown = 0;
     for shard in &run.shards {
-        if shard.attempts.is_empty() || !has_attempt(from.attempt, shard.attempts.len()) {
+        let attempts = shard.attempts.len() + usize::from(shard.reused.is_some());
+        if attempts == 0 || !has_attempt(from.attempt, attempts) {
             continue;
         }
         shown += 1;

@@ -75,6 +75,12 @@ fn render_shard(shard: &Shard, page: Page) -> String {
     if !shard.reason().is_empty() {
         text.push_str(&format!("  {}\n", shard.reason()));
     }
+    if let Some(reused) = &shard.reused {
+        text.push_str(&format!("  deduped from {}\n", reused.from));
+        if let Some(outputs) = reused.result.outputs {
+            text.push_str(&format!("  outputs {outputs}\n"));
+        }
+    }
     let mut table = Table::new([
         Column::number("attempt"),
         Column::text("state"),

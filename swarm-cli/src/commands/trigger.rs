@@ -3,6 +3,7 @@
 use super::Context;
 use crate::{
     cli::{SchedulerArgs, duration},
+    display::count,
     failure::Usage,
     model::{RunSpec, StepSpec},
     remote::{Novelty, Triggered},
@@ -76,6 +77,10 @@ pub(crate) struct SpecArgs {
     /// Try a shard this often when bots are lost
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     max_attempts: Option<u32>,
+    /// The same properties give the same result: shards that have succeeded before, with outputs that the CAS still
+    /// has, end at once with that result
+    #[arg(long)]
+    idempotent: bool,
     /// Makes a repeated trigger answer with the run that it made first [default: a random one]
     #[arg(long, value_name = "ID")]
     request_id: Option<RequestId>,
@@ -127,6 +132,7 @@ impl SpecArgs {
             expiration: self.expiration,
             shards: self.shards,
             max_attempts: self.max_attempts,
+            idempotent: self.idempotent,
         };
         let (user, tags) = (self.user.clone(), self.tags.clone());
         Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step] })
@@ -152,6 +158,8 @@ struct TriggeredJson {
     run: String,
     shards: u32,
     created: bool,
+    /// Shards that have ended with an earlier success.
+    deduped: u32,
 }
 
 pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Result<Exit> {
@@ -160,11 +168,16 @@ pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Res
     let created = triggered.novelty == Novelty::Created;
     if args.json {
         let run = triggered.run.to_string();
-        let answer = TriggeredJson { run, shards: triggered.shards, created };
+        let (shards, deduped) = (triggered.shards, triggered.deduped);
+        let answer = TriggeredJson { run, shards, created, deduped };
         context.console.print(serde_json::to_string(&answer)? + "\n");
     } else {
         if !created {
             context.console.note("this request id has made the run before");
+        }
+        if triggered.deduped > 0 {
+            let of = format!("{} of {}", triggered.deduped, count(triggered.shards, "shard"));
+            context.console.note(&format!("{of} had succeeded before and need not be run"));
         }
         context.console.print(format!("{}\n", triggered.run));
     }

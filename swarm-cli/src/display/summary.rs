@@ -51,6 +51,7 @@ pub fn counts(counts: Counts) -> String {
 pub fn state_text(shard: &Shard) -> String {
     match shard.state {
         _ if shard.killing && !shard.state.is_final() => "stopping".into(),
+        _ if shard.passed() && shard.reused.is_some() => "deduped".into(),
         _ if shard.passed() => "passed".into(),
         ShardState::Completed => "failed".into(),
         state => state.name().into(),
@@ -100,7 +101,8 @@ pub fn shard_table(run: &Run, tests: &BTreeMap<proto::ShardId, TestCounts>, page
 }
 
 fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
-    let stats = shard.result().map(|result| result.stats);
+    // What was deduped took no time here.
+    let stats = shard.result().filter(|_| shard.reused.is_none()).map(|result| result.stats);
     let time =
         |part: fn(&AttemptStats) -> Duration| stats.as_ref().map(part).map(duration).unwrap_or_default();
     let size = |part: fn(&AttemptStats) -> u64| stats.as_ref().map(part).map(bytes).unwrap_or_default();

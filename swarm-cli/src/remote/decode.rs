@@ -2,7 +2,7 @@
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Run, RunSpec,
+    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Reused, Run, RunSpec,
     RunState, Shard, ShardState, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
@@ -32,7 +32,7 @@ fn present<'a, T>(what: &'static str, value: Option<&'a T>) -> Result<&'a T, Mal
 pub(super) fn triggered(wire: &v1::TriggerResponse) -> Result<Triggered, Malformed> {
     let novelty = if wire.created { Novelty::Created } else { Novelty::Existing };
     let run = wire.run_id.parse().map_err(malformed("run id"))?;
-    Ok(Triggered { run, shards: wire.shards, novelty })
+    Ok(Triggered { run, shards: wire.shards, deduped: wire.deduped, novelty })
 }
 
 pub(super) fn update(wire: v1::WatchResponse) -> Result<Update, Malformed> {
@@ -105,6 +105,7 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         expiration: wire.expiration.and_then(duration),
         shards,
         max_attempts: Some(wire.max_attempts).filter(|&n| n > 0),
+        idempotent: wire.idempotent,
     })
 }
 
@@ -156,7 +157,13 @@ fn shard(wire: &v1::Shard) -> Result<Shard, Malformed> {
         ended: wire.ended.as_ref().map(Timestamp::from),
         message: wire.message.clone(),
         killing: wire.killing,
+        reused: wire.deduped_result.as_ref().map(|result| reused(&wire.deduped_from, result)).transpose()?,
     })
+}
+
+fn reused(from: &str, result: &v1::AttemptResult) -> Result<Box<Reused>, Malformed> {
+    let from = from.parse().map_err(malformed("shard id"))?;
+    Ok(Box::new(Reused { from, result: attempt_result(result)? }))
 }
 
 fn attempt(wire: &v1::Attempt) -> Result<Attempt, Malformed> {

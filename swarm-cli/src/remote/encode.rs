@@ -41,6 +41,7 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         max_attempts: step.max_attempts.unwrap_or(0),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
+        idempotent: step.idempotent,
     }
 }
 

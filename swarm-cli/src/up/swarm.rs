@@ -73,7 +73,7 @@ impl Swarm {
         };
         let cas = server(&mut self.cas, plan.cas_listen, CAS_PORT, cas).await?;
         let scheduler = |listen: SocketAddr| {
-            let args = vec![flag("listen", listen), data(layout, "scheduler")];
+            let args = vec![flag("listen", listen), data(layout, "scheduler"), flag("cas", &cas)];
             start("scheduler", &programs.scheduler, args)
         };
         let scheduler = server(&mut self.scheduler, plan.scheduler_listen, SCHEDULER_PORT, scheduler).await?;

@@ -80,6 +80,7 @@ async fn trigger_sends_all_that_was_said() {
         "deps=home/deps",
         "--env-prefix",
         "PATH=tools/bin",
+        "--idempotent",
         "--hard-timeout",
         "10m",
         "--io-timeout",
@@ -110,7 +111,7 @@ async fn trigger_sends_all_that_was_said() {
         scheduler.swarm(&["trigger", &digest, "--json", "--command", "--", "true"]).output().await.unwrap();
     assert_eq!(
         String::from_utf8_lossy(&json.stdout),
-        "{\"run\":\"1hf7yat000007\",\"shards\":4,\"created\":true}\n"
+        "{\"run\":\"1hf7yat000007\",\"shards\":4,\"created\":true,\"deduped\":0}\n"
     );
 
     let triggers = state.triggers.lock().unwrap();

@@ -306,7 +306,7 @@ impl Swarm for State {
         let created = triggers.iter().all(|earlier| earlier.request_id != request.request_id);
         triggers.push(request);
         let shards = u32::try_from(self.run.borrow().shards.len()).unwrap();
-        Ok(Response::new(v1::TriggerResponse { run_id: run_id().to_string(), created, shards }))
+        Ok(Response::new(v1::TriggerResponse { run_id: run_id().to_string(), created, shards, deduped: 0 }))
     }
 
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

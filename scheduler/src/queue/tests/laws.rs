@@ -17,6 +17,7 @@ enum Act {
         priority: u8,
         shards: u32,
         mac: bool,
+        idempotent: bool,
     },
     /// A bot calls with what it believes to hold, having finished some of it.
     Call {
@@ -44,8 +45,9 @@ fn act() -> impl Strategy<Value = Act> {
     let bot = 0..BOTS.len();
     let finish = || proptest::option::of(any::<Index>());
     prop_oneof![
-        2 => (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2))
-            .prop_map(|(request, priority, shards, mac)| Act::Trigger { request, priority, shards, mac }),
+        2 => (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2), any::<bool>()).prop_map(
+            |(request, priority, shards, mac, idempotent)| Act::Trigger { request, priority, shards, mac, idempotent }
+        ),
         8 => (bot.clone(), finish()).prop_map(|(bot, finish)| Act::Call { bot, finish }),
         2 => (bot.clone(), finish()).prop_map(|(bot, finish)| Act::CallUnheard { bot, finish }),
         2 => any::<Index>().prop_map(Act::Repeat),
@@ -116,16 +118,16 @@ impl World {
 
     fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Trigger { request, priority, shards, mac } => {
+            Act::Trigger { request, priority, shards, mac, idempotent } => {
                 let os = if *mac { "os=Mac|Linux" } else { "os=Linux" };
-                let spec = Arc::new(spec(*priority, [step(*shards, &[os])]));
+                let step = StepSpec { idempotent: *idempotent, ..step(*shards, &[os]) };
+                let spec = Arc::new(spec(*priority, [step]));
                 let run = RunId::new(self.bench.now, u32::from(*request));
                 let request = format!("r{request}").parse().unwrap();
+                let reuses = self.bench.queue.reusable(&spec.steps, self.bench.now);
+                let trigger = Trigger { run, request, spec, reuses };
                 if self.bench.queue.run(run).is_none()
-                    && self
-                        .bench
-                        .apply(Event::Trigger { run, request, spec })
-                        .is_ok_and(|d| !d.records.is_empty())
+                    && self.bench.apply(Event::Trigger(trigger)).is_ok_and(|d| !d.records.is_empty())
                 {
                     self.runs.push(run);
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 fn trigger(bench: &mut Bench, number: u32, priority: u8) -> Result<Decided, Refusal> {
     let run = RunId::new(bench.now, number);
     let spec = Arc::new(spec(priority, [step(1, &[])]));
-    bench.apply(Event::Trigger { run, request: "same".parse().unwrap(), spec })
+    bench.apply(Event::Trigger(Trigger { run, request: "same".parse().unwrap(), spec, reuses: vec![] }))
 }
 
 #[test]
@@ -28,7 +28,8 @@ fn more_shards_than_there_is_room_for_are_refused() {
     bench.run(spec(0, [step(999, &[])]));
     let run = RunId::new(bench.now, 77);
     let spec = Arc::new(spec(0, [step(2, &[])]));
-    let refused = bench.apply(Event::Trigger { run, request: "r".parse().unwrap(), spec });
+    let trigger = Trigger { run, request: "r".parse().unwrap(), spec, reuses: vec![] };
+    let refused = bench.apply(Event::Trigger(trigger));
     assert_eq!(refused.unwrap_err(), Refusal::Full { pending: 999, most: 1000 });
 }
 

@@ -61,7 +61,7 @@ async fn next(watcher: &mut Watcher) -> Option<Wire> {
 #[tokio::test]
 async fn changes_are_merged_for_a_watcher_that_is_behind_and_too_far_behind_it_starts_over() {
     let dir = TempDir::new().unwrap();
-    let tuning = Tuning { lease_ttl: HOUR, most_pending: 10_000 };
+    let tuning = Tuning { lease_ttl: HOUR, most_pending: 10_000, reuse_for: HOUR };
     let settings = Settings { data: dir.path().to_owned(), tuning };
     let entropy = Arc::new(SeededEntropy::new(1));
     let metrics = Metrics::new(&mut Registry::default());
@@ -69,7 +69,7 @@ async fn changes_are_merged_for_a_watcher_that_is_behind_and_too_far_behind_it_s
     let mut tasks = JoinSet::new();
     tasks.spawn(shell.run(Shutdown::new()));
 
-    let run = handle.trigger("r".parse().unwrap(), spec(400)).await.unwrap().run;
+    let run = handle.trigger("r".parse().unwrap(), Arc::new(spec(400)), vec![]).await.unwrap().run;
     let mut watcher = Watcher::open(handle.clone(), run).await.unwrap();
     let Some(Wire::Run(snapshot)) = next(&mut watcher).await else { panic!() };
     assert_eq!(snapshot.counts.unwrap().pending, 400);

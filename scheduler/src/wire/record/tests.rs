@@ -1,9 +1,7 @@
 //! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
 
 use super::*;
-use crate::queue::{
-    AttemptResult, AttemptStats, BotOrder, Ending, FanOut, RunSpec, Standing, StepSpec, Timeouts,
-};
+use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, RunSpec, Standing, StepSpec, Timeouts};
 use proto::{DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
@@ -35,6 +33,7 @@ fn spec() -> RunSpec {
         expiration: Duration::from_secs(90),
         fan_out: FanOut::Shards(NonZeroU32::new(4).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
+        idempotent: false,
     };
     RunSpec {
         name: "n".into(),
@@ -90,6 +89,10 @@ fn one_of_each() -> Vec<Transition> {
                 message: "new disk".into(),
             },
         },
+        Transition::ShardDeduped {
+            shard,
+            reused: Reused { from: ShardId { index: 2, ..shard }, result: result() },
+        },
     ]
 }
 
@@ -131,6 +134,7 @@ fn what_a_step_has_gained_since_is_kept() {
     let step = StepSpec {
         environment_prefixes: vec!["PATH=tools/bin".parse().unwrap(), "PATH=bin".parse().unwrap()],
         named_caches: vec!["pip=.cache/pip".parse().unwrap()],
+        idempotent: true,
         ..(*spec.steps[0]).clone()
     };
     spec.steps = vec![Arc::new(step)];

@@ -1,0 +1,89 @@
+//! Shards that need not be run, because the same has succeeded before.
+//!
+//! Only successes of steps that are declared idempotent count, and only those that were run: what was deduped itself
+//! leads to the one that was. Whether the outputs of a success are still there is not known here: who triggers finds out
+//! between [`Queue::reusable`] and the event.
+
+use super::{apply::Queue, spec::StepSpec};
+use proto::{Digest, DigestFunction, RunId, ShardId, Timestamp};
+use std::collections::BTreeSet;
+
+/// What makes up the result of a step's shards, as a hash. Names, expiration and attempts are no part of it. In memory
+/// only: it may be made up differently by the next version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Properties(Digest);
+
+/// A shard of a run to come, and the success that it can end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reuse {
+    pub(crate) step: u32,
+    pub(crate) index: u32,
+    pub(crate) from: ShardId,
+    /// What must still be in the CAS.
+    pub(crate) outputs: Option<Digest>,
+}
+
+impl Properties {
+    /// Those of any shard of the step: its index tells it apart from the others.
+    pub(super) fn of(step: &StepSpec) -> Self {
+        let mut fields = Fields(Vec::new());
+        fields.list([step.input.to_string()]);
+        fields.list(&step.command);
+        fields.list(&step.extra_args);
+        fields.list(step.requirements.iter().map(ToString::to_string));
+        // A later setting of a variable replaces an earlier one: their order counts.
+        fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
+        fields.list(step.environment_prefixes.iter().map(ToString::to_string));
+        let outputs: BTreeSet<&str> = step.outputs.iter().map(|path| path.as_str()).collect();
+        fields.list(outputs);
+        let caches: BTreeSet<String> = step.named_caches.iter().map(ToString::to_string).collect();
+        fields.list(caches);
+        let timeouts = [Some(step.timeouts.hard), step.timeouts.io, Some(step.timeouts.grace)];
+        fields.list(timeouts.map(|time| format!("{time:?}")));
+        fields.list([step.fan_out.shards().to_string()]);
+        Self(DigestFunction::Blake3.digest(&fields.0))
+    }
+}
+
+/// Lists of texts, each with its length before it, so that no two differ and look alike.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn list<T: AsRef<[u8]>>(&mut self, texts: impl IntoIterator<Item = T>) {
+        let mut count = 0u64;
+        for text in texts {
+            let text = text.as_ref();
+            self.0.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            self.0.extend_from_slice(text);
+            count += 1;
+        }
+        // No text is that long.
+        self.0.extend_from_slice(&(u64::MAX - count).to_be_bytes());
+    }
+}
+
+impl Queue {
+    /// The shards of a run to come that could end with an earlier success.
+    pub(crate) fn reusable(&self, steps: &[std::sync::Arc<StepSpec>], now: Timestamp) -> Vec<Reuse> {
+        let mut reuses = Vec::new();
+        for (number, step) in (0u32..).zip(steps).filter(|(_, step)| step.idempotent) {
+            let properties = Properties::of(step);
+            let of_step = (properties, 0)..=(properties, u32::MAX);
+            for ((_, index), from) in self.state.successes.range(of_step) {
+                let Some(success) = self.shard(*from) else { continue };
+                let age = success.ended.map(|ended| now.since(ended));
+                if age.is_some_and(|age| age <= self.tuning.reuse_for) {
+                    let outputs = success.result().and_then(|result| result.outputs);
+                    reuses.push(Reuse { step: number, index: *index, from: *from, outputs });
+                }
+            }
+        }
+        reuses
+    }
+
+    /// How many shards of a run have ended with an earlier success.
+    pub(crate) fn deduped(&self, run: RunId) -> usize {
+        let shards = self.run(run).into_iter().flat_map(|run| run.shards());
+        shards.filter(|(_, shard)| shard.reused.is_some()).count()
+    }
+}
