@@ -27,6 +27,9 @@ pub struct Config {
     /// How long the shards of a step may stay pending that does not say.
     #[serde(with = "humantime_serde")]
     pub expiration: Duration,
+    /// How long shards wait while no bot fits them, unless their step waits for one.
+    #[serde(with = "humantime_serde")]
+    pub no_resource_after: Duration,
     /// How long a command may take that does not say.
     #[serde(with = "humantime_serde")]
     pub hard_timeout: Duration,
@@ -54,6 +57,7 @@ impl Default for Config {
             insecure: false,
             lease_ttl: Duration::from_secs(30),
             expiration: Duration::from_secs(3600),
+            no_resource_after: Duration::from_secs(600),
             hard_timeout: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             max_attempts: 3,

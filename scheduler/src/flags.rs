@@ -51,6 +51,10 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
     expiration: Option<Duration>,
+    /// How long shards wait while no bot fits them, unless their step waits for one [default: 10m].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    no_resource_after: Option<Duration>,
     /// How long a command may take when its step does not say [default: 1h].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
@@ -116,6 +120,7 @@ mod tests {
             "--cas=127.0.0.1:1",
             "--ca-cert=ca",
             "--reuse-for=7s",
+            "--no-resource-after=8s",
         ]);
         let loaded: scheduler::Config = runtime::config::load(None, &flags.keys).unwrap();
         let expected = scheduler::Config {
@@ -132,6 +137,7 @@ mod tests {
             cas: Some("127.0.0.1:1".into()),
             ca_cert: Some("ca".into()),
             reuse_for: Duration::from_secs(7),
+            no_resource_after: Duration::from_secs(8),
         };
         assert_eq!(loaded, expected);
     }

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     attempts_lost: Counter,
     shards_ended: Family<State, Counter>,
     shards_deduped: Counter,
+    slices_given_up: Counter,
     dispatch: Histogram,
     pub(crate) journal_sync: Histogram,
 }
@@ -43,6 +44,7 @@ impl Metrics {
             attempts_lost: Counter::default(),
             shards_ended: Family::default(),
             shards_deduped: Counter::default(),
+            slices_given_up: Counter::default(),
             dispatch: seconds(&[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]),
             journal_sync: seconds(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0]),
         };
@@ -56,6 +58,7 @@ impl Metrics {
         registry.register("attempts_lost", "Attempts whose bot was lost", m.attempts_lost);
         registry.register("shards_ended", "Shards that have ended, by state", m.shards_ended);
         registry.register("shards_deduped", "Of these, with an earlier success", m.shards_deduped);
+        registry.register("slices_given_up", "Fallbacks of shards that nobody took", m.slices_given_up);
         registry.register("dispatch_seconds", "From pending to leased", m.dispatch);
         registry.register("journal_sync_seconds", "One group commit of the journal", m.journal_sync);
         metrics
@@ -78,6 +81,7 @@ impl Metrics {
                 self.count_end(Ending::Completed);
                 self.shards_deduped.inc();
             }
+            Transition::SliceGivenUp { .. } => drop(self.slices_given_up.inc()),
             Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}
@@ -94,6 +98,7 @@ impl Metrics {
             Ending::BotDied => "bot_died",
             Ending::ClientError => "client_error",
             Ending::InternalError => "internal_error",
+            Ending::NoResource => "no_resource",
         };
         self.shards_ended.get_or_create(&State { state }).inc();
     }

@@ -113,6 +113,7 @@ pub async fn start(
             lease_ttl: config.lease_ttl,
             most_pending: MOST_PENDING,
             reuse_for: config.reuse_for,
+            no_resource_after: config.no_resource_after,
         },
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
@@ -221,6 +222,7 @@ mod tests {
             lease_ttl: std::time::Duration::from_secs(30),
             most_pending: 1,
             reuse_for: std::time::Duration::ZERO,
+            no_resource_after: std::time::Duration::from_secs(1),
         };
         let settings = Settings { data: dir.path().to_owned(), tuning };
         let metrics = Metrics::new(&mut Registry::default());

@@ -5,7 +5,9 @@
 
 use crate::{
     display::utc,
-    model::{Attempt, AttemptStats, Bot, BotHealth, Counts, Explanation, Run, RunState, Shard, ShardState},
+    model::{
+        Attempt, AttemptStats, Bot, BotHealth, Counts, Explanation, Run, RunState, Shard, ShardState, Slice,
+    },
 };
 use proto::Digest;
 use serde::Serialize;
@@ -54,6 +56,8 @@ pub struct StepJson<'a> {
     pub extra_args: &'a [String],
     /// `key=value|value`.
     pub requirements: Vec<String>,
+    /// What is asked for next, in order, in the same words.
+    pub fallbacks: Vec<Vec<String>>,
     /// Into how many shards it is cut.
     pub shards: u32,
     /// Whether an earlier success of the same properties need not be run again.
@@ -75,6 +79,8 @@ pub struct ShardJson<'a> {
     pub ended: Option<String>,
     /// Why it ended as it did; empty when there is nothing to say.
     pub reason: &'a str,
+    /// The slice that it is at, or ended at: 0 is what it asked for first.
+    pub slice: u32,
     /// The shard whose success it ended with instead of being run.
     pub deduped_from: Option<String>,
     /// Of the manifest of the outputs.
@@ -177,6 +183,16 @@ pub struct ExplanationJson<'a> {
     pub obstacles: BTreeMap<&'a str, &'a [String]>,
     /// When the shards give up.
     pub expires: Option<String>,
+    /// The slice that they are at, from 0.
+    pub slice: u32,
+    /// How many slices there are.
+    pub slices: u32,
+    /// When they give the slice up, as long as no bot fits.
+    pub no_resource: Option<String>,
+}
+
+fn words(slice: &Slice) -> Vec<String> {
+    slice.requirements.iter().map(ToString::to_string).collect()
 }
 
 impl<'a> From<&'a Run> for RunJson<'a> {
@@ -186,7 +202,8 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             input: step.input,
             command: &step.command,
             extra_args: &step.extra_args,
-            requirements: step.requirements.iter().map(ToString::to_string).collect(),
+            requirements: words(&step.first),
+            fallbacks: step.fallbacks.iter().map(words).collect(),
             shards: step.shards,
             idempotent: step.idempotent,
         };
@@ -215,6 +232,7 @@ impl<'a> From<&'a Shard> for ShardJson<'a> {
             exit_code: shard.exit_code(),
             ended: shard.ended.map(utc),
             reason: shard.reason(),
+            slice: shard.slice,
             deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()),
             outputs: shard.result().and_then(|result| result.outputs),
             attempts: shard.attempts.iter().map(AttemptJson::from).collect(),
@@ -285,6 +303,9 @@ impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
             free_bots: &step.free_bots,
             obstacles: step.obstacles.iter().map(|(what, bots)| (what.as_str(), &bots[..])).collect(),
             expires: step.expires.map(utc),
+            slice: step.slice,
+            slices: step.slices,
+            no_resource: step.no_resource.map(utc),
         }
     }
 }

@@ -18,8 +18,10 @@ pub struct StepSpec {
     pub command: Vec<String>,
     /// Appended to the command.
     pub extra_args: Vec<String>,
-    /// What the shards ask of a bot.
-    pub requirements: Requirements,
+    /// What the shards ask of a bot first.
+    pub first: Slice,
+    /// What they ask for next, in order.
+    pub fallbacks: Vec<Slice>,
     /// Variables to set; an empty value unsets.
     pub environment: Vec<(String, String)>,
     /// Directories of the input that come first in variables such as `PATH`, in order.
@@ -34,14 +36,23 @@ pub struct StepSpec {
     pub io_timeout: Option<Duration>,
     /// Between TERM and KILL. `None`: the scheduler's default.
     pub grace: Option<Duration>,
-    /// How long a shard may stay pending. `None`: the scheduler's default.
-    pub expiration: Option<Duration>,
     /// Into how many shards the step is cut.
     pub shards: u32,
     /// Attempts that a shard gets when bots are lost. `None`: the scheduler's default.
     pub max_attempts: Option<u32>,
     /// The same properties give the same result: an earlier success need not be run again.
     pub idempotent: bool,
+}
+
+/// What a shard asks of a bot, and for how long.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Slice {
+    /// All must hold.
+    pub requirements: Requirements,
+    /// How long a shard may stay pending. `None`: the scheduler's default.
+    pub expiration: Option<Duration>,
+    /// It stays so though no bot fits.
+    pub wait_for_capacity: bool,
 }
 
 /// What a user triggers.
@@ -120,6 +131,8 @@ pub enum ShardState {
     ClientError,
     /// The bot could not do its part.
     InternalError,
+    /// No bot fitted any slice.
+    NoResource,
 }
 
 impl ShardState {
@@ -141,6 +154,7 @@ impl ShardState {
             Self::BotDied => "bot died",
             Self::ClientError => "client error",
             Self::InternalError => "internal error",
+            Self::NoResource => "no resource",
         }
     }
 }
@@ -219,6 +233,8 @@ pub struct Shard {
     pub message: String,
     /// Cancellation was asked for and the bot has not stopped yet.
     pub killing: bool,
+    /// The slice that it is at, or ended at: 0 is the first.
+    pub slice: u32,
     /// The success that it ended with instead of being run.
     pub reused: Option<Box<Reused>>,
 }
@@ -469,4 +485,10 @@ pub struct Explanation {
     pub summary: String,
     /// Why the first pending shard has its place.
     pub place: String,
+    /// The slice that they are at, from 0.
+    pub slice: u32,
+    /// How many slices there are.
+    pub slices: u32,
+    /// When they give the slice up, as long as no bot fits.
+    pub no_resource: Option<Timestamp>,
 }

@@ -1,9 +1,9 @@
 //! Runs made up for tests.
 
 use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Counts, Run, RunSpec, RunState, Shard, ShardState, StepSpec,
+    Attempt, AttemptResult, AttemptStats, Counts, Run, RunSpec, RunState, Shard, ShardState, Slice, StepSpec,
 };
-use proto::{DigestFunction, Requirements, RunId, ShardId, Timestamp};
+use proto::{DigestFunction, RunId, ShardId, Timestamp};
 use std::time::Duration;
 
 /// When made-up runs are triggered.
@@ -16,7 +16,8 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         input: DigestFunction::Blake3.digest(b"input"),
         command: vec![],
         extra_args: vec![],
-        requirements: Requirements::default(),
+        first: Slice::default(),
+        fallbacks: vec![],
         environment: vec![],
         environment_prefixes: vec![],
         outputs: vec![],
@@ -24,7 +25,6 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         hard_timeout: None,
         io_timeout: None,
         grace: None,
-        expiration: None,
         shards: u32::try_from(shards.len()).unwrap(),
         max_attempts: None,
         idempotent: false,
@@ -55,6 +55,7 @@ pub(crate) fn pending(index: u32) -> Shard {
         ended: None,
         message: String::new(),
         killing: false,
+        slice: 0,
         reused: None,
     }
 }

@@ -55,12 +55,13 @@ impl Verdict {
 pub fn judge(run: &Run, findings: Findings) -> Verdict {
     let mut outcome = Outcome::Passed;
     let mut reasons = Vec::new();
-    let kinds: [(Kind, &str); 9] = [
+    let kinds: [(Kind, &str); 10] = [
         (Kind::NonZero, "exited with an error"),
         (Kind::State(ShardState::TimedOut), "timed out"),
         (Kind::State(ShardState::Canceled), "canceled before a bot took it"),
         (Kind::State(ShardState::Killed), "killed"),
         (Kind::State(ShardState::Expired), "expired: no bot took it in time"),
+        (Kind::State(ShardState::NoResource), "without a bot that fits"),
         (Kind::State(ShardState::BotDied), "lost with its bots"),
         (Kind::State(ShardState::ClientError), "could not be set up"),
         (Kind::State(ShardState::InternalError), "failed on the bot's side"),
@@ -155,6 +156,7 @@ mod tests {
             judged(state(ShardState::Canceled), Findings::default()),
             judged(state(ShardState::Killed), Findings::default()),
             judged(state(ShardState::Expired), Findings::default()),
+            judged(state(ShardState::NoResource), Findings::default()),
             judged(state(ShardState::BotDied), Findings::default()),
             judged(state(ShardState::ClientError), Findings::default()),
             judged(state(ShardState::InternalError), Findings::default()),
@@ -172,6 +174,7 @@ mod tests {
         Incomplete 6: 1 shard canceled before a bot took it
         Incomplete 6: 1 shard killed
         Incomplete 6: 1 shard expired: no bot took it in time
+        Incomplete 6: 1 shard without a bot that fits
         Incomplete 6: 1 shard lost with its bots
         Incomplete 6: 1 shard could not be set up
         Incomplete 6: 1 shard failed on the bot's side

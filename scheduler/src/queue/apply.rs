@@ -26,6 +26,8 @@ pub(crate) struct Tuning {
     pub(crate) most_pending: usize,
     /// How old a success may be that an idempotent shard ends with.
     pub(crate) reuse_for: Duration,
+    /// How long a shard waits while no bot fits, unless it waits for one.
+    pub(crate) no_resource_after: Duration,
 }
 
 /// All runs, and the bots that are there.
@@ -93,6 +95,7 @@ impl Queue {
             }
             Transition::ShardEnded { .. }
             | Transition::ShardDeduped { .. }
+            | Transition::SliceGivenUp { .. }
             | Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}

@@ -4,9 +4,12 @@
 //! leads to the one that was. Whether the outputs of a success are still there is not known here: who triggers finds out
 //! between [`Queue::reusable`] and the event.
 
-use super::{apply::Queue, spec::StepSpec};
+use super::{
+    apply::Queue,
+    spec::{Slice, StepSpec},
+};
 use proto::{Digest, DigestFunction, RunId, ShardId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What makes up the result of a step's shards, as a hash. Names, expiration and attempts are no part of it. In memory
 /// only: it may be made up differently by the next version.
@@ -24,13 +27,13 @@ pub(crate) struct Reuse {
 }
 
 impl Properties {
-    /// Those of any shard of the step: its index tells it apart from the others.
-    pub(super) fn of(step: &StepSpec) -> Self {
+    /// Those of any shard of the step at this slice: its index tells it apart from the others.
+    pub(super) fn of(step: &StepSpec, slice: &Slice) -> Self {
         let mut fields = Fields(Vec::new());
         fields.list([step.input.to_string()]);
         fields.list(&step.command);
         fields.list(&step.extra_args);
-        fields.list(step.requirements.iter().map(ToString::to_string));
+        fields.list(slice.requirements.iter().map(ToString::to_string));
         // A later setting of a variable replaces an earlier one: their order counts.
         fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
         fields.list(step.environment_prefixes.iter().map(ToString::to_string));
@@ -65,20 +68,31 @@ impl Fields {
 impl Queue {
     /// The shards of a run to come that could end with an earlier success.
     pub(crate) fn reusable(&self, steps: &[std::sync::Arc<StepSpec>], now: Timestamp) -> Vec<Reuse> {
-        let mut reuses = Vec::new();
+        let mut reuses = BTreeMap::new();
         for (number, step) in (0u32..).zip(steps).filter(|(_, step)| step.idempotent) {
-            let properties = Properties::of(step);
-            let of_step = (properties, 0)..=(properties, u32::MAX);
-            for ((_, index), from) in self.state.successes.range(of_step) {
-                let Some(success) = self.shard(*from) else { continue };
-                let age = success.ended.map(|ended| now.since(ended));
-                if age.is_some_and(|age| age <= self.tuning.reuse_for) {
-                    let outputs = success.result().and_then(|result| result.outputs);
-                    reuses.push(Reuse { step: number, index: *index, from: *from, outputs });
+            // The success of an earlier slice goes before that of a later one.
+            for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
+                for reuse in self.successes(Properties::of(step, slice), number, now) {
+                    reuses.entry((number, reuse.index)).or_insert(reuse);
                 }
             }
         }
-        reuses
+        reuses.into_values().collect()
+    }
+
+    fn successes(
+        &self,
+        properties: Properties,
+        step: u32,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Reuse> + use<'_> {
+        let found = self.state.successes.range((properties, 0)..=(properties, u32::MAX));
+        found.filter_map(move |((_, index), from)| {
+            let success = self.shard(*from)?;
+            let fresh = now.since(success.ended?) <= self.tuning.reuse_for;
+            let outputs = success.result().and_then(|result| result.outputs);
+            fresh.then_some(Reuse { step, index: *index, from: *from, outputs })
+        })
     }
 
     /// How many shards of a run have ended with an earlier success.

@@ -7,7 +7,7 @@ use super::{
     pending::{Claim, Place},
     presence::Bot,
     shard::ShardState,
-    spec::StepSpec,
+    spec::{Slice, StepSpec},
 };
 use proto::{BotId, Requirements, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, fmt};
@@ -21,7 +21,7 @@ pub(crate) enum Subject {
     Shard(ShardId),
 }
 
-/// Why the pending shards of one step are pending. They share their requirements.
+/// Why the pending shards of one step at one slice are pending. They share their requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepExplanation {
     pub(crate) step: u32,
@@ -35,6 +35,11 @@ pub(crate) struct StepExplanation {
     pub(crate) obstacles: Vec<Obstacle>,
     /// When the first of them expires.
     pub(crate) expires: Timestamp,
+    /// The slice that they are at, of so many.
+    pub(crate) slice: u8,
+    pub(crate) slices: u8,
+    /// When the first of them gives it up, as long as no bot fits.
+    pub(crate) no_resource: Option<Timestamp>,
 }
 
 /// A criterion and the bots that it keeps away.
@@ -58,49 +63,54 @@ impl Queue {
             return Err(Refusal::UnknownShard { shard });
         }
         let asked = |shard| matches!(subject, Subject::Run(_)) || subject == Subject::Shard(shard);
-        let mut pending: BTreeMap<u32, Vec<ShardId>> = BTreeMap::new();
+        let mut pending: BTreeMap<(u32, u8), Vec<ShardId>> = BTreeMap::new();
         for (id, shard) in run.shards().filter(|(id, _)| asked(*id)) {
             if shard.state == ShardState::Pending {
-                pending.entry(id.step).or_default().push(id);
+                pending.entry((id.step, shard.slice)).or_default().push(id);
             }
         }
-        let explain = |(step, pending): (u32, Vec<ShardId>)| {
+        let explain = |((step, slice), pending): ((u32, u8), Vec<ShardId>)| {
             let spec = run.spec.steps.get(step as usize)?;
             let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: *pending.first()? };
-            self.explain_step(step, spec, claim, &pending, now)
+            self.explain_slice(spec, slice, claim, &pending, now)
         };
         Ok(pending.into_iter().filter_map(explain).collect())
     }
 
-    fn explain_step(
+    fn explain_slice(
         &self,
-        step: u32,
-        spec: &StepSpec,
+        step: &StepSpec,
+        number: u8,
         first: Claim<'_>,
         pending: &[ShardId],
         now: Timestamp,
     ) -> Option<StepExplanation> {
-        let bots = self.sort_bots(spec, pending, now);
+        let slice = step.slice(number);
+        let bots = self.sort_bots(slice, pending, now);
         let fitting: Vec<&Bot> =
             bots.busy.iter().chain(&bots.free).filter_map(|id| self.presence.bots.get(id)).collect();
         let compete = |asked: &Requirements| fitting.iter().any(|bot| asked.fit(&bot.dimensions));
         let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
+        let since = since.unwrap_or(now);
         Some(StepExplanation {
-            step,
+            step: first.shard.step,
             pending: pending.iter().map(|id| id.index).collect(),
             place: self.state.pending.place(first, now, compete)?,
             busy: bots.busy,
             free: bots.free,
             obstacles: bots.obstacles,
-            expires: (since.unwrap_or(now) + spec.expiration).max(self.presence.no_expiration_before),
+            expires: (since + slice.expiration).max(self.presence.no_expiration_before),
+            slice: number,
+            slices: step.slices(),
+            no_resource: self.no_resource(slice, since, now),
         })
     }
 
-    fn sort_bots(&self, spec: &StepSpec, pending: &[ShardId], now: Timestamp) -> SortedBots {
+    fn sort_bots(&self, slice: &Slice, pending: &[ShardId], now: Timestamp) -> SortedBots {
         let mut sorted = SortedBots::default();
         let mut obstacles: BTreeMap<String, Vec<BotId>> = BTreeMap::new();
         for (id, bot) in self.bots() {
-            let mut criteria = self.criteria_against(id, bot, spec, now);
+            let mut criteria = self.criteria_against(id, bot, slice, now);
             let free = self.free_slots(id) > 0;
             if criteria.is_empty()
                 && free
@@ -121,9 +131,9 @@ impl Queue {
         sorted
     }
 
-    fn criteria_against(&self, id: &BotId, bot: &Bot, spec: &StepSpec, now: Timestamp) -> Vec<String> {
+    fn criteria_against(&self, id: &BotId, bot: &Bot, slice: &Slice, now: Timestamp) -> Vec<String> {
         let mut criteria: Vec<String> =
-            spec.requirements.unmet(&bot.dimensions).map(ToString::to_string).collect();
+            slice.requirements.unmet(&bot.dimensions).map(ToString::to_string).collect();
         if self.is_dead(bot, now) {
             criteria.push("the bot is dead".into());
         }

@@ -9,6 +9,7 @@
 
 mod apply;
 mod cancel;
+mod capacity;
 mod dedupe;
 mod event;
 mod explain;
@@ -43,4 +44,4 @@ pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use spec::{FanOut, RunSpec, StepSpec, Timeouts};
+pub(crate) use spec::{FanOut, RunSpec, Slice, StepSpec, Timeouts};

@@ -8,6 +8,7 @@
 //! Shards are grouped by what they ask of a bot. A bot looks at the head of each priority of each group that it fits,
 //! and at nothing else: a decision costs the same with a thousand shards pending as with a million.
 
+use super::spec::Slice;
 use proto::{Dimensions, Requirements, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,6 +66,8 @@ struct Group {
     requirements: Requirements,
     /// By priority. Without empty ones.
     levels: BTreeMap<u8, Level>,
+    /// Those that do not wait for a bot that fits, with the time since when they are pending.
+    impatient: BTreeSet<(Timestamp, ShardId)>,
 }
 
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -99,19 +102,15 @@ impl Pending {
         self.expirations.len()
     }
 
-    /// Puts a shard into its line. A line that is formed by it begins at `turn`.
-    pub(super) fn insert(
-        &mut self,
-        claim: Claim<'_>,
-        requirements: &Requirements,
-        expires: Timestamp,
-        turn: Turn,
-    ) {
+    /// Puts a shard into its line, pending `since` then. A line that is formed by it begins at `turn`.
+    pub(super) fn insert(&mut self, claim: Claim<'_>, slice: &Slice, since: Timestamp, turn: Turn) {
+        let requirements = &slice.requirements;
         // Most shards find their group and their line: names are cloned only for new ones.
         let id = self.ids.get(requirements).copied().unwrap_or_else(|| {
             let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
             self.ids.insert(requirements.clone(), id);
-            self.groups.insert(id, Group { requirements: requirements.clone(), levels: BTreeMap::new() });
+            let (levels, impatient) = (BTreeMap::new(), BTreeSet::new());
+            self.groups.insert(id, Group { requirements: requirements.clone(), levels, impatient });
             id
         });
         let lines = self.lines.entry(claim.priority).or_default();
@@ -125,14 +124,20 @@ impl Pending {
             let level = group.levels.entry(claim.priority).or_default();
             level.turns.insert((line.turn, Arc::clone(&user)));
             level.shards.entry(user).or_default().insert(claim.shard);
+            if !slice.wait_for_capacity {
+                group.impatient.insert((since, claim.shard));
+            }
         }
-        self.expirations.insert((expires, claim.shard));
+        self.expirations.insert((since + slice.expiration, claim.shard));
     }
 
-    pub(super) fn remove(&mut self, claim: Claim<'_>, requirements: &Requirements, expires: Timestamp) {
-        self.expirations.remove(&(expires, claim.shard));
+    /// Takes out what was put in with these.
+    pub(super) fn remove(&mut self, claim: Claim<'_>, slice: &Slice, since: Timestamp) {
+        let requirements = &slice.requirements;
+        self.expirations.remove(&(since + slice.expiration, claim.shard));
         let Some(&id) = self.ids.get(requirements) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
+        group.impatient.remove(&(since, claim.shard));
         let Some(level) = group.levels.get_mut(&claim.priority) else { return };
         let Some(shards) = level.shards.get_mut(claim.user) else { return };
         shards.remove(&claim.shard);
@@ -235,6 +240,12 @@ impl Pending {
     /// The pending shards of each group, priority and user, in order.
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
         self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())
+    }
+
+    /// What is asked for by shards that do not wait for a bot that fits, and those shards, the longest pending first.
+    pub(super) fn impatient(&self) -> impl Iterator<Item = (&Requirements, &BTreeSet<(Timestamp, ShardId)>)> {
+        let groups = self.groups.values().filter(|group| !group.impatient.is_empty());
+        groups.map(|group| (&group.requirements, &group.impatient))
     }
 
     pub(super) fn next_expiration(&self) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! What is known of bots and leases only as long as the scheduler runs: nothing of it is in the journal.
 
 use super::{event::BotReport, shard::Token};
-use proto::{BotId, Dimensions, SessionId, Timestamp};
+use proto::{BotId, Dimensions, Requirements, SessionId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -52,6 +52,8 @@ pub(super) struct Presence {
     pub(super) bots: BTreeMap<BotId, Bot>,
     /// The scheduler was away, and bots have until then to find it again.
     pub(super) no_expiration_before: Timestamp,
+    /// What some bot fits, until then at least.
+    pub(super) capacity: BTreeMap<Requirements, Timestamp>,
     leases: BTreeMap<Token, LiveLease>,
     by_expiry: BTreeSet<(Timestamp, Token)>,
 }
@@ -112,6 +114,11 @@ impl Presence {
         if let Some(lease) = self.leases.remove(&token) {
             self.by_expiry.remove(&(lease.expiry, token));
         }
+    }
+
+    /// A bot that has not called while the scheduler was away is not lacking before it could.
+    pub(super) fn lacks_from(&self, due: Timestamp) -> Timestamp {
+        due.max(self.no_expiration_before)
     }
 
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {

@@ -30,6 +30,8 @@ pub(crate) enum Transition {
     ShardEnded { shard: ShardId, ending: Ending, message: String },
     /// A pending shard ended with the success of another one.
     ShardDeduped { shard: ShardId, reused: Reused },
+    /// A pending shard asks for less.
+    SliceGivenUp { shard: ShardId, next: u8 },
     /// A running shard is to be stopped.
     KillRequested { shard: ShardId },
     /// A user cancelled the run.
@@ -49,6 +51,7 @@ impl Transition {
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
             | Self::ShardDeduped { shard, .. }
+            | Self::SliceGivenUp { shard, .. }
             | Self::KillRequested { shard } => Some(shard.run),
         }
     }
@@ -62,6 +65,7 @@ impl Transition {
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
             | Self::ShardDeduped { shard, .. }
+            | Self::SliceGivenUp { shard, .. }
             | Self::KillRequested { shard } => Some(*shard),
         }
     }

@@ -39,6 +39,10 @@ pub(crate) enum RunState {
     Incomplete,
 }
 
+/// Reasons that are not the command's.
+const INCOMPLETE: [Ending; 5] =
+    [Ending::Expired, Ending::NoResource, Ending::BotDied, Ending::ClientError, Ending::InternalError];
+
 impl Run {
     /// All shards pending.
     pub(crate) fn new(id: RunId, request: RequestId, spec: Arc<RunSpec>, now: Timestamp) -> Self {
@@ -59,7 +63,7 @@ impl Run {
         }
         if any(&[Ending::Canceled, Ending::Killed]) {
             RunState::Canceled
-        } else if any(&[Ending::Expired, Ending::BotDied, Ending::ClientError, Ending::InternalError]) {
+        } else if any(&INCOMPLETE) {
             RunState::Incomplete
         } else if tally.failed() > 0 {
             RunState::Failed

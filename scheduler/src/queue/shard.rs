@@ -25,6 +25,8 @@ pub(crate) enum Ending {
     Completed,
     /// Nobody took it in time.
     Expired,
+    /// No bot fitted.
+    NoResource,
     /// Ended by the hard or the I/O timeout.
     TimedOut,
     /// Cancelled while pending.
@@ -52,6 +54,8 @@ pub(crate) struct Shard {
     pub(crate) message: Box<str>,
     /// Its running attempt is to be stopped.
     pub(crate) killing: bool,
+    /// What it asks for, of the slices of its step.
+    pub(crate) slice: u8,
     /// The success that it ended with instead of being run.
     pub(crate) reused: Option<Box<Reused>>,
 }
@@ -73,6 +77,7 @@ impl Shard {
             ended: None,
             message: Box::default(),
             killing: false,
+            slice: 0,
             reused: None,
         }
     }

@@ -29,14 +29,14 @@ pub(crate) struct StepSpec {
     /// Replaces the manifest's command when not empty.
     pub(crate) command: Vec<String>,
     pub(crate) extra_args: Vec<String>,
-    pub(crate) requirements: Requirements,
+    pub(crate) first: Slice,
+    /// What is asked for next, in order.
+    pub(crate) fallbacks: Vec<Slice>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) environment_prefixes: Vec<EnvironmentPrefix>,
     pub(crate) outputs: Vec<RelPath>,
     pub(crate) named_caches: Vec<NamedCache>,
     pub(crate) timeouts: Timeouts,
-    /// How long a shard may stay pending.
-    pub(crate) expiration: Duration,
     pub(crate) fan_out: FanOut,
     /// How many bots a shard may lose.
     pub(crate) max_attempts: NonZeroU32,
@@ -44,7 +44,28 @@ pub(crate) struct StepSpec {
     pub(crate) idempotent: bool,
 }
 
+/// What a shard asks of a bot, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) requirements: Requirements,
+    /// How long a shard may stay pending.
+    pub(crate) expiration: Duration,
+    /// It stays so though no bot fits.
+    pub(crate) wait_for_capacity: bool,
+}
+
 impl StepSpec {
+    /// The slice of this number. The first one stands in where there are not so many.
+    pub(crate) fn slice(&self, number: u8) -> &Slice {
+        let fallback = usize::from(number).checked_sub(1).and_then(|fallback| self.fallbacks.get(fallback));
+        fallback.unwrap_or(&self.first)
+    }
+
+    /// How many there are.
+    pub(crate) fn slices(&self) -> u8 {
+        u8::try_from(self.fallbacks.len() + 1).unwrap_or(u8::MAX)
+    }
+
     /// About what it takes in a message.
     pub(super) fn bytes(&self) -> usize {
         let texts = self.command.iter().chain(&self.extra_args).map(String::len);

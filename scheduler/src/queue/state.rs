@@ -87,6 +87,13 @@ impl State {
                 self.count_success(*shard);
                 Ok(())
             }
+            Transition::SliceGivenUp { shard, next } => {
+                self.in_state(*shard, ShardState::Pending)?;
+                if self.context(*shard).is_none_or(|(_, step)| *next >= step.slices()) {
+                    return Err(impossible(shard, "has no such slice"));
+                }
+                self.move_to(*shard, ShardState::Pending, Some(*next), at).map(drop)
+            }
             Transition::KillRequested { shard } => {
                 self.in_state(*shard, ShardState::Running)?.killing = true;
                 Ok(())
@@ -137,11 +144,10 @@ impl State {
         }
         let turn = Turn { lease: self.last_token.0, since: at };
         for (step, spec_of_step) in (0u32..).zip(&spec.steps) {
-            let expires = at + spec_of_step.expiration;
             for index in 0..spec_of_step.fan_out.shards() {
                 let shard = ShardId { run: id, step, index };
                 let claim = Claim { priority: spec.priority, user: &spec.user, shard };
-                self.pending.insert(claim, &spec_of_step.requirements, expires, turn);
+                self.pending.insert(claim, &spec_of_step.first, at, turn);
             }
         }
         self.requests.insert(request.clone(), id);
@@ -189,7 +195,8 @@ impl State {
         if self.set(id, ShardState::Ended(result.ending), at)?.succeeded() {
             self.count_success(id);
             if let Some((_, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
-                self.successes.insert((Properties::of(step), id.index), id);
+                let slice = self.shard(id).map_or(0, |shard| shard.slice);
+                self.successes.insert((Properties::of(step, step.slice(slice)), id.index), id);
             }
         }
         Ok(())
@@ -225,8 +232,18 @@ impl State {
         if shard.state == state { Ok(shard) } else { Err(impossible(id, "is in another state")) }
     }
 
-    /// The one place that changes the state of a shard, and with it every index and count.
     fn set(&mut self, id: ShardId, to: ShardState, at: Timestamp) -> Result<&mut Shard, Impossible> {
+        self.move_to(id, to, None, at)
+    }
+
+    /// The one place that changes the state or the slice of a shard, and with it every index and count.
+    fn move_to(
+        &mut self,
+        id: ShardId,
+        to: ShardState,
+        slice: Option<u8>,
+        at: Timestamp,
+    ) -> Result<&mut Shard, Impossible> {
         let missing = || impossible(id, "does not exist");
         let run = self.runs.get_mut(&id.run).ok_or_else(missing)?;
         let step = run.spec.steps.get(id.step as usize).ok_or_else(missing)?;
@@ -235,15 +252,16 @@ impl State {
         let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: id };
         let turn = Turn { lease: self.last_token.0, since: at };
         if shard.state == ShardState::Pending {
-            self.pending.remove(claim, &step.requirements, shard.pending_since + step.expiration);
+            self.pending.remove(claim, step.slice(shard.slice), shard.pending_since);
         }
+        shard.slice = slice.unwrap_or(shard.slice);
         run.tally.move_one(shard.state, to);
         shard.state = to;
         match to {
             ShardState::Pending => {
                 shard.pending_since = at;
                 shard.killing = false;
-                self.pending.insert(claim, &step.requirements, at + step.expiration, turn);
+                self.pending.insert(claim, step.slice(shard.slice), at, turn);
             }
             ShardState::Running => self.pending.served(claim.priority, claim.user, turn),
             ShardState::Ended(_) => {

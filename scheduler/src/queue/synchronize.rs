@@ -165,7 +165,7 @@ impl Queue {
                 && known.slots > 0
                 && !self.is_dead(known, now)
                 && !shard.attempts.iter().any(|attempt| attempt.bot == *other)
-                && step.requirements.fit(&known.dimensions)
+                && step.slice(shard.slice).requirements.fit(&known.dimensions)
         })
     }
 

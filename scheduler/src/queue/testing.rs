@@ -6,32 +6,46 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
+/// Longer than a slice's life, so that tests of other things see no end of it.
+pub(super) const GRACE: Duration = Duration::from_secs(700);
+
 pub(super) const REUSE_FOR: Duration = Duration::from_secs(3600);
 
-pub(super) const TUNING: Tuning = Tuning { lease_ttl: TTL, most_pending: 1000, reuse_for: REUSE_FOR };
+pub(super) const TUNING: Tuning =
+    Tuning { lease_ttl: TTL, most_pending: 1000, reuse_for: REUSE_FOR, no_resource_after: GRACE };
 
-/// One step of `shards` shards.
-pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
+/// What a shard asks for, for ten minutes.
+pub(super) fn slice(requirements: &[&str]) -> Slice {
     let mut asked = Requirements::default();
     for text in requirements {
         asked.insert(text.parse().unwrap()).unwrap();
     }
+    Slice { requirements: asked, expiration: Duration::from_secs(600), wait_for_capacity: false }
+}
+
+/// One step of `shards` shards.
+pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
     StepSpec {
         name: "step".into(),
         input: Digest::empty(DigestFunction::Blake3),
         command: vec![],
         extra_args: vec![],
-        requirements: asked,
+        first: slice(requirements),
+        fallbacks: vec![],
         environment: vec![],
         environment_prefixes: vec![],
         outputs: vec![],
         named_caches: vec![],
         timeouts: Timeouts { hard: TTL, io: None, grace: TTL },
-        expiration: Duration::from_secs(600),
         fan_out: FanOut::Shards(NonZeroU32::new(shards).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
         idempotent: false,
     }
+}
+
+/// The step, when its shards stay pending for no longer.
+pub(super) fn expiring(expiration: Duration, step: StepSpec) -> StepSpec {
+    StepSpec { first: Slice { expiration, ..step.first }, ..step }
 }
 
 /// A run of these steps.

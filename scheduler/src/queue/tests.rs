@@ -8,3 +8,4 @@ mod laws;
 mod leases;
 mod order;
 mod runs;
+mod slices;

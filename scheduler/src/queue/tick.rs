@@ -3,7 +3,6 @@
 use super::{
     apply::Queue,
     event::Decided,
-    record::Transition,
     shard::{Ending, Loss, Token},
 };
 use proto::{ShardId, Timestamp};
@@ -25,11 +24,9 @@ impl Queue {
         let may_expire = now >= self.presence.no_expiration_before;
         let expired: Vec<ShardId> = self.state.pending.expired(now).filter(|_| may_expire).collect();
         for shard in expired {
-            let waited = self.state.context(shard).map(|(_, step)| step.expiration).unwrap_or_default();
-            let message =
-                format!("no bot took it within {waited:?}; `swarm explain` says what keeps bots away");
-            self.commit(Transition::ShardEnded { shard, ending: Ending::Expired, message }, now, decided);
+            self.give_up(shard, Ending::Expired, now, decided);
         }
+        self.look_for_capacity(now, decided);
         self.presence.forget_silent(now, FORGOTTEN_AFTER);
     }
 

@@ -34,6 +34,9 @@ fn to_wire(step: &StepExplanation) -> v1::StepExplanation {
         expires: Some(step.expires.into()),
         summary: step.to_string(),
         place: step.place.to_string(),
+        slice: step.slice.into(),
+        slices: step.slices.into(),
+        no_resource: step.no_resource.map(Into::into),
     }
 }
 

@@ -88,6 +88,9 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             from_shard_id: reused.from.to_string(),
             result: Some(result::result_to_wire(&reused.result)),
         }),
+        Transition::SliceGivenUp { shard, next } => {
+            Wire::SliceGivenUp(wire::SliceGivenUp { shard_id: shard.to_string(), next: (*next).into() })
+        }
         Transition::KillRequested { shard } => {
             Wire::KillRequested(wire::KillRequested { shard_id: shard.to_string() })
         }
@@ -142,6 +145,10 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
                 from: deduped.from_shard_id.parse().in_field("from_shard_id")?,
                 result: parse_result(deduped.result.as_ref())?,
             },
+        },
+        Wire::SliceGivenUp(given_up) => Transition::SliceGivenUp {
+            shard: shard(&given_up.shard_id)?,
+            next: u8::try_from(given_up.next).in_field("next")?,
         },
         Wire::KillRequested(kill) => Transition::KillRequested { shard: shard(&kill.shard_id)? },
         Wire::BotOrdered(ordered) => Transition::BotOrdered {

@@ -10,8 +10,9 @@ const LONGEST_MESSAGE: usize = 16 * 1024;
 
 /// Parses what a bot says.
 pub(crate) fn parse_result(wire: &v1::AttemptResult) -> Result<AttemptResult, FieldError> {
-    let ending = parse_ending(wire.state)
-        .filter(|ending| !matches!(ending, Ending::Expired | Ending::Canceled | Ending::BotDied));
+    let ending = parse_ending(wire.state).filter(|ending| {
+        !matches!(ending, Ending::Expired | Ending::NoResource | Ending::Canceled | Ending::BotDied)
+    });
     let ending = ending.ok_or_else(|| {
         let known = "COMPLETED, TIMED_OUT, KILLED, CLIENT_ERROR or INTERNAL_ERROR";
         FieldError::new("state", format!("{} is no result: give {known}", wire.state))
@@ -42,6 +43,7 @@ pub(crate) fn parse_ending(state: i32) -> Option<Ending> {
         v1::ShardState::BotDied => Some(Ending::BotDied),
         v1::ShardState::ClientError => Some(Ending::ClientError),
         v1::ShardState::InternalError => Some(Ending::InternalError),
+        v1::ShardState::NoResource => Some(Ending::NoResource),
     }
 }
 
@@ -56,6 +58,7 @@ pub(crate) fn ending_to_wire(ending: Ending) -> v1::ShardState {
         Ending::BotDied => v1::ShardState::BotDied,
         Ending::ClientError => v1::ShardState::ClientError,
         Ending::InternalError => v1::ShardState::InternalError,
+        Ending::NoResource => v1::ShardState::NoResource,
     }
 }
 

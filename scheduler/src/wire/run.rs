@@ -34,6 +34,7 @@ pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64) -> v1::Shard {
         ended: shard.ended.map(Into::into),
         message: shard.message.to_string(),
         killing: shard.killing,
+        slice: shard.slice.into(),
         deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()).unwrap_or_default(),
         deduped_result: shard.reused.as_ref().map(|reused| result::result_to_wire(&reused.result)),
     }

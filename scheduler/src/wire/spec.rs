@@ -1,10 +1,10 @@
 //! Specifications of runs: parsed when they come in, with every default filled in.
 
 use super::field::{FieldError, InField, duration, text, to_wire};
-use crate::queue::{FanOut, RunSpec, StepSpec, Timeouts};
+use crate::queue::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
 use prost::Message as _;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, limits, v1};
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a step gets that does not say.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Defaults {
 }
 
 const MOST_TAGS: usize = 256;
+/// Eight slices in all, as in the original Swarming.
+const MOST_FALLBACKS: usize = 7;
 const LONGEST_NAME: usize = 256;
 const LONGEST_TAG: usize = 1024;
 
@@ -83,7 +85,8 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         input: Digest::try_from(input).in_field("input")?,
         command: arguments("command", &wire.command)?,
         extra_args: arguments("extra_args", &wire.extra_args)?,
-        requirements: Requirements::try_from(&wire.requirements[..]).in_field("requirements")?,
+        first: parse_slice(&wire.requirements, wire.expiration.as_ref(), wire.wait_for_capacity, defaults)?,
+        fallbacks: parse_fallbacks(wire, defaults)?,
         environment: wire.environment.iter().map(parse_variable).collect::<Result<_, _>>()?,
         environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
             .in_field("environment_prefixes")?,
@@ -91,10 +94,41 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         named_caches: NamedCache::from_wire(&wire.named_caches).in_field("named_caches")?,
         timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults)
             .map_err(|error| error.within("timeouts"))?,
-        expiration: duration("expiration", wire.expiration.as_ref())?.unwrap_or(defaults.expiration),
         fan_out: parse_fan_out(wire.fan_out.as_ref())?,
         max_attempts: parse_attempts(wire.max_attempts, defaults)?,
         idempotent: wire.idempotent,
+    })
+}
+
+fn parse_fallbacks(wire: &v1::StepSpec, defaults: &Defaults) -> Result<Vec<Slice>, FieldError> {
+    if wire.fallbacks.len() > MOST_FALLBACKS {
+        return Err(FieldError::new("fallbacks", format!("are more than {MOST_FALLBACKS}")));
+    }
+    let mut asked =
+        BTreeSet::from([Requirements::try_from(&wire.requirements[..]).in_field("requirements")?]);
+    let parse = |(number, slice): (usize, &v1::Slice)| {
+        let (expiration, wait) = (slice.expiration.as_ref(), slice.wait_for_capacity);
+        let parsed = parse_slice(&slice.requirements, expiration, wait, defaults);
+        let parsed = parsed.map_err(|error| error.within(&format!("fallbacks[{number}]")))?;
+        if asked.insert(parsed.requirements.clone()) {
+            return Ok(parsed);
+        }
+        let problem = "asks for the same as an earlier slice: bots that did not take that will not take this";
+        Err(FieldError::new(&format!("fallbacks[{number}]"), problem))
+    };
+    wire.fallbacks.iter().enumerate().map(parse).collect()
+}
+
+fn parse_slice(
+    requirements: &[v1::Requirement],
+    expiration: Option<&prost_types::Duration>,
+    wait_for_capacity: bool,
+    defaults: &Defaults,
+) -> Result<Slice, FieldError> {
+    Ok(Slice {
+        requirements: Requirements::try_from(requirements).in_field("requirements")?,
+        expiration: duration("expiration", expiration)?.unwrap_or(defaults.expiration),
+        wait_for_capacity,
     })
 }
 
@@ -163,16 +197,26 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         input: Some(step.input.into()),
         command: step.command.clone(),
         extra_args: step.extra_args.clone(),
-        requirements: (&step.requirements).into(),
+        requirements: (&step.first.requirements).into(),
         environment: step.environment.iter().map(|(name, value)| variable_to_wire(name, value)).collect(),
         outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
         timeouts: Some(timeouts_to_wire(step.timeouts)),
-        expiration: Some(to_wire(step.expiration)),
+        expiration: Some(to_wire(step.first.expiration)),
+        wait_for_capacity: step.first.wait_for_capacity,
+        fallbacks: step.fallbacks.iter().map(slice_to_wire).collect(),
         fan_out: Some(v1::FanOut { policy: Some(policy) }),
         max_attempts: step.max_attempts.get(),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         idempotent: step.idempotent,
+    }
+}
+
+fn slice_to_wire(slice: &Slice) -> v1::Slice {
+    v1::Slice {
+        requirements: (&slice.requirements).into(),
+        expiration: Some(to_wire(slice.expiration)),
+        wait_for_capacity: slice.wait_for_capacity,
     }
 }
 

@@ -13,5 +13,6 @@ mod output;
 mod queries;
 mod reflection;
 mod restart;
+mod slices;
 mod support;
 mod watch;

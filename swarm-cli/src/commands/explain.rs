@@ -67,8 +67,16 @@ fn render(step: &Explanation, paint: Paint) -> String {
             list(bots)
         ));
     }
+    let last = step.slice + 1 >= step.slices;
+    if step.slices > 1 {
+        line(format!("slice {} of {}", step.slice + 1, step.slices));
+    }
+    let then = if last { "ends" } else { "asks for its next slice" };
+    if let Some(at) = step.no_resource {
+        line(format!("{then} at {} when no bot that fits has called", utc(at)));
+    }
     if let Some(expires) = step.expires {
-        line(format!("expires at {}", utc(expires)));
+        line(format!("{} at {}", if last { "expires" } else { then }, utc(expires)));
     }
     text
 }
@@ -99,6 +107,9 @@ mod tests {
             expires: None,
             summary: "waits for bot a to have a free slot".into(),
             place: "priority 100, taking turns with 1 other user".into(),
+            slice: 1,
+            slices: 3,
+            no_resource: Some(proto::Timestamp::from_micros(1_700_000_000_000_000)),
         };
         insta::assert_snapshot!(render(&step, Paint::Plain), @r"
         waits for bot a to have a free slot
@@ -107,6 +118,8 @@ mod tests {
           priority 100, taking turns with 1 other user
           1 bot fit and are busy: a
           2 bots kept away by os=windows: b, c
+          slice 2 of 3
+          asks for its next slice at 2023-11-14T22:13:20Z when no bot that fits has called
         ");
     }
 }

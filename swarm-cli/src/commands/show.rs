@@ -64,7 +64,14 @@ fn render_run(run: &Run, page: Page) -> String {
         fact("input", step.input.to_string());
         fact("command", step.command.join(" "));
         fact("arguments", step.extra_args.join(" "));
-        fact("asks for", step.requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        for (number, slice) in std::iter::once(&step.first).chain(&step.fallbacks).enumerate() {
+            let words: Vec<String> = slice.requirements.iter().map(ToString::to_string).collect();
+            match number {
+                0 => fact("asks for", words.join(" ")),
+                _ if words.is_empty() => fact("or else", "any bot".into()),
+                _ => fact("or else", words.join(" ")),
+            }
+        }
     }
     text.push('\n');
     text + &shard_table(run, &BTreeMap::new(), page)

@@ -5,7 +5,7 @@ use crate::{
     cli::{SchedulerArgs, duration},
     display::count,
     failure::Usage,
-    model::{RunSpec, StepSpec},
+    model::{RunSpec, Slice, StepSpec},
     remote::{Novelty, Triggered},
 };
 use clap::Args;
@@ -40,6 +40,13 @@ pub(crate) struct SpecArgs {
     /// Ask this of a bot (repeat: all must hold; `|` between values: any of them will do)
     #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]
     dimensions: Vec<Requirement>,
+    /// Ask for this instead when no bot takes the shard in time, or no bot fits: all dimensions that are to hold, and how
+    /// long to wait for a bot (repeatable, tried in order)
+    #[arg(long = "fallback", value_name = "KEY=VALUE[,KEY=VALUE][@DURATION]", value_parser = fallback)]
+    fallbacks: Vec<Slice>,
+    /// Wait for a bot until a shard expires, though none fits: it may yet be started
+    #[arg(long)]
+    wait_for_capacity: bool,
     /// 0 to 255, lower is sooner
     #[arg(long, value_name = "N", default_value_t = 100)]
     priority: u8,
@@ -71,7 +78,7 @@ pub(crate) struct SpecArgs {
     /// Time between TERM and KILL when a shard is stopped
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<Duration>,
-    /// Give up on a shard that no bot takes for longer
+    /// Give up on a shard that no bot takes for longer, or ask for its first fallback
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expiration: Option<Duration>,
     /// Try a shard this often when bots are lost
@@ -99,6 +106,20 @@ fn tag(text: &str) -> Result<String, Usage> {
     }
 }
 
+fn fallback(text: &str) -> Result<Slice, Usage> {
+    let refuse = |error: proto::DimensionError| Usage(error.to_string());
+    // A value may contain an @, too.
+    let (asked, expiration) = match text.rsplit_once('@').map(|(asked, time)| (asked, duration(time))) {
+        Some((asked, Ok(expiration))) => (asked, Some(expiration)),
+        Some((_, Err(_))) | None => (text, None),
+    };
+    let mut requirements = Requirements::default();
+    for requirement in asked.split(',').filter(|one| !one.is_empty()) {
+        requirements.insert(requirement.parse().map_err(refuse)?).map_err(refuse)?;
+    }
+    Ok(Slice { requirements, expiration, wait_for_capacity: false })
+}
+
 fn variable(text: &str) -> Result<(String, String), Usage> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -116,12 +137,18 @@ impl SpecArgs {
         let name = self.name.clone().unwrap_or_else(|| "run".into());
         let (command, extra_args) =
             if self.command { (self.words.clone(), Vec::new()) } else { (Vec::new(), self.words.clone()) };
+        let wait_for_capacity = self.wait_for_capacity;
         let step = StepSpec {
             name: name.clone(),
             input: self.input,
             command,
             extra_args,
-            requirements,
+            first: Slice { requirements, expiration: self.expiration, wait_for_capacity },
+            fallbacks: self
+                .fallbacks
+                .iter()
+                .map(|slice| Slice { wait_for_capacity, ..slice.clone() })
+                .collect(),
             environment: self.environment.clone(),
             outputs: self.outputs.clone(),
             named_caches: self.named_caches.clone(),
@@ -129,7 +156,6 @@ impl SpecArgs {
             hard_timeout: self.hard_timeout,
             io_timeout: self.io_timeout,
             grace: self.grace,
-            expiration: self.expiration,
             shards: self.shards,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
@@ -177,7 +203,7 @@ pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Res
         }
         if triggered.deduped > 0 {
             let of = format!("{} of {}", triggered.deduped, count(triggered.shards, "shard"));
-            context.console.note(&format!("{of} had succeeded before and need not be run"));
+            context.console.note(format!("{of} had succeeded before and need not be run"));
         }
         context.console.print(format!("{}\n", triggered.run));
     }

@@ -3,7 +3,7 @@
 use super::{Novelty, Triggered, Update};
 use crate::model::{
     Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Reused, Run, RunSpec,
-    RunState, Shard, ShardState, StepSpec,
+    RunState, Shard, ShardState, Slice, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
@@ -93,7 +93,11 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         input: Digest::try_from(present("input", wire.input.as_ref())?).map_err(malformed("input"))?,
         command: wire.command.clone(),
         extra_args: wire.extra_args.clone(),
-        requirements: wire.requirements[..].try_into().map_err(malformed("requirements"))?,
+        first: slice(&wire.requirements, wire.expiration, wire.wait_for_capacity)?,
+        fallbacks: {
+            let parse = |one: &v1::Slice| slice(&one.requirements, one.expiration, one.wait_for_capacity);
+            wire.fallbacks.iter().map(parse).collect::<Result<_, _>>()?
+        },
         environment: wire.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
         outputs: outputs.collect::<Result<_, _>>().map_err(malformed("outputs"))?,
         environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
@@ -102,10 +106,21 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         hard_timeout: timeouts.hard.and_then(duration),
         io_timeout: timeouts.io.and_then(duration),
         grace: timeouts.grace.and_then(duration),
-        expiration: wire.expiration.and_then(duration),
         shards,
         max_attempts: Some(wire.max_attempts).filter(|&n| n > 0),
         idempotent: wire.idempotent,
+    })
+}
+
+fn slice(
+    requirements: &[v1::Requirement],
+    expiration: Option<impl TryInto<Duration>>,
+    wait_for_capacity: bool,
+) -> Result<Slice, Malformed> {
+    Ok(Slice {
+        requirements: requirements.try_into().map_err(malformed("requirements"))?,
+        expiration: expiration.and_then(duration),
+        wait_for_capacity,
     })
 }
 
@@ -138,6 +153,7 @@ fn shard_state(wire: v1::ShardState) -> Result<ShardState, Malformed> {
         v1::ShardState::BotDied => ShardState::BotDied,
         v1::ShardState::ClientError => ShardState::ClientError,
         v1::ShardState::InternalError => ShardState::InternalError,
+        v1::ShardState::NoResource => ShardState::NoResource,
         v1::ShardState::Unspecified => return Err(unknown_state()),
     })
 }
@@ -157,6 +173,7 @@ fn shard(wire: &v1::Shard) -> Result<Shard, Malformed> {
         ended: wire.ended.as_ref().map(Timestamp::from),
         message: wire.message.clone(),
         killing: wire.killing,
+        slice: wire.slice,
         reused: wire.deduped_result.as_ref().map(|result| reused(&wire.deduped_from, result)).transpose()?,
     })
 }
@@ -222,6 +239,9 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
         expires: wire.expires.as_ref().map(Timestamp::from),
         summary: wire.summary,
         place: wire.place,
+        slice: wire.slice,
+        slices: wire.slices,
+        no_resource: wire.no_resource.as_ref().map(Timestamp::from),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests as wire messages.
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
-use crate::model::{BotOrder, BotState, RunSpec, RunState, StepSpec};
+use crate::model::{BotOrder, BotState, RunSpec, RunState, Slice, StepSpec};
 use proto::{ShardId, v1};
 use std::time::Duration;
 
@@ -21,14 +21,12 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         value: value.clone(),
     };
     let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: step.shards });
-    // A duration beyond the wire's range (half the age of the universe) is as good as the default.
-    let duration = |duration: Option<Duration>| duration.and_then(|duration| duration.try_into().ok());
     v1::StepSpec {
         name: step.name.clone(),
         input: Some(step.input.into()),
         command: step.command.clone(),
         extra_args: step.extra_args.clone(),
-        requirements: (&step.requirements).into(),
+        requirements: (&step.first.requirements).into(),
         environment: step.environment.iter().map(variable).collect(),
         outputs: step.outputs.iter().map(ToString::to_string).collect(),
         timeouts: Some(v1::Timeouts {
@@ -36,13 +34,28 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
             io: duration(step.io_timeout),
             grace: duration(step.grace),
         }),
-        expiration: duration(step.expiration),
+        expiration: duration(step.first.expiration),
+        wait_for_capacity: step.first.wait_for_capacity,
+        fallbacks: step.fallbacks.iter().map(slice).collect(),
         fan_out: Some(v1::FanOut { policy: Some(policy) }),
         max_attempts: step.max_attempts.unwrap_or(0),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         idempotent: step.idempotent,
     }
+}
+
+fn slice(slice: &Slice) -> v1::Slice {
+    v1::Slice {
+        requirements: (&slice.requirements).into(),
+        expiration: duration(slice.expiration),
+        wait_for_capacity: slice.wait_for_capacity,
+    }
+}
+
+/// A duration beyond the wire's range (half the age of the universe) is as good as the default.
+fn duration<T: TryFrom<Duration>>(duration: Option<Duration>) -> Option<T> {
+    duration.and_then(|duration| duration.try_into().ok())
 }
 
 pub(super) fn list(filter: &RunFilter, page_size: u32, page_token: &str) -> v1::ListRequest {

@@ -66,7 +66,7 @@ fn cancelling_what_has_ended_changes_nothing() {
 #[test]
 fn what_nobody_takes_in_time_expires() {
     let mut bench = Bench::new();
-    let short = StepSpec { expiration: Duration::from_secs(5), ..step(2, &["os=Mac"]) };
+    let short = expiring(Duration::from_secs(5), step(2, &["os=Mac"]));
     let run = bench.run(spec(0, [short, step(1, &["os=Mac"])]));
     assert_eq!(bench.queue.next_deadline(), Some(bench.now + Duration::from_secs(5)));
     bench.pass(Duration::from_secs(5));
@@ -81,7 +81,7 @@ fn what_nobody_takes_in_time_expires() {
 #[test]
 fn a_lost_shard_gets_its_whole_time_to_be_taken_again() {
     let mut bench = Bench::new();
-    let run = bench.run(spec(0, [StepSpec { expiration: TTL + TTL / 2, ..step(1, &[]) }]));
+    let run = bench.run(spec(0, [expiring(TTL + TTL / 2, step(1, &[]))]));
     bench.bot("b", vec![]);
     bench.pass(TTL);
     bench.pass(TTL);
@@ -93,7 +93,7 @@ fn a_lost_shard_gets_its_whole_time_to_be_taken_again() {
 #[test]
 fn nothing_expires_after_a_restart_before_bots_had_time_to_call() {
     let mut bench = Bench::new();
-    let run = bench.run(spec(0, [StepSpec { expiration: TTL, ..step(2, &[]) }]));
+    let run = bench.run(spec(0, [expiring(TTL, step(2, &[]))]));
     bench.now = bench.now + TTL * 10;
     bench.restart();
     bench.pass(Duration::from_secs(1));

@@ -85,14 +85,15 @@ fn other_properties_are_another_shard() {
         StepSpec { environment_prefixes: vec!["PATH=bin".parse().unwrap()], ..base.clone() },
         StepSpec { outputs: vec![proto::RelPath::new("out").unwrap()], ..base.clone() },
         StepSpec { named_caches: vec!["pip=.pip".parse().unwrap()], ..base.clone() },
-        StepSpec { requirements: step(1, &["os=Linux"]).requirements, ..base.clone() },
+        StepSpec { first: slice(&["os=Linux"]), ..base.clone() },
         StepSpec { timeouts: Timeouts { io: Some(TTL), ..base.timeouts }, ..base.clone() },
         StepSpec { fan_out: idempotent(3).fan_out, ..base.clone() },
     ];
     for other in others {
         assert_eq!(reusable(&bench, other.clone()), [], "{other:?}");
     }
-    let same = StepSpec { name: "renamed".into(), expiration: TTL, ..base };
+    let first = Slice { expiration: TTL, wait_for_capacity: true, ..base.first.clone() };
+    let same = StepSpec { name: "renamed".into(), first, ..base };
     assert_eq!(reusable(&bench, same).len(), 2, "a name and an expiration change no result");
 }
 

@@ -96,9 +96,9 @@ fn a_decision_looks_at_as_many_shards_with_many_pending_as_with_few() {
         for index in 0..shards {
             let shard = ShardId { run: RunId::new(since, index % 7), step: 0, index };
             let user = format!("user {}", index % 1000);
-            let requirements = step(1, &["os=Linux", "os=Linux|Mac"][..1 + index as usize % 2]).requirements;
+            let asked = slice(&["os=Linux", "os=Linux|Mac"][..1 + index as usize % 2]);
             let claim = Claim { priority: u8::try_from(index % 5).unwrap(), user: &user, shard };
-            pending.insert(claim, &requirements, since, Turn { lease: 0, since });
+            pending.insert(claim, &asked, since, Turn { lease: 0, since });
         }
         let looks = Cell::new(0);
         let look = |_| {

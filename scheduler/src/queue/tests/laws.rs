@@ -119,8 +119,12 @@ impl World {
     fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
             Act::Trigger { request, priority, shards, mac, idempotent } => {
-                let os = if *mac { "os=Mac|Linux" } else { "os=Linux" };
-                let step = StepSpec { idempotent: *idempotent, ..step(*shards, &[os]) };
+                // A Mac is never there: in the end everybody takes a Linux.
+                let first = Slice { wait_for_capacity: *priority == 0, ..slice(&["os=Mac"]) };
+                let first = if *mac { first } else { slice(&["os=Linux"]) };
+                let fallbacks =
+                    if *mac { vec![slice(&["os=Mac", "id=b1"]), slice(&["os=Linux"])] } else { vec![] };
+                let step = StepSpec { idempotent: *idempotent, first, fallbacks, ..step(*shards, &[]) };
                 let spec = Arc::new(spec(*priority, [step]));
                 let run = RunId::new(self.bench.now, u32::from(*request));
                 let request = format!("r{request}").parse().unwrap();
@@ -190,7 +194,7 @@ impl World {
 
     /// With live bots and nothing in the way, everything ends.
     fn settle(&mut self) -> Result<(), TestCaseError> {
-        for _ in 0..200 {
+        for _ in 0..900 {
             for bot in 0..BOTS.len() {
                 let report = BotReport {
                     held: self.bots[bot].held.iter().map(|lease| finished(*lease, 0)).collect(),

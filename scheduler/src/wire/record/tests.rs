@@ -1,7 +1,7 @@
 //! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
 
 use super::*;
-use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, RunSpec, Standing, StepSpec, Timeouts};
+use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, RunSpec, Slice, Standing, StepSpec, Timeouts};
 use proto::{DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
@@ -20,7 +20,8 @@ fn spec() -> RunSpec {
         input: DigestFunction::Sha256.digest(b"x"),
         command: vec!["./t".into()],
         extra_args: vec!["-v".into()],
-        requirements,
+        first: Slice { requirements, expiration: Duration::from_secs(90), wait_for_capacity: false },
+        fallbacks: vec![],
         environment: vec![("A".into(), "b".into())],
         environment_prefixes: vec![],
         outputs: vec![RelPath::new("out/a").unwrap()],
@@ -30,7 +31,6 @@ fn spec() -> RunSpec {
             io: Some(Duration::from_secs(5)),
             grace: Duration::ZERO,
         },
-        expiration: Duration::from_secs(90),
         fan_out: FanOut::Shards(NonZeroU32::new(4).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
         idempotent: false,
@@ -93,6 +93,7 @@ fn one_of_each() -> Vec<Transition> {
             shard,
             reused: Reused { from: ShardId { index: 2, ..shard }, result: result() },
         },
+        Transition::SliceGivenUp { shard, next: 1 },
     ]
 }
 
@@ -131,7 +132,10 @@ fn no_bytes_make_it_panic() {
 #[test]
 fn what_a_step_has_gained_since_is_kept() {
     let mut spec = spec();
+    let first = Slice { wait_for_capacity: true, ..spec.steps[0].first.clone() };
     let step = StepSpec {
+        fallbacks: vec![Slice { requirements: Requirements::default(), ..first.clone() }],
+        first,
         environment_prefixes: vec!["PATH=tools/bin".parse().unwrap(), "PATH=bin".parse().unwrap()],
         named_caches: vec!["pip=.cache/pip".parse().unwrap()],
         idempotent: true,

@@ -25,7 +25,7 @@ fn what_is_left_open_is_filled_in() {
     let parsed = parse_run(&run(), &DEFAULTS).unwrap();
     let step = &parsed.steps[0];
     assert_eq!(step.timeouts, Timeouts { hard: DEFAULTS.hard, io: None, grace: DEFAULTS.grace });
-    assert_eq!((step.expiration, step.max_attempts.get()), (DEFAULTS.expiration, 3));
+    assert_eq!((step.first.expiration, step.max_attempts.get()), (DEFAULTS.expiration, 3));
     assert_eq!(parsed.shards(), 2);
     assert_eq!(parse_run(&run_to_wire(&parsed), &DEFAULTS).unwrap(), parsed, "the wire form round-trips");
 }
@@ -70,7 +70,7 @@ fn errors_name_the_field_and_the_remedy() {
         let error = refused(&change);
         assert!(error.starts_with(expected), "{error}");
     }
-    let of_step: [(StepChange, &str); 10] = [
+    let of_step: [(StepChange, &str); 13] = [
         (|step| step.named_caches.push(v1::NamedCache::default()), "steps[0].named_caches: "),
         (|step| step.input = None, "steps[0].input: is missing"),
         (|step| step.input.as_mut().unwrap().hash.push('0'), "steps[0].input: "),
@@ -80,6 +80,15 @@ fn errors_name_the_field_and_the_remedy() {
         (|step| step.command.push("a\0".into()), "steps[0].command: contains a NUL"),
         (|step| step.environment.push(variable_to_wire("A=", "")), "steps[0].environment: `A=`"),
         (|step| step.requirements.push(v1::Requirement::default()), "steps[0].requirements: "),
+        (|step| step.fallbacks = vec![v1::Slice::default(); 8], "steps[0].fallbacks: are more than 7"),
+        (|step| step.fallbacks.push(v1::Slice::default()), "steps[0].fallbacks[0]: asks for the same"),
+        (
+            |step| {
+                let bad = vec![v1::Requirement::default()];
+                step.fallbacks.push(v1::Slice { requirements: bad, ..Default::default() });
+            },
+            "steps[0].fallbacks[0].requirements: ",
+        ),
         (
             |step| step.expiration = Some(prost_types::Duration { seconds: -1, nanos: 0 }),
             "steps[0].expiration: must not be negative",
