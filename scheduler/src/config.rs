@@ -38,6 +38,8 @@ pub struct Config {
     pub grace: Duration,
     /// Attempts of a shard whose bots are lost, for a step that does not say.
     pub max_attempts: u32,
+    /// The soonest priority that a run may have.
+    pub soonest_priority: u8,
     /// The CAS that has the outputs of shards: idempotent shards with outputs are deduped only where it is known.
     pub cas: Option<String>,
     /// PEM file of the certificates to trust when the CAS speaks TLS.
@@ -61,6 +63,7 @@ impl Default for Config {
             hard_timeout: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             max_attempts: 3,
+            soonest_priority: 0,
             cas: None,
             ca_cert: None,
             reuse_for: Duration::from_secs(7 * 24 * 3600),

@@ -67,6 +67,10 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    /// Refuse runs with a sooner priority, 0 to 255, lower is sooner [default: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    soonest_priority: Option<u8>,
     /// The CAS that has the outputs of shards: with it, idempotent shards end with earlier successes.
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +124,7 @@ mod tests {
             "--cas=127.0.0.1:1",
             "--ca-cert=ca",
             "--reuse-for=7s",
+            "--soonest-priority=20",
             "--no-resource-after=8s",
         ]);
         let loaded: scheduler::Config = runtime::config::load(None, &flags.keys).unwrap();
@@ -134,6 +139,7 @@ mod tests {
             hard_timeout: Duration::from_secs(4),
             grace: Duration::from_secs(5),
             max_attempts: 6,
+            soonest_priority: 20,
             cas: Some("127.0.0.1:1".into()),
             ca_cert: Some("ca".into()),
             reuse_for: Duration::from_secs(7),

@@ -118,7 +118,7 @@ pub async fn start(
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
-    let service = Service::new(handle, defaults(&config), outputs);
+    let service = Service::new(handle, defaults(&config), outputs, config.soonest_priority);
     let (router, reporter) = routes(service).await?;
     let health = shell.health();
     let check = move || health.borrow().clone().map_or(Ok(()), Err);

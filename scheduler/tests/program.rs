@@ -111,7 +111,7 @@ fn request(request_id: &str) -> v1::TriggerRequest {
         ..Default::default()
     };
     let run = v1::RunSpec { steps: vec![step], ..Default::default() };
-    v1::TriggerRequest { request_id: request_id.into(), run: Some(run) }
+    v1::TriggerRequest { request_id: request_id.into(), run: Some(run), ..Default::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

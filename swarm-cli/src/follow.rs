@@ -92,7 +92,7 @@ pub async fn follow(
         Following { scheduler, live, deadline, heard: false, seen: None, shown: Duration::ZERO };
     loop {
         let error = match following.session(run).await {
-            Ok(Session::Ended(run)) => return Ok(Followed::Ended(run)),
+            Ok(Session::Ended(run)) => return Ok(Followed::Ended(*run)),
             Ok(Session::TimeIsUp) => return Ok(Followed::TimedOut(following.seen)),
             Err(error) => error,
         };
@@ -124,7 +124,7 @@ struct Following<'a> {
 
 /// How one connection ended.
 enum Session {
-    Ended(Run),
+    Ended(Box<Run>),
     TimeIsUp,
 }
 
@@ -150,7 +150,7 @@ impl Following<'_> {
                     self.shown = now;
                 }
                 if ended {
-                    return Ok(Session::Ended(run.clone()));
+                    return Ok(Session::Ended(Box::new(run.clone())));
                 }
             }
             if self.time_is_up() {

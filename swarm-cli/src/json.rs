@@ -3,15 +3,16 @@
 //!
 //! Keys may be added; a key that changes its meaning or goes away raises [`crate::json::SCHEMA_VERSION`].
 
+mod bots;
+
+pub use bots::{BotJson, EvaluationJson, ExplanationJson, SliceEvaluationJson};
+
 use crate::{
     display::utc,
-    model::{
-        Attempt, AttemptStats, Bot, BotHealth, Counts, Explanation, Run, RunState, Shard, ShardState, Slice,
-    },
+    model::{Attempt, AttemptStats, Counts, Run, RunState, Shard, ShardState, Slice},
 };
 use proto::Digest;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Of all documents in this module and of the merged report.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -29,6 +30,8 @@ pub struct RunJson<'a> {
     pub tags: &'a [String],
     /// Lower is sooner.
     pub priority: u8,
+    /// The shard that triggered it and with which it ends.
+    pub parent: Option<String>,
     /// Where it stands.
     pub state: RunState,
     /// When it was triggered.
@@ -139,58 +142,6 @@ pub struct StatsJson {
     pub uploaded_bytes: u64,
 }
 
-/// A bot.
-#[derive(Debug, Serialize)]
-pub struct BotJson<'a> {
-    /// Its name.
-    pub id: &'a str,
-    /// Whether it takes work.
-    pub health: BotHealth,
-    /// Why an operator keeps it from work; empty otherwise.
-    pub message: &'a str,
-    /// What it says of itself.
-    pub dimensions: BTreeMap<&'a str, &'a BTreeSet<String>>,
-    /// Of its program.
-    pub version: &'a str,
-    /// How many attempts it runs at once.
-    pub slots: u32,
-    /// Shards under lease.
-    pub running: Vec<String>,
-    /// When it called for the first time.
-    pub first_seen: Option<String>,
-    /// When it called last.
-    pub last_seen: Option<String>,
-}
-
-/// Why the pending shards of a step have no bot.
-#[derive(Debug, Serialize)]
-pub struct ExplanationJson<'a> {
-    /// Of the run.
-    pub step: u32,
-    /// One sentence.
-    pub summary: &'a str,
-    /// Indices.
-    pub pending_shards: &'a [u32],
-    /// Shards of any run that go first.
-    pub ahead: u32,
-    /// Why the first of them has its place.
-    pub place: &'a str,
-    /// Fit, and are busy.
-    pub busy_bots: &'a [String],
-    /// Fit, and have a free slot.
-    pub free_bots: &'a [String],
-    /// Criterion, and the bots that it keeps away.
-    pub obstacles: BTreeMap<&'a str, &'a [String]>,
-    /// When the shards give up.
-    pub expires: Option<String>,
-    /// The slice that they are at, from 0.
-    pub slice: u32,
-    /// How many slices there are.
-    pub slices: u32,
-    /// When they give the slice up, as long as no bot fits.
-    pub no_resource: Option<String>,
-}
-
 fn words(slice: &Slice) -> Vec<String> {
     slice.requirements.iter().map(ToString::to_string).collect()
 }
@@ -213,6 +164,7 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             user: &run.spec.user,
             tags: &run.spec.tags,
             priority: run.spec.priority,
+            parent: run.spec.parent.map(|parent| parent.to_string()),
             state: run.state,
             created: utc(run.created),
             ended: run.ended.map(utc),
@@ -271,41 +223,6 @@ impl From<&AttemptStats> for StatsJson {
             hot_items: stats.hot_items,
             hot_bytes: stats.hot_bytes,
             uploaded_bytes: stats.uploaded_bytes,
-        }
-    }
-}
-
-impl<'a> From<&'a Bot> for BotJson<'a> {
-    fn from(bot: &'a Bot) -> Self {
-        Self {
-            id: &bot.id,
-            health: bot.health,
-            message: &bot.message,
-            dimensions: bot.dimensions.iter().collect(),
-            version: &bot.version,
-            slots: bot.slots,
-            running: bot.running.iter().map(ToString::to_string).collect(),
-            first_seen: bot.first_seen.map(utc),
-            last_seen: bot.last_seen.map(utc),
-        }
-    }
-}
-
-impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
-    fn from(step: &'a Explanation) -> Self {
-        Self {
-            step: step.step,
-            summary: &step.summary,
-            pending_shards: &step.pending_shards,
-            ahead: step.ahead,
-            place: &step.place,
-            busy_bots: &step.busy_bots,
-            free_bots: &step.free_bots,
-            obstacles: step.obstacles.iter().map(|(what, bots)| (what.as_str(), &bots[..])).collect(),
-            expires: step.expires.map(utc),
-            slice: step.slice,
-            slices: step.slices,
-            no_resource: step.no_resource.map(utc),
         }
     }
 }

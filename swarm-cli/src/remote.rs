@@ -1,18 +1,22 @@
 //! The scheduler behind a channel: one method for each call, with deadlines and bounded retries.
 //!
-//! The only module (with its two children) that knows wire messages.
+//! The only module (with its children) that knows wire messages.
 
 mod decode;
 mod encode;
 mod error;
 mod output;
+mod terms;
 
 pub use error::CallError;
 pub use output::{OutputChunk, OutputEnd, OutputStart};
+pub use terms::{
+    BotFilter, CancelScope, Canceled, CanceledRuns, Novelty, RunFilter, Trial, Triggered, Update,
+};
 
-use crate::model::{Bot, BotOrder, BotState, Changes, Explanation, Run, RunSpec, RunState};
+use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
-use proto::{BotId, RequestId, Requirements, RunId, ShardId, Timestamp, v1, v1::swarm_client::SwarmClient};
+use proto::{BotId, RequestId, RunId, ShardId, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
 use std::{path::Path, sync::Arc, time::Duration};
 use tonic::{Response, Status, transport::Channel};
@@ -28,101 +32,6 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// A run with a hundred thousand shards fits.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
-
-/// What trigger answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Triggered {
-    /// The run.
-    pub run: RunId,
-    /// How many shards it has.
-    pub shards: u32,
-    /// Of these, the shards that have ended with an earlier success.
-    pub deduped: u32,
-    /// Whether this request made the run, or an earlier one of the same id.
-    pub novelty: Novelty,
-}
-
-/// Whether a request made a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Novelty {
-    /// It did.
-    Created,
-    /// An earlier request of the same id did.
-    Existing,
-}
-
-/// What a cancellation is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelScope {
-    /// Shards that no bot has taken.
-    Pending,
-    /// Also those that are running.
-    PendingAndRunning,
-}
-
-/// What a cancellation did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Canceled {
-    /// Pending shards that ended.
-    pub canceled: u32,
-    /// Running shards that are being stopped.
-    pub killing: u32,
-}
-
-/// What a cancellation of many runs did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CanceledRuns {
-    /// That had not ended, newest first.
-    pub runs: Vec<RunId>,
-    /// Pending shards of all of them.
-    pub canceled: u32,
-    /// Running shards of all of them.
-    pub killing: u32,
-}
-
-/// Whether a cancellation is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
-    /// It is.
-    No,
-    /// It is only told what it would do.
-    Yes,
-}
-
-/// Which bots to list.
-#[derive(Clone, Debug, Default)]
-pub struct BotFilter {
-    /// All must hold.
-    pub requirements: Requirements,
-    /// Any of them; empty: every state.
-    pub states: Vec<BotState>,
-}
-
-/// Which runs to list.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Empty: every state.
-    pub states: Vec<RunState>,
-    /// Empty: every user.
-    pub user: String,
-    /// All must be on the run.
-    pub tags: Vec<String>,
-    /// A part of the run's name.
-    pub name: String,
-    /// At this time or later.
-    pub created_after: Option<Timestamp>,
-    /// Before this time.
-    pub created_before: Option<Timestamp>,
-}
-
-/// One message of a watch.
-#[derive(Clone, Debug)]
-pub enum Update {
-    /// The run as it is.
-    Whole(Box<Run>),
-    /// What changed since.
-    Changes(Changes),
-}
 
 /// A scheduler.
 #[derive(Clone, Debug)]
@@ -153,10 +62,16 @@ impl Scheduler {
 
     /// Creates a run, once for each request id.
     pub async fn trigger(&self, request: &RequestId, spec: &RunSpec) -> Result<Triggered, CallError> {
-        let request =
-            v1::TriggerRequest { request_id: request.to_string(), run: Some(encode::run_spec(spec)) };
+        let request = encode::trigger(request, spec);
         let answer = self.call(async |mut client| client.trigger(request.clone()).await).await?;
         decode::triggered(&answer).map_err(CallError::from)
+    }
+
+    /// Says what [`Self::trigger`] would come to.
+    pub async fn evaluate(&self, request: &RequestId, spec: &RunSpec) -> Result<Evaluation, CallError> {
+        let request = v1::TriggerRequest { evaluate_only: true, ..encode::trigger(request, spec) };
+        let answer = self.call(async |mut client| client.trigger(request.clone()).await).await?;
+        decode::evaluation(answer).map_err(CallError::from)
     }
 
     /// One run with its shards.

@@ -35,6 +35,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         tags: vec!["branch:main".into()],
         priority: 100,
         steps: vec![step],
+        parent: None,
     };
     let counts = Counts::of(&shards);
     let ended = state.is_final().then_some(START + Duration::from_secs(65));

@@ -78,6 +78,7 @@ impl Queue {
             Event::Order { bot, wanted, message } => self.order(bot, wanted, message, now, &mut decided)?,
             Event::Tick => self.tick(now, &mut decided),
         }
+        self.cancel_orphans(now, &mut decided);
         Ok(decided)
     }
 

@@ -119,6 +119,11 @@ pub(crate) enum Refusal {
     /// No such run.
     #[error("there is no run {run}")]
     UnknownRun { run: RunId },
+    /// Nothing could end the new run any more.
+    #[error(
+        "shard {parent} is not running: only the command of a running shard can trigger runs that end with it"
+    )]
+    ParentEnded { parent: ShardId },
     /// No such shard.
     #[error("there is no shard {shard}")]
     UnknownShard { shard: ShardId },

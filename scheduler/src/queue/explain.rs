@@ -28,11 +28,7 @@ pub(crate) struct StepExplanation {
     pub(crate) pending: Vec<u32>,
     /// Where the first of these stands.
     pub(crate) place: Place,
-    /// Bots that fit and are busy.
-    pub(crate) busy: Vec<BotId>,
-    /// Bots that fit and have a free slot.
-    pub(crate) free: Vec<BotId>,
-    pub(crate) obstacles: Vec<Obstacle>,
+    pub(crate) bots: SortedBots,
     /// When the first of them expires.
     pub(crate) expires: Timestamp,
     /// The slice that they are at, of so many.
@@ -96,9 +92,7 @@ impl Queue {
             step: first.shard.step,
             pending: pending.iter().map(|id| id.index).collect(),
             place: self.state.pending.place(first, now, compete)?,
-            busy: bots.busy,
-            free: bots.free,
-            obstacles: bots.obstacles,
+            bots,
             expires: (since + slice.expiration).max(self.presence.no_expiration_before),
             slice: number,
             slices: step.slices(),
@@ -106,7 +100,8 @@ impl Queue {
         })
     }
 
-    fn sort_bots(&self, slice: &Slice, pending: &[ShardId], now: Timestamp) -> SortedBots {
+    /// Sorts the bots by what they are to these pending shards of a slice, or to those to come.
+    pub(super) fn sort_bots(&self, slice: &Slice, pending: &[ShardId], now: Timestamp) -> SortedBots {
         let mut sorted = SortedBots::default();
         let mut obstacles: BTreeMap<String, Vec<BotId>> = BTreeMap::new();
         for (id, bot) in self.bots() {
@@ -114,6 +109,7 @@ impl Queue {
             let free = self.free_slots(id) > 0;
             if criteria.is_empty()
                 && free
+                && !pending.is_empty()
                 && pending.iter().all(|shard| self.is_left_to_others(*shard, id, now))
             {
                 criteria.push("the bot lost it before, and others are asked first".into());
@@ -177,11 +173,14 @@ impl fmt::Display for Place {
     }
 }
 
-#[derive(Default)]
-struct SortedBots {
-    busy: Vec<BotId>,
-    free: Vec<BotId>,
-    obstacles: Vec<Obstacle>,
+/// All bots, each once or under the criteria that keep it away.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct SortedBots {
+    /// They fit and are busy.
+    pub(crate) busy: Vec<BotId>,
+    /// They fit and have a free slot.
+    pub(crate) free: Vec<BotId>,
+    pub(crate) obstacles: Vec<Obstacle>,
 }
 
 /// One sentence that sums it up.
@@ -191,11 +190,11 @@ impl fmt::Display for StepExplanation {
             1 => "1 shard waits".to_owned(),
             many => format!("{many} shards wait"),
         };
-        if !self.free.is_empty() {
+        if !self.bots.free.is_empty() {
             return write!(f, "{waiting} and will be taken by bots that have a free slot");
         }
-        if !self.busy.is_empty() {
-            let busy = self.busy.len();
+        if !self.bots.busy.is_empty() {
+            let busy = self.bots.busy.len();
             let ahead = self.place.ahead;
             let behind = match ahead {
                 0 => String::new(),
@@ -204,7 +203,7 @@ impl fmt::Display for StepExplanation {
             };
             return write!(f, "{waiting}{behind}: every bot that fits is busy ({busy})");
         }
-        let widest = self.obstacles.iter().max_by_key(|obstacle| obstacle.bots.len());
+        let widest = self.bots.obstacles.iter().max_by_key(|obstacle| obstacle.bots.len());
         match widest {
             None => write!(f, "{waiting} and no bot has called since the scheduler started"),
             Some(obstacle) => {

@@ -10,6 +10,7 @@
 mod apply;
 mod cancel;
 mod capacity;
+mod children;
 mod dedupe;
 mod event;
 mod explain;
@@ -45,3 +46,4 @@ pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
 pub(crate) use spec::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
+pub(crate) use trigger::SliceEvaluation;

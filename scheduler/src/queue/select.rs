@@ -7,7 +7,7 @@ use super::{
     run::{Run, RunState},
     shard::ShardState,
 };
-use proto::{BotId, RunId, Timestamp};
+use proto::{BotId, RunId, ShardId, Timestamp};
 use std::{ops::Bound, time::Duration};
 
 /// Runs that one call looks at: a filter that nothing passes must not hold up the queue. A page may be short for it.
@@ -31,6 +31,8 @@ pub(crate) struct RunFilter {
     pub(crate) created_after: Option<Timestamp>,
     /// Before this time.
     pub(crate) created_before: Option<Timestamp>,
+    /// The shard that they were triggered by.
+    pub(crate) parent: Option<ShardId>,
 }
 
 impl RunFilter {
@@ -42,6 +44,7 @@ impl RunFilter {
             && run.spec.name.contains(&self.name)
             && self.created_after.is_none_or(|after| after <= run.created)
             && self.created_before.is_none_or(|before| run.created < before)
+            && self.parent.is_none_or(|parent| run.spec.parent == Some(parent))
     }
 }
 

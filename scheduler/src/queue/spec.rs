@@ -1,6 +1,6 @@
 //! What a user asks for, with every default filled in.
 
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A run as it was asked for. Valid by construction in `wire::spec`.
@@ -12,6 +12,8 @@ pub(crate) struct RunSpec {
     /// Lower is sooner.
     pub(crate) priority: u8,
     pub(crate) steps: Vec<Arc<StepSpec>>,
+    /// The shard with whose attempt it ends.
+    pub(crate) parent: Option<ShardId>,
 }
 
 impl RunSpec {

@@ -38,6 +38,8 @@ pub(super) struct State {
     /// The same by bot, without empty sets.
     pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
+    /// Runs that have not ended, by the shard that has triggered them. Without empty sets.
+    pub(super) children: BTreeMap<ShardId, BTreeSet<RunId>>,
     /// The newest success of each idempotent shard, by what makes it up.
     pub(super) successes: BTreeMap<(Properties, u32), ShardId>,
     /// Without [`BotOrder::Work`].
@@ -149,6 +151,9 @@ impl State {
                 let claim = Claim { priority: spec.priority, user: &spec.user, shard };
                 self.pending.insert(claim, &spec_of_step.first, at, turn);
             }
+        }
+        if let Some(parent) = spec.parent {
+            self.children.entry(parent).or_default().insert(id);
         }
         self.requests.insert(request.clone(), id);
         self.runs.insert(id, Run::new(id, request.clone(), Arc::clone(spec), at));
@@ -269,6 +274,14 @@ impl State {
                 shard.killing = false;
                 if run.tally.pending + run.tally.running == 0 {
                     run.ended = Some(at);
+                    if let Some(parent) = run.spec.parent
+                        && let Some(children) = self.children.get_mut(&parent)
+                    {
+                        children.remove(&id.run);
+                        if children.is_empty() {
+                            self.children.remove(&parent);
+                        }
+                    }
                 }
             }
         }

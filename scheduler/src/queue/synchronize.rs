@@ -42,6 +42,8 @@ impl Queue {
         for token in self.state.held.get(&report.bot).into_iter().flatten() {
             self.presence.renew(*token, now + self.tuning.lease_ttl);
         }
+        // Before their pending shards are given to anybody.
+        self.cancel_orphans(now, decided);
         // One at a time, so that work spreads over the bots that wait: whoever got some and has room asks again. What
         // has just ended is replaced at once.
         for _ in 0..finished.max(1) {

@@ -56,6 +56,7 @@ pub(super) fn spec(priority: u8, steps: impl IntoIterator<Item = StepSpec>) -> R
         tags: vec![],
         priority,
         steps: steps.into_iter().map(Arc::new).collect(),
+        parent: None,
     }
 }
 

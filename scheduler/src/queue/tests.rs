@@ -1,6 +1,7 @@
 //! The rules of the queue, one fact each, and the laws that hold whatever happens.
 
 mod cancel;
+mod children;
 mod dedupe;
 mod fairness;
 mod history;

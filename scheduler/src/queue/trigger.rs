@@ -3,10 +3,11 @@
 use super::{
     apply::Queue,
     event::{Decided, Refusal, Trigger},
+    explain::SortedBots,
     record::Transition,
     shard::Reused,
 };
-use proto::{ShardId, Timestamp};
+use proto::{RunId, ShardId, Timestamp};
 
 impl Queue {
     pub(super) fn trigger(
@@ -15,20 +16,10 @@ impl Queue {
         now: Timestamp,
         decided: &mut Decided,
     ) -> Result<(), Refusal> {
+        if self.is_made(&trigger)? {
+            return Ok(());
+        }
         let Trigger { run, request, spec, reuses } = trigger;
-        if let Some(made) = self.run_of(&request) {
-            // The answer to a repeated call is the run as it is.
-            return if made.spec == spec {
-                Ok(())
-            } else {
-                Err(Refusal::RequestReused { request, run: made.id })
-            };
-        }
-        let (pending, most) = (self.pending(), self.tuning.most_pending);
-        let wanted = usize::try_from(spec.shards()).unwrap_or(usize::MAX).saturating_sub(reuses.len());
-        if pending.saturating_add(wanted) > most {
-            return Err(Refusal::Full { pending, most });
-        }
         self.commit(Transition::RunCreated { run, request, spec }, now, decided);
         for reuse in reuses {
             let shard = ShardId { run, step: reuse.step, index: reuse.index };
@@ -40,4 +31,58 @@ impl Queue {
         }
         Ok(())
     }
+
+    /// Whether there is the run already: the answer to a repeated call is the run as it is. Otherwise there may be one.
+    fn is_made(&self, trigger: &Trigger) -> Result<bool, Refusal> {
+        let Trigger { request, spec, reuses, .. } = trigger;
+        if let Some(made) = self.run_of(request) {
+            let refusal = || Refusal::RequestReused { request: request.clone(), run: made.id };
+            return if made.spec == *spec { Ok(true) } else { Err(refusal()) };
+        }
+        if let Some(parent) = spec.parent {
+            let shard = self.shard(parent).ok_or(Refusal::UnknownShard { shard: parent })?;
+            if shard.live().is_none() || shard.killing {
+                return Err(Refusal::ParentEnded { parent });
+            }
+        }
+        let (pending, most) = (self.pending(), self.tuning.most_pending);
+        let wanted = usize::try_from(spec.shards()).unwrap_or(usize::MAX).saturating_sub(reuses.len());
+        if pending.saturating_add(wanted) > most {
+            return Err(Refusal::Full { pending, most });
+        }
+        Ok(false)
+    }
+
+    /// What a trigger would come to.
+    pub(crate) fn evaluate(&self, trigger: &Trigger, now: Timestamp) -> Result<Evaluation, Refusal> {
+        let made = self.is_made(trigger)?.then(|| self.run_of(&trigger.request)).flatten();
+        let mut slices = Vec::new();
+        for (step, spec) in (0u32..).zip(&trigger.spec.steps) {
+            for slice in 0..spec.slices() {
+                slices.push(SliceEvaluation {
+                    step,
+                    slice,
+                    bots: self.sort_bots(spec.slice(slice), &[], now),
+                });
+            }
+        }
+        Ok(Evaluation { made: made.map(|run| run.id), slices })
+    }
+}
+
+/// What a trigger would come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Evaluation {
+    /// The run that the request has made before.
+    pub(crate) made: Option<RunId>,
+    /// By step, then by slice.
+    pub(crate) slices: Vec<SliceEvaluation>,
+}
+
+/// The bots that are there for a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SliceEvaluation {
+    pub(crate) step: u32,
+    pub(crate) slice: u8,
+    pub(crate) bots: SortedBots,
 }

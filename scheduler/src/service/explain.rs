@@ -28,9 +28,9 @@ fn to_wire(step: &StepExplanation) -> v1::StepExplanation {
         step: step.step,
         pending_shards: step.pending.clone(),
         ahead: u32::try_from(step.place.ahead).unwrap_or(u32::MAX),
-        busy_bots: ids(&step.busy),
-        free_bots: ids(&step.free),
-        obstacles: step.obstacles.iter().map(obstacle).collect(),
+        busy_bots: ids(&step.bots.busy),
+        free_bots: ids(&step.bots.free),
+        obstacles: step.bots.obstacles.iter().map(obstacle).collect(),
         expires: Some(step.expires.into()),
         summary: step.to_string(),
         place: step.place.to_string(),
@@ -40,10 +40,12 @@ fn to_wire(step: &StepExplanation) -> v1::StepExplanation {
     }
 }
 
-fn obstacle(obstacle: &Obstacle) -> v1::Obstacle {
+/// As the wire has it.
+pub(super) fn obstacle(obstacle: &Obstacle) -> v1::Obstacle {
     v1::Obstacle { criterion: obstacle.criterion.clone(), bots: ids(&obstacle.bots) }
 }
 
-fn ids(bots: &[BotId]) -> Vec<String> {
+/// As the wire has them.
+pub(super) fn ids(bots: &[BotId]) -> Vec<String> {
     bots.iter().map(ToString::to_string).collect()
 }

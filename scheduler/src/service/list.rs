@@ -5,7 +5,7 @@ use crate::{
     queue::{MOST_LOOKED_AT, Queue, RunFilter},
     wire::{
         field::{FieldError, InField},
-        run,
+        run, spec,
     },
 };
 use prost::Message as _;
@@ -34,6 +34,7 @@ pub(super) async fn list(service: &Service, request: v1::ListRequest) -> Result<
         name: request.name,
         created_after: request.created_after.as_ref().map(Timestamp::from),
         created_before: request.created_before.as_ref().map(Timestamp::from),
+        parent: spec::parse_parent(&request.parent)?,
     };
     let size = match request.page_size as usize {
         0 => DEFAULT_PAGE,

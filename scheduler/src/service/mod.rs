@@ -41,12 +41,14 @@ pub(crate) struct Service {
     shell: Handle,
     defaults: Defaults,
     outputs: Outputs,
+    /// No run may have a sooner priority.
+    soonest: u8,
 }
 
 impl Service {
-    /// What steps leave open is filled in from `defaults`.
-    pub(crate) fn new(shell: Handle, defaults: Defaults, outputs: Outputs) -> Self {
-        Self { shell, defaults, outputs }
+    /// What steps leave open is filled in from `defaults`; no run has a priority that is sooner than `soonest`.
+    pub(crate) fn new(shell: Handle, defaults: Defaults, outputs: Outputs, soonest: u8) -> Self {
+        Self { shell, defaults, outputs, soonest }
     }
 }
 

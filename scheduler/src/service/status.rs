@@ -33,7 +33,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::UnknownRun { .. } | Refusal::UnknownShard { .. } | Refusal::UnknownBot { .. } => {
             Status::not_found(message)
         }
-        Refusal::SessionReplaced { .. } => Status::failed_precondition(message),
+        Refusal::SessionReplaced { .. } | Refusal::ParentEnded { .. } => Status::failed_precondition(message),
         Refusal::Full { .. } => Status::resource_exhausted(message),
     }
 }

@@ -1,7 +1,7 @@
 //! The queue with everything that its decisions set in motion. Lives as long as its journal can be written.
 
 use super::{
-    handle::{CallError, Canceled, CanceledRuns, Command, Triggered},
+    handle::{CallError, Command},
     monotonic::Monotonic,
     parked::ParkedSet,
     supervisor::Settings,
@@ -11,13 +11,10 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, JournalError, Store, Writer},
     metrics::Metrics,
-    queue::{
-        CancelMode, Decided, Effect, Ending, Event, Queue, Refusal, Reuse, RunFilter, RunSpec, Transition,
-        Trigger,
-    },
+    queue::{Decided, Effect, Event, Queue, Refusal},
     wire::record::encode,
 };
-use proto::{RequestId, RunId, Timestamp};
+use proto::Timestamp;
 use runtime::{Clock, Entropy};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -37,7 +34,7 @@ pub(super) struct Engine {
     pub(super) lease_ttl: Duration,
     store: Arc<Store>,
     watchers: Watchers,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     metrics: Metrics,
     next_pulse: Timestamp,
 }
@@ -182,71 +179,6 @@ impl Engine {
     fn end_streams(&mut self) {
         self.watchers.clear();
         self.tails.clear();
-    }
-
-    fn trigger(
-        &mut self,
-        request: RequestId,
-        spec: Arc<RunSpec>,
-        reuses: Vec<Reuse>,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<Triggered, CallError> {
-        let known = self.queue.run_of(&request).is_some();
-        let trigger = Trigger { run: self.new_run_id(now), request: request.clone(), spec, reuses };
-        self.decide(Event::Trigger(trigger), now, batch)?;
-        let missing = || CallError::Unavailable { reason: "the run is gone".into() };
-        let run = self.queue.run_of(&request).ok_or_else(missing)?;
-        let deduped = self.queue.deduped(run.id);
-        Ok(Triggered { run: run.id, created: !known, shards: run.spec.shards(), deduped })
-    }
-
-    fn new_run_id(&self, now: Timestamp) -> RunId {
-        loop {
-            // The upper bits of a generator are its best.
-            let random = u32::try_from(self.entropy.next() >> 32).unwrap_or_default();
-            let id = RunId::new(now, random);
-            if self.queue.run(id).is_none() {
-                return id;
-            }
-        }
-    }
-
-    fn cancel(
-        &mut self,
-        run: RunId,
-        mode: CancelMode,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<Canceled, Refusal> {
-        let decided = self.apply(Event::Cancel { run, mode }, now, batch)?;
-        let count = |wanted: fn(&Transition) -> bool| {
-            let made = decided.records.iter().filter(|record| wanted(&record.transition)).count();
-            u32::try_from(made).unwrap_or(u32::MAX)
-        };
-        let canceled = count(|made| matches!(made, Transition::ShardEnded { ending: Ending::Canceled, .. }));
-        let killing = count(|made| matches!(made, Transition::KillRequested { .. }));
-        self.follow_up(decided.effects, now, batch);
-        Ok(Canceled { canceled, killing })
-    }
-
-    /// All of them or, when the batch cannot be made durable, none.
-    fn cancel_runs(
-        &mut self,
-        filter: &RunFilter,
-        before: Option<RunId>,
-        mode: CancelMode,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<CanceledRuns, CallError> {
-        let selection = self.queue.cancelable(filter, before);
-        let mut shards = Canceled { canceled: 0, killing: 0 };
-        for run in &selection.runs {
-            let canceled = self.cancel(*run, mode, now, batch)?;
-            shards.canceled += canceled.canceled;
-            shards.killing += canceled.killing;
-        }
-        Ok(CanceledRuns { runs: selection.runs, shards, next: selection.next })
     }
 
     /// Applies an event and does what follows from it.

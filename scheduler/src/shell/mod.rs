@@ -9,6 +9,7 @@ mod engine;
 mod handle;
 mod monotonic;
 mod parked;
+mod runs;
 mod supervisor;
 mod synchronize;
 mod tails;

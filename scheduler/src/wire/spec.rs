@@ -3,7 +3,7 @@
 use super::field::{FieldError, InField, duration, text, to_wire};
 use crate::queue::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
 use prost::Message as _;
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, limits, v1};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a step gets that does not say.
@@ -59,6 +59,7 @@ pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSp
         tags: wire.tags.iter().map(|tag| parse_tag(tag)).collect::<Result<_, _>>()?,
         priority,
         steps: wire.steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
+        parent: parse_parent(&wire.parent)?,
     };
     let most = limits::MAX_SHARDS_PER_RUN;
     if spec.shards() > u64::from(most) {
@@ -68,6 +69,11 @@ pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSp
         ));
     }
     Ok(spec)
+}
+
+/// The shard that is meant, if any is.
+pub(crate) fn parse_parent(parent: &str) -> Result<Option<ShardId>, FieldError> {
+    if parent.is_empty() { Ok(None) } else { parent.parse().map(Some).in_field("parent") }
 }
 
 fn parse_tag(tag: &str) -> Result<String, FieldError> {
@@ -186,6 +192,7 @@ pub(crate) fn run_to_wire(spec: &RunSpec) -> v1::RunSpec {
         tags: spec.tags.clone(),
         priority: u32::from(spec.priority),
         steps: spec.steps.iter().map(|step| step_to_wire(step)).collect(),
+        parent: spec.parent.map(|parent| parent.to_string()).unwrap_or_default(),
     }
 }
 

@@ -19,7 +19,8 @@ async fn every_verb_names_the_field_that_is_wrong() {
     let mut bench = Bench::start().await;
     let mut client = bench.client();
     let bad = || "nonsense".to_owned();
-    let trigger = |request_id: &str, run| TriggerRequest { request_id: request_id.into(), run };
+    let trigger =
+        |request_id: &str, run| TriggerRequest { request_id: request_id.into(), run, ..Default::default() };
     refused(client.trigger(trigger("", Some(run_spec(1)))).await, "request_id: ");
     refused(client.trigger(trigger("r", None)).await, "run: is missing");
     refused(client.trigger(trigger("r", Some(run_spec(0)))).await, "run.steps[0].fan_out.shards.count: ");

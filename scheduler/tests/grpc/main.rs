@@ -5,6 +5,7 @@
 mod bad_input;
 mod bots;
 mod cancel;
+mod children;
 mod dedupe;
 mod full_disk;
 mod long_poll;

@@ -21,14 +21,14 @@ async fn a_bot_that_fits_the_fallback_gets_the_shard_when_the_slice_has_expired(
     let none = v1::Dimension { key: "gpu".into(), values: vec!["none".into()] };
     bot.request.dimensions = vec![none];
     assert_eq!(bot.synchronize().await.unwrap(), []);
-    let run = bench.trigger_spec("r1", asking(&["big", "none"], 20)).await.unwrap().run_id;
+    let run = bench.trigger_spec("r1", asking(&["big", "none"], 40)).await.unwrap().run_id;
     assert_eq!(bot.synchronize().await.unwrap(), []);
     let explain = v1::ExplainRequest { id: run.clone() };
     let steps = bench.client().explain(explain).await.unwrap().into_inner().steps;
     assert_eq!((steps[0].slice, steps[0].slices), (0, 2));
     assert_eq!(steps[0].obstacles[0].criterion, "gpu=big");
     assert!(steps[0].no_resource.is_some());
-    bench.pass(&clock, 21).await;
+    bench.pass(&clock, 41).await;
     assert_eq!(bot.synchronize().await.unwrap().len(), 1);
     assert_eq!(bench.get(&run).await.shards[0].slice, 1);
 }

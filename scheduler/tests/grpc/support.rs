@@ -54,6 +54,13 @@ impl Bench {
         Self::run(config, SystemClock::shared(), dir).await
     }
 
+    /// It refuses sooner priorities.
+    pub(crate) async fn with_soonest_priority(soonest_priority: u8) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let config = scheduler::Config { soonest_priority, ..config(dir.path()) };
+        Self::run(config, SystemClock::shared(), dir).await
+    }
+
     /// Its journal is below a directory of the test's.
     pub(crate) async fn in_directory(dir: &Path) -> Self {
         Self::run(config(dir), SystemClock::shared(), Arc::new(TempDir::new().unwrap())).await
@@ -129,7 +136,7 @@ impl Bench {
         request: &str,
         run: v1::RunSpec,
     ) -> Result<v1::TriggerResponse, Status> {
-        let request = v1::TriggerRequest { request_id: request.into(), run: Some(run) };
+        let request = v1::TriggerRequest { request_id: request.into(), run: Some(run), ..Default::default() };
         Ok(self.client().trigger(request).await?.into_inner())
     }
 
@@ -223,6 +230,7 @@ pub(crate) fn run_spec(shards: u32) -> v1::RunSpec {
             fan_out: Some(v1::FanOut { policy: Some(policy) }),
             ..Default::default()
         }],
+        ..Default::default()
     }
 }
 

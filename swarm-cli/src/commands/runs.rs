@@ -33,6 +33,9 @@ pub(crate) struct RunsArgs {
     /// Only runs that were triggered before that
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
+    /// Only runs that this shard has triggered
+    #[arg(long, value_name = "SHARD")]
+    parent: Option<proto::ShardId>,
     /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -63,6 +66,7 @@ pub(crate) async fn runs(context: &Context, args: RunsArgs) -> anyhow::Result<Ex
         name: args.name,
         created_after: args.since.map(|since| since.on(now)),
         created_before: args.until.map(|until| until.on(now)),
+        parent: args.parent,
     };
     let (runs, next_page) = list(&scheduler, &filter, args.limit, args.page).await?;
     let console = &context.console;

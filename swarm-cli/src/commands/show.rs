@@ -56,6 +56,7 @@ fn render_run(run: &Run, page: Page) -> String {
     fact("user", run.spec.user.clone());
     fact("tags", run.spec.tags.join(" "));
     fact("priority", run.spec.priority.to_string());
+    fact("parent", run.spec.parent.map(|parent| parent.to_string()).unwrap_or_default());
     fact("triggered", utc(run.created));
     if let Some(ended) = run.ended {
         fact("took", duration(ended.since(run.created)));

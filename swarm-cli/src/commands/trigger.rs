@@ -5,11 +5,12 @@ use crate::{
     cli::{SchedulerArgs, duration},
     display::count,
     failure::Usage,
-    model::{RunSpec, Slice, StepSpec},
+    json::EvaluationJson,
+    model::{Evaluation, RunSpec, Slice, StepSpec},
     remote::{Novelty, Triggered},
 };
 use clap::Args;
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements, ShardId};
 use runtime::Exit;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use std::time::Duration;
 pub(crate) struct TriggerArgs {
     #[command(flatten)]
     spec: SpecArgs,
+    /// Trigger nothing: say what would be, and which bots are there for it
+    #[arg(long)]
+    dry_run: bool,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -88,6 +92,10 @@ pub(crate) struct SpecArgs {
     /// has, end at once with that result
     #[arg(long)]
     idempotent: bool,
+    /// The shard whose command triggers this run: the run is cancelled when that ends or is stopped. Inside of a task:
+    /// `--parent $SWARM_SHARD_ID`
+    #[arg(long, value_name = "SHARD")]
+    parent: Option<ShardId>,
     /// Makes a repeated trigger answer with the run that it made first [default: a random one]
     #[arg(long, value_name = "ID")]
     request_id: Option<RequestId>,
@@ -161,7 +169,7 @@ impl SpecArgs {
             idempotent: self.idempotent,
         };
         let (user, tags) = (self.user.clone(), self.tags.clone());
-        Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step] })
+        Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step], parent: self.parent })
     }
 
     /// Makes the run. A cut connection makes no second one.
@@ -170,11 +178,14 @@ impl SpecArgs {
         context: &Context,
         scheduler: &crate::remote::Scheduler,
     ) -> anyhow::Result<Triggered> {
-        let request = match &self.request_id {
+        Ok(scheduler.trigger(&self.request(context)?, &self.spec()?).await?)
+    }
+
+    fn request(&self, context: &Context) -> anyhow::Result<RequestId> {
+        Ok(match &self.request_id {
             Some(request) => request.clone(),
             None => RequestId::new(&context.entropy.name())?,
-        };
-        Ok(scheduler.trigger(&request, &self.spec()?).await?)
+        })
     }
 }
 
@@ -190,6 +201,15 @@ struct TriggeredJson {
 
 pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Result<Exit> {
     let scheduler = args.scheduler.connect(context)?;
+    if args.dry_run {
+        let evaluation = scheduler.evaluate(&args.spec.request(context)?, &args.spec.spec()?).await?;
+        context.console.print(if args.json {
+            serde_json::to_string(&EvaluationJson::from(&evaluation))? + "\n"
+        } else {
+            render(&evaluation)
+        });
+        return Ok(Exit::Success);
+    }
     let triggered = args.spec.trigger(context, &scheduler).await?;
     let created = triggered.novelty == Novelty::Created;
     if args.json {
@@ -208,4 +228,55 @@ pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Res
         context.console.print(format!("{}\n", triggered.run));
     }
     Ok(Exit::Success)
+}
+
+fn render(evaluation: &Evaluation) -> String {
+    if let Some(made) = evaluation.made {
+        return format!("this request id has made run {made} before\n");
+    }
+    let mut text = format!("would make {}", count(evaluation.shards, "shard"));
+    if evaluation.deduped > 0 {
+        text += &format!(", {} of them with an earlier success", evaluation.deduped);
+    }
+    text.push('\n');
+    let slices = evaluation.slices.iter().map(|slice| slice.slice).max().unwrap_or(0);
+    for slice in &evaluation.slices {
+        let (free, busy) = (slice.free_bots.len() as u64, slice.busy_bots.len() as u64);
+        let bots = match (free, busy) {
+            (0, 0) => "no bot fits".to_owned(),
+            _ => format!("{} free, {busy} busy", count(free, "bot")),
+        };
+        let name = if slices > 0 { format!("slice {}: ", slice.slice + 1) } else { String::new() };
+        text += &format!("  {name}{bots}\n");
+        for (criterion, bots) in &slice.obstacles {
+            text += &format!("    {} kept away by {criterion}\n", count(bots.len() as u64, "bot"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SliceEvaluation;
+
+    #[test]
+    fn an_evaluation_says_who_is_there() {
+        let slice = |slice, free: &[&str], obstacles| SliceEvaluation {
+            step: 0,
+            slice,
+            busy_bots: vec![],
+            free_bots: free.iter().map(ToString::to_string).collect(),
+            obstacles,
+        };
+        let obstacles = vec![("os=Mac".to_owned(), vec!["b1".to_owned(), "b2".to_owned()])];
+        let slices = vec![slice(0, &[], obstacles), slice(1, &["b1", "b2"], vec![])];
+        let evaluation = Evaluation { made: None, shards: 4, deduped: 1, slices };
+        insta::assert_snapshot!(render(&evaluation), @r"
+        would make 4 shards, 1 of them with an earlier success
+          slice 1: no bot fits
+            2 bots kept away by os=Mac
+          slice 2: 2 bots free, 0 busy
+        ");
+    }
 }

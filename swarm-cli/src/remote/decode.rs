@@ -2,8 +2,8 @@
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Explanation, Reused, Run, RunSpec,
-    RunState, Shard, ShardState, Slice, StepSpec,
+    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, Reused,
+    Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
@@ -33,6 +33,29 @@ pub(super) fn triggered(wire: &v1::TriggerResponse) -> Result<Triggered, Malform
     let novelty = if wire.created { Novelty::Created } else { Novelty::Existing };
     let run = wire.run_id.parse().map_err(malformed("run id"))?;
     Ok(Triggered { run, shards: wire.shards, deduped: wire.deduped, novelty })
+}
+
+pub(super) fn evaluation(wire: v1::TriggerResponse) -> Result<Evaluation, Malformed> {
+    let slice = |slice: v1::SliceEvaluation| SliceEvaluation {
+        step: slice.step,
+        slice: slice.slice,
+        busy_bots: slice.busy_bots,
+        free_bots: slice.free_bots,
+        obstacles: obstacles(slice.obstacles),
+    };
+    Ok(Evaluation {
+        made: match wire.run_id.as_str() {
+            "" => None,
+            run => Some(run.parse().map_err(malformed("run id"))?),
+        },
+        shards: wire.shards,
+        deduped: wire.deduped,
+        slices: wire.slices.into_iter().map(slice).collect(),
+    })
+}
+
+fn obstacles(wire: Vec<v1::Obstacle>) -> Vec<(String, Vec<String>)> {
+    wire.into_iter().map(|one| (one.criterion, one.bots)).collect()
 }
 
 pub(super) fn update(wire: v1::WatchResponse) -> Result<Update, Malformed> {
@@ -78,6 +101,10 @@ fn run_spec(wire: &v1::RunSpec) -> Result<RunSpec, Malformed> {
         tags: wire.tags.clone(),
         priority: u8::try_from(wire.priority).map_err(malformed("priority"))?,
         steps: wire.steps.iter().map(step_spec).collect::<Result<_, _>>()?,
+        parent: match wire.parent.as_str() {
+            "" => None,
+            parent => Some(parent.parse().map_err(malformed("parent"))?),
+        },
     })
 }
 
@@ -235,7 +262,7 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
         ahead: wire.ahead,
         busy_bots: wire.busy_bots,
         free_bots: wire.free_bots,
-        obstacles: wire.obstacles.into_iter().map(|one| (one.criterion, one.bots)).collect(),
+        obstacles: obstacles(wire.obstacles),
         expires: wire.expires.as_ref().map(Timestamp::from),
         summary: wire.summary,
         place: wire.place,

@@ -2,16 +2,25 @@
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
 use crate::model::{BotOrder, BotState, RunSpec, RunState, Slice, StepSpec};
-use proto::{ShardId, v1};
+use proto::{RequestId, ShardId, v1};
 use std::time::Duration;
 
-pub(super) fn run_spec(spec: &RunSpec) -> v1::RunSpec {
+pub(super) fn trigger(request: &RequestId, spec: &RunSpec) -> v1::TriggerRequest {
+    v1::TriggerRequest {
+        request_id: request.to_string(),
+        run: Some(run_spec(spec)),
+        ..v1::TriggerRequest::default()
+    }
+}
+
+fn run_spec(spec: &RunSpec) -> v1::RunSpec {
     v1::RunSpec {
         name: spec.name.clone(),
         user: spec.user.clone(),
         tags: spec.tags.clone(),
         priority: u32::from(spec.priority),
         steps: spec.steps.iter().map(step_spec).collect(),
+        parent: spec.parent.map(|parent| parent.to_string()).unwrap_or_default(),
     }
 }
 
@@ -68,6 +77,7 @@ pub(super) fn list(filter: &RunFilter, page_size: u32, page_token: &str) -> v1::
         name: filter.name.clone(),
         created_after: filter.created_after.map(Into::into),
         created_before: filter.created_before.map(Into::into),
+        parent: filter.parent.map(|parent| parent.to_string()).unwrap_or_default(),
     }
 }
 

@@ -96,6 +96,8 @@ async fn trigger_sends_all_that_was_said() {
         "1h",
         "--max-attempts",
         "2",
+        "--parent",
+        "1hf7yat000007/0/3",
         "--request-id",
         "build-1",
         "--",
@@ -119,7 +121,11 @@ async fn trigger_sends_all_that_was_said() {
         "{\"run\":\"1hf7yat000007\",\"shards\":4,\"created\":true,\"deduped\":0}\n"
     );
 
+    let dry = scheduler.swarm(&["trigger", &digest, "--dry-run"]).output().await.unwrap();
+    assert!(told(&dry).contains("has made run 1hf7yat000007 before"), "{}", told(&dry));
+
     let triggers = state.triggers.lock().unwrap();
+    assert!(triggers[3].evaluate_only && !triggers[2].evaluate_only);
     insta::assert_debug_snapshot!("trigger", triggers[0]);
     let step = &triggers[2].run.as_ref().unwrap().steps[0];
     assert_eq!((step.command.clone(), step.extra_args.clone()), (vec!["true".to_owned()], vec![]));

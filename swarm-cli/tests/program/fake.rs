@@ -52,6 +52,7 @@ impl State {
                 tags: vec!["branch:main".into()],
                 priority: 100,
                 steps: vec![step(shards)],
+                ..Default::default()
             }),
             state: v1::RunState::Pending.into(),
             created: Some(START.into()),
@@ -306,7 +307,12 @@ impl Swarm for State {
         let created = triggers.iter().all(|earlier| earlier.request_id != request.request_id);
         triggers.push(request);
         let shards = u32::try_from(self.run.borrow().shards.len()).unwrap();
-        Ok(Response::new(v1::TriggerResponse { run_id: run_id().to_string(), created, shards, deduped: 0 }))
+        Ok(Response::new(v1::TriggerResponse {
+            run_id: run_id().to_string(),
+            created,
+            shards,
+            ..Default::default()
+        }))
     }
 
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

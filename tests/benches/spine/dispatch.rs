@@ -63,7 +63,11 @@ async fn first_lines(system: &System, digest: &str) {
             steps: vec![step],
             ..Default::default()
         };
-        let request = v1::TriggerRequest { request_id: format!("first-line-{number}"), run: Some(run) };
+        let request = v1::TriggerRequest {
+            request_id: format!("first-line-{number}"),
+            run: Some(run),
+            ..Default::default()
+        };
         let clock = SystemClock::new();
         let id = client.trigger(request).await.unwrap().into_inner().run_id;
         let request =

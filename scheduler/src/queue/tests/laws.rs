@@ -18,6 +18,8 @@ enum Act {
         shards: u32,
         mac: bool,
         idempotent: bool,
+        /// By whatever runs on this bot.
+        parent: Option<usize>,
     },
     /// A bot calls with what it believes to hold, having finished some of it.
     Call {
@@ -41,13 +43,25 @@ enum Act {
     RestartScheduler,
 }
 
+fn trigger() -> impl Strategy<Value = Act> {
+    let parent = proptest::option::weighted(0.3, 0..BOTS.len());
+    (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2), any::<bool>(), parent).prop_map(
+        |(request, priority, shards, mac, idempotent, parent)| Act::Trigger {
+            request,
+            priority,
+            shards,
+            mac,
+            idempotent,
+            parent,
+        },
+    )
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let bot = 0..BOTS.len();
     let finish = || proptest::option::of(any::<Index>());
     prop_oneof![
-        2 => (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2), any::<bool>()).prop_map(
-            |(request, priority, shards, mac, idempotent)| Act::Trigger { request, priority, shards, mac, idempotent }
-        ),
+        2 => trigger(),
         8 => (bot.clone(), finish()).prop_map(|(bot, finish)| Act::Call { bot, finish }),
         2 => (bot.clone(), finish()).prop_map(|(bot, finish)| Act::CallUnheard { bot, finish }),
         2 => any::<Index>().prop_map(Act::Repeat),
@@ -118,14 +132,15 @@ impl World {
 
     fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Trigger { request, priority, shards, mac, idempotent } => {
+            Act::Trigger { request, priority, shards, mac, idempotent, parent } => {
                 // A Mac is never there: in the end everybody takes a Linux.
                 let first = Slice { wait_for_capacity: *priority == 0, ..slice(&["os=Mac"]) };
                 let first = if *mac { first } else { slice(&["os=Linux"]) };
                 let fallbacks =
                     if *mac { vec![slice(&["os=Mac", "id=b1"]), slice(&["os=Linux"])] } else { vec![] };
                 let step = StepSpec { idempotent: *idempotent, first, fallbacks, ..step(*shards, &[]) };
-                let spec = Arc::new(spec(*priority, [step]));
+                let parent = parent.and_then(|bot| self.bots[bot].held.first()).map(|lease| lease.shard);
+                let spec = Arc::new(RunSpec { parent, ..spec(*priority, [step]) });
                 let run = RunId::new(self.bench.now, u32::from(*request));
                 let request = format!("r{request}").parse().unwrap();
                 let reuses = self.bench.queue.reusable(&spec.steps, self.bench.now);

@@ -111,17 +111,17 @@ fn explain_names_what_keeps_bots_away() {
         (0, &[1, 2][..], 0),
         "Macs are no rivals"
     );
-    assert_eq!(linux.busy, ["b1".parse().unwrap()]);
-    assert_eq!(linux.obstacles[0].criterion, "the bot is draining");
+    assert_eq!(linux.bots.busy, ["b1".parse().unwrap()]);
+    assert_eq!(linux.bots.obstacles[0].criterion, "the bot is draining");
     assert_eq!(linux.to_string(), "2 shards wait: every bot that fits is busy (1)");
-    let criteria: Vec<_> = mac.obstacles.iter().map(|o| (o.criterion.as_str(), o.bots.len())).collect();
+    let criteria: Vec<_> = mac.bots.obstacles.iter().map(|o| (o.criterion.as_str(), o.bots.len())).collect();
     assert_eq!(criteria, [("gpu=a|b", 2), ("os=Mac", 2), ("the bot is draining", 1)]);
     assert!(mac.to_string().contains("keeps 2 away"), "{mac}");
 
     bench.now = bench.now + TTL * 2;
     let one = explain(&bench, Subject::Shard(shard(run, 0, 2)));
     assert_eq!(one[0].pending, [2]);
-    assert!(one[0].obstacles.iter().any(|o| o.criterion == "the bot is dead" && o.bots.len() == 2));
+    assert!(one[0].bots.obstacles.iter().any(|o| o.criterion == "the bot is dead" && o.bots.len() == 2));
     let unknown = bench.queue.explain(Subject::Shard(shard(run, 7, 0)), bench.now);
     assert!(matches!(unknown, Err(Refusal::UnknownShard { .. })));
 }
@@ -146,13 +146,13 @@ fn explain_does_not_promise_a_shard_to_a_bot_that_leaves_it_to_others() {
     assert_eq!(bench.call(report("b1", "s2", vec![])), []);
     let explain = |bench: &Bench| bench.queue.explain(Subject::Run(run), bench.now).unwrap().remove(0);
     let left = explain(&bench);
-    assert_eq!((left.pending.as_slice(), left.free.as_slice()), (&[lost.shard.index][..], &[][..]));
-    assert_eq!(left.busy, ["b2".parse().unwrap()]);
-    assert_eq!(left.obstacles[0].bots, ["b1".parse().unwrap()]);
+    assert_eq!((left.pending.as_slice(), left.bots.free.as_slice()), (&[lost.shard.index][..], &[][..]));
+    assert_eq!(left.bots.busy, ["b2".parse().unwrap()]);
+    assert_eq!(left.bots.obstacles[0].bots, ["b1".parse().unwrap()]);
     bench.pass(TTL - std::time::Duration::from_secs(1));
     bench.bot("b2", vec![running(other)]);
     bench.pass(std::time::Duration::from_secs(1));
-    assert_eq!(explain(&bench).free, ["b1".parse().unwrap()], "its turn has come");
+    assert_eq!(explain(&bench).bots.free, ["b1".parse().unwrap()], "its turn has come");
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn slices_are_explained() {
     let explain = |bench: &Bench| bench.queue.explain(Subject::Run(run), bench.now).unwrap().remove(0);
     let first = explain(&bench);
     assert_eq!((first.slice, first.slices, first.no_resource), (0, 2, Some(bench.now + GRACE)));
-    assert_eq!(first.obstacles[0].criterion, "os=Mac");
+    assert_eq!(first.bots.obstacles[0].criterion, "os=Mac");
     bench.pass(MINUTE);
     let second = explain(&bench);
     assert_eq!((second.slice, second.expires), (1, bench.now + MINUTE));

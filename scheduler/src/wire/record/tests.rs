@@ -41,6 +41,7 @@ fn spec() -> RunSpec {
         tags: vec!["k:v".into()],
         priority: 7,
         steps: vec![Arc::new(step)],
+        parent: None,
     }
 }
 
@@ -142,6 +143,7 @@ fn what_a_step_has_gained_since_is_kept() {
         ..(*spec.steps[0]).clone()
     };
     spec.steps = vec![Arc::new(step)];
+    spec.parent = Some(shard());
     let transition =
         Transition::RunCreated { run: run(), request: "req".parse().unwrap(), spec: Arc::new(spec) };
     let record = Record { at: Timestamp::from_micros(1), transition };

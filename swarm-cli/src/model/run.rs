@@ -1,0 +1,154 @@
+//! Runs, and how far they are.
+
+use super::{RunSpec, Shard, ShardState};
+use proto::{RunId, ShardId, Timestamp};
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// No shard has been taken yet.
+    Pending,
+    /// Some shard has been taken.
+    Running,
+    /// Every shard completed with exit code 0.
+    Succeeded,
+    /// Every shard ended by its own command or timeout, at least one badly.
+    Failed,
+    /// Cancelled by a user.
+    Canceled,
+    /// Some shard expired, lost its bots or hit an error that is not the command's.
+    Incomplete,
+}
+
+impl RunState {
+    /// Whether nothing changes any more.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// The state in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// How many shards stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Wait for a bot.
+    pub pending: u32,
+    /// A bot has them.
+    pub running: u32,
+    /// Completed with exit code 0.
+    pub succeeded: u32,
+    /// Ended in any other way.
+    pub failed: u32,
+}
+
+impl Counts {
+    /// Counts these shards.
+    pub fn of(shards: &[Shard]) -> Self {
+        let mut counts = Self::default();
+        for shard in shards {
+            *match shard.state {
+                ShardState::Pending => &mut counts.pending,
+                ShardState::Running => &mut counts.running,
+                _ if shard.passed() => &mut counts.succeeded,
+                _ => &mut counts.failed,
+            } += 1;
+        }
+        counts
+    }
+
+    /// All of them.
+    pub fn total(self) -> u32 {
+        self.pending + self.running + self.succeeded + self.failed
+    }
+}
+
+/// A run with its shards, or without them in lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// What was asked for.
+    pub spec: RunSpec,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was triggered.
+    pub created: Timestamp,
+    /// When its last shard ended.
+    pub ended: Option<Timestamp>,
+    /// By step, then by index.
+    pub shards: Vec<Shard>,
+    /// How many shards stand where.
+    pub counts: Counts,
+}
+
+/// What changed in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// Where the run stands now.
+    pub state: RunState,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The shards that changed, whole.
+    pub shards: Vec<Shard>,
+}
+
+impl Run {
+    /// Brings the run up to date.
+    pub fn apply(&mut self, changes: Changes) {
+        self.state = changes.state;
+        self.ended = changes.ended.or(self.ended);
+        for changed in changes.shards {
+            match self.shards.binary_search_by_key(&changed.id, |shard| shard.id) {
+                Ok(at) => self.shards[at] = changed,
+                Err(at) => self.shards.insert(at, changed),
+            }
+        }
+        self.counts = Counts::of(&self.shards);
+    }
+
+    /// Whether all of its shards are here: many come in several messages.
+    pub fn is_whole(&self) -> bool {
+        self.missing() == 0
+    }
+
+    /// How many of its shards are not here.
+    pub fn missing(&self) -> u64 {
+        let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.shards)).sum();
+        expected.saturating_sub(self.shards.len() as u64)
+    }
+
+    /// The shard of this name.
+    pub fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.iter().find(|shard| shard.id == id)
+    }
+
+    /// What a shard is called where people read: its index, after its step's name when there are several steps.
+    pub fn label(&self, id: ShardId) -> String {
+        if self.spec.steps.len() > 1 {
+            format!("{}/{}", self.step_name(id), id.index)
+        } else {
+            id.index.to_string()
+        }
+    }
+
+    /// The name of the step that a shard belongs to; never empty.
+    pub fn step_name(&self, id: ShardId) -> String {
+        let step = self.spec.steps.get(usize::try_from(id.step).unwrap_or(usize::MAX));
+        match step.map(|step| step.name.as_str()) {
+            None | Some("") => format!("step-{}", id.step),
+            Some(name) => name.to_owned(),
+        }
+    }
+}

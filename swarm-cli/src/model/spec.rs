@@ -1,0 +1,69 @@
+//! What a user asks for.
+
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
+use std::time::Duration;
+
+/// What one command is to do, over one isolated input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSpec {
+    /// Names the step to people, in reports and in output directories.
+    pub name: String,
+    /// The `.isolated` manifest.
+    pub input: Digest,
+    /// Replaces the manifest's command when not empty.
+    pub command: Vec<String>,
+    /// Appended to the command.
+    pub extra_args: Vec<String>,
+    /// What the shards ask of a bot first.
+    pub first: Slice,
+    /// What they ask for next, in order.
+    pub fallbacks: Vec<Slice>,
+    /// Variables to set; an empty value unsets.
+    pub environment: Vec<(String, String)>,
+    /// Directories of the input that come first in variables such as `PATH`, in order.
+    pub environment_prefixes: Vec<EnvironmentPrefix>,
+    /// Declared outputs, relative to the root of the input.
+    pub outputs: Vec<RelPath>,
+    /// Directories that bots keep from one run to the next.
+    pub named_caches: Vec<NamedCache>,
+    /// Longest run of the command. `None`: the scheduler's default.
+    pub hard_timeout: Option<Duration>,
+    /// Longest silence of the command. `None`: unbounded.
+    pub io_timeout: Option<Duration>,
+    /// Between TERM and KILL. `None`: the scheduler's default.
+    pub grace: Option<Duration>,
+    /// Into how many shards the step is cut.
+    pub shards: u32,
+    /// Attempts that a shard gets when bots are lost. `None`: the scheduler's default.
+    pub max_attempts: Option<u32>,
+    /// The same properties give the same result: an earlier success need not be run again.
+    pub idempotent: bool,
+}
+
+/// What a shard asks of a bot, and for how long.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Slice {
+    /// All must hold.
+    pub requirements: Requirements,
+    /// How long a shard may stay pending. `None`: the scheduler's default.
+    pub expiration: Option<Duration>,
+    /// It stays so though no bot fits.
+    pub wait_for_capacity: bool,
+}
+
+/// What a user triggers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSpec {
+    /// Names the run to people.
+    pub name: String,
+    /// Who asked for it.
+    pub user: String,
+    /// `key:value`.
+    pub tags: Vec<String>,
+    /// 0 to 255, lower is sooner.
+    pub priority: u8,
+    /// At least one.
+    pub steps: Vec<StepSpec>,
+    /// The running shard with which it ends.
+    pub parent: Option<ShardId>,
+}
