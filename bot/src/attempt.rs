@@ -1,6 +1,6 @@
 //! What the scheduler hands out and what comes back for it: always valid, whatever was on the wire.
 
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, ShardId};
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, ShardId};
 use std::time::Duration;
 
 /// The right to execute one attempt. The token fences: no two leases are equal.
@@ -28,6 +28,8 @@ pub(crate) struct Assignment {
     /// Directories that are kept from one attempt to the next.
     pub(crate) named_caches: Vec<NamedCache>,
     pub(crate) timeouts: Timeouts,
+    /// For the command alone.
+    pub(crate) secret: Option<Secret>,
 }
 
 /// How long a command may take.

@@ -3,7 +3,8 @@
 use crate::attempt::{Assignment, AttemptResult, Ending, Lease, Refused, Timeouts};
 use bytes::Bytes;
 use proto::{
-    BotId, CacheName, Digest, Dimensions, EnvironmentPrefix, NamedCache, RelPath, SessionId, limits, v1,
+    BotId, CacheName, Digest, Dimensions, EnvironmentPrefix, NamedCache, RelPath, Secret, SessionId, limits,
+    v1,
 };
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -215,6 +216,10 @@ fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
             .map_err(|error| refuse(error.to_string()))?,
         outputs: outputs.collect::<Result<_, _>>()?,
         named_caches: NamedCache::from_wire(&wire.named_caches).map_err(|error| refuse(error.to_string()))?,
+        secret: match &wire.secret {
+            None => None,
+            Some(secret) => Some(Secret::try_from(secret).map_err(|error| refuse(error.to_string()))?),
+        },
         command: wire.command,
         extra_args: wire.extra_args,
         timeouts: Timeouts {

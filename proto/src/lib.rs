@@ -10,6 +10,7 @@ mod ids;
 pub mod limits;
 mod named_cache;
 mod path;
+mod secret;
 mod time;
 
 pub use digest::{Digest, DigestError, DigestFunction, Hasher};
@@ -18,6 +19,7 @@ pub use environment_prefix::{EnvironmentPrefix, EnvironmentPrefixError};
 pub use ids::{BotId, CacheName, IdError, RequestId, RunId, SessionId, ShardId};
 pub use named_cache::{NamedCache, NamedCacheError};
 pub use path::{PathError, RelPath};
+pub use secret::{Secret, SecretError};
 pub use time::Timestamp;
 
 /// Messages and services of `isoswarm.v1`: the scheduler's interface to its clients and bots, and what the CAS server

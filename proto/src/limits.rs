@@ -26,6 +26,9 @@ pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 /// Most shards in one run.
 pub const MAX_SHARDS_PER_RUN: u32 = 100_000;
 
+/// Largest secret of a run.
+pub const MAX_SECRET_BYTES: usize = 20 * 1024;
+
 /// Most steps in one run.
 pub const MAX_STEPS_PER_RUN: usize = 1000;
 

@@ -38,6 +38,9 @@ pub struct Config {
     pub grace: Duration,
     /// Attempts of a shard whose bots are lost, for a step that does not say.
     pub max_attempts: u32,
+    /// The file with the key that secrets are sealed with in the journal; made when it is not there. `None`: beside the
+    /// journal, its name with `.key` behind it.
+    pub secret_key: Option<PathBuf>,
     /// The soonest priority that a run may have.
     pub soonest_priority: u8,
     /// The CAS that has the outputs of shards: idempotent shards with outputs are deduped only where it is known.
@@ -63,6 +66,7 @@ impl Default for Config {
             hard_timeout: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             max_attempts: 3,
+            secret_key: None,
             soonest_priority: 0,
             cas: None,
             ca_cert: None,

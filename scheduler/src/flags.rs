@@ -67,6 +67,11 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    /// The file with the key that secrets are sealed with in the journal; made when it is not there [default: the
+    /// journal's name with `.key` behind it].
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_key: Option<PathBuf>,
     /// Refuse runs with a sooner priority, 0 to 255, lower is sooner [default: 0].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +129,7 @@ mod tests {
             "--cas=127.0.0.1:1",
             "--ca-cert=ca",
             "--reuse-for=7s",
+            "--secret-key=sk",
             "--soonest-priority=20",
             "--no-resource-after=8s",
         ]);
@@ -139,6 +145,7 @@ mod tests {
             hard_timeout: Duration::from_secs(4),
             grace: Duration::from_secs(5),
             max_attempts: 6,
+            secret_key: Some("sk".into()),
             soonest_priority: 20,
             cas: Some("127.0.0.1:1".into()),
             ca_cert: Some("ca".into()),

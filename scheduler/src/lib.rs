@@ -4,6 +4,7 @@
 //! - `journal`: what was decided and printed, durable.
 //! - `outputs`: whether the CAS still has what shards left.
 //! - `shell`: the one task that owns the queue.
+//! - `vault`: secrets of runs, sealed.
 //! - `service`: the protocol, one file for each verb; `wire`: its messages and the queue's values.
 
 pub mod config;
@@ -15,7 +16,9 @@ mod server;
 mod service;
 mod sharding;
 mod shell;
+mod vault;
 mod wire;
 
 pub use config::Config;
 pub use server::{Running, StartError, Stopped, start};
+pub use vault::KeyError;

@@ -8,6 +8,7 @@ use crate::{
     queue::Tuning,
     service::{METHODS, Service},
     shell::{Health, Settings, Shell},
+    vault::{KeyError, Vault},
     wire::spec::Defaults,
 };
 use prometheus_client::registry::Registry;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// The address of the CAS, or the certificates to trust, cannot be used.
     #[error("the CAS cannot be asked")]
     Cas(#[from] ConnectError),
+    /// The key of secrets cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// It cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -58,7 +62,7 @@ impl StartError {
     /// What the shell is told.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config { .. } | Self::Cas(_) | Self::Serve(_) => Exit::Usage,
+            Self::Config { .. } | Self::Cas(_) | Self::Key(_) | Self::Serve(_) => Exit::Usage,
             Self::Journal { exit, .. } => *exit,
             Self::Reflection(_) => Exit::Internal,
         }
@@ -68,7 +72,7 @@ impl StartError {
 impl From<JournalError> for StartError {
     fn from(error: JournalError) -> Self {
         let exit = match error {
-            JournalError::InUse { .. } => Exit::Usage,
+            JournalError::InUse { .. } | JournalError::WrongKey { .. } => Exit::Usage,
             JournalError::NoSpace { .. } => Exit::NoSpace,
             JournalError::Damaged { .. } | JournalError::Store { .. } => Exit::Internal,
         };
@@ -107,8 +111,11 @@ pub async fn start(
     let server = Server::bind(listen).await?;
     let mut registry = Registry::with_prefix("scheduler");
     let metrics = Metrics::new(&mut registry);
+    let key = config.secret_key.clone().unwrap_or_else(|| config.data.with_added_extension("key"));
+    let vault = Arc::new(Vault::new(&key, Arc::clone(&entropy))?);
     let settings = Settings {
         data: config.data.clone(),
+        vault: Arc::clone(&vault),
         tuning: Tuning {
             lease_ttl: config.lease_ttl,
             most_pending: MOST_PENDING,
@@ -118,7 +125,7 @@ pub async fn start(
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
     let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
-    let service = Service::new(handle, defaults(&config), outputs, config.soonest_priority);
+    let service = Service::new(handle, defaults(&config), outputs, vault, config.soonest_priority);
     let (router, reporter) = routes(service).await?;
     let health = shell.health();
     let check = move || health.borrow().clone().map_or(Ok(()), Err);
@@ -224,7 +231,8 @@ mod tests {
             reuse_for: std::time::Duration::ZERO,
             no_resource_after: std::time::Duration::from_secs(1),
         };
-        let settings = Settings { data: dir.path().to_owned(), tuning };
+        let vault = Vault::new(&dir.path().join("key"), SystemEntropy::shared()).unwrap();
+        let settings = Settings { data: dir.path().join("journal"), tuning, vault: Arc::new(vault) };
         let metrics = Metrics::new(&mut Registry::default());
         let (shell, handle) =
             Shell::open(settings, SystemClock::shared(), SystemEntropy::shared(), metrics).unwrap();

@@ -32,6 +32,8 @@ pub struct RunJson<'a> {
     pub priority: u8,
     /// The shard that triggered it and with which it ends.
     pub parent: Option<String>,
+    /// Whether it was triggered with a secret.
+    pub has_secret: bool,
     /// Where it stands.
     pub state: RunState,
     /// When it was triggered.
@@ -165,6 +167,7 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             tags: &run.spec.tags,
             priority: run.spec.priority,
             parent: run.spec.parent.map(|parent| parent.to_string()),
+            has_secret: run.has_secret,
             state: run.state,
             created: utc(run.created),
             ended: run.ended.map(utc),

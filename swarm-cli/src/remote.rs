@@ -16,7 +16,7 @@ pub use terms::{
 
 use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
-use proto::{BotId, RequestId, RunId, ShardId, v1, v1::swarm_client::SwarmClient};
+use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
 use std::{path::Path, sync::Arc, time::Duration};
 use tonic::{Response, Status, transport::Channel};
@@ -61,15 +61,25 @@ impl Scheduler {
     }
 
     /// Creates a run, once for each request id.
-    pub async fn trigger(&self, request: &RequestId, spec: &RunSpec) -> Result<Triggered, CallError> {
-        let request = encode::trigger(request, spec);
+    pub async fn trigger(
+        &self,
+        request: &RequestId,
+        spec: &RunSpec,
+        secret: Option<&Secret>,
+    ) -> Result<Triggered, CallError> {
+        let request = encode::trigger(request, spec, secret);
         let answer = self.call(async |mut client| client.trigger(request.clone()).await).await?;
         decode::triggered(&answer).map_err(CallError::from)
     }
 
     /// Says what [`Self::trigger`] would come to.
-    pub async fn evaluate(&self, request: &RequestId, spec: &RunSpec) -> Result<Evaluation, CallError> {
-        let request = v1::TriggerRequest { evaluate_only: true, ..encode::trigger(request, spec) };
+    pub async fn evaluate(
+        &self,
+        request: &RequestId,
+        spec: &RunSpec,
+        secret: Option<&Secret>,
+    ) -> Result<Evaluation, CallError> {
+        let request = v1::TriggerRequest { evaluate_only: true, ..encode::trigger(request, spec, secret) };
         let answer = self.call(async |mut client| client.trigger(request.clone()).await).await?;
         decode::evaluation(answer).map_err(CallError::from)
     }

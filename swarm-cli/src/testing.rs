@@ -39,7 +39,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
     };
     let counts = Counts::of(&shards);
     let ended = state.is_final().then_some(START + Duration::from_secs(65));
-    Run { id: run_id(), spec, state, created: START, ended, shards, counts }
+    Run { id: run_id(), spec, state, created: START, ended, shards, counts, has_secret: false }
 }
 
 pub(crate) fn run_id() -> RunId {

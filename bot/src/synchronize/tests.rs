@@ -22,6 +22,7 @@ fn assignment() -> Assignment {
         environment_prefixes: Vec::new(),
         outputs: Vec::new(),
         named_caches: Vec::new(),
+        secret: None,
         timeouts: Timeouts { hard: ms(1000), io: None, grace: ms(10) },
     }
 }

@@ -9,6 +9,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 const OUTDIR: &str = "ISOLATED_OUTDIR";
 const OUTDIR_PLACEHOLDER: &str = "${ISOLATED_OUTDIR}";
 
+/// Names the file with the secret of the run, if it has one.
+const SECRET_FILE: &str = "SWARM_SECRET_FILE";
+
 /// Where things are on this bot.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -17,6 +20,7 @@ pub(super) struct Place {
     pub(super) input: PathBuf,
     pub(super) outputs: PathBuf,
     pub(super) temporary: PathBuf,
+    pub(super) secret: PathBuf,
     pub(super) bot: String,
     /// The bot's own `PATH` and `LANG`, all that commands inherit.
     pub(super) path: Option<String>,
@@ -103,6 +107,10 @@ fn environment(
         *value = if value.is_empty() { directory } else { format!("{directory}:{value}") };
     }
     environment.insert(OUTDIR.to_owned(), text(&place.outputs));
+    match &assignment.secret {
+        Some(_) => environment.insert(SECRET_FILE.to_owned(), text(&place.secret)),
+        None => environment.remove(SECRET_FILE),
+    };
     environment.insert(executor::MARKER.to_owned(), text(&place.home));
     environment
 }
@@ -120,6 +128,7 @@ mod tests {
             input: "/w/1/in".into(),
             outputs: "/w/1/out".into(),
             temporary: "/w/1/tmp".into(),
+            secret: "/w/1/secret".into(),
             bot: "b1".into(),
             path: Some("/bin".into()),
             lang: None,
@@ -136,6 +145,7 @@ mod tests {
             outputs: Vec::new(),
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::MAX, io: None, grace: Duration::ZERO },
+            secret: None,
         }
     }
 

@@ -6,6 +6,7 @@
 mod collect;
 mod command;
 mod failure;
+mod secret_file;
 
 use crate::{
     attempt::{Assignment, AttemptResult, Ending, Stats, Timeouts},
@@ -25,6 +26,7 @@ use command::{Manifest, Place, command};
 use failure::Failure;
 use proto::{BotId, RelPath};
 use runtime::{Clock, Entropy};
+use secret_file::SecretFile;
 use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -100,7 +102,14 @@ impl Worker {
         if *interrupted.borrow() != Interruption::None {
             return Err(Failure::killed());
         }
-        let execution = self.executor.run(&command, assignment.timeouts, spool, interrupted).await?;
+        let kept = assignment.secret.as_ref().map(|secret| SecretFile::create(dir.secret(), secret));
+        let kept = kept
+            .transpose()
+            .map_err(|error| Failure::internal(format!("cannot keep the secret: {error}")))?;
+        let execution = self.executor.run(&command, assignment.timeouts, spool, interrupted).await;
+        // Nothing of the command is left that could read it.
+        drop(kept);
+        let execution = execution?;
         stats.run = execution.took;
         let mut result = ended(&execution, assignment.timeouts, spool);
         tokio::select! {
@@ -249,6 +258,7 @@ impl Worker {
             input: dir.input(),
             outputs: dir.outputs(),
             temporary: dir.temporary(),
+            secret: dir.secret(),
             bot: self.bot.to_string(),
             path: std::env::var("PATH").ok(),
             lang: std::env::var("LANG").ok(),

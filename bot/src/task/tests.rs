@@ -59,6 +59,7 @@ impl Bench {
             outputs: Vec::new(),
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::from_secs(60), io: None, grace: Duration::from_secs(5) },
+            secret: None,
         }
     }
 
@@ -264,4 +265,23 @@ async fn an_attempt_that_is_abandoned_does_not_wait_for_its_upload() {
     let (result, ()) =
         tokio::join!(bench.perform(&assignment), bench.interrupt_when(Interruption::Abandon, begun));
     assert_eq!(result.outputs, None);
+}
+
+#[tokio::test]
+async fn a_secret_is_in_a_file_of_the_commands_for_as_long_as_it_runs() {
+    let script = "cat $SWARM_SECRET_FILE; stat -c ' %a' $SWARM_SECRET_FILE; echo $SWARM_SECRET_FILE > ${ISOLATED_OUTDIR}/where";
+    let bench = Bench::new(MemoryStore::default(), &[], script).await;
+    let secret = Some(proto::Secret::new(b"hunter2").unwrap());
+    let result = bench.perform(&Assignment { secret, ..bench.assignment() }).await;
+    assert_eq!((result.ending, result.exit), (Ending::Completed, Some(crate::attempt::CommandExit::Code(0))));
+    assert_eq!(bench.output(), "hunter2 400\n");
+    assert!(!bench.dir.secret().exists(), "it is gone with the command");
+}
+
+#[tokio::test]
+async fn a_command_without_a_secret_is_told_of_no_file() {
+    let bench = Bench::new(MemoryStore::default(), &[], "echo ${SWARM_SECRET_FILE-none}").await;
+    let environment = vec![("SWARM_SECRET_FILE".to_owned(), "/etc/passwd".to_owned())];
+    bench.perform(&Assignment { environment, ..bench.assignment() }).await;
+    assert_eq!(bench.output(), "none\n");
 }

@@ -1,7 +1,7 @@
 //! The bot's directory: who may use it, a fresh place for each attempt, and no trace of those that are over.
 //!
 //! `DATA/lock` belongs to the bot that runs; `DATA/cache` is the input cache; `DATA/named` are the named caches; `DATA/work/N` is one attempt: `in` its
-//! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `output` its spool. What a former
+//! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `secret` its secret while it runs, `output` its spool. What a former
 //! bot left in `work`, processes included, is gone before the first attempt begins.
 
 use crate::executor::kill_marked_below;
@@ -157,6 +157,11 @@ impl WorkDir {
     /// The command's home and temporary directory.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.path().join("tmp")
+    }
+
+    /// The file for the secret of the run, while the command runs.
+    pub(crate) fn secret(&self) -> PathBuf {
+        self.path().join("secret")
     }
 
     /// The file for the command's output.

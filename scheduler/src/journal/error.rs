@@ -17,6 +17,12 @@ pub(crate) enum JournalError {
         dir.display()
     )]
     Damaged { dir: PathBuf, sequence: u64, problem: String },
+    /// Runs that have not ended have secrets that cannot be opened.
+    #[error(
+        "secrets in the journal in {} were sealed with another key than that in {}: restore that file, or name the right one with --secret-key",
+        dir.display(), key.display()
+    )]
+    WrongKey { dir: PathBuf, key: PathBuf },
     /// Anything else that the disk or RocksDB says.
     #[error("the journal in {} cannot be used: {reason}", dir.display())]
     Store { dir: PathBuf, reason: String },

@@ -6,6 +6,7 @@ use super::{
     record::{Record, Transition},
     run::Run,
     shard::{Attempt, Shard, Token},
+    spec::SealedSecret,
     state::{Impossible, State},
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, limits};
@@ -132,9 +133,10 @@ impl Queue {
             let id = *self.state.leases.get(token)?;
             let shard = self.shard(id)?;
             let attempt = shard.live().filter(|attempt| attempt.session == *session)?;
-            let (_, step) = self.state.context(id)?;
+            let (run, step) = self.state.context(id)?;
             let lease = LeaseRef { shard: id, attempt: attempt.number, token: *token };
-            Some(Desired { lease, step: step.clone(), kill: shard.killing })
+            let secret = run.spec.secret.clone().map(|secret| (run.request.clone(), secret));
+            Some(Desired { lease, step: step.clone(), secret, kill: shard.killing })
         };
         self.state.held.get(bot).into_iter().flatten().filter_map(desire).collect()
     }
@@ -213,6 +215,13 @@ impl Queue {
     /// How large the steps of its attempts are.
     fn bytes_held(&self, id: &BotId) -> usize {
         let steps = self.running_on(id).filter_map(|shard| self.state.context(shard));
-        steps.map(|(_, step)| step.bytes()).sum()
+        let secret = |run: &Run| run.spec.secret.as_ref().map_or(0, |secret| secret.sealed.len());
+        steps.map(|(run, step)| step.bytes() + secret(run)).sum()
+    }
+
+    /// The secrets of runs that have not ended, with the requests that they were sealed for.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (&RequestId, &SealedSecret)> {
+        let runs = self.state.runs.values().filter(|run| run.ended.is_none());
+        runs.filter_map(|run| Some((&run.request, run.spec.secret.as_ref()?)))
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     apply::Queue,
-    spec::{Slice, StepSpec},
+    spec::{RunSpec, SealedSecret, Slice, StepSpec},
 };
 use proto::{Digest, DigestFunction, RunId, ShardId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ pub(crate) struct Reuse {
 
 impl Properties {
     /// Those of any shard of the step at this slice: its index tells it apart from the others.
-    pub(super) fn of(step: &StepSpec, slice: &Slice) -> Self {
+    pub(super) fn of(step: &StepSpec, slice: &Slice, secret: Option<&SealedSecret>) -> Self {
         let mut fields = Fields(Vec::new());
         fields.list([step.input.to_string()]);
         fields.list(&step.command);
@@ -44,6 +44,7 @@ impl Properties {
         let timeouts = [Some(step.timeouts.hard), step.timeouts.io, Some(step.timeouts.grace)];
         fields.list(timeouts.map(|time| format!("{time:?}")));
         fields.list([step.fan_out.shards().to_string()]);
+        fields.list(secret.map(|secret| secret.fingerprint));
         Self(DigestFunction::Blake3.digest(&fields.0))
     }
 }
@@ -67,12 +68,13 @@ impl Fields {
 
 impl Queue {
     /// The shards of a run to come that could end with an earlier success.
-    pub(crate) fn reusable(&self, steps: &[std::sync::Arc<StepSpec>], now: Timestamp) -> Vec<Reuse> {
+    pub(crate) fn reusable(&self, spec: &RunSpec, now: Timestamp) -> Vec<Reuse> {
         let mut reuses = BTreeMap::new();
-        for (number, step) in (0u32..).zip(steps).filter(|(_, step)| step.idempotent) {
+        for (number, step) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.idempotent) {
             // The success of an earlier slice goes before that of a later one.
             for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
-                for reuse in self.successes(Properties::of(step, slice), number, now) {
+                let properties = Properties::of(step, slice, spec.secret.as_ref());
+                for reuse in self.successes(properties, number, now) {
                     reuses.entry((number, reuse.index)).or_insert(reuse);
                 }
             }

@@ -5,7 +5,7 @@ use super::{
     orders::Wanted,
     record::Record,
     shard::{AttemptResult, Token},
-    spec::{RunSpec, StepSpec},
+    spec::{RunSpec, SealedSecret, StepSpec},
 };
 use proto::{BotId, Dimensions, RequestId, RunId, SessionId, ShardId};
 use std::{collections::BTreeSet, sync::Arc};
@@ -86,6 +86,8 @@ pub(crate) struct LeaseRef {
 pub(crate) struct Desired {
     pub(crate) lease: LeaseRef,
     pub(crate) step: Arc<StepSpec>,
+    /// The secret of its run, and the request that it was sealed for.
+    pub(crate) secret: Option<(RequestId, SealedSecret)>,
     /// It is to be stopped.
     pub(crate) kill: bool,
 }

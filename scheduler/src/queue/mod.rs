@@ -45,5 +45,5 @@ pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use spec::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
+pub(crate) use spec::{FanOut, RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use trigger::SliceEvaluation;

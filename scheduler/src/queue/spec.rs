@@ -1,7 +1,7 @@
 //! What a user asks for, with every default filled in.
 
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A run as it was asked for. Valid by construction in `wire::spec`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,29 @@ pub(crate) struct RunSpec {
     pub(crate) steps: Vec<Arc<StepSpec>>,
     /// The shard with whose attempt it ends.
     pub(crate) parent: Option<ShardId>,
+    pub(crate) secret: Option<SealedSecret>,
+}
+
+/// A secret that only the holder of the key can read. Equal when what is in it is equal.
+#[derive(Clone)]
+pub(crate) struct SealedSecret {
+    pub(crate) sealed: Arc<[u8]>,
+    /// A keyed hash of what is in it.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+impl PartialEq for SealedSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for SealedSecret {}
+
+impl fmt::Debug for SealedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedSecret")
+    }
 }
 
 impl RunSpec {

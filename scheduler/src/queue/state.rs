@@ -199,9 +199,10 @@ impl State {
         self.end_attempt(id, token, end)?;
         if self.set(id, ShardState::Ended(result.ending), at)?.succeeded() {
             self.count_success(id);
-            if let Some((_, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
-                let slice = self.shard(id).map_or(0, |shard| shard.slice);
-                self.successes.insert((Properties::of(step, step.slice(slice)), id.index), id);
+            if let Some((run, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
+                let slice = step.slice(self.shard(id).map_or(0, |shard| shard.slice));
+                let properties = Properties::of(step, slice, run.spec.secret.as_ref());
+                self.successes.insert((properties, id.index), id);
             }
         }
         Ok(())

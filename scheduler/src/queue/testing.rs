@@ -57,6 +57,7 @@ pub(super) fn spec(priority: u8, steps: impl IntoIterator<Item = StepSpec>) -> R
         priority,
         steps: steps.into_iter().map(Arc::new).collect(),
         parent: None,
+        secret: None,
     }
 }
 

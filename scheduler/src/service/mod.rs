@@ -14,9 +14,10 @@ mod synchronize;
 mod trigger;
 mod watch;
 
-use crate::{outputs::Outputs, shell::Handle, wire::spec::Defaults};
+use crate::{outputs::Outputs, shell::Handle, vault::Vault, wire::spec::Defaults};
 use futures::stream::BoxStream;
 use proto::v1;
+use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 /// What can be called, for the metrics.
@@ -41,14 +42,21 @@ pub(crate) struct Service {
     shell: Handle,
     defaults: Defaults,
     outputs: Outputs,
+    vault: Arc<Vault>,
     /// No run may have a sooner priority.
     soonest: u8,
 }
 
 impl Service {
     /// What steps leave open is filled in from `defaults`; no run has a priority that is sooner than `soonest`.
-    pub(crate) fn new(shell: Handle, defaults: Defaults, outputs: Outputs, soonest: u8) -> Self {
-        Self { shell, defaults, outputs, soonest }
+    pub(crate) fn new(
+        shell: Handle,
+        defaults: Defaults,
+        outputs: Outputs,
+        vault: Arc<Vault>,
+        soonest: u8,
+    ) -> Self {
+        Self { shell, defaults, outputs, vault, soonest }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         spec,
     },
 };
-use proto::{Digest, RequestId, RunId, Timestamp, v1};
+use proto::{Digest, RequestId, RunId, Secret, Timestamp, v1};
 use std::{collections::BTreeSet, sync::Arc};
 use tonic::Status;
 
@@ -24,7 +24,8 @@ pub(super) async fn trigger(
     let id: RequestId = request.request_id.parse().in_field("request_id")?;
     let run = request.run.ok_or_else(|| FieldError::new("run", "is missing"))?;
     spec::check_sizes(&run).map_err(|error| error.within("run"))?;
-    let spec = spec::parse_run(&run, &service.defaults).map_err(|error| error.within("run"))?;
+    let secret = request.secret.as_ref().map(Secret::try_from).transpose().in_field("secret")?;
+    let mut spec = spec::parse_run(&run, &service.defaults).map_err(|error| error.within("run"))?;
     if spec.priority < service.soonest {
         let problem = format!(
             "{} is sooner than users may ask for here: give {} to 255",
@@ -32,6 +33,7 @@ pub(super) async fn trigger(
         );
         return Err(FieldError::new("run.priority", problem).into());
     }
+    spec.secret = secret.map(|secret| service.vault.seal(&id, &secret));
     let spec = Arc::new(spec);
     let reuses = reuses(service, &id, &spec).await?;
     if request.evaluate_only {
@@ -89,7 +91,7 @@ async fn reuses(
     let look = move |queue: &Queue, now| match queue.run_of(&request) {
         // There will be no new run.
         Some(_) => Vec::new(),
-        None => queue.reusable(&spec.steps, now),
+        None => queue.reusable(&spec, now),
     };
     let mut reuses = service.shell.read(look).await?;
     let wanted: BTreeSet<Digest> = reuses.iter().filter_map(|reuse| reuse.outputs).collect();

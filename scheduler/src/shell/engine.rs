@@ -12,6 +12,7 @@ use crate::{
     journal::{AttemptKey, Batch, JournalError, Store, Writer},
     metrics::Metrics,
     queue::{Decided, Effect, Event, Queue, Refusal},
+    vault::Vault,
     wire::record::encode,
 };
 use proto::Timestamp;
@@ -32,6 +33,7 @@ pub(super) struct Engine {
     /// Nobody is to wait any more.
     pub(super) stopping: bool,
     pub(super) lease_ttl: Duration,
+    pub(super) vault: Arc<Vault>,
     store: Arc<Store>,
     watchers: Watchers,
     pub(super) entropy: Arc<dyn Entropy>,
@@ -50,6 +52,13 @@ impl Engine {
         let store = Arc::new(Store::open(&settings.data)?);
         let mut queue = Queue::new(settings.tuning);
         let last = store.replay(|record| queue.replay(&record))?;
+        for (request, secret) in queue.secrets() {
+            // Better no scheduler than one whose commands lack their secrets.
+            settings.vault.open(request, secret).map_err(|_| JournalError::WrongKey {
+                dir: settings.data.clone(),
+                key: settings.vault.path().to_owned(),
+            })?;
+        }
         let time = Monotonic::new(Arc::clone(&clock));
         queue.resume(time.now());
         let live: Vec<_> = queue.leases().collect();
@@ -74,6 +83,7 @@ impl Engine {
             time,
             stopping: false,
             lease_ttl: settings.tuning.lease_ttl,
+            vault: Arc::clone(&settings.vault),
             store,
             watchers: Watchers::default(),
             entropy,

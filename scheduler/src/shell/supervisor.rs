@@ -4,7 +4,7 @@ use super::{
     engine::Engine,
     handle::{Command, Handle, channel, refuse},
 };
-use crate::{journal::JournalError, metrics::Metrics, queue::Tuning};
+use crate::{journal::JournalError, metrics::Metrics, queue::Tuning, vault::Vault};
 use runtime::{Clock, Entropy, Shutdown};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     /// The journal's directory.
     pub(crate) data: PathBuf,
     pub(crate) tuning: Tuning,
+    pub(crate) vault: Arc<Vault>,
 }
 
 /// The task that owns the queue.

@@ -73,7 +73,11 @@ impl Engine {
         let order = |desired: crate::queue::Desired| {
             let token = desired.lease.token;
             let received = parked.received.get(&token).copied();
+            let secret = desired.secret.map(|(request, sealed)| self.vault.open(&request, &sealed));
             Order {
+                secret: secret.transpose().inspect_err(|error| {
+                    tracing::error!(shard = %desired.lease.shard, %error, "a command is refused");
+                }),
                 lease: desired.lease,
                 step: desired.step,
                 kill: desired.kill,

@@ -5,7 +5,7 @@ use super::{
     field::{FieldError, InField},
     result, spec,
 };
-use crate::queue::{AttemptResult, Loss, Record, Reused, Token, Transition};
+use crate::queue::{AttemptResult, Loss, Record, Reused, RunSpec, SealedSecret, Token, Transition};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -53,6 +53,12 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             run_id: run.to_string(),
             request_id: request.to_string(),
             spec: Some(spec::run_to_wire(spec)),
+            sealed_secret: spec.secret.as_ref().map(|secret| secret.sealed.to_vec()).unwrap_or_default(),
+            secret_fingerprint: spec
+                .secret
+                .as_ref()
+                .map(|secret| secret.fingerprint.to_vec())
+                .unwrap_or_default(),
         }),
         Transition::Leased { shard, attempt, token, bot, session } => Wire::Leased(wire::Leased {
             shard_id: shard.to_string(),
@@ -108,10 +114,7 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
         Wire::RunCreated(created) => Transition::RunCreated {
             run: run(&created.run_id)?,
             request: created.request_id.parse::<RequestId>().in_field("request_id")?,
-            spec: {
-                let spec = created.spec.as_ref().ok_or_else(|| FieldError::new("spec", "is missing"))?;
-                Arc::new(spec::parse_run(spec, &DEFAULTS).map_err(|error| error.within("spec"))?)
-            },
+            spec: Arc::new(parse_spec(created)?),
         },
         Wire::Leased(leased) => Transition::Leased {
             shard: shard(&leased.shard_id)?,
@@ -157,6 +160,18 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
         },
         Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
     })
+}
+
+fn parse_spec(created: &wire::RunCreated) -> Result<RunSpec, FieldError> {
+    let spec = created.spec.as_ref().ok_or_else(|| FieldError::new("spec", "is missing"))?;
+    let spec = spec::parse_run(spec, &DEFAULTS).map_err(|error| error.within("spec"))?;
+    if created.sealed_secret.is_empty() {
+        return Ok(spec);
+    }
+    let fingerprint = created.secret_fingerprint.as_slice().try_into();
+    let fingerprint = fingerprint.map_err(|_| FieldError::new("secret_fingerprint", "has not 32 bytes"))?;
+    let sealed = created.sealed_secret.as_slice().into();
+    Ok(RunSpec { secret: Some(SealedSecret { sealed, fingerprint }), ..spec })
 }
 
 fn parse_result(result: Option<&proto::v1::AttemptResult>) -> Result<AttemptResult, FieldError> {

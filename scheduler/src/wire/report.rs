@@ -7,9 +7,10 @@ use super::{
 use crate::{
     queue::{AttemptResult, LeaseRef, StepSpec, Token},
     sharding,
+    vault::Unopenable,
 };
 use bytes::Bytes;
-use proto::{BotId, Dimensions, SessionId, ShardId, v1};
+use proto::{BotId, Dimensions, Secret, SessionId, ShardId, v1};
 use std::time::Duration;
 
 /// More than this is a defect of the bot.
@@ -45,6 +46,7 @@ pub(crate) struct HeldAttempt {
 pub(crate) struct Order {
     pub(crate) lease: LeaseRef,
     pub(crate) step: std::sync::Arc<StepSpec>,
+    pub(crate) secret: Result<Option<Secret>, Unopenable>,
     pub(crate) kill: bool,
     /// Bytes of its output that are durable.
     pub(crate) output_received: u64,
@@ -124,7 +126,11 @@ fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
             attempt: lease.attempt,
             token: lease.token.0,
         }),
-        assignment: Some(assignment(&order.step, lease.shard)),
+        // A command that cannot be given its secret is not run: a bot refuses what is empty.
+        assignment: order.secret.as_ref().ok().map(|secret| v1::Assignment {
+            secret: secret.as_ref().map(Into::into),
+            ..assignment(&order.step, lease.shard)
+        }),
         kill: order.kill,
         output_received: order.output_received,
     }
@@ -145,5 +151,6 @@ fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
         timeouts: Some(spec::timeouts_to_wire(step.timeouts)),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
+        secret: None,
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn run_summary(run: &Run) -> v1::Run {
         ended: run.ended.map(Into::into),
         shards: Vec::new(),
         counts: Some(counts(&run.tally)),
+        has_secret: run.spec.secret.is_some(),
     }
 }
 

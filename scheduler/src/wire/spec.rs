@@ -37,7 +37,7 @@ pub(crate) fn check_sizes(wire: &v1::RunSpec) -> Result<(), FieldError> {
     Err(FieldError::new(&format!("steps[{large}]"), problem))
 }
 
-/// Parses a run. The journal is read by it, too: what was once accepted has to stay so.
+/// Parses a run, without its secret. The journal is read by it, too: what was once accepted has to stay so.
 pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSpec, FieldError> {
     let priority = u8::try_from(wire.priority)
         .map_err(|_| FieldError::new("priority", "must be 0 (soonest) to 255 (latest)"))?;
@@ -60,6 +60,7 @@ pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSp
         priority,
         steps: wire.steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
         parent: parse_parent(&wire.parent)?,
+        secret: None,
     };
     let most = limits::MAX_SHARDS_PER_RUN;
     if spec.shards() > u64::from(most) {

@@ -36,6 +36,7 @@ async fn an_evaluation_creates_nothing() {
         request_id: request_id.into(),
         run: Some(run_spec(3)),
         evaluate_only: true,
+        ..Default::default()
     };
     let answer = bench.client().trigger(evaluate("r1")).await.unwrap().into_inner();
     assert_eq!((answer.run_id.as_str(), answer.created, answer.shards), ("", false, 3));

@@ -14,6 +14,7 @@ mod output;
 mod queries;
 mod reflection;
 mod restart;
+mod secrets;
 mod slices;
 mod support;
 mod watch;

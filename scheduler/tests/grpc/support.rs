@@ -121,6 +121,12 @@ impl Bench {
         tokio::time::timeout(DEADLINE, ended).await.unwrap();
     }
 
+    /// Why it cannot start again. It is to be stopped.
+    pub(crate) async fn start_error(&self) -> scheduler::StartError {
+        let entropy = Arc::new(SeededEntropy::new(99));
+        scheduler::start(self.config.clone(), Arc::clone(&self.clock), entropy).await.unwrap_err()
+    }
+
     /// Stops it and starts another over the same journal, at another address.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;

@@ -57,6 +57,7 @@ fn render_run(run: &Run, page: Page) -> String {
     fact("tags", run.spec.tags.join(" "));
     fact("priority", run.spec.priority.to_string());
     fact("parent", run.spec.parent.map(|parent| parent.to_string()).unwrap_or_default());
+    fact("secret", if run.has_secret { "yes".into() } else { String::new() });
     fact("triggered", utc(run.created));
     if let Some(ended) = run.ended {
         fact("took", duration(ended.since(run.created)));

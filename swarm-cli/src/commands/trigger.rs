@@ -10,9 +10,11 @@ use crate::{
     remote::{Novelty, Triggered},
 };
 use clap::Args;
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements, ShardId};
+use proto::{
+    Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements, Secret, ShardId,
+};
 use runtime::Exit;
-use std::time::Duration;
+use std::{io::Read as _, path::PathBuf, time::Duration};
 
 /// Trigger a run and print its id
 #[derive(Debug, Args)]
@@ -92,6 +94,10 @@ pub(crate) struct SpecArgs {
     /// has, end at once with that result
     #[arg(long)]
     idempotent: bool,
+    /// Give the commands the bytes of this file, `-` for stdin: in a file that their SWARM_SECRET_FILE names, while they
+    /// run. Nobody can ask for them again
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// The shard whose command triggers this run: the run is cancelled when that ends or is stopped. Inside of a task:
     /// `--parent $SWARM_SHARD_ID`
     #[arg(long, value_name = "SHARD")]
@@ -178,7 +184,20 @@ impl SpecArgs {
         context: &Context,
         scheduler: &crate::remote::Scheduler,
     ) -> anyhow::Result<Triggered> {
-        Ok(scheduler.trigger(&self.request(context)?, &self.spec()?).await?)
+        Ok(scheduler.trigger(&self.request(context)?, &self.spec()?, self.secret()?.as_ref()).await?)
+    }
+
+    fn secret(&self) -> anyhow::Result<Option<Secret>> {
+        let Some(path) = &self.secret_file else { return Ok(None) };
+        let mut bytes = Vec::new();
+        // One byte more says that it is too much.
+        let most = proto::limits::MAX_SECRET_BYTES as u64 + 1;
+        let read = match path.to_str() {
+            Some("-") => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
+            _ => std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
+        };
+        read.map_err(|error| Usage(format!("cannot read the secret in {}: {error}", path.display())))?;
+        Ok(Some(Secret::new(&bytes).map_err(|error| Usage(error.to_string()))?))
     }
 
     fn request(&self, context: &Context) -> anyhow::Result<RequestId> {
@@ -202,7 +221,9 @@ struct TriggeredJson {
 pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Result<Exit> {
     let scheduler = args.scheduler.connect(context)?;
     if args.dry_run {
-        let evaluation = scheduler.evaluate(&args.spec.request(context)?, &args.spec.spec()?).await?;
+        let spec = &args.spec;
+        let evaluation =
+            scheduler.evaluate(&spec.request(context)?, &spec.spec()?, spec.secret()?.as_ref()).await?;
         context.console.print(if args.json {
             serde_json::to_string(&EvaluationJson::from(&evaluation))? + "\n"
         } else {

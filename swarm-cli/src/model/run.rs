@@ -91,6 +91,8 @@ pub struct Run {
     pub shards: Vec<Shard>,
     /// How many shards stand where.
     pub counts: Counts,
+    /// Whether it was triggered with a secret.
+    pub has_secret: bool,
 }
 
 /// What changed in a run.

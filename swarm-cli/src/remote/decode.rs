@@ -91,6 +91,7 @@ pub(super) fn run(wire: Option<&v1::Run>) -> Result<Run, Malformed> {
         ended: wire.ended.as_ref().map(Timestamp::from),
         shards,
         counts,
+        has_secret: wire.has_secret,
     })
 }
 

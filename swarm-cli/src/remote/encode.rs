@@ -2,13 +2,14 @@
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
 use crate::model::{BotOrder, BotState, RunSpec, RunState, Slice, StepSpec};
-use proto::{RequestId, ShardId, v1};
+use proto::{RequestId, Secret, ShardId, v1};
 use std::time::Duration;
 
-pub(super) fn trigger(request: &RequestId, spec: &RunSpec) -> v1::TriggerRequest {
+pub(super) fn trigger(request: &RequestId, spec: &RunSpec, secret: Option<&Secret>) -> v1::TriggerRequest {
     v1::TriggerRequest {
         request_id: request.to_string(),
         run: Some(run_spec(spec)),
+        secret: secret.map(Into::into),
         ..v1::TriggerRequest::default()
     }
 }

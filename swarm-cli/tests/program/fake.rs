@@ -59,6 +59,7 @@ impl State {
             ended: None,
             shards: (0..shards).map(shard).collect(),
             counts: None,
+            has_secret: false,
         };
         Self {
             run: watch::Sender::new(run),

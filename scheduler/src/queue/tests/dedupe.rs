@@ -9,14 +9,14 @@ fn idempotent(shards: u32) -> StepSpec {
 }
 
 fn reusable(bench: &Bench, step: StepSpec) -> Vec<Reuse> {
-    bench.queue.reusable(&[Arc::new(step)], bench.now)
+    bench.queue.reusable(&spec(0, [step]), bench.now)
 }
 
 /// A run of one step that takes what it may.
 fn trigger(bench: &mut Bench, number: u32, step: StepSpec) -> RunId {
     let run = RunId::new(bench.now, 1000 + number);
     let spec = Arc::new(spec(0, [step]));
-    let reuses = bench.queue.reusable(&spec.steps, bench.now);
+    let reuses = bench.queue.reusable(&spec, bench.now);
     let request = format!("dedupe-{number}").parse().unwrap();
     bench.apply(Event::Trigger(Trigger { run, request, spec, reuses })).unwrap();
     run
@@ -95,6 +95,21 @@ fn other_properties_are_another_shard() {
     let first = Slice { expiration: TTL, wait_for_capacity: true, ..base.first.clone() };
     let same = StepSpec { name: "renamed".into(), first, ..base };
     assert_eq!(reusable(&bench, same).len(), 2, "a name and an expiration change no result");
+}
+
+#[test]
+fn another_secret_is_another_shard() {
+    let mut bench = Bench::new();
+    ran(&mut bench, idempotent(1), &[0], None);
+    let secret = Some(SealedSecret { sealed: Arc::new([1]), fingerprint: [2; 32] });
+    let with = RunSpec { secret, ..spec(0, [idempotent(1)]) };
+    assert_eq!(bench.queue.reusable(&with, bench.now), []);
+    bench.run(with.clone());
+    let [lease] = bench.bot("b", vec![])[..] else { panic!("a lease") };
+    bench.bot("b", vec![finished(lease, 0)]);
+    assert_eq!(bench.queue.reusable(&with, bench.now).len(), 1);
+    let other = Some(SealedSecret { sealed: Arc::new([1]), fingerprint: [3; 32] });
+    assert_eq!(bench.queue.reusable(&RunSpec { secret: other, ..with }, bench.now), []);
 }
 
 #[test]

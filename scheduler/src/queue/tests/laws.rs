@@ -143,7 +143,7 @@ impl World {
                 let spec = Arc::new(RunSpec { parent, ..spec(*priority, [step]) });
                 let run = RunId::new(self.bench.now, u32::from(*request));
                 let request = format!("r{request}").parse().unwrap();
-                let reuses = self.bench.queue.reusable(&spec.steps, self.bench.now);
+                let reuses = self.bench.queue.reusable(&spec, self.bench.now);
                 let trigger = Trigger { run, request, spec, reuses };
                 if self.bench.queue.run(run).is_none()
                     && self.bench.apply(Event::Trigger(trigger)).is_ok_and(|d| !d.records.is_empty())

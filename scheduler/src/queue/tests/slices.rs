@@ -126,8 +126,8 @@ fn a_dedupe_looks_at_one_slice_after_the_other() {
     let first = bench.run(spec(0, [idempotent(&[&["id=b"]])]));
     let [lease] = bench.bot("b", vec![])[..] else { panic!("a lease") };
     bench.bot("b", vec![finished(lease, 0)]);
-    let steps = [std::sync::Arc::new(idempotent(&[&["os=Mac"], &["id=b"]]))];
-    let reuses = bench.queue.reusable(&steps, bench.now);
+    let later = spec(0, [idempotent(&[&["os=Mac"], &["id=b"]])]);
+    let reuses = bench.queue.reusable(&later, bench.now);
     assert_eq!(reuses.iter().map(|reuse| reuse.from).collect::<Vec<_>>(), [shard(first, 0, 0)]);
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
 
 use super::*;
-use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, RunSpec, Slice, Standing, StepSpec, Timeouts};
+use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, Slice, Standing, StepSpec, Timeouts};
 use proto::{DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
@@ -42,6 +42,7 @@ fn spec() -> RunSpec {
         priority: 7,
         steps: vec![Arc::new(step)],
         parent: None,
+        secret: None,
     }
 }
 
@@ -144,8 +145,12 @@ fn what_a_step_has_gained_since_is_kept() {
     };
     spec.steps = vec![Arc::new(step)];
     spec.parent = Some(shard());
+    spec.secret = Some(SealedSecret { sealed: Arc::new([1, 2, 3]), fingerprint: [7; 32] });
     let transition =
         Transition::RunCreated { run: run(), request: "req".parse().unwrap(), spec: Arc::new(spec) };
     let record = Record { at: Timestamp::from_micros(1), transition };
-    assert_eq!(decode(&encode(&record)).unwrap(), record);
+    let read = decode(&encode(&record)).unwrap();
+    assert_eq!(read, record);
+    let Transition::RunCreated { spec, .. } = read.transition else { panic!("it is a run") };
+    assert_eq!(&*spec.secret.as_ref().unwrap().sealed, [1, 2, 3]);
 }
