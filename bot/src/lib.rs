@@ -13,6 +13,7 @@ mod causes;
 mod config;
 mod dimensions;
 mod executor;
+mod perform;
 mod remote;
 mod shell;
 mod spool;
@@ -22,5 +23,6 @@ mod workdir;
 
 pub use config::{Config, Flags, SAMPLE};
 pub use executor::{SUPERVISE, supervise};
+pub use perform::{PERFORM, PerformError, Performance, Performed};
 pub use shell::{Bot, BotError, Stop, run};
 pub use workdir::DataDirError;

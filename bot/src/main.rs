@@ -10,6 +10,9 @@ fn main() -> Exit {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == bot::SUPERVISE) {
         return bot::supervise();
     }
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == bot::PERFORM) {
+        return program::perform();
+    }
     let arguments = program::Arguments::parse();
     if arguments.print_config {
         return program::say(bot::SAMPLE.trim_end());

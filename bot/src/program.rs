@@ -1,10 +1,10 @@
 //! What the program does beyond the library: flags, signals, the line that says that it is ready.
 
-use bot::{Bot, BotError, Config, Flags, Stop};
+use bot::{Bot, BotError, Config, Flags, PerformError, Performance, Performed, Stop};
 use clap::Parser;
-use runtime::{Exit, SystemClock, SystemEntropy, config::ConfigError};
+use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, config::ConfigError};
 use std::{
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::PathBuf,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,4 +66,59 @@ pub(crate) fn exit(error: &anyhow::Error) -> Exit {
         return Exit::Usage;
     }
     error.downcast_ref::<BotError>().map_or(Exit::Internal, BotError::exit)
+}
+
+/// `bot perform`: carries out the assignment that stdin says, without a scheduler. For `swarm reproduce`.
+#[derive(Debug, Parser)]
+#[command(name = "bot perform")]
+struct PerformArguments {
+    #[arg(long)]
+    cas: String,
+    #[arg(long)]
+    ca_cert: Option<PathBuf>,
+    #[arg(long)]
+    cache: PathBuf,
+    #[arg(long)]
+    work: PathBuf,
+    #[arg(long)]
+    keep: bool,
+    #[arg(long)]
+    outputs: Option<PathBuf>,
+}
+
+/// Does what [`PerformArguments`] say and exits as the command does.
+pub(crate) fn perform() -> Exit {
+    runtime::telemetry::init("warn");
+    let arguments = PerformArguments::parse_from(std::env::args_os().skip(1));
+    match performed(arguments) {
+        Ok(Performed { exit, message }) => {
+            if !message.is_empty() {
+                let _ = writeln!(io::stderr(), "{message}");
+            }
+            exit
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            match error.downcast_ref::<PerformError>() {
+                Some(PerformError::Connect(_) | PerformError::Directory(_)) => Exit::Usage,
+                _ => Exit::Internal,
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn performed(arguments: PerformArguments) -> anyhow::Result<Performed> {
+    let PerformArguments { cas, ca_cert, cache, work, keep, outputs } = arguments;
+    let supervisor = Some("/proc/self/exe".into());
+    let performance = Performance { cas, ca_cert, cache, work, keep, outputs, supervisor };
+    let mut assignment = Vec::new();
+    io::stdin().take(proto::limits::MAX_MESSAGE_BYTES as u64).read_to_end(&mut assignment)?;
+    let shutdown = Shutdown::on_signals()?;
+    let sink = |output: &[u8]| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(output).and_then(|()| stdout.flush())
+    };
+    let means = (SystemClock::shared(), SystemEntropy::shared());
+    Ok(performance.perform(&assignment, means, shutdown, sink).await?)
 }

@@ -192,7 +192,8 @@ fn lease(wire: &v1::LeaseRef) -> Option<Lease> {
     Some(Lease { shard: wire.shard_id.parse().ok()?, attempt: wire.attempt, token: wire.token })
 }
 
-fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
+/// An assignment that makes sense.
+pub(crate) fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
     let refuse = |reason: String| Refused { reason };
     let input = wire.input.as_ref().ok_or_else(|| refuse("it names no input".into()))?;
     let input = Digest::try_from(input).map_err(|error| refuse(error.to_string()))?;

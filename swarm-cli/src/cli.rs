@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    commands::{bot, bots, cancel, child, collect, explain, logs, run, runs, show, trigger, up},
+    commands::{bot, bots, cancel, child, collect, explain, logs, reproduce, run, runs, show, trigger, up},
     failure::Usage,
     remote::Scheduler,
 };
@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Bot(bot::BotArgs),
     Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
+    Reproduce(reproduce::ReproduceArgs),
     Up(up::UpArgs),
     #[command(hide = true)]
     Child(child::ChildArgs),

@@ -16,6 +16,7 @@ pub use terms::{
 
 use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
+use prost::Message as _;
 use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -146,6 +147,22 @@ impl Scheduler {
         let request = v1::ExplainRequest { id: id.to_owned() };
         let answer = self.call(async |mut client| client.explain(request.clone()).await).await?;
         Ok(answer.steps.into_iter().map(decode::explanation).collect())
+    }
+
+    /// What a bot is told to do for a shard: an encoded `isoswarm.v1.Assignment` without the run's secret, for another
+    /// program of ours. These words are added to its command, and this secret is put in.
+    pub async fn assignment(
+        &self,
+        shard: ShardId,
+        words: &[String],
+        secret: Option<&Secret>,
+    ) -> Result<(Vec<u8>, bool), CallError> {
+        let request = v1::GetAssignmentRequest { shard_id: shard.to_string() };
+        let answer = self.call(async |mut client| client.get_assignment(request.clone()).await).await?;
+        let mut assignment = answer.assignment.unwrap_or_default();
+        assignment.extra_args.extend_from_slice(words);
+        assignment.secret = secret.map(Into::into);
+        Ok((assignment.encode_to_vec(), answer.has_secret))
     }
 
     /// Bots by id, and where the next page starts.

@@ -120,6 +120,7 @@ impl Bot {
         let (cache, named_caches) = tokio::task::spawn_blocking(open).await??;
         let executor = Executor { supervisor: config.supervisor, clock: Arc::clone(&clock) };
         let worker = Worker {
+            outputs: Arc::clone(&store),
             store,
             cache,
             named_caches,

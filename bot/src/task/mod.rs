@@ -40,6 +40,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) store: Arc<dyn BlobStore>,
+    /// Where outputs go.
+    pub(crate) outputs: Arc<dyn BlobStore>,
     pub(crate) cache: DiskCache,
     pub(crate) named_caches: NamedCaches,
     pub(crate) executor: Executor,
@@ -216,7 +218,7 @@ impl Worker {
                 collected.await.map_err(Failure::of_thread)?.map_err(Failure::of_outputs)?;
             if manifest.is_some() {
                 let uploaded =
-                    self.with_patience(|| async { tree::upload(&*self.store, &sources, &Silent).await });
+                    self.with_patience(|| async { tree::upload(&*self.outputs, &sources, &Silent).await });
                 stats.uploaded_bytes = uploaded.await.map_err(Failure::of_outputs)?.uploaded_bytes;
             }
             Ok::<_, Failure>((manifest, notes))

@@ -44,7 +44,9 @@ impl Bench {
         let executor = Executor { supervisor: None, clock: Arc::clone(&clock) };
         let bot = BotId::new("b1").unwrap();
         let named_caches = NamedCaches::open(&data.named_caches(), NamedCacheOptions::default()).unwrap();
-        let worker = Worker { store: Arc::new(store), cache, named_caches, executor, clock, entropy, bot };
+        let store: Arc<dyn BlobStore> = Arc::new(store);
+        let outputs = Arc::clone(&store);
+        let worker = Worker { store, outputs, cache, named_caches, executor, clock, entropy, bot };
         let (cache, spool) = (data.cache(), Arc::new(spool));
         Self { _root: root, cache, worker, dir, spool, interruption: watch::Sender::default(), input }
     }

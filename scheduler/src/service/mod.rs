@@ -5,6 +5,7 @@ mod cancel;
 mod cancel_runs;
 mod explain;
 mod get;
+mod get_assignment;
 mod list;
 mod list_bots;
 mod order_bot;
@@ -27,6 +28,7 @@ pub(crate) const METHODS: &[&str] = &[
     "/isoswarm.v1.Swarm/CancelRuns",
     "/isoswarm.v1.Swarm/Explain",
     "/isoswarm.v1.Swarm/Get",
+    "/isoswarm.v1.Swarm/GetAssignment",
     "/isoswarm.v1.Swarm/List",
     "/isoswarm.v1.Swarm/ListBots",
     "/isoswarm.v1.Swarm/OrderBot",
@@ -103,6 +105,13 @@ impl v1::swarm_server::Swarm for Service {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         explain::explain(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_assignment(
+        &self,
+        request: Request<v1::GetAssignmentRequest>,
+    ) -> Result<Response<v1::GetAssignmentResponse>, Status> {
+        get_assignment::get_assignment(self, &request.into_inner()).await.map(Response::new)
     }
 
     async fn read_output(

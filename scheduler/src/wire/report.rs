@@ -136,7 +136,8 @@ fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
     }
 }
 
-fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
+/// What is to be done for a shard. Without its secret.
+pub(crate) fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
     let of_shard = sharding::environment(shard, step.fan_out);
     // The shard's own variables win.
     let of_step = step.environment.iter().filter(|(name, _)| of_shard.iter().all(|(own, _)| own != name));

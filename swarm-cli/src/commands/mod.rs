@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod collect;
 pub(crate) mod explain;
 pub(crate) mod logs;
+pub(crate) mod reproduce;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
@@ -80,6 +81,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Bot(args) => bot::bot(&context, args).await,
         Command::Explain(args) => explain::explain(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
+        Command::Reproduce(args) => reproduce::reproduce(&context, args).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Child(args) => Ok(child::child(args)),
     }

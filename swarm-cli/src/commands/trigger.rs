@@ -14,7 +14,11 @@ use proto::{
     Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements, Secret, ShardId,
 };
 use runtime::Exit;
-use std::{io::Read as _, path::PathBuf, time::Duration};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Trigger a run and print its id
 #[derive(Debug, Args)]
@@ -141,6 +145,19 @@ fn variable(text: &str) -> Result<(String, String), Usage> {
     }
 }
 
+/// The bytes of this file, or of stdin for `-`.
+pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
+    let mut bytes = Vec::new();
+    // One byte more says that it is too much.
+    let most = proto::limits::MAX_SECRET_BYTES as u64 + 1;
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
+        _ => std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| Usage(format!("cannot read the secret in {}: {error}", path.display())))?;
+    Ok(Secret::new(&bytes).map_err(|error| Usage(error.to_string()))?)
+}
+
 impl SpecArgs {
     fn spec(&self) -> Result<RunSpec, Usage> {
         let mut requirements = Requirements::default();
@@ -188,16 +205,7 @@ impl SpecArgs {
     }
 
     fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        let Some(path) = &self.secret_file else { return Ok(None) };
-        let mut bytes = Vec::new();
-        // One byte more says that it is too much.
-        let most = proto::limits::MAX_SECRET_BYTES as u64 + 1;
-        let read = match path.to_str() {
-            Some("-") => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
-            _ => std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
-        };
-        read.map_err(|error| Usage(format!("cannot read the secret in {}: {error}", path.display())))?;
-        Ok(Some(Secret::new(&bytes).map_err(|error| Usage(error.to_string()))?))
+        self.secret_file.as_deref().map(read_secret).transpose()
     }
 
     fn request(&self, context: &Context) -> anyhow::Result<RequestId> {

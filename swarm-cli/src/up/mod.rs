@@ -10,5 +10,5 @@ mod swarm;
 
 pub(crate) use layout::{Layout, Storage};
 pub(crate) use process::{EndedEarly, Foreground, Process};
-pub(crate) use programs::Programs;
+pub(crate) use programs::{Programs, program};
 pub(crate) use swarm::{Plan, Swarm};

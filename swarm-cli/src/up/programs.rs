@@ -16,13 +16,27 @@ pub(crate) struct Programs {
     pub(crate) bot: PathBuf,
 }
 
+/// The directory of this program.
+fn own_dir() -> Option<PathBuf> {
+    env::current_exe().ok().and_then(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()))
+}
+
+/// One of our programs, beside this one or on the PATH.
+pub(crate) fn program(name: &str) -> Result<PathBuf, Usage> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<PathBuf> = own_dir().into_iter().chain(env::split_paths(&path)).collect();
+    find(name, &dirs).ok_or_else(|| {
+        Usage(format!(
+            "cannot find {name}: looked beside swarm and on the PATH; build it with `cargo build --release`"
+        ))
+    })
+}
+
 impl Programs {
     /// Looks beside this program, then on the PATH.
     pub(crate) fn find() -> Result<Self, Usage> {
-        let own =
-            env::current_exe().ok().and_then(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()));
         let path = env::var_os("PATH").unwrap_or_default();
-        Self::find_in(own.as_deref(), &path)
+        Self::find_in(own_dir().as_deref(), &path)
     }
 
     fn find_in(own: Option<&Path>, path: &OsStr) -> Result<Self, Usage> {

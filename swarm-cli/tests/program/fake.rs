@@ -378,6 +378,13 @@ impl Swarm for State {
         Ok(Response::new(v1::CancelRunsResponse { run_ids, canceled: 2, killing: 1, next_page_token }))
     }
 
+    async fn get_assignment(
+        &self,
+        _: Request<v1::GetAssignmentRequest>,
+    ) -> Result<Response<v1::GetAssignmentResponse>, Status> {
+        Ok(Response::new(v1::GetAssignmentResponse::default()))
+    }
+
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let obstacle = v1::Obstacle { criterion: "os=plan9".into(), bots: vec!["bot-1".into()] };
         let summary = "no bot fits".into();

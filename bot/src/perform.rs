@@ -1,0 +1,196 @@
+//! One assignment without a scheduler, for somebody who wants to see what a bot saw: `swarm reproduce`.
+//!
+//! The same code as an attempt's, over the user's cache. Outputs stay here: nothing goes to the CAS.
+
+use crate::{
+    attempt::Ending,
+    executor::{Executor, Interruption},
+    remote,
+    spool::Spool,
+    task::Worker,
+    workdir::{DataDir, DataDirError},
+};
+use cas::{
+    BlobStore, Silent,
+    disk::{DiskCache, DiskCacheOptions, DiskStore},
+    isolated::ReadOnly,
+    named::{NamedCacheOptions, NamedCaches},
+    tree,
+};
+use prost::Message as _;
+use proto::{BotId, Digest, v1};
+use runtime::{Clock, Entropy, Exit, Shutdown, connect::ConnectError};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::{Notify, watch};
+
+/// The hidden subcommand of the bot's binary that leads here.
+pub const PERFORM: &str = "perform";
+
+/// What a command finds as the name of its bot.
+const NAME: &str = "reproduce";
+
+/// What an assignment is carried out with.
+#[derive(Clone, Debug)]
+pub struct Performance {
+    /// The CAS that the input comes from.
+    pub cas: String,
+    /// PEM file of the certificates to trust, when it speaks TLS.
+    pub ca_cert: Option<PathBuf>,
+    /// The cache of blobs, which others may use at the same time.
+    pub cache: PathBuf,
+    /// Where the input is laid out; as a bot's directory.
+    pub work: PathBuf,
+    /// Leave it there.
+    pub keep: bool,
+    /// A new directory for the outputs.
+    pub outputs: Option<PathBuf>,
+    /// As for bots.
+    pub supervisor: Option<PathBuf>,
+}
+
+/// Why an assignment was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum PerformError {
+    /// Not an assignment.
+    #[error("what stdin says is no assignment: {reason}")]
+    Assignment {
+        /// Why.
+        reason: String,
+    },
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+    /// A directory cannot be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cache or the CAS.
+    #[error(transparent)]
+    Store(#[from] cas::Error),
+    /// The address of the CAS.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The outputs cannot be laid out.
+    #[error("cannot lay out the outputs")]
+    Outputs(#[source] tree::Error),
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Performed {
+    /// The command's own, when it came to its end.
+    pub exit: Exit,
+    /// Why, in words; empty when there is nothing to say.
+    pub message: String,
+}
+
+impl Performance {
+    /// Carries out the assignment in these bytes, a `isoswarm.v1.Assignment`. Output goes to `sink` as it comes.
+    /// `shutdown` stops the command with TERM, grace, KILL.
+    pub async fn perform(
+        &self,
+        assignment: &[u8],
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+        shutdown: Shutdown,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Performed, PerformError> {
+        let malformed = |reason: String| PerformError::Assignment { reason };
+        let wire = v1::Assignment::decode(assignment).map_err(|error| malformed(error.to_string()))?;
+        let assignment = remote::assignment(wire).map_err(|error| malformed(error.to_string()))?;
+        let data = DataDir::open(&self.work)?;
+        let (worker, cache) = self.worker(&data, Arc::clone(&clock), entropy)?;
+        let grown = Arc::new(Notify::new());
+        let create = Spool::create;
+        let filled = data.attempt(|dir| create(&dir.spool(), clock, Arc::clone(&grown)));
+        let failed = |source| PerformError::Io { path: self.work.clone(), source };
+        let (dir, spool) = filled.map_err(failed)?;
+        let spool = Arc::new(spool);
+        let interruption = watch::Sender::new(Interruption::None);
+        let mut told = 0;
+        let result = {
+            let mut tell = |told: &mut u64| -> io::Result<()> {
+                while *told < spool.len() {
+                    let piece = spool.read(*told..spool.len().min(*told + 64 * 1024))?;
+                    sink(&piece)?;
+                    *told += piece.len() as u64;
+                }
+                Ok(())
+            };
+            let mut performing =
+                std::pin::pin!(worker.perform(&assignment, &dir, &spool, interruption.subscribe()));
+            let result = loop {
+                tokio::select! {
+                    result = &mut performing => break result,
+                    () = grown.notified() => tell(&mut told).map_err(failed)?,
+                    () = shutdown.requested(), if *interruption.borrow() == Interruption::None => {
+                        interruption.send_replace(Interruption::Kill);
+                    }
+                }
+            };
+            tell(&mut told).map_err(failed)?;
+            result
+        };
+        if let (Some(target), Some(outputs)) = (&self.outputs, result.outputs) {
+            lay_out(&cache, outputs, target).await?;
+        }
+        if !self.keep {
+            tokio::task::spawn_blocking(move || dir.remove())
+                .await
+                .map_err(io::Error::other)
+                .and_then(|removed| removed)
+                .map_err(failed)?;
+        }
+        let exit = match (result.ending, result.exit) {
+            (Ending::Completed, Some(exit)) => Exit::Command(u8::try_from(exit.code()).unwrap_or(u8::MAX)),
+            (Ending::TimedOut, _) => Exit::TestsFailed,
+            (Ending::Killed, _) => Exit::Interrupted,
+            (Ending::ClientError, _) => Exit::Incomplete,
+            (Ending::Completed | Ending::InternalError, _) => Exit::Internal,
+        };
+        Ok(Performed { exit, message: result.message })
+    }
+
+    /// With outputs that go to the cache.
+    fn worker(
+        &self,
+        data: &DataDir,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Worker, DiskCache), PerformError> {
+        let store =
+            cas::connect(&self.cas, self.ca_cert.as_deref(), Arc::clone(&clock), Arc::clone(&entropy))?;
+        let cache = DiskCache::open(&self.cache, DiskCacheOptions::default())?;
+        let outputs: Arc<dyn BlobStore> = Arc::new(DiskStore::new(cache.clone()));
+        let worker = Worker {
+            store,
+            outputs,
+            cache: cache.clone(),
+            named_caches: NamedCaches::open(&data.named_caches(), NamedCacheOptions::default())?,
+            executor: Executor { supervisor: self.supervisor.clone(), clock: Arc::clone(&clock) },
+            clock,
+            entropy,
+            bot: BotId::new(NAME).expect("it is a name"),
+        };
+        Ok((worker, cache))
+    }
+}
+
+async fn lay_out(cache: &DiskCache, outputs: Digest, target: &Path) -> Result<(), PerformError> {
+    std::fs::create_dir_all(target).map_err(|source| PerformError::Io { path: target.to_owned(), source })?;
+    let store = DiskStore::new(cache.clone());
+    let mut fetched = tree::fetch(&store, cache, outputs, &Silent).await.map_err(PerformError::Outputs)?;
+    // Outputs belong to whoever asked for them.
+    fetched.isolated.read_only = ReadOnly::Writable;
+    let (cache, target) = (cache.clone(), target.to_owned());
+    let laid_out = tokio::task::spawn_blocking(move || tree::materialize(&fetched, &cache, &target));
+    let laid_out = laid_out.await.map_err(|error| PerformError::Assignment { reason: error.to_string() })?;
+    laid_out.map_err(PerformError::Outputs)
+}

@@ -1,0 +1,25 @@
+//! What a bot is told to do for a shard, but for the secret of its run.
+
+use super::{Service, status};
+use crate::{
+    queue::{Queue, Refusal},
+    wire::{field::InField, report},
+};
+use proto::{ShardId, v1};
+use tonic::Status;
+
+pub(super) async fn get_assignment(
+    service: &Service,
+    request: &v1::GetAssignmentRequest,
+) -> Result<v1::GetAssignmentResponse, Status> {
+    let shard: ShardId = request.shard_id.parse().in_field("shard_id")?;
+    let look = move |queue: &Queue, _| {
+        let run = queue.run(shard.run)?;
+        run.shard(shard)?;
+        let step = run.spec.steps.get(shard.step as usize)?;
+        let assignment = Some(report::assignment(step, shard));
+        Some(v1::GetAssignmentResponse { assignment, has_secret: run.spec.secret.is_some() })
+    };
+    let found = service.shell.read(look).await?;
+    found.ok_or_else(|| status::of_refusal(&Refusal::UnknownShard { shard }))
+}

@@ -1,0 +1,125 @@
+//! `swarm reproduce`: does here what a bot did.
+
+use super::{Context, trigger::read_secret};
+use crate::{
+    cli::{CasArgs, SchedulerArgs},
+    failure::Usage,
+    up::program,
+};
+use anyhow::Context as _;
+use clap::Args;
+use proto::ShardId;
+use runtime::Exit;
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::Command,
+    signal::unix::{SignalKind, signal},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  swarm reproduce 1hf7yat000005/0/3
+  swarm reproduce 1hf7yat000005/0/3 --output-dir results -- --gtest_filter=Parser.*
+  swarm reproduce 1hf7yat000005/0/3 --work /tmp/look   # what was laid out stays in /tmp/look/work/1/in
+
+Exits with the command's own code, or 128 + N when signal N ended it. When it could not be run, stderr
+says why and the code is one of those that `swarm --help` lists.";
+
+/// Run a shard here as a bot did: the same input, command, environment and timeouts
+///
+/// Nothing is uploaded. Blobs of the input stay in the cache that `isolate` uses, too. Directories that bots keep between
+/// runs begin empty.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ReproduceArgs {
+    /// The shard (RUN/STEP/INDEX)
+    #[arg(value_name = "SHARD")]
+    shard: ShardId,
+    /// Lay the input out in this new or empty directory, and leave it there [default: one that goes away]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Put what the command leaves into this new directory
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// The cache of blobs [default: $XDG_CACHE_HOME/isoswarm/blobs]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// The secret of the run, in this file, `-` for stdin: the scheduler tells it to nobody
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Words to append to the command
+    #[arg(last = true, value_name = "WORDS")]
+    words: Vec<String>,
+    #[command(flatten)]
+    cas: CasArgs,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow::Result<Exit> {
+    let bot = program("bot")?;
+    let secret = args.secret_file.as_deref().map(read_secret).transpose()?;
+    let scheduler = args.scheduler.connect(context)?;
+    let told = scheduler.assignment(args.shard, &args.words, secret.as_ref()).await;
+    let (assignment, has_secret) = told?;
+    if has_secret && secret.is_none() {
+        context
+            .console
+            .note("the run has a secret, which its command will miss here: give it with --secret-file");
+    }
+    for dir in args.work.iter().chain(&args.output_dir) {
+        must_be_empty(dir)?;
+    }
+    let temporary = match args.work {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("isoswarm-reproduce-").tempdir()?),
+    };
+    let work = args.work.as_deref().or(temporary.as_ref().map(|dir| dir.path()));
+    let mut command = Command::new(&bot);
+    command.arg("perform").arg("--cas").arg(&args.cas.cas).arg("--cache").arg(cache_dir(args.cache_dir)?);
+    for (flag, path) in [
+        ("--work", work),
+        ("--outputs", args.output_dir.as_deref()),
+        ("--ca-cert", args.scheduler.ca_cert.as_deref()),
+    ] {
+        if let Some(path) = path {
+            command.arg(flag).arg(path);
+        }
+    }
+    if args.work.is_some() {
+        command.arg("--keep");
+    }
+    // Ctrl-C is for the command; we end when it has.
+    let (_int, _term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut child =
+        command.stdin(Stdio::piped()).kill_on_drop(true).spawn().context("cannot start the bot")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A bot that does not read it says why itself.
+        let _ = stdin.write_all(&assignment).await;
+    }
+    Ok(exit(child.wait().await?))
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(Exit::Internal, Exit::Command)
+}
+
+fn must_be_empty(dir: &Path) -> Result<(), Usage> {
+    match std::fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(false) => Err(Usage(format!("{} is not empty: name another directory", dir.display()))),
+        Err(error) => Err(Usage(format!("cannot use {}: {error}", dir.display()))),
+    }
+}
+
+fn cache_dir(given: Option<PathBuf>) -> Result<PathBuf, Usage> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let dir = given.or_else(|| Some(base()?.join("isoswarm").join("blobs")));
+    dir.ok_or_else(|| Usage("there is no HOME: name a directory with --cache-dir".into()))
+}
