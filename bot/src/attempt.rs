@@ -61,12 +61,14 @@ pub(crate) struct AttemptResult {
     /// Of an `.isolated` manifest of the outputs, if there were any.
     pub(crate) outputs: Option<Digest>,
     pub(crate) stats: Stats,
+    /// The kernel killed for lack of memory.
+    pub(crate) out_of_memory: bool,
 }
 
 impl AttemptResult {
     /// One that ended before its command was started.
     pub(crate) fn unstarted(ending: Ending, message: String) -> Self {
-        Self { ending, exit: None, message, outputs: None, stats: Stats::default() }
+        Self { ending, exit: None, message, outputs: None, stats: Stats::default(), out_of_memory: false }
     }
 }
 

@@ -157,6 +157,7 @@ fn result(result: AttemptResult) -> v1::AttemptResult {
         signal: result.exit.and_then(|exit| exit.signal()),
         message: result.message,
         outputs: result.outputs.map(Into::into),
+        out_of_memory: result.out_of_memory,
         stats: Some(v1::AttemptStats {
             fetch: duration(stats.fetch),
             run: duration(stats.run),

@@ -113,6 +113,8 @@ pub struct AttemptJson<'a> {
     pub exit_code: Option<i32>,
     /// That ended the command.
     pub signal: Option<i32>,
+    /// Whether the kernel killed the command, or something of it, for lack of memory.
+    pub out_of_memory: bool,
     /// Of the manifest of the outputs.
     pub outputs: Option<Digest>,
     /// Bytes of output that the scheduler holds.
@@ -207,6 +209,7 @@ impl<'a> From<&'a Attempt> for AttemptJson<'a> {
             lost: &attempt.lost,
             exit_code: result.and_then(|result| result.exit_code),
             signal: result.and_then(|result| result.signal),
+            out_of_memory: result.is_some_and(|result| result.out_of_memory),
             outputs: result.and_then(|result| result.outputs),
             output_size: attempt.output_size,
             returned: attempt.returned,

@@ -96,6 +96,7 @@ pub(crate) fn completed(index: u32, exit_code: i32) -> Shard {
         message: String::new(),
         outputs: Some(DigestFunction::Blake3.digest(b"outputs")),
         stats,
+        out_of_memory: false,
     });
     Shard { state: ShardState::Completed, ended: attempt.ended, ..shard }
 }

@@ -1,5 +1,7 @@
 //! Work that was done before is not done again, through real processes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use proto::v1::RunState;
 use std::fs;
 use tests::System;

@@ -3,6 +3,7 @@
 use super::{
     Cause, Command,
     launch::{Ended, Failure, Running},
+    memory::OomKills,
     watch::{Step, Watch},
 };
 use crate::{
@@ -50,6 +51,8 @@ pub(crate) struct Execution {
     /// Processes that it left behind, all killed.
     pub(crate) leaked: usize,
     pub(crate) took: Duration,
+    /// The kernel killed it, or something of it, for lack of memory.
+    pub(crate) out_of_memory: bool,
 }
 
 /// Why there is no exit to tell.
@@ -76,6 +79,8 @@ impl Executor {
         let (reader, writer) = io::pipe().map_err(failed)?;
         let pipe = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
         let began = self.clock.elapsed();
+        let kills = OomKills::find();
+        let before = kills.count();
         spool.touch();
         let ended = async {
             let running = Running::start(command, self.supervisor.as_deref(), writer.into()).await?;
@@ -83,7 +88,9 @@ impl Executor {
         };
         match ended.await {
             Ok((Ended { exit, leaked }, cause)) => {
-                Ok(Execution { exit, cause, leaked, took: self.clock.elapsed().saturating_sub(began) })
+                let took = self.clock.elapsed().saturating_sub(began);
+                let out_of_memory = cause == Cause::Itself && before.explain(&kills.count(), exit);
+                Ok(Execution { exit, cause, leaked, took, out_of_memory })
             }
             Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),
             Err(Failure::NotStarted(source)) => {

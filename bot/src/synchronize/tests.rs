@@ -35,6 +35,7 @@ fn completed() -> AttemptResult {
         message: String::new(),
         outputs: None,
         stats: Stats::default(),
+        out_of_memory: false,
     }
 }
 

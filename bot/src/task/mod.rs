@@ -321,8 +321,14 @@ fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptRes
         }
         Cause::Interrupted => (Ending::Killed, "killed on request".into()),
     };
-    let mut result =
-        AttemptResult { exit: Some(execution.exit), ..AttemptResult::unstarted(ending, message) };
+    let (exit, out_of_memory) = (Some(execution.exit), execution.out_of_memory);
+    let mut result = AttemptResult { exit, out_of_memory, ..AttemptResult::unstarted(ending, message) };
+    if out_of_memory {
+        say(
+            &mut result.message,
+            "out of memory: the kernel killed the command, or something that it started",
+        );
+    }
     if execution.leaked > 0 && execution.cause == Cause::Itself {
         let left = match execution.leaked {
             1 => "1 process behind, which was killed".into(),

@@ -158,6 +158,8 @@ pub(crate) struct AttemptResult {
     pub(crate) message: String,
     pub(crate) outputs: Option<Digest>,
     pub(crate) stats: Option<AttemptStats>,
+    /// The kernel killed for lack of memory.
+    pub(crate) out_of_memory: bool,
 }
 
 /// What an attempt cost.

@@ -73,6 +73,7 @@ pub(super) fn result(ending: Ending, exit_code: i32) -> AttemptResult {
         message: String::new(),
         outputs: None,
         stats: None,
+        out_of_memory: false,
     }
 }
 

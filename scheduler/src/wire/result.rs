@@ -28,6 +28,7 @@ pub(crate) fn parse_result(wire: &v1::AttemptResult) -> Result<AttemptResult, Fi
         message: wire.message[..end].to_owned(),
         outputs: wire.outputs.as_ref().map(Digest::try_from).transpose().in_field("outputs")?,
         stats: wire.stats.as_ref().map(parse_stats),
+        out_of_memory: wire.out_of_memory,
     })
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn result_to_wire(result: &AttemptResult) -> v1::AttemptResult {
         message: result.message.clone(),
         outputs: result.outputs.map(Into::into),
         stats: result.stats.map(stats_to_wire),
+        out_of_memory: result.out_of_memory,
     }
 }
 

@@ -53,6 +53,9 @@ pub fn state_text(shard: &Shard) -> String {
         _ if shard.killing && !shard.state.is_final() => "stopping".into(),
         _ if shard.passed() && shard.reused.is_some() => "deduped".into(),
         _ if shard.passed() => "passed".into(),
+        ShardState::Completed if shard.result().is_some_and(|result| result.out_of_memory) => {
+            "out of memory".into()
+        }
         ShardState::Completed => "failed".into(),
         state => state.name().into(),
     }

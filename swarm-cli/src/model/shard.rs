@@ -91,6 +91,8 @@ pub struct AttemptResult {
     pub outputs: Option<Digest>,
     /// Where the time went.
     pub stats: AttemptStats,
+    /// The kernel killed the command, or something of it, for lack of memory.
+    pub out_of_memory: bool,
 }
 
 /// One execution of a shard.

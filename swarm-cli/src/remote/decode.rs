@@ -232,6 +232,7 @@ fn attempt_result(wire: &v1::AttemptResult) -> Result<AttemptResult, Malformed> 
         message: wire.message.clone(),
         outputs: wire.outputs.as_ref().map(Digest::try_from).transpose().map_err(malformed("outputs"))?,
         stats: wire.stats.as_ref().map(attempt_stats).unwrap_or_default(),
+        out_of_memory: wire.out_of_memory,
     })
 }
 

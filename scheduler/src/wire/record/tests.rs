@@ -63,6 +63,7 @@ fn result() -> AttemptResult {
             hot_bytes: 7,
             uploaded_bytes: 8,
         }),
+        out_of_memory: false,
     }
 }
 
@@ -96,6 +97,12 @@ fn one_of_each() -> Vec<Transition> {
             reused: Reused { from: ShardId { index: 2, ..shard }, result: result() },
         },
         Transition::SliceGivenUp { shard, next: 1 },
+        Transition::AttemptFinished {
+            shard,
+            token,
+            result: AttemptResult { out_of_memory: true, ..result() },
+            output_size: 0,
+        },
     ]
 }
 
