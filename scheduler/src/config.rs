@@ -38,6 +38,9 @@ pub struct Config {
     pub grace: Duration,
     /// Attempts of a shard whose bots are lost, for a step that does not say.
     pub max_attempts: u32,
+    /// How long runs stay in history that have ended. `None`: until somebody deletes them.
+    #[serde(with = "humantime_serde")]
+    pub retain_for: Option<Duration>,
     /// The file with the key that secrets are sealed with in the journal; made when it is not there. `None`: beside the
     /// journal, its name with `.key` behind it.
     pub secret_key: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl Default for Config {
             hard_timeout: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             max_attempts: 3,
+            retain_for: None,
             secret_key: None,
             soonest_priority: 0,
             cas: None,

@@ -67,6 +67,10 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
+    /// Delete runs that have ended for so long [default: never].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    retain_for: Option<Duration>,
     /// The file with the key that secrets are sealed with in the journal; made when it is not there [default: the
     /// journal's name with `.key` behind it].
     #[arg(long, value_name = "FILE")]
@@ -129,6 +133,7 @@ mod tests {
             "--cas=127.0.0.1:1",
             "--ca-cert=ca",
             "--reuse-for=7s",
+            "--retain-for=9s",
             "--secret-key=sk",
             "--soonest-priority=20",
             "--no-resource-after=8s",
@@ -146,6 +151,7 @@ mod tests {
             grace: Duration::from_secs(5),
             max_attempts: 6,
             secret_key: Some("sk".into()),
+            retain_for: Some(Duration::from_secs(9)),
             soonest_priority: 20,
             cas: Some("127.0.0.1:1".into()),
             ca_cert: Some("ca".into()),

@@ -84,6 +84,7 @@ impl Metrics {
             Transition::SliceGivenUp { .. } => drop(self.slices_given_up.inc()),
             Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
+            | Transition::RunDeleted { .. }
             | Transition::BotOrdered { .. } => {}
         }
     }

@@ -121,6 +121,7 @@ pub async fn start(
             most_pending: MOST_PENDING,
             reuse_for: config.reuse_for,
             no_resource_after: config.no_resource_after,
+            retain_for: config.retain_for,
         },
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
@@ -230,6 +231,7 @@ mod tests {
             most_pending: 1,
             reuse_for: std::time::Duration::ZERO,
             no_resource_after: std::time::Duration::from_secs(1),
+            retain_for: None,
         };
         let vault = Vault::new(&dir.path().join("key"), SystemEntropy::shared()).unwrap();
         let settings = Settings { data: dir.path().join("journal"), tuning, vault: Arc::new(vault) };

@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::{
-    commands::{bot, bots, cancel, child, collect, explain, logs, reproduce, run, runs, show, trigger, up},
+    commands::{
+        bot, bots, cancel, child, collect, delete, explain, logs, reproduce, run, runs, show, trigger, up,
+    },
     failure::Usage,
     remote::Scheduler,
 };
@@ -23,6 +25,7 @@ pub(crate) enum Command {
     Collect(collect::CollectArgs),
     Run(run::RunArgs),
     Cancel(cancel::CancelArgs),
+    Delete(delete::DeleteArgs),
     Runs(runs::RunsArgs),
     Show(show::ShowArgs),
     Bots(bots::BotsArgs),

@@ -142,6 +142,12 @@ impl Scheduler {
         }
     }
 
+    /// Takes a run that has ended out of history.
+    pub async fn delete(&self, run: RunId) -> Result<(), CallError> {
+        let request = v1::DeleteRunRequest { run_id: run.to_string() };
+        self.call(async |mut client| client.delete_run(request.clone()).await).await.map(drop)
+    }
+
     /// Why pending shards of a run, or one shard, have no bot.
     pub async fn explain(&self, id: &str) -> Result<Vec<Explanation>, CallError> {
         let request = v1::ExplainRequest { id: id.to_owned() };

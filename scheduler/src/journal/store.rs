@@ -4,16 +4,27 @@ use super::{
     error::JournalError,
     output::{AttemptKey, Chunk},
 };
-use crate::{queue::Record, wire::record::decode};
+use crate::{
+    queue::{Record, Transition},
+    wire::record::decode,
+};
 use bytes::{Bytes, BytesMut};
+use proto::RunId;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, DBRecoveryMode, Options, WriteBatch,
     WriteOptions,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 const RECORDS: &str = "records";
 const OUTPUT: &str = "output";
+
+/// What is left of a record whose run was deleted. Numbers stay without gaps, so that a record that is missing is
+/// noticed. No version of records begins like this.
+const HOLE: &[u8] = &[0];
 
 /// As much as a small group commit, so that the last free bytes of a disk are not taken for room.
 const PROBE_BYTES: usize = 64 << 10;
@@ -63,8 +74,10 @@ impl Store {
             if key != sequence.to_be_bytes() {
                 return Err(damaged("it is missing".into()));
             }
-            let record = decode(value).map_err(|error| damaged(error.to_string()))?;
-            take(record).map_err(|error| damaged(error.to_string()))?;
+            if value != HOLE {
+                let record = decode(value).map_err(|error| damaged(error.to_string()))?;
+                take(record).map_err(|error| damaged(error.to_string()))?;
+            }
             last = sequence;
             records.next();
         }
@@ -76,12 +89,42 @@ impl Store {
         Ok(last)
     }
 
-    /// Makes records, numbered from `first` on, and output durable, all or nothing.
+    /// Makes holes of the records of these runs, but for those that say that they are deleted. Those of one run at once:
+    /// after a crash all of them are there, or none. Returns how many there were.
+    pub(crate) fn punch(&self, runs: &BTreeSet<RunId>) -> Result<u64, JournalError> {
+        let mut of_runs: BTreeMap<RunId, Vec<[u8; 8]>> = BTreeMap::new();
+        let mut records = self.iterator(RECORDS);
+        records.seek_to_first();
+        while let Some((key, value)) = records.item() {
+            // All of them were just replayed.
+            if let (Ok(record), Ok(key)) = (decode(value), key.try_into())
+                && !matches!(record.transition, Transition::RunDeleted { .. })
+                && let Some(run) = record.transition.run().filter(|run| runs.contains(run))
+            {
+                of_runs.entry(run).or_default().push(key);
+            }
+            records.next();
+        }
+        records.status().map_err(|error| self.error(&error))?;
+        let mut punched = 0;
+        for keys in of_runs.values() {
+            let mut batch = WriteBatch::default();
+            keys.iter().for_each(|key| batch.put_cf(self.family(RECORDS), key, HOLE));
+            self.db.write(batch).map_err(|error| self.error(&error))?;
+            punched += keys.len() as u64;
+        }
+        // The log is written in order: what is synced later syncs this.
+        Ok(punched)
+    }
+
+    /// Makes records, numbered from `first` on, and output durable, and drops the output of runs that are deleted, all or
+    /// nothing.
     pub(super) fn write<'a>(
         &self,
         first: u64,
         records: impl IntoIterator<Item = &'a [u8]>,
         output: impl IntoIterator<Item = &'a Chunk>,
+        deleted: impl IntoIterator<Item = &'a RunId>,
     ) -> Result<(), JournalError> {
         let mut batch = WriteBatch::default();
         let family = self.family(RECORDS);
@@ -91,6 +134,10 @@ impl Store {
         let family = self.family(OUTPUT);
         for chunk in output {
             batch.put_cf(family, output_key(&chunk.attempt, chunk.offset), &chunk.bytes);
+        }
+        for run in deleted {
+            let run = run.as_u64();
+            batch.delete_range_cf(family, run.to_be_bytes(), run.saturating_add(1).to_be_bytes());
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);

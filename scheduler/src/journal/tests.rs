@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    queue::{Record, Transition},
+    queue::{Record, Token, Transition},
 };
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
@@ -45,7 +45,7 @@ fn replayed(store: &Store) -> Result<Vec<Record>, JournalError> {
 
 fn write(store: &Store, first: u64, records: &[u64], output: &[Chunk]) {
     let records: Vec<_> = records.iter().map(|number| encoded(*number)).collect();
-    store.write(first, records.iter().map(Vec::as_slice), output).unwrap();
+    store.write(first, records.iter().map(Vec::as_slice), output, []).unwrap();
 }
 
 fn chunk(number: u32, offset: u64, text: &str) -> Chunk {
@@ -210,4 +210,26 @@ async fn releases_run_in_order_once_their_batch_is_durable() {
     writer.finish().await.unwrap();
     assert_eq!(*told.lock().unwrap(), (1..=100).collect::<Vec<_>>());
     assert_eq!(replayed(&store).unwrap().len(), 67);
+}
+
+#[test]
+fn the_records_of_deleted_runs_become_holes_and_their_output_goes() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let run = attempt(1).shard.run;
+    write(&store, 1, &[1, 7, 2], &[chunk(1, 0, "gone")]);
+    let deleted = Record {
+        at: Timestamp::from_micros(9),
+        transition: Transition::RunDeleted { run: record(7).transition.run().unwrap(), last_token: Token(5) },
+    };
+    store.write(4, [&crate::wire::record::encode(&deleted)[..]], [], [&run]).unwrap();
+    assert_eq!(store.output_size(&attempt(1)).unwrap(), 0);
+    let runs = [record(7).transition.run().unwrap()].into();
+    assert_eq!(store.punch(&runs).unwrap(), 1);
+    assert_eq!(store.punch(&runs).unwrap(), 0, "once is enough");
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(replayed(&store).unwrap(), [record(1), record(2), deleted]);
+    store.put_raw(2, None);
+    assert!(matches!(replayed(&store), Err(JournalError::Damaged { sequence: 2, .. })), "a gap is no hole");
 }

@@ -2,6 +2,7 @@
 
 use super::{error::JournalError, output::Chunk, store::Store};
 use crate::metrics::Metrics;
+use proto::RunId;
 use runtime::Clock;
 use std::{fmt, sync::Arc};
 use tokio::{
@@ -24,13 +25,15 @@ pub(crate) struct Batch {
     /// Encoded records.
     pub(crate) records: Vec<Vec<u8>>,
     pub(crate) output: Vec<Chunk>,
+    /// Runs whose output is to go.
+    pub(crate) deleted: Vec<RunId>,
     /// Run in order when all before them and all of the above is durable; dropped when it cannot be made so.
     pub(crate) releases: Vec<Release>,
 }
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { records, output, releases } = self;
+        let Self { records, output, deleted: _, releases } = self;
         write!(f, "Batch({} records, {} chunks, {} releases)", records.len(), output.len(), releases.len())
     }
 }
@@ -116,7 +119,8 @@ fn write_all(
             let started = clock.elapsed();
             let records = group.iter().flat_map(|batch| &batch.records).map(Vec::as_slice);
             let output = group.iter().flat_map(|batch| &batch.output);
-            store.write(last + 1, records, output)?;
+            let deleted = group.iter().flat_map(|batch| &batch.deleted);
+            store.write(last + 1, records, output, deleted)?;
             last += group.iter().map(|batch| batch.records.len() as u64).sum::<u64>();
             metrics.journal_sync.observe((clock.elapsed() - started).as_secs_f64());
         }

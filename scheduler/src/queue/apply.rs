@@ -29,6 +29,8 @@ pub(crate) struct Tuning {
     pub(crate) reuse_for: Duration,
     /// How long a shard waits while no bot fits, unless it waits for one.
     pub(crate) no_resource_after: Duration,
+    /// How long runs stay in history that have ended. None: for ever.
+    pub(crate) retain_for: Option<Duration>,
 }
 
 /// All runs, and the bots that are there.
@@ -77,6 +79,7 @@ impl Queue {
             Event::Ask { bot, session } => self.ask(&bot, &session, now, &mut decided),
             Event::Cancel { run, mode } => self.cancel(run, mode, now, &mut decided)?,
             Event::Order { bot, wanted, message } => self.order(bot, wanted, message, now, &mut decided)?,
+            Event::Delete { run } => self.delete(run, now, &mut decided)?,
             Event::Tick => self.tick(now, &mut decided),
         }
         self.cancel_orphans(now, &mut decided);
@@ -100,6 +103,7 @@ impl Queue {
             | Transition::SliceGivenUp { .. }
             | Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
+            | Transition::RunDeleted { .. }
             | Transition::BotOrdered { .. } => {}
         }
         decided.records.push(record);

@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Cancel { run: RunId, mode: CancelMode },
     /// An operator gives a bot an order.
     Order { bot: BotId, wanted: Wanted, message: String },
+    /// A user deletes a run that has ended.
+    Delete { run: RunId },
     /// Time has passed.
     Tick,
 }
@@ -126,6 +128,9 @@ pub(crate) enum Refusal {
         "shard {parent} is not running: only the command of a running shard can trigger runs that end with it"
     )]
     ParentEnded { parent: ShardId },
+    /// Only what has ended can be deleted.
+    #[error("run {run} has not ended: cancel it first")]
+    NotEnded { run: RunId },
     /// No such shard.
     #[error("there is no shard {shard}")]
     UnknownShard { shard: ShardId },

@@ -12,6 +12,7 @@ mod cancel;
 mod capacity;
 mod children;
 mod dedupe;
+mod delete;
 mod event;
 mod explain;
 mod orders;

@@ -36,6 +36,8 @@ pub(crate) enum Transition {
     KillRequested { shard: ShardId },
     /// A user cancelled the run.
     CancelRequested { run: RunId },
+    /// A run is out of history. Its other records may be gone.
+    RunDeleted { run: RunId, last_token: Token },
     /// An operator gave a bot an order.
     BotOrdered { bot: BotId, standing: Standing },
 }
@@ -44,7 +46,9 @@ impl Transition {
     /// The run that it changes, if it is one.
     pub(crate) fn run(&self) -> Option<RunId> {
         match self {
-            Self::RunCreated { run, .. } | Self::CancelRequested { run } => Some(*run),
+            Self::RunCreated { run, .. } | Self::CancelRequested { run } | Self::RunDeleted { run, .. } => {
+                Some(*run)
+            }
             Self::BotOrdered { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
@@ -59,7 +63,10 @@ impl Transition {
     /// The one shard that it changes, if it is one.
     pub(crate) fn shard(&self) -> Option<ShardId> {
         match self {
-            Self::RunCreated { .. } | Self::CancelRequested { .. } | Self::BotOrdered { .. } => None,
+            Self::RunCreated { .. }
+            | Self::CancelRequested { .. }
+            | Self::RunDeleted { .. }
+            | Self::BotOrdered { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }

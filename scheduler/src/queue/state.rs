@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) pending: Pending,
     /// Runs that have not ended, by the shard that has triggered them. Without empty sets.
     pub(super) children: BTreeMap<ShardId, BTreeSet<RunId>>,
+    /// Runs by the time when they ended.
+    pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     /// The newest success of each idempotent shard, by what makes it up.
     pub(super) successes: BTreeMap<(Properties, u32), ShardId>,
     /// Without [`BotOrder::Work`].
@@ -108,6 +110,13 @@ impl State {
                 }
                 Ok(())
             }
+            Transition::RunDeleted { run, last_token } => {
+                if self.runs.get(run).is_some_and(|run| run.ended.is_none()) {
+                    return Err(impossible(run, "has not ended and is deleted"));
+                }
+                self.forget(*run, *last_token);
+                Ok(())
+            }
             Transition::CancelRequested { run } => {
                 self.runs.get_mut(run).ok_or_else(|| impossible(run, "does not exist"))?.canceled = true;
                 Ok(())
@@ -124,6 +133,16 @@ impl State {
     pub(super) fn context(&self, id: ShardId) -> Option<(&Run, &Arc<StepSpec>)> {
         let run = self.runs.get(&id.run)?;
         Some((run, run.spec.steps.get(id.step as usize)?))
+    }
+
+    /// The newest lease.
+    pub(super) fn last_token(&self) -> Token {
+        self.last_token
+    }
+
+    /// No lease up to this one is granted again.
+    pub(super) fn raise_token(&mut self, token: Token) {
+        self.last_token = self.last_token.max(token);
     }
 
     /// The lease that the next one follows.
@@ -275,6 +294,7 @@ impl State {
                 shard.killing = false;
                 if run.tally.pending + run.tally.running == 0 {
                     run.ended = Some(at);
+                    self.ended.insert((at, id.run));
                     if let Some(parent) = run.spec.parent
                         && let Some(children) = self.children.get_mut(&parent)
                     {

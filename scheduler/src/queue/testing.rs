@@ -11,8 +11,13 @@ pub(super) const GRACE: Duration = Duration::from_secs(700);
 
 pub(super) const REUSE_FOR: Duration = Duration::from_secs(3600);
 
-pub(super) const TUNING: Tuning =
-    Tuning { lease_ttl: TTL, most_pending: 1000, reuse_for: REUSE_FOR, no_resource_after: GRACE };
+pub(super) const TUNING: Tuning = Tuning {
+    lease_ttl: TTL,
+    most_pending: 1000,
+    reuse_for: REUSE_FOR,
+    no_resource_after: GRACE,
+    retain_for: None,
+};
 
 /// What a shard asks for, for ten minutes.
 pub(super) fn slice(requirements: &[&str]) -> Slice {

@@ -3,6 +3,7 @@
 mod cancel;
 mod children;
 mod dedupe;
+mod delete;
 mod fairness;
 mod history;
 mod laws;

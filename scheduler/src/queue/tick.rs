@@ -27,6 +27,7 @@ impl Queue {
             self.give_up(shard, Ending::Expired, now, decided);
         }
         self.look_for_capacity(now, decided);
+        self.delete_old(now, decided);
         self.presence.forget_silent(now, FORGOTTEN_AFTER);
     }
 

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod cancel_runs;
+mod delete_run;
 mod explain;
 mod get;
 mod get_assignment;
@@ -26,6 +27,7 @@ pub(crate) const METHODS: &[&str] = &[
     "/isoswarm.v1.Bots/Synchronize",
     "/isoswarm.v1.Swarm/Cancel",
     "/isoswarm.v1.Swarm/CancelRuns",
+    "/isoswarm.v1.Swarm/DeleteRun",
     "/isoswarm.v1.Swarm/Explain",
     "/isoswarm.v1.Swarm/Get",
     "/isoswarm.v1.Swarm/GetAssignment",
@@ -98,6 +100,13 @@ impl v1::swarm_server::Swarm for Service {
         request: Request<v1::CancelRunsRequest>,
     ) -> Result<Response<v1::CancelRunsResponse>, Status> {
         cancel_runs::cancel_runs(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete_run(
+        &self,
+        request: Request<v1::DeleteRunRequest>,
+    ) -> Result<Response<v1::DeleteRunResponse>, Status> {
+        delete_run::delete_run(self, &request.into_inner()).await.map(Response::new)
     }
 
     async fn explain(

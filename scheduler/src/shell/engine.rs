@@ -11,7 +11,7 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, JournalError, Store, Writer},
     metrics::Metrics,
-    queue::{Decided, Effect, Event, Queue, Refusal},
+    queue::{Decided, Effect, Event, Queue, Refusal, Transition},
     vault::Vault,
     wire::record::encode,
 };
@@ -51,7 +51,19 @@ impl Engine {
     ) -> Result<Self, JournalError> {
         let store = Arc::new(Store::open(&settings.data)?);
         let mut queue = Queue::new(settings.tuning);
-        let last = store.replay(|record| queue.replay(&record))?;
+        let mut deleted = BTreeSet::new();
+        let last = store.replay(|record| {
+            if let Transition::RunDeleted { run, .. } = record.transition
+                && queue.run(run).is_some()
+            {
+                deleted.insert(run);
+            }
+            queue.replay(&record)
+        })?;
+        if !deleted.is_empty() {
+            let records = store.punch(&deleted)?;
+            tracing::info!(runs = deleted.len(), records, "records of deleted runs are dropped");
+        }
         for (request, secret) in queue.secrets() {
             // Better no scheduler than one whose commands lack their secrets.
             settings.vault.open(request, secret).map_err(|_| JournalError::WrongKey {
@@ -113,6 +125,10 @@ impl Engine {
             Command::CancelRuns { filter, before, mode, reply } => {
                 let canceled = self.cancel_runs(&filter, before, mode, now, &mut batch);
                 batch.release(move || drop(reply.send(canceled)));
+            }
+            Command::Delete { run, reply } => {
+                let deleted = self.decide(Event::Delete { run }, now, &mut batch).map_err(CallError::from);
+                batch.release(move || drop(reply.send(deleted)));
             }
             Command::Order { bot, wanted, message, reply } => {
                 let ordered =
@@ -209,6 +225,9 @@ impl Engine {
         for record in &decided.records {
             self.metrics.count(record, &self.queue);
             batch.records.push(encode(record));
+            if let Transition::RunDeleted { run, .. } = record.transition {
+                batch.deleted.push(run);
+            }
         }
         for (watchers, update) in self.watchers.publish(&decided, &self.queue) {
             // An error means that nobody watches any more.

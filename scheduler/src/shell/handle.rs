@@ -50,6 +50,7 @@ pub(super) enum Command {
     Synchronize { report: Report, reply: Reply<Orders> },
     Cancel { run: RunId, mode: CancelMode, reply: Reply<Canceled> },
     CancelRuns { filter: RunFilter, before: Option<RunId>, mode: CancelMode, reply: Reply<CanceledRuns> },
+    Delete { run: RunId, reply: Reply<()> },
     Order { bot: BotId, wanted: Wanted, message: String, reply: Reply<Vec<ShardId>> },
     Read(Reading),
     Watch { run: RunId, look: Snapshot },
@@ -116,6 +117,11 @@ impl Handle {
         mode: CancelMode,
     ) -> Result<CanceledRuns, CallError> {
         self.call(Duration::ZERO, |reply| Command::CancelRuns { filter, before, mode, reply }).await
+    }
+
+    /// Takes a run out of history.
+    pub(crate) async fn delete(&self, run: RunId) -> Result<(), CallError> {
+        self.call(Duration::ZERO, |reply| Command::Delete { run, reply }).await
     }
 
     /// Gives a bot an order. The answer is what it has and will finish.
@@ -203,6 +209,7 @@ pub(super) fn refuse(command: Command, reason: &Arc<str>) {
         Command::Synchronize { reply, .. } => drop(reply.send(Err(error))),
         Command::Cancel { reply, .. } => drop(reply.send(Err(error))),
         Command::CancelRuns { reply, .. } => drop(reply.send(Err(error))),
+        Command::Delete { reply, .. } => drop(reply.send(Err(error))),
         Command::Order { reply, .. } => drop(reply.send(Err(error))),
         Command::Read(reading) => reading(Err(error))(),
         Command::Watch { look, .. } => look(Err(error))(),

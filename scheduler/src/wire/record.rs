@@ -101,6 +101,9 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             Wire::KillRequested(wire::KillRequested { shard_id: shard.to_string() })
         }
         Transition::BotOrdered { bot, standing } => Wire::BotOrdered(bot::ordered_to_wire(bot, standing)),
+        Transition::RunDeleted { run, last_token } => {
+            Wire::RunDeleted(wire::RunDeleted { run_id: run.to_string(), last_token: last_token.0 })
+        }
         Transition::CancelRequested { run } => {
             Wire::CancelRequested(wire::CancelRequested { run_id: run.to_string() })
         }
@@ -158,6 +161,9 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
             bot: ordered.bot_id.parse::<BotId>().in_field("bot_id")?,
             standing: bot::parse_ordered(ordered)?,
         },
+        Wire::RunDeleted(deleted) => {
+            Transition::RunDeleted { run: run(&deleted.run_id)?, last_token: Token(deleted.last_token) }
+        }
         Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
     })
 }

@@ -7,6 +7,7 @@ mod bots;
 mod cancel;
 mod children;
 mod dedupe;
+mod delete;
 mod full_disk;
 mod long_poll;
 mod main_path;

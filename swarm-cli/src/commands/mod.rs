@@ -5,6 +5,7 @@ pub(crate) mod bots;
 pub(crate) mod cancel;
 pub(crate) mod child;
 pub(crate) mod collect;
+pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod reproduce;
@@ -75,6 +76,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Collect(args) => collect::collect(&context, args).await,
         Command::Run(args) => run::run(&context, args).await,
         Command::Cancel(args) => cancel::cancel(&context, args).await,
+        Command::Delete(args) => delete::delete(&context, args).await,
         Command::Runs(args) => runs::runs(&context, args).await,
         Command::Show(args) => show::show(&context, args).await,
         Command::Bots(args) => bots::bots(&context, args).await,

@@ -433,3 +433,20 @@ async fn orders_to_bots_reach_the_scheduler() {
     use v1::BotOrder::{Drain, Quarantine, Terminate, Work};
     assert_eq!(orders, [Quarantine, Drain, Work, Terminate]);
 }
+
+#[tokio::test]
+async fn runs_are_deleted_up_to_the_first_that_cannot_be() {
+    let scheduler = FakeScheduler::start(&State::new(1)).await;
+    let (live, other) = (run_id().to_string(), "0000000000001");
+    let output = scheduler.swarm(&["delete", other, &live, other]).output().await.unwrap();
+    insta::assert_snapshot!(told(&output), @r"
+    exit 2
+    --- stdout
+    deleted 1 run
+    --- stderr
+    error: the scheduler refuses the request: run 1hf7yat000007 has not ended: cancel it first
+    ");
+    let json = scheduler.swarm(&["delete", other, "--json"]).output().await.unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["deleted"][0], other);
+}

@@ -378,6 +378,17 @@ impl Swarm for State {
         Ok(Response::new(v1::CancelRunsResponse { run_ids, canceled: 2, killing: 1, next_page_token }))
     }
 
+    async fn delete_run(
+        &self,
+        request: Request<v1::DeleteRunRequest>,
+    ) -> Result<Response<v1::DeleteRunResponse>, Status> {
+        let run = request.into_inner().run_id;
+        if run == run_id().to_string() {
+            return Err(Status::failed_precondition(format!("run {run} has not ended: cancel it first")));
+        }
+        Ok(Response::new(v1::DeleteRunResponse {}))
+    }
+
     async fn get_assignment(
         &self,
         _: Request<v1::GetAssignmentRequest>,

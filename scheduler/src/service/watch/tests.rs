@@ -61,7 +61,13 @@ async fn next(watcher: &mut Watcher) -> Option<Wire> {
 #[tokio::test]
 async fn changes_are_merged_for_a_watcher_that_is_behind_and_too_far_behind_it_starts_over() {
     let dir = TempDir::new().unwrap();
-    let tuning = Tuning { lease_ttl: HOUR, most_pending: 10_000, reuse_for: HOUR, no_resource_after: HOUR };
+    let tuning = Tuning {
+        lease_ttl: HOUR,
+        most_pending: 10_000,
+        reuse_for: HOUR,
+        no_resource_after: HOUR,
+        retain_for: None,
+    };
     let entropy = runtime::SystemEntropy::shared();
     let vault = Arc::new(crate::vault::Vault::new(&dir.path().join("key"), entropy).unwrap());
     let settings = Settings { data: dir.path().join("journal"), tuning, vault };

@@ -103,6 +103,7 @@ fn one_of_each() -> Vec<Transition> {
             result: AttemptResult { out_of_memory: true, ..result() },
             output_size: 0,
         },
+        Transition::RunDeleted { run, last_token: Token(78) },
     ]
 }
 
