@@ -3,7 +3,7 @@
 //! The same code as an attempt's, over the user's cache. Outputs stay here: nothing goes to the CAS.
 
 use crate::{
-    attempt::Ending,
+    attempt::{AttemptResult, Ending},
     executor::{Executor, Interruption},
     remote,
     spool::Spool,
@@ -21,6 +21,7 @@ use prost::Message as _;
 use proto::{BotId, Digest, v1};
 use runtime::{Clock, Entropy, Exit, Shutdown, connect::ConnectError};
 use std::{
+    convert::Infallible,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,6 +33,9 @@ pub const PERFORM: &str = "perform";
 
 /// What a command finds as the name of its bot.
 const NAME: &str = "reproduce";
+
+/// Bytes of output that are told at a time.
+const PIECE: u64 = 64 * 1024;
 
 /// What an assignment is carried out with.
 #[derive(Clone, Debug)]
@@ -114,29 +118,15 @@ impl Performance {
         let (dir, spool) = filled.map_err(failed)?;
         let spool = Arc::new(spool);
         let interruption = watch::Sender::new(Interruption::None);
-        let mut told = 0;
-        let result = {
-            let mut tell = |told: &mut u64| -> io::Result<()> {
-                while *told < spool.len() {
-                    let piece = spool.read(*told..spool.len().min(*told + 64 * 1024))?;
-                    sink(&piece)?;
-                    *told += piece.len() as u64;
-                }
-                Ok(())
-            };
-            let mut performing =
-                std::pin::pin!(worker.perform(&assignment, &dir, &spool, interruption.subscribe()));
-            let result = loop {
-                tokio::select! {
-                    result = &mut performing => break result,
-                    () = grown.notified() => tell(&mut told).map_err(failed)?,
-                    () = shutdown.requested(), if *interruption.borrow() == Interruption::None => {
-                        interruption.send_replace(Interruption::Kill);
-                    }
-                }
-            };
-            tell(&mut told).map_err(failed)?;
-            result
+        let performing = worker.perform(&assignment, &dir, &spool, interruption.subscribe());
+        let stop = async {
+            shutdown.requested().await;
+            interruption.send_replace(Interruption::Kill);
+            std::future::pending::<Infallible>().await
+        };
+        let result = tokio::select! {
+            result = told(performing, &spool, &grown, &mut sink) => result.map_err(failed)?,
+            never = stop => match never {},
         };
         if let (Some(target), Some(outputs)) = (&self.outputs, result.outputs) {
             lay_out(&cache, outputs, target).await?;
@@ -180,6 +170,31 @@ impl Performance {
             bot: BotId::new(NAME).expect("it is a name"),
         };
         Ok((worker, cache))
+    }
+}
+
+/// Awaits the result, and tells what comes out meanwhile.
+async fn told(
+    performing: impl Future<Output = AttemptResult>,
+    spool: &Spool,
+    grown: &Notify,
+    sink: &mut impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<AttemptResult> {
+    let mut performing = std::pin::pin!(performing);
+    let mut told = 0;
+    loop {
+        let result = tokio::select! {
+            result = &mut performing => Some(result),
+            () = grown.notified() => None,
+        };
+        while told < spool.len() {
+            let piece = spool.read(told..spool.len().min(told + PIECE))?;
+            sink(&piece)?;
+            told += piece.len() as u64;
+        }
+        if let Some(result) = result {
+            return Ok(result);
+        }
     }
 }
 

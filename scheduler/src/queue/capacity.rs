@@ -11,6 +11,7 @@ use super::{
     spec::Slice,
 };
 use proto::{Requirements, ShardId, Timestamp};
+use std::collections::BTreeSet;
 
 /// Bots that one tick compares with what is asked for. Ten thousand are looked at within some milliseconds; what is
 /// left over waits for the next tick.
@@ -62,6 +63,28 @@ impl Queue {
         self.presence.bots.values().find_map(fits)
     }
 
+    /// Whether some bot fits. What was found out is remembered: a hundred thousand shards may ask the same at once.
+    fn has_capacity(&mut self, requirements: &Requirements, now: Timestamp) -> bool {
+        if self.presence.capacity.get(requirements).is_some_and(|until| *until > now) {
+            return true;
+        }
+        if self.presence.lacking.0 != now {
+            self.presence.lacking = (now, BTreeSet::new());
+        }
+        if self.presence.lacking.1.contains(requirements) {
+            return false;
+        }
+        let seen = self.last_fit(requirements, now, &mut 0);
+        match seen {
+            Some(seen) => {
+                let until = seen + self.tuning.no_resource_after;
+                self.presence.capacity.insert(requirements.clone(), until);
+            }
+            None => drop(self.presence.lacking.1.insert(requirements.clone())),
+        }
+        seen.is_some()
+    }
+
     /// When a pending shard of this slice is given up, if no bot fits it and it does not wait for one.
     pub(super) fn no_resource(&self, slice: &Slice, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let lacks = !slice.wait_for_capacity && self.last_fit(&slice.requirements, now, &mut 0).is_none();
@@ -71,16 +94,17 @@ impl Queue {
     /// A pending shard asks for what comes next, as far as there is a bot for it or it waits for one; or it ends.
     pub(super) fn give_up(&mut self, id: ShardId, ending: Ending, now: Timestamp, decided: &mut Decided) {
         let (Some(shard), Some((_, step))) = (self.shard(id), self.state.context(id)) else { return };
-        let next = (shard.slice.saturating_add(1)..step.slices()).find(|next| {
+        let (step, given_up, since) = (step.clone(), shard.slice, shard.pending_since);
+        let next = (given_up.saturating_add(1)..step.slices()).find(|next| {
             let slice = step.slice(*next);
-            slice.wait_for_capacity || self.last_fit(&slice.requirements, now, &mut 0).is_some()
+            slice.wait_for_capacity || self.has_capacity(&slice.requirements, now)
         });
         if let Some(next) = next {
             self.commit(Transition::SliceGivenUp { shard: id, next }, now, decided);
             decided.effects.insert(Effect::Offer);
             return;
         }
-        let waited = now.since(shard.pending_since);
+        let waited = now.since(since);
         let message = if ending == Ending::NoResource {
             format!(
                 "no bot that fits has been there for {:?}: `swarm explain` of a run that waits names what is lacking",

@@ -54,6 +54,8 @@ pub(super) struct Presence {
     pub(super) no_expiration_before: Timestamp,
     /// What some bot fits, until then at least.
     pub(super) capacity: BTreeMap<Requirements, Timestamp>,
+    /// What no bot fits, at that time.
+    pub(super) lacking: (Timestamp, BTreeSet<Requirements>),
     leases: BTreeMap<Token, LiveLease>,
     by_expiry: BTreeSet<(Timestamp, Token)>,
 }

@@ -9,6 +9,9 @@ use super::{
 };
 use proto::{RunId, ShardId, Timestamp};
 
+/// Slices whose bots are looked for in one evaluation: all others wait for it.
+const MOST_EVALUATED: usize = 16;
+
 impl Queue {
     pub(super) fn trigger(
         &mut self,
@@ -59,6 +62,9 @@ impl Queue {
         let mut slices = Vec::new();
         for (step, spec) in (0u32..).zip(&trigger.spec.steps) {
             for slice in 0..spec.slices() {
+                if slices.len() == MOST_EVALUATED {
+                    break;
+                }
                 slices.push(SliceEvaluation {
                     step,
                     slice,
@@ -75,7 +81,7 @@ impl Queue {
 pub(crate) struct Evaluation {
     /// The run that the request has made before.
     pub(crate) made: Option<RunId>,
-    /// By step, then by slice.
+    /// By step, then by slice; the first [`MOST_EVALUATED`].
     pub(crate) slices: Vec<SliceEvaluation>,
 }
 

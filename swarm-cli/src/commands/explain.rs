@@ -76,7 +76,8 @@ fn render(step: &Explanation, paint: Paint) -> String {
         line(format!("{then} at {} when no bot that fits has called", utc(at)));
     }
     if let Some(expires) = step.expires {
-        line(format!("{} at {}", if last { "expires" } else { then }, utc(expires)));
+        let (what, when) = if last { ("expires", "") } else { (then, " at the latest") };
+        line(format!("{what} at {}{when}", utc(expires)));
     }
     text
 }

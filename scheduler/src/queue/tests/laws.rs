@@ -39,6 +39,7 @@ enum Act {
         run: Index,
         kill: bool,
     },
+    Delete(Index),
     Pass(u16),
     RestartScheduler,
 }
@@ -68,6 +69,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => bot.clone().prop_map(Act::RestartBot),
         2 => bot.prop_map(Act::Ask),
         1 => (any::<Index>(), any::<bool>()).prop_map(|(run, kill)| Act::Cancel { run, kill }),
+        1 => any::<Index>().prop_map(Act::Delete),
         2 => (0..40u16).prop_map(Act::Pass),
         1 => Just(Act::RestartScheduler),
     ]
@@ -173,9 +175,16 @@ impl World {
                 let mode = if *kill { CancelMode::KillRunning } else { CancelMode::PendingOnly };
                 self.bench.cancel(*run.get(&self.runs), mode);
             }
+            Act::Delete(run) if !self.runs.is_empty() => {
+                let run = *run.get(&self.runs);
+                if self.bench.apply(Event::Delete { run }).is_ok() {
+                    self.runs.retain(|other| *other != run);
+                    self.ended.retain(|shard, _| shard.run != run);
+                }
+            }
             Act::Pass(seconds) => drop(self.bench.pass(Duration::from_secs((*seconds).into()))),
             Act::RestartScheduler => self.bench.restart(),
-            Act::Repeat(_) | Act::Cancel { .. } => {}
+            Act::Repeat(_) | Act::Cancel { .. } | Act::Delete(_) => {}
         }
         Ok(())
     }

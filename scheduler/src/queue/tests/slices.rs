@@ -132,6 +132,25 @@ fn a_dedupe_looks_at_one_slice_after_the_other() {
 }
 
 #[test]
+fn many_shards_that_expire_at_once_ask_for_bots_once() {
+    let mut bench = Bench::new();
+    for number in 0..100 {
+        present(&mut bench, &format!("b{number}"));
+    }
+    let slices = asking(&[&["os=Linux"], &["os=Mac"], &["id=b99"]]);
+    let run = bench.run(spec(0, [StepSpec { fan_out: step(900, &[]).fan_out, ..slices }]));
+    bench.pass(MINUTE);
+    assert_eq!(slice_of(&bench, run), 2);
+    let presence = &bench.queue.presence;
+    assert_eq!(
+        (presence.capacity.len(), presence.lacking.1.len()),
+        (1, 1),
+        "what was found out is remembered"
+    );
+    assert_eq!(bench.queue.run(run).unwrap().shards().filter(|(_, shard)| shard.slice == 2).count(), 900);
+}
+
+#[test]
 fn slices_are_explained() {
     let mut bench = Bench::new();
     present(&mut bench, "b");
