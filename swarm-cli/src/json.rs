@@ -84,6 +84,8 @@ pub struct ShardJson<'a> {
     pub ended: Option<String>,
     /// Why it ended as it did; empty when there is nothing to say.
     pub reason: &'a str,
+    /// Seconds from the trigger to its first bot.
+    pub queue: Option<f64>,
     /// The slice that it is at, or ended at: 0 is what it asked for first.
     pub slice: u32,
     /// The shard whose success it ended with instead of being run.
@@ -175,13 +177,14 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             ended: run.ended.map(utc),
             counts: run.counts,
             steps: run.spec.steps.iter().map(step).collect(),
-            shards: run.shards.iter().map(ShardJson::from).collect(),
+            shards: run.shards.iter().map(|shard| ShardJson::new(run, shard)).collect(),
         }
     }
 }
 
-impl<'a> From<&'a Shard> for ShardJson<'a> {
-    fn from(shard: &'a Shard) -> Self {
+impl<'a> ShardJson<'a> {
+    /// A shard of this run.
+    pub fn new(run: &Run, shard: &'a Shard) -> Self {
         Self {
             id: shard.id.to_string(),
             state: shard.state,
@@ -189,6 +192,7 @@ impl<'a> From<&'a Shard> for ShardJson<'a> {
             exit_code: shard.exit_code(),
             ended: shard.ended.map(utc),
             reason: shard.reason(),
+            queue: run.queued(shard).map(|queued| queued.as_secs_f64()),
             slice: shard.slice,
             deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()),
             outputs: shard.result().and_then(|result| result.outputs),

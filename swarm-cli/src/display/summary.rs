@@ -109,7 +109,7 @@ fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
     let time =
         |part: fn(&AttemptStats) -> Duration| stats.as_ref().map(part).map(duration).unwrap_or_default();
     let size = |part: fn(&AttemptStats) -> u64| stats.as_ref().map(part).map(bytes).unwrap_or_default();
-    let queue = shard.attempts.first().and_then(|attempt| attempt.started).map(|t| t.since(run.created));
+    let queue = run.queued(shard);
     vec![
         run.label(shard.id).into(),
         state_cell(shard),

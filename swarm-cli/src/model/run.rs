@@ -2,6 +2,7 @@
 
 use super::{RunSpec, Shard, ShardState};
 use proto::{RunId, ShardId, Timestamp};
+use std::time::Duration;
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -129,6 +130,12 @@ impl Run {
     pub fn missing(&self) -> u64 {
         let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.shards)).sum();
         expected.saturating_sub(self.shards.len() as u64)
+    }
+
+    /// How long a shard of it waited for its first bot.
+    pub fn queued(&self, shard: &Shard) -> Option<Duration> {
+        let started = shard.attempts.first().and_then(|attempt| attempt.started);
+        started.map(|started| started.since(self.created))
     }
 
     /// The shard of this name.
