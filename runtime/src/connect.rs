@@ -45,6 +45,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that swallows what it is given is noticed after twice this time, well within the life of a lease.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// Bytes in one frame that a server sends: of 16 KiB each, which is the least, blobs take many calls of the kernel.
+const MAX_FRAME: u32 = 256 * 1024;
+
 /// A channel to a gRPC server that connects when it is first used and again when it was cut. The address is
 /// `HOST:PORT`, `http://…`, `grpc://…`, or with TLS `https://…`, `grpcs://…` and `ca_cert` a PEM file.
 pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, ConnectError> {
@@ -68,7 +71,8 @@ pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, Connect
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024);
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .max_frame_size(MAX_FRAME);
     let endpoint = if tls { endpoint.tls_config(tls_config(address, ca_cert)?) } else { Ok(endpoint) };
     let endpoint = endpoint.map_err(|source| ConnectError::Tls { address: address.to_owned(), source })?;
     Ok(endpoint.connect_lazy())
