@@ -218,7 +218,7 @@ fn copy_small(source: &mut File, made: &mut File, size: u64) -> io::Result<u64> 
 /// Copies a file that somebody may be writing to, and tells what came.
 fn copy_hashed(source: &mut File, made: &mut File, digest: Digest) -> io::Result<Digest> {
     let mut hasher: Hasher = digest.function().hasher();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; 1024 * 1024];
     while hasher.size() <= digest.size() {
         match source.read(&mut buffer)? {
             0 => break,
