@@ -22,7 +22,8 @@
 //! - **Cheap.** No scan at start, none per fetch, none after a crash: only a trim looks at everything. What a process that
 //!   was killed may not have counted is bounded, and is counted in full by whoever opens the cache next.
 //!
-//! It never hands out a file to be written to: see `tree::materialize`.
+//! Files are handed out to be copied. A large one may be lent to a tree that is not meant to write to it, to one at a time; what was
+//! lent is hashed before it is used again: see `lend`.
 
 mod accounting;
 mod cache;
