@@ -86,8 +86,8 @@ fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads the value of `files` and passes over everything else. What it turns into takes a third of the memory of what stands there,
-/// and there may be a million of them: so they are turned one by one.
+/// Reads the value of `files` and passes over everything else. Each is turned into what it becomes as it is met: there may be a
+/// million of them, and so they are in memory once.
 struct FilesOf<'e> {
     function: DigestFunction,
     /// Why it stopped, when that is not a matter of syntax.
