@@ -45,8 +45,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that swallows what it is given is noticed after twice this time, well within the life of a lease.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Bytes in one frame that a server sends: of 16 KiB each, which is the least, blobs take many calls of the kernel.
-const MAX_FRAME: u32 = 256 * 1024;
+/// Bytes in one frame that either side takes: of 16 KiB each, which is the least, blobs take many calls of the kernel.
+pub(crate) const MAX_FRAME: u32 = 256 * 1024;
 
 /// A channel to a gRPC server that connects when it is first used and again when it was cut. The address is
 /// `HOST:PORT`, `http://…`, `grpc://…`, or with TLS `https://…`, `grpcs://…` and `ca_cert` a PEM file.

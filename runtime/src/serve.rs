@@ -3,7 +3,7 @@
 mod outgoing;
 mod room;
 
-use crate::{Shutdown, descriptors};
+use crate::{Shutdown, connect::MAX_FRAME, descriptors};
 use axum::{Router, response::Response};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -313,7 +313,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(Duration::from_secs(20))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
-        .max_frame_size(256 * 1024)
+        .max_frame_size(MAX_FRAME)
         .max_concurrent_streams(1024);
     builder
 }

@@ -30,6 +30,84 @@ async fn many_small_files_go_in_few_calls_and_large_ones_as_streams() {
     );
 }
 
+/// Reads the tree below `root` and sends what is read meanwhile.
+async fn read_and_sent(
+    store: &dyn BlobStore,
+    root: &Path,
+) -> (Result<Snapshot, Error>, Result<Early, Error>) {
+    let (outlet, inlet) = early();
+    let root = root.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let options = SnapshotOptions::default();
+        snapshot(&root, &[Input::Everything], &options, &HashCache::disabled(), Some(&outlet), &Silent)
+    });
+    let sent = upload_early(store, inlet, &Silent).await;
+    (reading.await.unwrap(), sent)
+}
+
+/// A tree of so many files, two of each content.
+fn pairs(files: usize) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..files {
+        write(&root.path().join(format!("{}/{i}", i % 7)), (i / 2).to_string().as_bytes());
+    }
+    root
+}
+
+#[tokio::test]
+async fn small_files_are_sent_while_others_are_read_each_once_and_never_read_again() {
+    let threads = std::thread::available_parallelism().unwrap().get() + 1;
+    let files = 2 * threads * limits::MAX_BATCH_BLOBS;
+    let root = pairs(files);
+    let store = Recording::new(MemoryStore::new());
+    let (snapshot, sent) = read_and_sent(&store, root.path()).await;
+    let (snapshot, sent) = (snapshot.unwrap(), sent.unwrap());
+    root.close().unwrap();
+    assert!(sent.uploaded.uploaded_blobs >= limits::MAX_BATCH_BLOBS as u64 / 2, "{:?}", sent.uploaded);
+    assert_eq!(sent.uploaded.uploaded_blobs as usize, store.inner().len());
+
+    let mut rest = snapshot.sources.clone();
+    rest.remove_all(&sent.digests);
+    let mut uploaded = upload(&store, &rest, &Silent).await.unwrap();
+    uploaded += sent.uploaded;
+    assert_eq!((uploaded.uploaded_blobs as usize, uploaded.present_blobs), (files / 2, 0));
+    let written =
+        store.calls().into_iter().map(|call| if let Call::WriteBatch(count) = call { count } else { 0 });
+    assert_eq!(written.sum::<usize>(), files / 2);
+    assert!(store.find_missing(&snapshot.sources.digests().collect::<Vec<_>>()).await.unwrap().is_empty());
+    assert_eq!(snapshot.files.len(), files);
+}
+
+#[tokio::test]
+async fn what_the_store_has_is_asked_for_and_not_sent_while_others_are_read() {
+    let root = pairs(4 * limits::MAX_BATCH_BLOBS);
+    let store = Recording::new(MemoryStore::new());
+    upload(&store, &everything(root.path()).sources, &Silent).await.unwrap();
+    store.calls();
+    let (snapshot, sent) = read_and_sent(&store, root.path()).await;
+    let (snapshot, sent) = (snapshot.unwrap(), sent.unwrap());
+    assert_eq!(sent.uploaded.uploaded_blobs, 0);
+    assert_eq!(sent.uploaded.present_blobs as usize, sent.digests.len());
+    assert!(!sent.digests.is_empty() && snapshot.sources.len() == 2 * limits::MAX_BATCH_BLOBS);
+    assert!(store.calls().iter().all(|call| matches!(call, Call::FindMissing(_))));
+}
+
+#[tokio::test]
+async fn reading_ends_when_what_is_read_cannot_be_sent() {
+    let threads = std::thread::available_parallelism().unwrap().get() + 1;
+    let root = pairs(2 * threads * limits::MAX_BATCH_BLOBS);
+    let full =
+        |call| matches!(call, Call::WriteBatch(_)).then(|| crate::Error::Exhausted { reason: "full".into() });
+    let store = Faulty::new(MemoryStore::new(), full);
+    let (snapshot, sent) = read_and_sent(&store, root.path()).await;
+    assert!(matches!(sent, Err(Error::Store(crate::Error::Exhausted { .. }))), "{sent:?}");
+    // It may have read the last file before.
+    assert!(
+        snapshot.is_ok() || matches!(&snapshot, Err(Error::Store(crate::Error::Io { .. }))),
+        "{snapshot:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_file_that_changed_since_is_named_and_stored_under_no_wrong_name() {
     let large = noise(1, 5_000_000);
