@@ -41,6 +41,9 @@ pub struct BatchArchived {
     pub uploaded: Uploaded,
 }
 
+/// Bytes of small files and manifests that a batch of work items keeps in memory until it asks for all that is left.
+const MAX_KEPT: usize = 64 * 1024 * 1024;
+
 /// The same for several work items: what they share is asked for and sent once.
 pub async fn archive_batch(
     store: &dyn BlobStore,
@@ -51,9 +54,12 @@ pub async fn archive_batch(
     let packaging = async {
         let outlet = outlet;
         let mut sources = Sources::new();
-        let mut packaged = Vec::with_capacity(items.len());
+        let (mut packaged, mut kept) = (Vec::with_capacity(items.len()), 0);
         for (item, options) in items {
-            let mut done = package(item, &options, Some(outlet.clone()), Arc::clone(&monitor)).await?;
+            // Each item may leave a batch in memory: beyond some of them, files are read again to be sent.
+            let outlet = (kept < MAX_KEPT).then(|| outlet.clone());
+            let mut done = package(item, &options, outlet, Arc::clone(&monitor)).await?;
+            kept += done.sources.bytes_in_memory();
             sources.extend(std::mem::take(&mut done.sources));
             packaged.push(done);
         }

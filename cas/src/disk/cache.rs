@@ -230,15 +230,14 @@ fn told(trimmed: Result<()>) {
 fn use_now(path: &Path, digest: Digest) -> Result<bool> {
     let checked = || -> io::Result<bool> {
         let file = File::open(path)?;
-        if digest.size() >= LENDABLE {
-            // Nobody gets and changes it between our hashing and our sealing.
-            let _ = rustix::fs::flock(&file, FlockOperation::LockShared);
-        }
+        // Nobody gets and changes it between our hashing and our sealing. Never waits: a tree that has the file may have locked it.
+        let held = digest.size() < LENDABLE
+            || rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
         let found = file.metadata()?;
         if !seal::is_sealed(&found, digest) && !is_whole(&file, digest)? {
             return Ok(false);
         }
-        if found.nlink() <= 1 {
+        if held && found.nlink() <= 1 {
             // Best effort: who may not move the time only makes the blob go sooner.
             let _ = seal::touch(&file, digest);
         }

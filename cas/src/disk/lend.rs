@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use proto::Digest;
 use rustix::{
     fd::{AsRawFd as _, BorrowedFd},
-    fs::{AtFlags, CWD, FlockOperation, Mode, fchmod, flistxattr, flock, linkat, unlinkat},
+    fs::{AtFlags, CWD, FlockOperation, Mode, fchmod, flistxattr, flock, fstat, linkat, unlinkat},
     io::Errno,
 };
 use std::{
@@ -28,6 +28,9 @@ pub(crate) const LENDABLE: u64 = 1024 * 1024;
 
 /// The one extended attribute that every file has, where there is SELinux.
 const LABEL: &[u8] = b"security.selinux\0";
+
+/// Directories with this bit give their group to what is made in them.
+const SET_GROUP: u32 = 0o2000;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,9 @@ impl DiskCache {
             return Ok(Lent::NotNow);
         }
         let found = file.metadata()?;
-        if !is_untouched(&found, digest) || !is_plain(&file, &found) {
+        let parent = fstat(directory)?;
+        let gives_group = parent.st_mode & SET_GROUP != 0 && parent.st_gid != found.gid();
+        if gives_group || !is_untouched(&found, digest) || !is_plain(&file, &found) {
             return Ok(Lent::NotNow);
         }
         // This very file, whatever has its name by now.
@@ -102,9 +107,9 @@ impl DiskCache {
     }
 }
 
-/// Has nobody lent it while it is open, and tells whether somebody was.
+/// Has nobody lent it while it is open, and tells whether somebody was. Never waits: a tree that has the file may have locked it.
 fn hold(file: &File, digest: Digest) -> io::Result<Trust> {
-    let held = flock(file, FlockOperation::LockShared).is_ok();
+    let held = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
     Ok(if held && is_untouched(&file.metadata()?, digest) { Trust::Verified } else { Trust::Hash })
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Item {
     pub(super) footprint: u64,
     /// Seconds and nanoseconds.
     pub(super) used: (i64, i64),
+    /// Whether a tree has it, too: then its blocks stay, and its time is not that of its last use.
+    pub(super) lent: bool,
 }
 
 /// Everything that is there. Files beside blobs that are none of ours, and damaged ones, are removed on the way; what else
@@ -49,6 +51,7 @@ pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
                     digest,
                     footprint: footprint(metadata.len()),
                     used: (metadata.mtime(), metadata.mtime_nsec()),
+                    lent: metadata.nlink() > 1,
                 }),
                 None => {
                     tracing::warn!(path = %file.path().display(), "removed a foreign or damaged file from the local cache");
@@ -74,7 +77,7 @@ pub(super) fn evict(
     now: i64,
     mut target: Target,
 ) -> Result<Trimmed> {
-    items.sort_unstable_by_key(|item| item.used);
+    items.sort_unstable_by_key(|item| (item.lent, item.used));
     let one = |item: &Item| Count { bytes: item.footprint, items: 1 };
     let mut left = items.iter().map(one).fold(Count::default(), |sum, one| sum + one);
     if target.shortage > 0 {
@@ -84,7 +87,7 @@ pub(super) fn evict(
     }
     let (before, mut oldest) = (left, None);
     for item in items {
-        let young = item.used.0 > now - GRACE;
+        let young = item.lent || item.used.0 > now - GRACE;
         let enough = left.fits(if young { target.most } else { target.wanted });
         if enough && item.used.0 >= target.expired {
             oldest = oldest.or(Some(item.used.0));
@@ -94,6 +97,11 @@ pub(super) fn evict(
         let gone = pins.unless_pinned(item.digest, || remove_unused(&path, item.used));
         if gone.transpose().map_err(|error| Error::io(path, error))? == Some(true) {
             left = left.saturating_sub(one(&item));
+            if item.lent && target.shortage > 0 {
+                // Nothing was freed.
+                target.most.bytes = target.most.bytes.saturating_sub(item.footprint);
+                target.wanted.bytes = target.wanted.bytes.saturating_sub(item.footprint);
+            }
         } else {
             // It is being used.
             oldest = oldest.or(Some(now));

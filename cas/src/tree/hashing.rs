@@ -178,27 +178,28 @@ impl<'a> Worker<'a> {
         Ok((digest, mode))
     }
 
-    /// The digest of a file of `size` bytes, and the bytes when they are to be kept. Whether there are more is seen in what
-    /// it is like afterwards.
+    /// The digest of a file of `size` bytes, and the bytes when they are to be kept. One that has more bytes than it says, as
+    /// those of the kernel do, has changed.
     fn read(&mut self, file: &File, size: u64) -> io::Result<(Digest, Option<Bytes>)> {
         let function = self.job.options.function;
         if self.job.outlet.is_some() && Batch::takes(size) {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-            file.take(size).read_to_end(&mut bytes)?;
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+            file.take(size + 1).read_to_end(&mut bytes)?;
             let digest = function.digest(&bytes);
             return if digest.size() == size { Ok((digest, Some(bytes.into()))) } else { Err(changed()) };
         }
         self.buffer.resize(READ, 0);
-        let (mut hasher, mut file) = (function.hasher(), file.take(size));
-        while hasher.size() < size {
+        let (mut hasher, mut file) = (function.hasher(), file.take(size + 1));
+        while hasher.size() <= size {
             match file.read(&mut self.buffer) {
-                Ok(0) => return Err(changed()),
+                Ok(0) => break,
                 Ok(count) => hasher.update(&self.buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok((hasher.finish(), None))
+        let digest = hasher.finish();
+        if digest.size() == size { Ok((digest, None)) } else { Err(changed()) }
     }
 }
 

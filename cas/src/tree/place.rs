@@ -50,8 +50,10 @@ impl<'a> Place<'a> {
         cache: &'a DiskCache,
         read_only: ReadOnly,
     ) -> Self {
-        let (cannot_clone, cannot_lend) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { target, root, cache, read_only, withheld: withheld(root), cannot_clone, cannot_lend }
+        let (withheld, has_default_acl) = withheld(root);
+        // What is made there has an ACL of its own, which what is lent has not.
+        let (cannot_clone, cannot_lend) = (AtomicBool::new(false), AtomicBool::new(has_default_acl));
+        Self { target, root, cache, read_only, withheld, cannot_clone, cannot_lend }
     }
 
     /// Finds out ahead of time whether files share blocks here, by means of the file of this blob: where they do none is lent.
@@ -231,12 +233,12 @@ fn copy_hashed(source: &mut File, made: &mut File, digest: Digest) -> io::Result
     Ok(hasher.finish())
 }
 
-/// Permissions that may be taken away from what is made in a directory.
-fn withheld(directory: BorrowedFd<'_>) -> u32 {
+/// Permissions that may be taken away from what is made in a directory, and whether it gives an ACL to that.
+fn withheld(directory: BorrowedFd<'_>) -> (u32, bool) {
     // With a default ACL, which all directories below inherit, it decides and not the umask. Its size does not matter.
     match fgetxattr(directory, "system.posix_acl_default", &mut [0; 0][..]) {
-        Err(Errno::NODATA | Errno::NOTSUP) => umask(),
-        _ => 0o777,
+        Err(Errno::NODATA | Errno::NOTSUP) => (umask(), false),
+        _ => (0o777, true),
     }
 }
 

@@ -80,6 +80,12 @@ impl Sources {
         self.blobs.is_empty()
     }
 
+    /// Bytes of those that are in memory.
+    pub fn bytes_in_memory(&self) -> usize {
+        let in_memory = |source: &Source| if let Source::Bytes(bytes) = source { bytes.len() } else { 0 };
+        self.blobs.values().map(in_memory).sum()
+    }
+
     /// Sum of their sizes.
     pub fn bytes(&self) -> u64 {
         self.digests().map(|digest| digest.size()).sum()

@@ -150,3 +150,14 @@ async fn the_cache_leaves_the_times_of_a_file_alone_that_a_tree_has() {
     large.tree(ReadOnly::Files).await;
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), old);
 }
+
+#[tokio::test]
+async fn a_tree_that_locks_its_file_keeps_nobody_else_waiting() {
+    let file = LargeFile::new().await;
+    let first = file.tree(ReadOnly::Files).await;
+    let lent = File::open(first.path().join("large")).unwrap();
+    rustix::fs::flock(&lent, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let second = file.tree(ReadOnly::Files).await;
+    let metadata = |tree: &TempDir| fs::metadata(tree.path().join("large")).unwrap();
+    assert_ne!(metadata(&first).ino(), metadata(&second).ino());
+}

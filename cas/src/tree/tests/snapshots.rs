@@ -329,3 +329,15 @@ fn a_damaged_or_foreign_hash_file_counts_as_empty() {
         assert_eq!(known(), 0, "cut at {at}");
     }
 }
+
+#[test]
+fn a_file_that_has_more_bytes_than_it_says_is_not_taken_for_an_empty_one() {
+    let root = tree(&[("a", b"1")]);
+    symlink("/proc/version", root.path().join("version")).unwrap();
+    let (outlet, _inlet) = early();
+    for outlet in [None, Some(&outlet)] {
+        let (inputs, options) = ([Input::Everything], SnapshotOptions::default());
+        let taken = snapshot(root.path(), &inputs, &options, &HashCache::disabled(), outlet, &Silent);
+        assert!(matches!(&taken, Err(Error::Changed { path }) if path.ends_with("version")), "{taken:?}");
+    }
+}
