@@ -85,6 +85,11 @@ impl Config {
         if self.lease_ttl < Duration::from_millis(100) {
             return Err("lease_ttl is shorter than 100ms: no bot can hold a lease that short");
         }
+        if self.no_resource_after < self.lease_ttl {
+            return Err(
+                "no_resource_after is shorter than lease_ttl: bots would be taken for gone between two calls",
+            );
+        }
         if self.expiration.is_zero() || self.hard_timeout.is_zero() {
             return Err("expiration and hard_timeout must be longer than zero");
         }
@@ -120,6 +125,9 @@ mod tests {
         assert!(Config { lease_ttl: Duration::ZERO, ..Config::default() }.check().is_err());
         assert!(Config { max_attempts: 0, ..Config::default() }.check().is_err());
         assert!(Config { max_attempts: 101, ..Config::default() }.check().is_err());
+        let none = Duration::from_secs(29);
+        let error = Config { no_resource_after: none, ..Config::default() }.check().unwrap_err();
+        assert!(error.contains("no_resource_after") && error.contains("lease_ttl"), "{error}");
         let long = LONGEST + Duration::from_secs(1);
         assert!(Config { expiration: long, ..Config::default() }.check().is_err());
         assert!(Config { hard_timeout: long, ..Config::default() }.check().is_err());

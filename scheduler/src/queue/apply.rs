@@ -27,10 +27,17 @@ pub(crate) struct Tuning {
     pub(crate) most_pending: usize,
     /// How old a success may be that an idempotent shard ends with.
     pub(crate) reuse_for: Duration,
-    /// How long a shard waits while no bot fits, unless it waits for one.
+    /// How long a shard waits while no bot fits, unless it waits for one. [`Tuning::grace`] is what holds.
     pub(crate) no_resource_after: Duration,
     /// How long runs stay in history that have ended. None: for ever.
     pub(crate) retain_for: Option<Duration>,
+}
+
+impl Tuning {
+    /// How long a bot that is silent still is one that is there: at least for as long as it keeps its leases.
+    pub(super) fn grace(&self) -> Duration {
+        self.no_resource_after.max(self.lease_ttl)
+    }
 }
 
 /// All runs, and the bots that are there.
@@ -55,6 +62,7 @@ impl Queue {
     /// Ends the replay. Bots could not reach the scheduler until now.
     pub(crate) fn resume(&mut self, now: Timestamp) {
         self.spare(now + self.tuning.lease_ttl.max(RECONNECT));
+        self.presence.no_lack_before = now + self.tuning.grace().max(RECONNECT);
     }
 
     /// The scheduler did nothing for a while: it was stopped, or its disk was stuck. Bots may have called in vain.

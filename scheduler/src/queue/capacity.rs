@@ -15,14 +15,14 @@ use std::collections::BTreeSet;
 
 /// Bots that one tick compares with what is asked for. Ten thousand are looked at within some milliseconds; what is
 /// left over waits for the next tick.
-const MOST_COMPARED: usize = 20_000;
+pub(super) const MOST_COMPARED: usize = 20_000;
 
 impl Queue {
     /// Gives up slices that no bot fits.
     pub(super) fn look_for_capacity(&mut self, now: Timestamp, decided: &mut Decided) {
-        let grace = self.tuning.no_resource_after;
+        let grace = self.tuning.grace();
         self.presence.capacity.retain(|_, until| *until > now);
-        let mut compared = 0;
+        let mut compared = self.presence.compared;
         let mut found: Vec<(Requirements, Timestamp)> = Vec::new();
         let mut lacking: Vec<ShardId> = Vec::new();
         for (requirements, shards) in self.state.pending.impatient() {
@@ -42,6 +42,7 @@ impl Queue {
                 }
             }
         }
+        self.presence.compared = compared;
         self.presence.capacity.extend(found);
         for shard in lacking {
             self.give_up(shard, Ending::NoResource, now, decided);
@@ -57,13 +58,15 @@ impl Queue {
     ) -> Option<Timestamp> {
         let fits = |bot: &super::Bot| {
             *compared += 1;
-            let there = now.since(bot.last_seen) < self.tuning.no_resource_after;
+            let there = now.since(bot.last_seen) < self.tuning.grace();
             (there && requirements.fit(&bot.dimensions)).then_some(bot.last_seen)
         };
         self.presence.bots.values().find_map(fits)
     }
 
-    /// Whether some bot fits. What was found out is remembered: a hundred thousand shards may ask the same at once.
+    /// Whether some bot fits, or none is known to be lacking: bots have yet to call, or this tick has compared enough. Then
+    /// [`Self::look_for_capacity`] finds out later. What was found out is remembered: a hundred thousand shards may ask
+    /// the same at once.
     fn has_capacity(&mut self, requirements: &Requirements, now: Timestamp) -> bool {
         if self.presence.capacity.get(requirements).is_some_and(|until| *until > now) {
             return true;
@@ -74,10 +77,15 @@ impl Queue {
         if self.presence.lacking.1.contains(requirements) {
             return false;
         }
-        let seen = self.last_fit(requirements, now, &mut 0);
+        if now < self.presence.no_lack_before || self.presence.compared >= MOST_COMPARED {
+            return true;
+        }
+        let mut compared = self.presence.compared;
+        let seen = self.last_fit(requirements, now, &mut compared);
+        self.presence.compared = compared;
         match seen {
             Some(seen) => {
-                let until = seen + self.tuning.no_resource_after;
+                let until = seen + self.tuning.grace();
                 self.presence.capacity.insert(requirements.clone(), until);
             }
             None => drop(self.presence.lacking.1.insert(requirements.clone())),
@@ -88,7 +96,7 @@ impl Queue {
     /// When a pending shard of this slice is given up, if no bot fits it and it does not wait for one.
     pub(super) fn no_resource(&self, slice: &Slice, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let lacks = !slice.wait_for_capacity && self.last_fit(&slice.requirements, now, &mut 0).is_none();
-        lacks.then(|| self.presence.lacks_from(since + self.tuning.no_resource_after))
+        lacks.then(|| self.presence.lacks_from(since + self.tuning.grace()))
     }
 
     /// A pending shard asks for what comes next, as far as there is a bot for it or it waits for one; or it ends.
@@ -108,7 +116,7 @@ impl Queue {
         let message = if ending == Ending::NoResource {
             format!(
                 "no bot that fits has been there for {:?}: `swarm explain` of a run that waits names what is lacking",
-                self.tuning.no_resource_after
+                self.tuning.grace()
             )
         } else {
             format!("no bot took it within {waited:?}; `swarm explain` says what keeps bots away")

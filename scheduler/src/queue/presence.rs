@@ -52,6 +52,10 @@ pub(super) struct Presence {
     pub(super) bots: BTreeMap<BotId, Bot>,
     /// The scheduler was away, and bots have until then to find it again.
     pub(super) no_expiration_before: Timestamp,
+    /// No bot is known to be lacking before this time: those that are there have had no time to call.
+    pub(super) no_lack_before: Timestamp,
+    /// Bots that this tick has compared with what is asked for.
+    pub(super) compared: usize,
     /// What some bot fits, until then at least.
     pub(super) capacity: BTreeMap<Requirements, Timestamp>,
     /// What no bot fits, at that time.
@@ -120,7 +124,7 @@ impl Presence {
 
     /// A bot that has not called while the scheduler was away is not lacking before it could.
     pub(super) fn lacks_from(&self, due: Timestamp) -> Timestamp {
-        due.max(self.no_expiration_before)
+        due.max(self.no_expiration_before).max(self.no_lack_before)
     }
 
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {

@@ -218,7 +218,8 @@ impl World {
 
     /// With live bots and nothing in the way, everything ends.
     fn settle(&mut self) -> Result<(), TestCaseError> {
-        for _ in 0..900 {
+        // After a restart a fallback is taken before it is known to be lacking: two slices expire, one after the other.
+        for _ in 0..1500 {
             for bot in 0..BOTS.len() {
                 let report = BotReport {
                     held: self.bots[bot].held.iter().map(|lease| finished(*lease, 0)).collect(),

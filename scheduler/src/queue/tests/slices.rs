@@ -1,6 +1,6 @@
 //! Slices and fallbacks: what a shard asks for next.
 
-use super::super::{testing::*, *};
+use super::super::{capacity::MOST_COMPARED, testing::*, *};
 use proto::RunId;
 use std::time::Duration;
 
@@ -112,11 +112,39 @@ fn after_a_restart_bots_have_time_to_call() {
     let run = bench.run(spec(0, [StepSpec { first: patient(&["id=b"]), ..step(1, &[]) }]));
     bench.now = bench.now + GRACE * 2;
     bench.restart();
+    bench.pass(GRACE - Duration::from_secs(1));
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending);
+    let explained = bench.queue.explain(Subject::Run(run), bench.now).unwrap().remove(0);
+    assert_eq!(explained.no_resource, Some(bench.now + Duration::from_secs(1)));
+    let late = bench.records.clone();
+    present(&mut bench, "b");
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending);
+    bench.records = late;
+    bench.restart();
+    bench.pass(GRACE);
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Ended(Ending::NoResource), "b never called");
+}
+
+#[test]
+fn after_a_restart_no_slice_is_skipped_before_bots_could_call() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [asking(&[&["os=Mac"], &["id=b"]])]));
+    bench.restart();
+    bench.pass(MINUTE);
+    assert_eq!((bench.state(shard(run, 0, 0)), slice_of(&bench, run)), (ShardState::Pending, 1));
+}
+
+#[test]
+fn a_bot_that_keeps_its_leases_is_capacity_however_short_the_grace() {
+    let mut bench = Bench::new();
+    bench.queue.tuning.no_resource_after = Duration::from_secs(1);
+    present(&mut bench, "b");
+    let run = bench.run(spec(0, [StepSpec { first: patient(&["id=b"]), ..step(1, &[]) }]));
     bench.pass(TTL - Duration::from_secs(1));
     assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending);
-    present(&mut bench, "b");
-    bench.pass(TTL);
-    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Pending);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.state(shard(run, 0, 0)), ShardState::Ended(Ending::NoResource));
 }
 
 #[test]
@@ -148,6 +176,24 @@ fn many_shards_that_expire_at_once_ask_for_bots_once() {
         "what was found out is remembered"
     );
     assert_eq!(bench.queue.run(run).unwrap().shards().filter(|(_, shard)| shard.slice == 2).count(), 900);
+}
+
+#[test]
+fn a_tick_compares_no_more_than_so_many_bots_whatever_expires() {
+    const BOTS: usize = 300;
+    let mut bench = Bench::new();
+    for number in 0..BOTS {
+        present(&mut bench, &format!("b{number}"));
+    }
+    let unfit = |number| asking(&[&["os=Linux"], &[&format!("gpu=g{number}")]]);
+    let run = bench.run(spec(0, (0..100).map(unfit)));
+    bench.pass(MINUTE);
+    let compared = bench.queue.presence.compared;
+    assert!((MOST_COMPARED..MOST_COMPARED + BOTS).contains(&compared), "{compared}");
+    let unchecked = bench.queue.run(run).unwrap().shards().filter(|(_, shard)| shard.slice == 1).count();
+    assert_eq!(unchecked, 100 - MOST_COMPARED.div_ceil(BOTS));
+    bench.pass(GRACE);
+    assert_eq!(bench.run_state(run), RunState::Incomplete, "what was taken unchecked is given up later");
 }
 
 #[test]
