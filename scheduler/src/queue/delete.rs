@@ -10,9 +10,13 @@ use super::{
     state::State,
 };
 use proto::{RunId, ShardId, Timestamp};
+use std::collections::BTreeMap;
 
 /// Runs that one tick deletes: the next one comes within a second.
 const MOST_DELETED: usize = 100;
+
+/// It takes no more runs when those that it has taken have this many shards: they are deleted within some milliseconds.
+const MOST_SHARDS_DELETED: u64 = 10_000;
 
 impl Queue {
     pub(super) fn delete(&mut self, id: RunId, now: Timestamp, decided: &mut Decided) -> Result<(), Refusal> {
@@ -29,7 +33,13 @@ impl Queue {
     pub(super) fn delete_old(&mut self, now: Timestamp, decided: &mut Decided) {
         let Some(retain_for) = self.tuning.retain_for else { return };
         let old = self.state.ended.iter().take_while(|(ended, _)| *ended + retain_for <= now);
-        let old: Vec<RunId> = old.map(|(_, run)| *run).take(MOST_DELETED).collect();
+        let mut shards = 0;
+        let some = old.map(|(_, run)| *run).take(MOST_DELETED).take_while(|run| {
+            let room = shards < MOST_SHARDS_DELETED;
+            shards += self.run(*run).map_or(0, |run| run.spec.shards());
+            room
+        });
+        let old: Vec<RunId> = some.collect();
         for run in old {
             let deleted = self.delete(run, now, decided);
             debug_assert!(deleted.is_ok(), "it has ended");
@@ -41,9 +51,6 @@ impl State {
     /// Takes a run out, as far as it is there, with everything that leads to it.
     pub(super) fn forget(&mut self, id: RunId, last_token: Token) {
         self.raise_token(last_token);
-        let Some(run) = self.runs.remove(&id) else { return };
-        self.requests.remove(&run.request);
-        self.ended.remove(&(run.ended.unwrap_or_default(), id));
         let first = ShardId { run: id, step: 0, index: 0 };
         let parents: Vec<ShardId> = {
             let of_run = self.children.range(first..).take_while(|(parent, _)| parent.run == id);
@@ -52,6 +59,9 @@ impl State {
         for parent in parents {
             self.children.remove(&parent);
         }
+        let Some(run) = self.runs.remove(&id) else { return };
+        self.requests.remove(&run.request);
+        self.ended.remove(&(run.ended.unwrap_or_default(), id));
         for (properties, index) in successes(&run) {
             if self.successes.get(&(properties, index)).is_some_and(|shard| shard.run == id) {
                 self.successes.remove(&(properties, index));
@@ -60,13 +70,14 @@ impl State {
     }
 }
 
-/// Under what its shards may be known to have succeeded.
+/// Under what its shards have succeeded: each at its own slice.
 fn successes(run: &Run) -> Vec<(Properties, u32)> {
     let mut successes = Vec::new();
     for (step, shards) in run.spec.steps.iter().zip(&run.steps).filter(|(step, _)| step.idempotent) {
-        for slice in 0..step.slices() {
-            let properties = Properties::of(step, step.slice(slice), run.spec.secret.as_ref());
-            successes.extend((0u32..).zip(shards).map(|(index, _)| (properties, index)));
+        let mut known: BTreeMap<u8, Properties> = BTreeMap::new();
+        for (index, shard) in (0u32..).zip(shards).filter(|(_, shard)| shard.succeeded()) {
+            let properties = || Properties::of(step, step.slice(shard.slice), run.spec.secret.as_ref());
+            successes.push((*known.entry(shard.slice).or_insert_with(properties), index));
         }
     }
     successes

@@ -70,3 +70,34 @@ fn what_has_been_in_history_for_long_enough_is_deleted() {
     assert!(bench.queue.run(young).is_some());
     assert!(bench.queue.run(running).is_some(), "it ended when it expired, not long ago");
 }
+
+#[test]
+fn a_tick_deletes_no_more_runs_when_they_have_many_shards() {
+    let mut bench = Bench::new();
+    bench.queue.tuning.most_pending = 100_000;
+    let large: Vec<RunId> = (0..3).map(|_| bench.run(spec(0, [step(10_000, &[])]))).collect();
+    for run in &large {
+        bench.cancel(*run, CancelMode::PendingOnly);
+    }
+    bench.queue.tuning.retain_for = Some(Duration::ZERO);
+    for left in [2, 1, 0] {
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(large.iter().filter(|run| bench.queue.run(**run).is_some()).count(), left);
+    }
+}
+
+#[test]
+fn a_success_under_a_later_slice_goes_with_its_run() {
+    let mut bench = Bench::new();
+    let expiration = Duration::from_secs(60);
+    let first = Slice { expiration, ..slice(&["os=Mac"]) };
+    let asked = StepSpec { idempotent: true, first, fallbacks: vec![slice(&["id=b"])], ..step(1, &[]) };
+    bench.call(BotReport { slots: 0, ..report("b", "s1", vec![]) });
+    let run = bench.run(spec(0, [asked]));
+    bench.pass(expiration);
+    let [lease] = bench.bot("b", vec![])[..] else { panic!("a lease") };
+    bench.bot("b", vec![finished(lease, 0)]);
+    assert_eq!(bench.queue.state.successes.len(), 1);
+    delete(&mut bench, run).unwrap();
+    assert_eq!(bench.queue.state.successes.len(), 0);
+}
