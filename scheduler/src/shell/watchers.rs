@@ -1,6 +1,6 @@
 //! Those who follow runs.
 
-use crate::queue::{Decided, Queue, Run, RunState, Shard};
+use crate::queue::{Decided, Queue, Run, RunState, Shard, Transition};
 use proto::{RunId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,7 +52,11 @@ impl Watchers {
     pub(super) fn publish(&mut self, decided: &Decided, queue: &Queue) -> Vec<Publication> {
         let mut changed: BTreeMap<RunId, BTreeSet<ShardId>> = BTreeMap::new();
         for record in &decided.records {
-            if let Some(run) = record.transition.run()
+            if let Transition::RunDeleted { run, .. } = &record.transition {
+                // It may have ended in this very decision: nobody is told any more, so they must not wait.
+                self.runs.remove(run);
+                changed.remove(run);
+            } else if let Some(run) = record.transition.run()
                 && self.runs.contains_key(&run)
             {
                 changed.entry(run).or_default().extend(record.transition.shard());
@@ -84,5 +88,47 @@ impl Watchers {
     /// Ends everybody's stream.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        queue::{Event, Trigger, Tuning},
+        wire::spec::{Defaults, parse_run},
+    };
+    use proto::{DigestFunction, v1};
+    use std::{num::NonZeroU32, time::Duration};
+    use tokio::sync::broadcast::error::TryRecvError;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_watch_ends_when_its_run_is_deleted_as_soon_as_it_has_ended() {
+        let tuning = Tuning {
+            lease_ttl: HOUR,
+            most_pending: 10,
+            reuse_for: HOUR,
+            no_resource_after: HOUR,
+            retain_for: Some(Duration::ZERO),
+        };
+        let input = DigestFunction::Blake3.digest(b"x");
+        let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: 1 });
+        let fan_out = Some(v1::FanOut { policy: Some(policy) });
+        let step = v1::StepSpec { input: Some(input.into()), fan_out, ..Default::default() };
+        let defaults = Defaults { expiration: HOUR, hard: HOUR, grace: HOUR, max_attempts: NonZeroU32::MIN };
+        let spec = parse_run(&v1::RunSpec { steps: vec![step], ..Default::default() }, &defaults).unwrap();
+        let now = Timestamp::from_micros(1_000_000);
+        let (run, request) = (RunId::new(now, 1), "r".parse().unwrap());
+        let mut queue = Queue::new(tuning);
+        let trigger = Trigger { run, request, spec: Arc::new(spec), reuses: vec![] };
+        queue.apply(Event::Trigger(trigger), now).unwrap();
+        let mut watchers = Watchers::default();
+        let mut updates = watchers.subscribe(queue.run(run).unwrap());
+        let decided = queue.apply(Event::Tick, now + HOUR).unwrap();
+        assert!(queue.run(run).is_none(), "it has expired and is gone");
+        assert!(watchers.publish(&decided, &queue).is_empty());
+        assert_eq!(updates.try_recv().unwrap_err(), TryRecvError::Closed);
     }
 }
