@@ -74,18 +74,13 @@ impl Vault {
     /// With the key in this file. Makes one, for its owner only, when there is no such file.
     pub(crate) fn new(path: &Path, entropy: Arc<dyn Entropy>) -> Result<Self, KeyError> {
         let failed = |source| KeyError::Io { path: path.to_owned(), source };
-        let key = match fs::metadata(path) {
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-                return Err(KeyError::Exposed { path: path.to_owned() });
+        let key = match load(path)? {
+            Some(key) => key,
+            None => {
+                create(path, &random(&*entropy), entropy.next()).map_err(failed)?;
+                // That of another process that was faster, perhaps.
+                load(path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?
             }
-            Ok(_) => parse(&fs::read_to_string(path).map_err(failed)?)
-                .ok_or_else(|| KeyError::Malformed { path: path.to_owned() })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key: [u8; KEY_BYTES] = random(&*entropy);
-                create(path, &key).map_err(failed)?;
-                key
-            }
-            Err(error) => return Err(failed(error)),
         };
         let cipher = XChaCha20Poly1305::new(&blake3::derive_key(SEALING, &key).into());
         let fingerprints = blake3::derive_key(FINGERPRINTS, &key);
@@ -136,18 +131,43 @@ fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {
     Some(key)
 }
 
-/// Durable before a secret is sealed with it.
-fn create(path: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
+/// The key in this file, if there is one.
+fn load(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, KeyError> {
+    let failed = |source| KeyError::Io { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            Err(KeyError::Exposed { path: path.to_owned() })
+        }
+        Ok(_) => match parse(&fs::read_to_string(path).map_err(failed)?) {
+            Some(key) => Ok(Some(key)),
+            None => Err(KeyError::Malformed { path: path.to_owned() }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Durable before a secret is sealed with it. Leaves a key alone that is there: another process may be making one, and
+/// both must go on with the same. `unique` tells apart what they write.
+fn create(path: &Path, key: &[u8; KEY_BYTES], unique: u64) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
     // A key that is half written must not be taken for one.
-    let staged = path.with_added_extension("new");
-    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+    let staged = path.with_added_extension(format!("{unique:016x}.new"));
+    let published = stage(&staged, key).and_then(|()| fs::hard_link(&staged, path));
+    // It is not there when it could not be made.
+    let _ = fs::remove_file(&staged);
+    match published {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::File::open(parent)?.sync_all(),
+    }
+}
+
+fn stage(staged: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
+    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(staged)?;
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     file.write_all(format!("{hex}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
-    fs::File::open(parent)?.sync_all()
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -189,12 +209,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_that_another_process_has_made_meanwhile_is_kept() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("key");
+        create(&path, &[1; KEY_BYTES], 1).unwrap();
+        create(&path, &[2; KEY_BYTES], 2).unwrap();
+        assert_eq!(load(&path).unwrap(), Some([1; KEY_BYTES]));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else stays");
+    }
+
     /// Journals of every scheduler stay readable.
     #[test]
     fn what_was_sealed_long_ago_is_opened() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("key");
-        create(&path, &[7; KEY_BYTES]).unwrap();
+        create(&path, &[7; KEY_BYTES], 0).unwrap();
         let sealed = GOLDEN
             .as_bytes()
             .chunks(2)
