@@ -19,7 +19,14 @@ use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use tonic::{Response, Status, transport::Channel};
 
 /// The scheduler answers any unary call within this time, or the call is made again.
@@ -142,10 +149,19 @@ impl Scheduler {
         }
     }
 
-    /// Takes a run that has ended out of history.
+    /// Takes a run that has ended out of history. One that is gone when the call is made again went with the call whose
+    /// answer was lost.
     pub async fn delete(&self, run: RunId) -> Result<(), CallError> {
         let request = v1::DeleteRunRequest { run_id: run.to_string() };
-        self.call(async |mut client| client.delete_run(request.clone()).await).await.map(drop)
+        let tries = AtomicU32::new(0);
+        let attempt = async |mut client: SwarmClient<Channel>| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            client.delete_run(request.clone()).await
+        };
+        match self.call(attempt).await {
+            Err(CallError::NotFound { .. }) if tries.load(Ordering::Relaxed) > 1 => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Why pending shards of a run, or one shard, have no bot.

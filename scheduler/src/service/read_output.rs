@@ -23,7 +23,17 @@ pub(super) async fn read_output(
     let asked: ShardId = request.shard_id.parse().in_field("shard_id")?;
     // What was deduped has printed what the other one has.
     let look = move |queue: &Queue, _| Some(queue.shard(asked)?.reused.as_ref()?.from);
-    let shard = service.shell.read(look).await?.unwrap_or(asked);
+    let reused = service.shell.read(look).await?;
+    let shard = reused.unwrap_or(asked);
+    if let Some(from) = reused
+        && !service.shell.read(move |queue: &Queue, _| queue.run(from.run).is_some()).await?
+    {
+        return Err(Status::not_found(format!(
+            "shard {asked} was not run, it ended with the success of {from}: its output went with run {}, which was \
+             deleted",
+            from.run
+        )));
+    }
     let follow = if request.follow { Follow::ToItsEnd } else { Follow::No };
     let attempt = match request.attempt {
         0 => newest(&service.shell, shard, follow).await?,

@@ -136,3 +136,19 @@ async fn outputs_that_nobody_can_be_asked_about_are_made_again() {
     let without = bench.trigger_spec("r3", idempotent()).await.unwrap();
     assert_eq!(without.deduped, 1, "the newest success left nothing that could be gone");
 }
+
+#[tokio::test]
+async fn the_output_of_a_deduped_shard_goes_with_the_run_that_printed_it() {
+    let bench = Bench::start().await;
+    let first = run_it(&bench, "r1", None).await;
+    let again = bench.trigger_spec("r2", idempotent()).await.unwrap();
+    bench.client().delete_run(v1::DeleteRunRequest { run_id: first.clone() }).await.unwrap();
+    let asked = format!("{}/0/0", again.run_id);
+    for follow in [false, true] {
+        let read = v1::ReadOutputRequest { shard_id: asked.clone(), follow, ..Default::default() };
+        let gone = bench.output(read).await.unwrap_err();
+        assert_eq!(gone.code(), tonic::Code::NotFound);
+        let says = format!("went with run {first}");
+        assert!(gone.message().contains(&asked) && gone.message().contains(&says), "{}", gone.message());
+    }
+}

@@ -5,9 +5,9 @@ use crate::{
     cli::{RunOrShard, SchedulerArgs},
     console::Console,
     failure::NotFound,
-    model::Run,
+    model::{Run, Shard},
     output::read_attempts,
-    remote::{OutputChunk, OutputEnd, OutputStart, Scheduler},
+    remote::{CallError, OutputChunk, OutputEnd, OutputStart, Scheduler},
 };
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -98,7 +98,8 @@ async fn one_by_one(
         }
         shown += 1;
         console.print(format!("{}\n", console.paint().bold(&format!("==> {} <==", shard.id))));
-        if whole(scheduler, shard.id, from, console).await? {
+        let read = whole(scheduler, shard.id, from, console).await;
+        if gone(shard, read, console)?.unwrap_or(false) {
             console.print("\n");
         }
         if console.is_closed() {
@@ -109,6 +110,22 @@ async fn one_by_one(
         return Err(NotFound(format!("no shard of run {} has such an attempt yet", run.id)).into());
     }
     Ok(())
+}
+
+/// What a deduped shard printed may have gone with the run that it was deduped from: it is noted, and the others are
+/// read.
+fn gone<T>(shard: &Shard, read: anyhow::Result<T>, console: &Console) -> anyhow::Result<Option<T>> {
+    match read {
+        Err(error) if shard.reused.is_some() && is_not_found(&error) => {
+            console.note(error.to_string());
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(CallError::NotFound { .. }))
 }
 
 /// All shards at once, line by line.
@@ -129,7 +146,8 @@ async fn side_by_side(
             lines.push(&chunk.data, |line| print_line(console, &prefix, line));
             flow(console)
         };
-        read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await?;
+        let read = read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await;
+        gone(shard, read.map_err(anyhow::Error::from), console)?;
         lines.finish(|line| print_line(console, &prefix, line));
         Ok(())
     });

@@ -348,6 +348,29 @@ async fn logs_of_a_run_tell_which_shard_a_line_is_of() {
 }
 
 #[tokio::test]
+async fn logs_go_on_when_the_output_of_a_deduped_shard_is_gone() {
+    let state = State::new(3);
+    state.end_all(&[0, 0, 0]);
+    state.print("one\n");
+    state.change(|run| {
+        let shard = &mut run.shards[1];
+        shard.deduped_result = shard.attempts.pop().and_then(|attempt| attempt.result);
+        shard.deduped_from = "1hf7yat000001/0/1".into();
+    });
+    let scheduler = FakeScheduler::start(&state).await;
+    let id = run_id().to_string();
+    for (args, lines) in [(vec!["logs", &id], 5), (vec!["logs", "-f", &id], 2)] {
+        let output = scheduler.swarm(&args).output().await.unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(output.stdout.split_inclusive(|&byte| byte == b'\n').count(), lines, "{}", told(&output));
+        let gone = format!("the output of {id}/0/1 is gone");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&gone), "{}", told(&output));
+    }
+    let alone = scheduler.swarm(&["logs", &format!("{id}/0/1")]).output().await.unwrap();
+    assert!(!alone.status.success(), "{}", told(&alone));
+}
+
+#[tokio::test]
 async fn a_reader_that_leaves_ends_the_logs() {
     let state = State::new(1);
     state.end_all(&[0]);
@@ -432,6 +455,19 @@ async fn orders_to_bots_reach_the_scheduler() {
     let orders: Vec<v1::BotOrder> = orders.iter().map(v1::OrderBotRequest::order).collect();
     use v1::BotOrder::{Drain, Quarantine, Terminate, Work};
     assert_eq!(orders, [Quarantine, Drain, Work, Terminate]);
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_has_succeeded() {
+    let state = State::new(1);
+    let scheduler = FakeScheduler::start(&state).await;
+    let run = "1hf7yat000001";
+    state.lost_deletions.store(1, std::sync::atomic::Ordering::Relaxed);
+    let output = scheduler.swarm(&["delete", run]).output().await.unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let again = scheduler.swarm(&["delete", run]).output().await.unwrap();
+    assert!(told(&again).contains("there is no run"), "{}", told(&again));
+    assert!(!again.status.success(), "{}", told(&again));
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ pub(crate) struct State {
     cuts: Arc<Mutex<Vec<usize>>>,
     /// So many watches end after the run as it is.
     short_watches: Arc<AtomicUsize>,
+    /// So many runs are deleted and the answer is lost.
+    pub(crate) lost_deletions: Arc<AtomicUsize>,
+    deleted: Arc<Mutex<Vec<String>>>,
 }
 
 impl State {
@@ -72,6 +75,8 @@ impl State {
             output: Arc::default(),
             cuts: Arc::default(),
             short_watches: Arc::default(),
+            lost_deletions: Arc::default(),
+            deleted: Arc::default(),
         }
     }
 
@@ -386,6 +391,14 @@ impl Swarm for State {
         if run == run_id().to_string() {
             return Err(Status::failed_precondition(format!("run {run} has not ended: cancel it first")));
         }
+        if self.deleted.lock().unwrap().contains(&run) {
+            return Err(Status::not_found(format!("there is no run {run}")));
+        }
+        let less = |left: usize| left.checked_sub(1);
+        if self.lost_deletions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            self.deleted.lock().unwrap().push(run);
+            return Err(Status::unavailable("the scheduler is stopping"));
+        }
         Ok(Response::new(v1::DeleteRunResponse {}))
     }
 
@@ -412,7 +425,11 @@ impl Swarm for State {
         &self,
         request: Request<v1::ReadOutputRequest>,
     ) -> Result<Response<Self::ReadOutputStream>, Status> {
-        let v1::ReadOutputRequest { offset, attempt, .. } = request.into_inner();
+        let v1::ReadOutputRequest { shard_id, offset, attempt, .. } = request.into_inner();
+        let deduped = |shard: &v1::Shard| shard.id == shard_id && !shard.deduped_from.is_empty();
+        if self.run.borrow().shards.iter().any(deduped) {
+            return Err(Status::not_found(format!("the output of {shard_id} is gone")));
+        }
         let newest = self.run.borrow().shards[0].attempts.len();
         let attempt = if attempt == 0 { u32::try_from(newest).unwrap() } else { attempt };
         let output = self.output.lock().unwrap();
