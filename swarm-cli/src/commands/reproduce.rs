@@ -4,7 +4,7 @@ use super::{Context, trigger::read_secret};
 use crate::{
     cli::{CasArgs, SchedulerArgs},
     failure::Usage,
-    up::program,
+    up::{program, terminate},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -93,15 +93,20 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
     if args.work.is_some() {
         command.arg("--keep");
     }
-    // Ctrl-C is for the command; we end when it has.
-    let (_int, _term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Ctrl-C reaches the bot, too, and TERM is passed on to it: it ends the command, and we end when it has.
+    let (_int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut child =
         command.stdin(Stdio::piped()).kill_on_drop(true).spawn().context("cannot start the bot")?;
     if let Some(mut stdin) = child.stdin.take() {
         // A bot that does not read it says why itself.
         let _ = stdin.write_all(&assignment).await;
     }
-    Ok(exit(child.wait().await?))
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(exit(status?)),
+            _ = term.recv() => terminate(&child),
+        }
+    }
 }
 
 fn exit(status: ExitStatus) -> Exit {

@@ -9,6 +9,6 @@ mod programs;
 mod swarm;
 
 pub(crate) use layout::{Layout, Storage};
-pub(crate) use process::{EndedEarly, Foreground, Process};
+pub(crate) use process::{EndedEarly, Foreground, Process, terminate};
 pub(crate) use programs::{Programs, program};
 pub(crate) use swarm::{Plan, Swarm};

@@ -108,8 +108,7 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        // It may have ended by itself.
-        let _ = self.pid().map(|pid| kill_process(pid, Signal::TERM));
+        terminate(&self.child);
     }
 
     /// Waits for it to end, and ends it with all of its group when it takes longer than `grace`.
@@ -137,6 +136,12 @@ fn command(program: impl Into<OsString>) -> anyhow::Result<Command> {
     let mut command = Command::new(own);
     command.args(child::words()).arg(program.into());
     Ok(command)
+}
+
+/// Asks a child to end.
+pub(crate) fn terminate(child: &Child) {
+    // It may have ended by itself.
+    let _ = pid(child).map(|pid| kill_process(pid, Signal::TERM));
 }
 
 /// `None` once it was waited for.

@@ -1,9 +1,13 @@
 //! Ctrl-C, and what becomes of the run.
 
-use crate::fake::{FakeScheduler, State, eventually, input, run_id, signal, told};
+use crate::fake::{FakeScheduler, State, eventually, input, run_id, shard_id, signal, told};
 use rustix::process::Signal;
-use std::process::{Output, Stdio};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    process::{Output, Stdio},
+};
 use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
     process::{Child, Command},
 };
@@ -67,4 +71,30 @@ async fn an_interrupt_is_heeded_while_results_are_collected() {
     let output = interrupted(child).await;
     let left = "interrupted before all of run 1hf7yat000007 (succeeded) was collected";
     assert!(told(&output).contains(left), "{}", told(&output));
+}
+
+/// The bot that `swarm` finds beside itself.
+const BOT: &str = "#!/bin/sh
+trap 'echo asked to end; exit 7' TERM
+echo started
+while :; do /bin/sleep 0.05; done
+";
+
+#[tokio::test]
+async fn a_termination_of_reproduce_is_passed_on_to_the_bot() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let (swarm, bot) = (dir.path().join("swarm"), dir.path().join("bot"));
+    std::fs::copy(env!("CARGO_BIN_EXE_swarm"), &swarm).unwrap();
+    std::fs::write(&bot, BOT).unwrap();
+    std::fs::set_permissions(&bot, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let scheduler = FakeScheduler::start(&State::new(1)).await;
+    let mut command = Command::new(&swarm);
+    command.args(["reproduce", &shard_id(0).to_string(), "--scheduler", &scheduler.url()]);
+    command.args(["--cas", "http://127.0.0.1:1"]).env_clear().env("HOME", dir.path()).kill_on_drop(true);
+    let mut child = spawn(command);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("started"));
+    signal(child.id().unwrap(), Signal::TERM);
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("asked to end"));
+    assert_eq!(child.wait().await.unwrap().code(), Some(7));
 }
