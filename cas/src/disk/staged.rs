@@ -19,7 +19,7 @@ const MODE: u32 = 0o444;
 pub(crate) enum Trust {
     /// Nobody: they are hashed.
     Hash,
-    /// Whoever gave them has hashed them, see [`BlobStore::verifies_reads`](crate::BlobStore::verifies_reads).
+    /// Whoever gave them has hashed them, see [`BlobStore::verifies_reads`].
     Verified,
 }
 
