@@ -7,24 +7,48 @@ use std::collections::BTreeMap;
 /// no batch takes, come apart from the rest.
 pub(crate) fn split<T>(items: Vec<T>, digest: impl Fn(&T) -> Digest) -> Split<T> {
     let mut split = Split { batches: Vec::new(), large: Vec::new() };
-    let mut open: BTreeMap<DigestFunction, (u64, Vec<T>)> = BTreeMap::new();
+    let mut open: BTreeMap<DigestFunction, Batch<T>> = BTreeMap::new();
     for item in items {
         let name = digest(&item);
-        if name.size() > limits::MAX_BATCH_BYTES {
+        if !fits(name.size()) {
             split.large.push(item);
             continue;
         }
-        let (bytes, batch) = open.entry(name.function()).or_default();
-        if *bytes + name.size() > limits::MAX_BATCH_BYTES || batch.len() >= limits::MAX_BATCH_BLOBS {
-            split.batches.push((name.function(), std::mem::take(batch)));
-            *bytes = 0;
-        }
-        *bytes += name.size();
-        batch.push(item);
+        let full = open.entry(name.function()).or_default().add(name, item);
+        split.batches.extend(full.map(|items| (name.function(), items)));
     }
-    let rest = open.into_iter().filter(|(_, (_, batch))| !batch.is_empty());
-    split.batches.extend(rest.map(|(function, (_, batch))| (function, batch)));
+    split.batches.extend(open.into_iter().map(|(function, batch)| (function, batch.items)));
     split
+}
+
+/// Whether a blob of this size may come into any batch.
+pub(crate) fn fits(size: u64) -> bool {
+    size <= limits::MAX_BATCH_BYTES
+}
+
+/// Items of one function, at most as many and as large as one call takes.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    pub(crate) items: Vec<T>,
+    bytes: u64,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), bytes: 0 }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Adds an item whose blob [`fits`]. Those that were there before come back when they have to go first.
+    pub(crate) fn add(&mut self, digest: Digest, item: T) -> Option<Vec<T>> {
+        let is_full = self.bytes + digest.size() > limits::MAX_BATCH_BYTES
+            || self.items.len() >= limits::MAX_BATCH_BLOBS;
+        let full = is_full.then(|| std::mem::take(self).items);
+        self.bytes += digest.size();
+        self.items.push(item);
+        full
+    }
 }
 
 /// What [`split`] gives.

@@ -4,7 +4,7 @@ use super::{
     Pins, Staged,
     accounting::Accounting,
     layout::Layout,
-    lend::LENDABLE,
+    lend,
     limits::{Count, DiskCacheOptions},
     pins::PinTable,
     seal,
@@ -15,7 +15,7 @@ use super::{
 use crate::{Error, Result, parallel::in_parts};
 use bytes::Bytes;
 use proto::Digest;
-use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use std::{
     collections::HashMap,
     fs::{self, File},
@@ -230,9 +230,8 @@ fn told(trimmed: Result<()>) {
 fn use_now(path: &Path, digest: Digest) -> Result<bool> {
     let checked = || -> io::Result<bool> {
         let file = File::open(path)?;
-        // Nobody gets and changes it between our hashing and our sealing. Never waits: a tree that has the file may have locked it.
-        let held = digest.size() < LENDABLE
-            || rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        // Nobody gets and changes it between our hashing and our sealing.
+        let held = lend::keep(&file, digest);
         let found = file.metadata()?;
         if !seal::is_sealed(&found, digest) && !is_whole(&file, digest)? {
             return Ok(false);

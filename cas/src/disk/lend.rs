@@ -107,10 +107,18 @@ impl DiskCache {
     }
 }
 
-/// Has nobody lent it while it is open, and tells whether somebody was. Never waits: a tree that has the file may have locked it.
+/// Has nobody lent it while it is open, and tells whether somebody was.
 fn hold(file: &File, digest: Digest) -> io::Result<Trust> {
-    let held = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
-    Ok(if held && is_untouched(&file.metadata()?, digest) { Trust::Verified } else { Trust::Hash })
+    Ok(if keep(file, digest) && is_untouched(&file.metadata()?, digest) {
+        Trust::Verified
+    } else {
+        Trust::Hash
+    })
+}
+
+/// Has nobody lent it while it is open, if that can be had. Never waits: a tree that has the file may have locked it.
+pub(super) fn keep(file: &File, digest: Digest) -> bool {
+    digest.size() < LENDABLE || flock(file, FlockOperation::NonBlockingLockShared).is_ok()
 }
 
 /// Whether no tree has it, or had it since it was hashed.

@@ -7,7 +7,7 @@ use super::{
 use crate::{BlobStore, Monitor, Progress};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use proto::{Digest, limits};
+use proto::Digest;
 use std::{
     collections::HashSet,
     future::ready,
@@ -16,50 +16,29 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Batches that are asked for or sent at a time. A store that syncs what it takes has others to work on meanwhile. Bounds the
-/// memory: a batch is at most [`limits::MAX_BATCH_BYTES`].
+/// memory: a batch is at most [`proto::limits::MAX_BATCH_BYTES`].
 const IN_FLIGHT: usize = 8;
 
 /// Batches that wait between who reads and who sends.
 const WAITING: usize = 2;
 
-/// Blobs with their bytes, at most as many and as large as one call takes.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) blobs: Vec<(Digest, Bytes)>,
-    bytes: u64,
-}
-
-impl Batch {
-    /// Whether a blob of this size may come into any batch.
-    pub(super) fn takes(size: u64) -> bool {
-        size <= limits::MAX_BATCH_BYTES
-    }
-
-    /// Adds a blob. What was there before comes back when it has to go first.
-    pub(super) fn add(&mut self, digest: Digest, bytes: Bytes) -> Option<Batch> {
-        let is_full = self.bytes + digest.size() > limits::MAX_BATCH_BYTES
-            || self.blobs.len() >= limits::MAX_BATCH_BLOBS;
-        let full = is_full.then(|| std::mem::take(self));
-        self.bytes += digest.size();
-        self.blobs.push((digest, bytes));
-        full
-    }
-}
+/// Blobs with their bytes, as many as one call takes.
+type Blobs = Vec<(Digest, Bytes)>;
 
 /// Where [`snapshot`](super::snapshot()) puts the small files that it read.
 #[derive(Clone, Debug)]
-pub struct Outlet(mpsc::Sender<Batch>);
+pub struct Outlet(mpsc::Sender<Blobs>);
 
 impl Outlet {
     /// Blocks while those who send are busy. `false`: they have stopped.
-    pub(super) fn put(&self, batch: Batch) -> bool {
-        self.0.blocking_send(batch).is_ok()
+    pub(super) fn put(&self, blobs: Blobs) -> bool {
+        self.0.blocking_send(blobs).is_ok()
     }
 }
 
 /// What comes out of an [`Outlet`] and its clones, until all of them are dropped.
 #[derive(Debug)]
-pub struct Inlet(mpsc::Receiver<Batch>);
+pub struct Inlet(mpsc::Receiver<Blobs>);
 
 /// A way from those who read to those who send. Full, it makes those wait who read.
 pub fn early() -> (Outlet, Inlet) {
@@ -84,10 +63,10 @@ pub async fn upload_early(
 ) -> Result<Early, Error> {
     let Inlet(mut receiver) = inlet;
     let seen = Mutex::new(HashSet::new());
-    let new = |mut batch: Batch| {
+    let new = |mut blobs: Blobs| {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.blobs.retain(|(digest, _)| seen.insert(*digest));
-        batch.blobs
+        blobs.retain(|(digest, _)| seen.insert(*digest));
+        blobs
     };
     let batches = stream::poll_fn(|context| receiver.poll_recv(context)).map(new);
     let sent = batches.map(|blobs| send(store, blobs, monitor)).buffer_unordered(IN_FLIGHT);
@@ -99,11 +78,7 @@ pub async fn upload_early(
     Ok(Early { digests: seen.into_inner().unwrap_or_else(PoisonError::into_inner), uploaded })
 }
 
-async fn send(
-    store: &dyn BlobStore,
-    mut blobs: Vec<(Digest, Bytes)>,
-    monitor: &dyn Monitor,
-) -> Result<Uploaded, Error> {
+async fn send(store: &dyn BlobStore, mut blobs: Blobs, monitor: &dyn Monitor) -> Result<Uploaded, Error> {
     monitor.progress(Progress::Planned { files: blobs.len() as u64, bytes: 0 });
     let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
     let missing = store.find_missing(&digests).await?;

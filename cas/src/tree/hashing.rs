@@ -2,11 +2,14 @@
 
 use super::{
     Error, HashCache, Outlet, SnapshotOptions, Source,
-    early::Batch,
     hashes::{Cursor, Stamp},
     walk::Walked,
 };
-use crate::{Monitor, Progress, isolated::Entry};
+use crate::{
+    Monitor, Progress,
+    batches::{Batch, fits},
+    isolated::Entry,
+};
 use bytes::Bytes;
 use proto::{Digest, RelPath};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
@@ -95,7 +98,7 @@ struct Worker<'a> {
     job: &'a Job<'a>,
     buffer: Vec<u8>,
     done: Hashed,
-    batch: Batch,
+    batch: Batch<(Digest, Bytes)>,
     cursor: Cursor,
 }
 
@@ -118,7 +121,7 @@ impl<'a> Worker<'a> {
             }
             self.group(group, stop)?;
         }
-        let kept = self.batch.blobs.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
+        let kept = self.batch.items.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
         self.done.sources.extend(kept);
         self.done.sort();
         Ok(self.done)
@@ -169,7 +172,7 @@ impl<'a> Worker<'a> {
             return Err(changed());
         }
         if let Some((outlet, bytes)) = self.job.outlet.zip(bytes)
-            && let Some(full) = self.batch.add(digest, bytes)
+            && let Some(full) = self.batch.add(digest, (digest, bytes))
             && !outlet.put(full)
         {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -182,7 +185,7 @@ impl<'a> Worker<'a> {
     /// those of the kernel do, has changed.
     fn read(&mut self, file: &File, size: u64) -> io::Result<(Digest, Option<Bytes>)> {
         let function = self.job.options.function;
-        if self.job.outlet.is_some() && Batch::takes(size) {
+        if self.job.outlet.is_some() && fits(size) {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
             file.take(size + 1).read_to_end(&mut bytes)?;
             let digest = function.digest(&bytes);
