@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("reapi.bin"), reapi.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".isoswarm.v1.HeldAttempt")
+        .bytes(".isoswarm.v1.TestReport")
         .bytes(".isoswarm.v1.ReadOutputResponse")
         // Shown as redacted by an implementation of ours.
         .skip_debug([".isoswarm.v1.Secret"])

@@ -37,3 +37,27 @@ pub const MAX_OUTPUT_PER_ATTEMPT: u64 = 100 * 1024 * 1024;
 
 /// Output that a bot sends in one `Synchronize`, over all attempts.
 pub const MAX_OUTPUT_PER_SYNC: usize = 1024 * 1024;
+
+/// Most tests of one step.
+pub const MAX_TESTS_PER_STEP: usize = 200_000;
+
+/// Largest listing of tests: it goes to the scheduler in one message.
+pub const MAX_LISTING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest name of a test.
+pub const MAX_TEST_NAME: usize = 4096;
+
+/// Longest message of a test's report.
+pub const MAX_TEST_MESSAGE: usize = 4 * 1024;
+
+/// Most of a test's output that goes along with its report: the end of it.
+pub const MAX_TEST_OUTPUT: usize = 16 * 1024;
+
+/// Most reports of tests in one `Synchronize`, over all attempts.
+pub const MAX_REPORTS_PER_SYNC: usize = 500;
+
+/// Most parts that a command is cut into that cannot list its tests.
+pub const MAX_PARTITIONS: u32 = 10_000;
+
+/// Most often that a failed test is run again.
+pub const MAX_TEST_RETRIES: u32 = 10;
