@@ -14,7 +14,7 @@ mod outputs;
 mod queue;
 mod server;
 mod service;
-mod sharding;
+pub mod sharding;
 mod shell;
 mod vault;
 mod wire;

@@ -1,4 +1,4 @@
-//! How the shards of a step are told apart by their commands. Pure.
+//! How the shards of a step are told apart by their commands, where the framework divides the tests itself.
 
 use crate::queue::FanOut;
 use proto::ShardId;

@@ -1,0 +1,164 @@
+//! How many workers, and what each begins with: longest processing time first (Graham 1969).
+
+use super::{Estimates, ListedTest, TestIndex};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Tests that go to one worker together: a group, a part of a large group, or one test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// In listing order.
+    pub tests: Vec<TestIndex>,
+    /// Of all of them.
+    pub estimate: Duration,
+}
+
+/// How many workers a suite is worth, at most `most`: as few as end within `target` (as many as help, without one).
+///
+/// No run ends before its longest test does, so no more are asked for than fit everything into that time.
+pub fn workers(estimates: &Estimates, target: Option<Duration>, most: u32, overhead: Duration) -> u32 {
+    let most = most.min(u32::try_from(estimates.len()).unwrap_or(u32::MAX)).max(1);
+    let end = target.unwrap_or_default().max(estimates.longest() + overhead);
+    let room = end.saturating_sub(overhead).max(Duration::from_micros(1));
+    let needed = estimates.total().as_micros().div_ceil(room.as_micros());
+    u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
+}
+
+/// The tests to run as units. A group that is larger than a fair share of `workers` is cut into such shares.
+pub fn units(listed: &[ListedTest], estimates: &Estimates, open: &[TestIndex], workers: u32) -> Vec<Unit> {
+    let total: Duration = open.iter().map(|test| estimates.of(*test)).sum();
+    let fair = total / workers.max(1);
+    let mut units: Vec<Unit> = Vec::with_capacity(open.len());
+    let mut last_of_group: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+    for test in open {
+        let estimate = estimates.of(*test);
+        let group = listed.get(test.at()).and_then(|test| test.group.as_ref());
+        if let Some(position) = group.and_then(|group| last_of_group.get(group))
+            && units[*position].estimate + estimate <= fair
+        {
+            units[*position].tests.push(*test);
+            units[*position].estimate += estimate;
+            continue;
+        }
+        if let Some(group) = group {
+            last_of_group.insert(group, units.len());
+        }
+        units.push(Unit { tests: vec![*test], estimate });
+    }
+    units
+}
+
+/// Of so many workers that are free soonest the one is taken that would end the unit first.
+const LOOK_AT: usize = 8;
+
+/// Deals units to workers: the longest first, each to who would end it soonest. `speeds` are relative, 1 is usual.
+/// Answers positions in `units` for each worker, the longest first. O((units + workers) log workers).
+pub fn plan(units: &[Unit], speeds: &[f64]) -> Vec<Vec<u32>> {
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by_key(|position| Reverse(units[*position].estimate));
+    let mut fastest: Vec<usize> = (0..speeds.len()).collect();
+    fastest.sort_by(|a, b| speeds[*b].total_cmp(&speeds[*a]));
+    let mut shares = vec![Vec::new(); speeds.len()];
+    // (end in µs, rank by speed): among equals the fastest comes first.
+    let mut ends: BinaryHeap<Reverse<(u64, usize)>> =
+        (0..fastest.len()).map(|rank| Reverse((0, rank))).collect();
+    for position in order {
+        let seconds = units[position].estimate.as_secs_f64();
+        // One more, so that tests of no duration are dealt round.
+        let ended =
+            |end: u64, rank: usize| end + 1 + (seconds * 1e6 / speeds[fastest[rank]].max(0.01)) as u64;
+        let soonest: Vec<(u64, usize)> =
+            (0..LOOK_AT).map_while(|_| ends.pop()).map(|Reverse(candidate)| candidate).collect();
+        let Some(best) = soonest.iter().copied().min_by_key(|(end, rank)| ended(*end, *rank)) else { break };
+        let left = soonest.into_iter().filter(|candidate| *candidate != best);
+        ends.extend(left.map(Reverse));
+        shares[fastest[best.1]].push(u32::try_from(position).unwrap_or(u32::MAX));
+        ends.push(Reverse((ended(best.0, best.1), best.1)));
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn estimates(seconds: &[u64]) -> Estimates {
+        Estimates::from_known(seconds.iter().map(|s| Some(Duration::from_secs(*s))).collect())
+    }
+
+    fn singles(seconds: &[u64]) -> Vec<Unit> {
+        let unit = |(position, s): (usize, &u64)| Unit {
+            tests: vec![TestIndex::of(position)],
+            estimate: Duration::from_secs(*s),
+        };
+        seconds.iter().enumerate().map(unit).collect()
+    }
+
+    fn in_group(group: Option<&str>) -> ListedTest {
+        ListedTest { name: "t".into(), group: group.map(Into::into), exclusive: false, disabled: false }
+    }
+
+    #[test]
+    fn workers_are_as_few_as_reach_the_target_and_never_more_than_help() {
+        let estimates = estimates(&[10; 100]);
+        let workers = |target: Option<u64>, most| {
+            workers(&estimates, target.map(Duration::from_secs), most, Duration::from_secs(1))
+        };
+        assert_eq!(workers(Some(101), 500), 10);
+        assert_eq!(workers(Some(101), 4), 4);
+        assert_eq!(workers(None, 500), 100, "one test each");
+        assert_eq!(workers(Some(1), 500), 100, "the longest test takes longer than that");
+        assert_eq!(workers(Some(100_000), 500), 1);
+    }
+
+    #[test]
+    fn an_empty_listing_needs_one_worker() {
+        assert_eq!(workers(&estimates(&[]), None, 5, Duration::ZERO), 1);
+    }
+
+    #[test]
+    fn a_group_stays_together_unless_it_is_more_than_a_fair_share() {
+        let listed: Vec<_> =
+            [Some("a"), None, Some("a"), Some("b"), Some("b"), Some("b")].map(in_group).into();
+        let open: Vec<_> = (0..6).map(TestIndex).collect();
+        let tests = |workers| -> Vec<Vec<u32>> {
+            let units = units(&listed, &estimates(&[1; 6]), &open, workers);
+            units.into_iter().map(|unit| unit.tests.into_iter().map(|test| test.0).collect()).collect()
+        };
+        assert_eq!(tests(2), [vec![0, 2], vec![1], vec![3, 4, 5]]);
+        assert_eq!(tests(3), [vec![0, 2], vec![1], vec![3, 4], vec![5]], "fair is two seconds");
+    }
+
+    #[test]
+    fn the_longest_goes_to_the_fastest() {
+        assert_eq!(plan(&singles(&[1, 9, 2]), &[1.0, 2.0, 0.5]), [vec![2], vec![1], vec![0]]);
+    }
+
+    #[test]
+    fn equal_guesses_are_dealt_round() {
+        assert_eq!(plan(&singles(&[0; 6]), &[1.0; 3]), [vec![0, 3], vec![1, 4], vec![2, 5]]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_unit_is_dealt_once_and_the_bound_of_graham_holds(
+            seconds in proptest::collection::vec(1..1000u64, 0..200),
+            workers in 1..20usize,
+        ) {
+            let shares = plan(&singles(&seconds), &vec![1.0; workers]);
+            let mut dealt: Vec<u32> = shares.iter().flatten().copied().collect();
+            dealt.sort();
+            prop_assert_eq!(dealt, (0..seconds.len() as u32).collect::<Vec<_>>());
+            let load = |share: &Vec<u32>| share.iter().map(|p| seconds[*p as usize]).sum::<u64>();
+            let makespan = shares.iter().map(load).max().unwrap();
+            let total: u64 = seconds.iter().sum();
+            let longest = seconds.iter().max().copied().unwrap_or(0);
+            prop_assert!(makespan <= total / workers as u64 + 1 + longest);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a worker gets when it asks.
+
+use super::{Mode, Next, Place, Presence, Shares, TestIndex, WorkerId, worker::remaining};
+use proto::Timestamp;
+use std::collections::VecDeque;
+
+/// A process runs tests worth so many dispatches, at least.
+const PROCESS_FLOOR: f64 = 8.0;
+/// Tests in one batch: a batch is one message.
+const BATCH_MOST: usize = 10_000;
+/// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
+const PATIENCE: f64 = 5.0;
+
+impl Shares {
+    /// What a worker is to do now. It may ask while the last test of its last batch runs.
+    ///
+    /// In this order: what came back, its own share, what it can steal, what it can double. Until a worker that runs
+    /// something has nearly ended that, it waits: what is granted cannot be stolen any more.
+    pub fn next(&mut self, id: WorkerId, now: Timestamp) -> Next {
+        if self.workers.get(&id).is_none_or(|worker| worker.presence != Presence::Active) {
+            return Next::Nothing;
+        }
+        let busy = self.busy(id, now);
+        if busy > self.overhead {
+            return Next::Wait;
+        }
+        let mut batch = self.take_returned(id, now);
+        if batch.is_empty() {
+            batch = self.take_own(id);
+        }
+        if batch.is_empty() && busy == 0.0 && self.steal(id, now) {
+            batch = self.take_own(id);
+        }
+        if batch.is_empty() && busy == 0.0 {
+            batch.extend(self.double(id, now));
+        }
+        if batch.is_empty() {
+            return self.wait(id, now);
+        }
+        self.hand_out(id, &batch, now);
+        Next::Batch(batch)
+    }
+
+    pub(super) fn hand_out(&mut self, id: WorkerId, batch: &[TestIndex], now: Timestamp) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        self.waited += worker.wait_ended(now);
+        if worker.out.is_empty() {
+            worker.since = now;
+        }
+        for test in batch {
+            if let Some(state) = self.tests.get_mut(test.at()) {
+                worker.out.push_back(*test);
+                state.copies += 1;
+            }
+        }
+    }
+
+    /// Seconds until the worker has probably ended what it was granted.
+    pub(super) fn busy(&self, id: WorkerId, now: Timestamp) -> f64 {
+        let Some(worker) = self.workers.get(&id) else { return 0.0 };
+        let speed = worker.speed(self.fleet);
+        let mut expected = worker.out.iter().map(|test| self.estimate(*test) / speed);
+        let Some(first) = expected.next() else { return 0.0 };
+        let elapsed = now.since(worker.since).as_secs_f64();
+        remaining(first, elapsed).max(1e-6) + expected.sum::<f64>()
+    }
+
+    /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.
+    fn take_returned(&mut self, id: WorkerId, now: Timestamp) -> Vec<TestIndex> {
+        if self.returned.is_empty() {
+            return Vec::new();
+        }
+        let active = self.workers.values().filter(|worker| worker.presence == Presence::Active).count();
+        let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
+        let enough = self.enough(all / active.max(1) as f64);
+        let others = self.soonest_other(id, now);
+        let (mut batch, mut sum, mut kept) = (Vec::new(), 0.0, VecDeque::new());
+        for (test, avoid) in std::mem::take(&mut self.returned) {
+            let estimate = self.estimate(test);
+            let is_avoided = avoid == Some(id) && others < estimate.max(PATIENCE);
+            if is_avoided || sum >= enough || batch.len() >= BATCH_MOST {
+                kept.push_back((test, avoid));
+                continue;
+            }
+            sum += estimate;
+            self.tests[test.at()].place = Place::Out;
+            batch.push(test);
+        }
+        self.returned = kept;
+        batch
+    }
+
+    /// Seconds until some other worker is free.
+    fn soonest_other(&self, id: WorkerId, now: Timestamp) -> f64 {
+        let others = self
+            .workers
+            .iter()
+            .filter(|(other, worker)| **other != id && worker.presence == Presence::Active);
+        others.map(|(other, _)| self.busy(*other, now)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Seconds of tests in one batch out of so many that are left.
+    fn enough(&self, left: f64) -> f64 {
+        match self.settings.mode {
+            Mode::Pull => self.overhead,
+            Mode::Process => (left / 2.0).max(self.overhead * PROCESS_FLOOR),
+        }
+    }
+
+    fn take_own(&mut self, id: WorkerId) -> Vec<TestIndex> {
+        let unknown = self.unknown.get();
+        let Some(left) = self.workers.get(&id).map(|worker| worker.load.seconds(unknown)) else {
+            return Vec::new();
+        };
+        let enough = self.enough(left);
+        let (mut batch, mut sum) = (Vec::new(), 0.0);
+        while batch.len() < BATCH_MOST && (batch.is_empty() || sum < enough) {
+            let Some(test) = self.pop(id) else { break };
+            sum += self.estimate(test);
+            batch.push(test);
+        }
+        batch
+    }
+
+    /// The next test of a worker's queue that is still there.
+    fn pop(&mut self, id: WorkerId) -> Option<TestIndex> {
+        let worker = self.workers.get_mut(&id)?;
+        while let Some(unit) = worker.queue.last_mut() {
+            let Some(test) = unit.pop() else {
+                worker.queue.pop();
+                continue;
+            };
+            let state = &mut self.tests[test.at()];
+            if state.place == Place::Queued(id) {
+                state.place = Place::Out;
+                worker.load.remove(state.known);
+                return Some(test);
+            }
+        }
+        None
+    }
+
+    /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for.
+    fn wait(&mut self, id: WorkerId, now: Timestamp) -> Next {
+        let end = self.workers.keys().map(|worker| self.busy(*worker, now)).fold(0.0, f64::max);
+        let is_over =
+            end == 0.0 && self.returned.is_empty() && self.workers.values().all(|w| w.load.is_empty());
+        let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
+        if !worker.out.is_empty() {
+            return Next::Wait;
+        }
+        let others =
+            self.workers.iter().filter(|(other, worker)| **other != id && worker.waits_since.is_some());
+        let waits =
+            |since: Option<Timestamp>| end + since.map_or(0.0, |since| now.since(since).as_secs_f64());
+        let promised = self.waited
+            + waits(worker.waits_since)
+            + others.map(|(_, worker)| waits(worker.waits_since)).sum::<f64>();
+        let budget = self.total * f64::from(self.settings.idle_percent) / 100.0;
+        let Some(worker) = self.workers.get_mut(&id) else { return Next::Nothing };
+        if !is_over && promised <= budget {
+            worker.waits_since.get_or_insert(now);
+            return Next::Wait;
+        }
+        self.waited += worker.wait_ended(now);
+        worker.presence = Presence::Done;
+        Next::Nothing
+    }
+}

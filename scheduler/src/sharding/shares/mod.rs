@@ -1,0 +1,237 @@
+//! Who will run what is not granted yet. Volatile: planned, then corrected as workers come, report and vanish.
+
+mod batch;
+mod speculate;
+mod steal;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use super::{Estimates, ListedTest, TestIndex, Unit, WorkerId, plan, units};
+use proto::Timestamp;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+use worker::{Presence, Worker};
+
+/// How a driver's runner takes tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A runner that stays takes one test after another: batches are as small as one dispatch is worth.
+    Pull,
+    /// Each batch is a process of its own: half of what is left, but worth several dispatches.
+    Process,
+}
+
+/// How shares are made and corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How batches are sized.
+    pub mode: Mode,
+    /// What a dispatch costs a worker, until it is measured.
+    pub overhead: Duration,
+    /// Time spent on duplicates of running tests, in percent of all test time; 0: none.
+    pub duplicates_percent: u32,
+    /// Time in which workers may wait for work to come back, in percent of all test time.
+    pub idle_percent: u32,
+}
+
+/// What a worker is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Run these, in this order.
+    Batch(Vec<TestIndex>),
+    /// Nothing now; ask again when something has changed, or after a second.
+    Wait,
+    /// Nothing any more: the worker may end.
+    Nothing,
+}
+
+/// Where a test is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the queue of a worker.
+    Queued(WorkerId),
+    /// In the line of those that came back.
+    Returned,
+    /// With one or more workers.
+    Out,
+    /// Reported, disabled, or not part of this plan.
+    Settled,
+}
+
+#[derive(Clone, Debug)]
+struct Test {
+    /// Seconds, from history.
+    known: Option<f64>,
+    exclusive: bool,
+    place: Place,
+    /// Workers that run it.
+    copies: u32,
+}
+
+/// Everything that is not granted yet, and who runs what is.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    settings: Settings,
+    tests: Vec<Test>,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// Lost or to be retried, and who should not have it again.
+    returned: VecDeque<(TestIndex, Option<WorkerId>)>,
+    planned: Timestamp,
+    /// Seconds that a dispatch costs.
+    overhead: f64,
+    /// Seconds of all planned tests.
+    total: f64,
+    /// Seconds promised to duplicates.
+    duplicated: f64,
+    /// Seconds that workers have waited, those of now left out.
+    waited: f64,
+    unknown: worker::Mean,
+    /// Estimated and real seconds of all tests with history that were reported.
+    fleet: worker::Pace,
+}
+
+impl Shares {
+    /// Plans `open` for `workers`, none of which has joined yet.
+    pub fn plan(
+        listed: &[ListedTest],
+        estimates: &Estimates,
+        open: &[TestIndex],
+        workers: u32,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Self {
+        let tests = listed.iter().enumerate().map(|(position, test)| Test {
+            known: estimates.known(TestIndex::of(position)).map(|known| known.as_secs_f64()),
+            exclusive: test.exclusive,
+            place: Place::Settled,
+            copies: 0,
+        });
+        let mut shares = Self {
+            settings,
+            tests: tests.collect(),
+            workers: (0..workers).map(|index| (WorkerId(index), Worker::default())).collect(),
+            returned: VecDeque::new(),
+            planned: now,
+            overhead: settings.overhead.as_secs_f64(),
+            total: open.iter().map(|test| estimates.of(*test).as_secs_f64()).sum(),
+            duplicated: 0.0,
+            waited: 0.0,
+            unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
+            fleet: worker::Pace::default(),
+        };
+        shares.deal(units(listed, estimates, open, workers), workers);
+        shares
+    }
+
+    fn deal(&mut self, units: Vec<Unit>, workers: u32) {
+        let dealt = plan(&units, &vec![1.0; workers as usize]);
+        for (share, index) in dealt.into_iter().zip(0..) {
+            for position in share.into_iter().rev() {
+                self.enqueue(WorkerId(index), units[position as usize].tests.iter().rev().copied().collect());
+            }
+        }
+    }
+
+    /// Adds a unit, whose tests are in reverse order, at the front of a worker's queue.
+    fn enqueue(&mut self, id: WorkerId, unit: Vec<TestIndex>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        for test in &unit {
+            let state = &mut self.tests[test.at()];
+            state.place = Place::Queued(id);
+            worker.load.add(state.known);
+        }
+        worker.queue.push(unit);
+    }
+
+    /// A bot begins as this worker. `speed` is how fast it was in earlier runs; 1 is usual, and what an unknown bot is
+    /// taken to be.
+    pub fn join(&mut self, id: WorkerId, speed: f64, now: Timestamp) {
+        let worker = self.workers.entry(id).or_default();
+        worker.begin(speed, now);
+    }
+
+    /// The worker is gone. What it had been granted is given back by whoever knows what the ledger wants again; what
+    /// it had not is there to be stolen, or for the next bot that joins as this worker.
+    pub fn leave(&mut self, id: WorkerId, now: Timestamp) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        self.waited += worker.wait_ended(now);
+        worker.presence = Presence::Absent { since: now };
+        for test in std::mem::take(&mut worker.out) {
+            self.tests[test.at()].copies -= 1;
+        }
+    }
+
+    /// What a worker holds already, after a restart.
+    pub fn holds(&mut self, id: WorkerId, tests: &[TestIndex], now: Timestamp) {
+        for test in tests {
+            self.withdraw(*test);
+            if let Some(state) = self.tests.get_mut(test.at()) {
+                state.place = Place::Out;
+            }
+        }
+        self.hand_out(id, tests, now);
+    }
+
+    /// These are to be run once more, before all others; not by `avoid` when somebody else is there.
+    pub fn give_back(&mut self, tests: &[TestIndex], avoid: Option<WorkerId>) {
+        for test in tests {
+            let Some(state) = self.tests.get_mut(test.at()) else { continue };
+            let is_free = matches!(state.place, Place::Out | Place::Settled);
+            if is_free && state.copies == 0 {
+                state.place = Place::Returned;
+                self.returned.push_back((*test, avoid));
+            }
+        }
+    }
+
+    /// A worker has ended a test, whatever the verdict, after `took`.
+    pub fn reported(&mut self, id: WorkerId, test: TestIndex, took: Duration, now: Timestamp) {
+        if test.at() >= self.tests.len() {
+            return;
+        }
+        self.withdraw(test);
+        let state = &mut self.tests[test.at()];
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let Some(position) = worker.out.iter().position(|held| *held == test) {
+            worker.out.remove(position);
+            worker.since = now;
+            state.copies -= 1;
+        }
+        let took = took.as_secs_f64();
+        match state.known {
+            Some(estimate) => {
+                worker.pace.add(estimate, took);
+                self.fleet.add(estimate, took);
+            }
+            None => self.unknown.add(took),
+        }
+    }
+
+    /// What a dispatch has cost a worker: from its answer to the begin of the first test.
+    pub fn dispatched(&mut self, cost: Duration) {
+        self.overhead += (cost.as_secs_f64() - self.overhead) / 8.0;
+    }
+
+    /// Takes a test out of wherever it waits.
+    fn withdraw(&mut self, test: TestIndex) {
+        let Some(state) = self.tests.get_mut(test.at()) else { return };
+        let place = std::mem::replace(&mut state.place, Place::Settled);
+        match place {
+            Place::Queued(id) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.load.remove(state.known);
+                }
+            }
+            Place::Returned => self.returned.retain(|(other, _)| *other != test),
+            Place::Out | Place::Settled => {}
+        }
+    }
+
+    /// Seconds of a test on a bot of speed 1.
+    fn estimate(&self, test: TestIndex) -> f64 {
+        self.tests[test.at()].known.unwrap_or_else(|| self.unknown.get())
+    }
+}

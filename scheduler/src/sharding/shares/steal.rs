@@ -1,0 +1,73 @@
+//! A worker without tests takes over about half of what is left to the one that would end last.
+
+use super::{Place, Presence, Shares, TestIndex, WorkerId};
+use proto::Timestamp;
+
+impl Shares {
+    /// Moves tests to the queue of `thief`, if it would end some of them sooner than their worker by more than a
+    /// dispatch costs. Looks at each worker once, then at the queue of one.
+    pub(super) fn steal(&mut self, thief: WorkerId, now: Timestamp) -> bool {
+        let Some((victim, end)) = self.last_to_end(thief, now) else { return false };
+        let is_here = self.workers.get(&victim).is_some_and(|worker| worker.presence == Presence::Active);
+        let speed = |id| self.workers.get(id).map_or(1.0, |worker| worker.speed(self.fleet));
+        let (fast, slow) = (speed(&thief), speed(&victim));
+        let Some(queue) = self.workers.get_mut(&victim).map(|worker| std::mem::take(&mut worker.queue))
+        else {
+            return false;
+        };
+        let (mut mine, mut theirs) = (self.overhead, end);
+        let (mut stolen, mut left) = (Vec::new(), Vec::new());
+        // The longest first: it is the one that should not wait.
+        for unit in queue.into_iter().rev() {
+            let unit: Vec<TestIndex> = unit
+                .into_iter()
+                .filter(|test| self.tests[test.at()].place == Place::Queued(victim))
+                .collect();
+            if unit.is_empty() {
+                continue;
+            }
+            let estimate: f64 = unit.iter().map(|test| self.estimate(*test)).sum();
+            let (after, without) = (mine + estimate / fast, theirs - estimate / slow);
+            let is_worth = if stolen.is_empty() {
+                !is_here || after.max(without) + self.overhead < theirs
+            } else {
+                after <= without
+            };
+            if is_worth {
+                (mine, theirs) = (after, without);
+                stolen.push(unit);
+            } else {
+                left.push(unit);
+            }
+        }
+        left.reverse();
+        if let Some(worker) = self.workers.get_mut(&victim) {
+            worker.queue = left;
+            for test in stolen.iter().flatten() {
+                worker.load.remove(self.tests[test.at()].known);
+            }
+        }
+        let any = !stolen.is_empty();
+        for unit in stolen.into_iter().rev() {
+            self.enqueue(thief, unit);
+        }
+        any
+    }
+
+    /// Who has something in its queue and would end last, and in how many seconds.
+    fn last_to_end(&self, thief: WorkerId, now: Timestamp) -> Option<(WorkerId, f64)> {
+        let unknown = self.unknown.get();
+        let others = self.workers.iter().filter(|(id, worker)| **id != thief && !worker.load.is_empty());
+        let ends = others.map(|(id, worker)| {
+            let queue = worker.load.seconds(unknown) / worker.speed(self.fleet);
+            let until = match worker.presence {
+                Presence::Active | Presence::Done => self.busy(*id, now),
+                // Whoever has not come for so long may take as long again.
+                Presence::New => now.since(self.planned).as_secs_f64(),
+                Presence::Absent { since } => now.since(since).as_secs_f64(),
+            };
+            (*id, until + queue)
+        });
+        ends.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+    }
+}

@@ -1,0 +1,191 @@
+//! Who gets what.
+
+use super::*;
+
+const SETTINGS: Settings = Settings {
+    mode: Mode::Pull,
+    overhead: Duration::from_millis(200),
+    duplicates_percent: 100,
+    idle_percent: 1000,
+};
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::default() + Duration::from_secs_f64(seconds)
+}
+
+/// Tests of so many seconds each; none for those without history.
+fn shares(seconds: &[Option<u64>], workers: u32, settings: Settings) -> Shares {
+    let listed: Vec<_> = (0..seconds.len())
+        .map(|index| ListedTest {
+            name: index.to_string().into(),
+            group: None,
+            exclusive: index == 9,
+            disabled: false,
+        })
+        .collect();
+    let known = seconds.iter().map(|seconds| seconds.map(Duration::from_secs)).collect();
+    let open: Vec<_> = (0..seconds.len()).map(TestIndex::of).collect();
+    Shares::plan(&listed, &Estimates::from_known(known), &open, workers, settings, at(0.0))
+}
+
+fn joined(seconds: &[Option<u64>], workers: u32, settings: Settings) -> Shares {
+    let mut shares = shares(seconds, workers, settings);
+    for worker in 0..workers {
+        shares.join(WorkerId(worker), 1.0, at(0.0));
+    }
+    shares
+}
+
+fn batch(tests: &[u32]) -> Next {
+    Next::Batch(tests.iter().copied().map(TestIndex).collect())
+}
+
+fn took(shares: &mut Shares, worker: u32, test: u32, seconds: u64, now: f64) {
+    shares.reported(WorkerId(worker), TestIndex(test), Duration::from_secs(seconds), at(now));
+}
+
+#[test]
+fn the_longest_comes_first_and_what_is_unknown_before() {
+    let mut shares = joined(&[Some(1), None, Some(3), Some(2)], 1, SETTINGS);
+    let mut order = Vec::new();
+    while let Next::Batch(tests) = shares.next(WorkerId(0), at(0.0)) {
+        for test in tests {
+            order.push(test.0);
+            took(&mut shares, 0, test.0, 1, 0.0);
+        }
+    }
+    assert_eq!(order, [1, 2, 3, 0]);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), Next::Nothing);
+}
+
+#[test]
+fn a_process_gets_half_of_what_is_left_but_not_too_little() {
+    let process = Settings { mode: Mode::Process, ..SETTINGS };
+    let mut shares = joined(&[Some(1); 8], 1, process);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0, 1, 2, 3]));
+    for test in 0..4 {
+        took(&mut shares, 0, test, 1, 4.0);
+    }
+    assert_eq!(shares.next(WorkerId(0), at(4.0)), batch(&[4, 5]), "1.6 s at least");
+}
+
+#[test]
+fn who_has_nothing_takes_about_half_of_what_is_left_to_the_last() {
+    let mut shares = shares(&[Some(10); 8], 2, SETTINGS);
+    shares.join(WorkerId(0), 1.0, at(0.0));
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    shares.join(WorkerId(1), 1.0, at(0.0));
+    for (test, now) in [(1, 0.0), (3, 1.0), (5, 2.0), (7, 3.0)] {
+        assert_eq!(shares.next(WorkerId(1), at(now)), batch(&[test]));
+        took(&mut shares, 1, test, 1, now + 1.0);
+    }
+    assert_eq!(shares.next(WorkerId(1), at(4.0)), batch(&[2]));
+    assert_eq!(shares.workers[&WorkerId(1)].load.seconds(0.0), 10.0);
+    assert_eq!(shares.workers[&WorkerId(0)].load.seconds(0.0), 10.0);
+}
+
+#[test]
+fn nothing_is_stolen_that_is_not_worth_a_dispatch() {
+    let mut shares =
+        joined(&[Some(10), Some(10), Some(0)], 2, Settings { duplicates_percent: 0, ..SETTINGS });
+    shares.next(WorkerId(0), at(0.0));
+    shares.next(WorkerId(1), at(0.0));
+    took(&mut shares, 1, 1, 10, 9.9);
+    assert_eq!(shares.next(WorkerId(1), at(9.9)), Next::Wait);
+}
+
+#[test]
+fn a_worker_that_never_comes_is_worked_for() {
+    let mut shares = shares(&[Some(1); 6], 3, SETTINGS);
+    shares.join(WorkerId(2), 1.0, at(0.0));
+    let mut done = 0;
+    while let Next::Batch(tests) = shares.next(WorkerId(2), at(f64::from(done))) {
+        for test in tests {
+            done += 1;
+            took(&mut shares, 2, test.0, 1, f64::from(done));
+        }
+    }
+    assert_eq!(done, 6);
+}
+
+#[test]
+fn what_a_lost_worker_had_comes_before_everything_else() {
+    let mut shares = joined(&[Some(5), Some(4), Some(3), Some(2)], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    shares.leave(WorkerId(0), at(1.0));
+    shares.give_back(&[TestIndex(0)], Some(WorkerId(0)));
+    assert_eq!(shares.next(WorkerId(1), at(1.0)), batch(&[0]));
+}
+
+#[test]
+fn a_retry_goes_to_another_worker_when_there_is_one() {
+    let mut shares = joined(&[Some(1), Some(1)], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(1), at(0.0)), batch(&[1]));
+    took(&mut shares, 0, 0, 1, 1.0);
+    shares.give_back(&[TestIndex(0)], Some(WorkerId(0)));
+    assert_eq!(shares.next(WorkerId(0), at(1.0)), Next::Wait);
+    took(&mut shares, 1, 1, 1, 1.0);
+    assert_eq!(shares.next(WorkerId(1), at(1.0)), batch(&[0]));
+}
+
+#[test]
+fn a_retry_runs_where_it_failed_when_nobody_else_is_there() {
+    let mut shares = joined(&[Some(1)], 1, SETTINGS);
+    shares.next(WorkerId(0), at(0.0));
+    took(&mut shares, 0, 0, 1, 1.0);
+    shares.give_back(&[TestIndex(0)], Some(WorkerId(0)));
+    assert_eq!(shares.next(WorkerId(0), at(1.0)), batch(&[0]));
+}
+
+#[test]
+fn a_straggler_is_doubled_once() {
+    let mut shares = joined(&[Some(10), Some(1), Some(1)], 3, SETTINGS);
+    for worker in 0..3 {
+        shares.next(WorkerId(worker), at(0.0));
+    }
+    took(&mut shares, 1, 1, 1, 1.0);
+    assert_eq!(shares.next(WorkerId(1), at(1.0)), Next::Wait, "nine seconds are not more than ten");
+    took(&mut shares, 2, 2, 1, 1.0);
+    assert_eq!(shares.next(WorkerId(1), at(15.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(2), at(15.0)), Next::Wait);
+}
+
+#[test]
+fn exclusive_tests_are_never_doubled() {
+    let mut shares = joined(&[Some(1); 10], 10, SETTINGS);
+    for worker in 0..10 {
+        shares.next(WorkerId(worker), at(0.0));
+    }
+    for worker in 0..9 {
+        took(&mut shares, worker, worker, 1, 1.0);
+    }
+    assert_eq!(shares.next(WorkerId(0), at(50.0)), Next::Wait);
+}
+
+#[test]
+fn without_a_budget_nobody_waits_and_nothing_is_doubled() {
+    let settings = Settings { duplicates_percent: 0, idle_percent: 0, ..SETTINGS };
+    let mut shares = joined(&[Some(10), Some(1)], 2, settings);
+    shares.next(WorkerId(0), at(0.0));
+    shares.next(WorkerId(1), at(0.0));
+    took(&mut shares, 1, 1, 1, 1.0);
+    assert_eq!(shares.next(WorkerId(1), at(20.0)), Next::Nothing);
+}
+
+#[test]
+fn the_next_batch_is_granted_only_when_the_last_test_has_nearly_ended() {
+    let mut shares = joined(&[Some(10), Some(1)], 1, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(0), at(5.0)), Next::Wait);
+    assert_eq!(shares.next(WorkerId(0), at(9.9)), batch(&[1]));
+}
+
+#[test]
+fn tests_held_over_a_restart_are_not_given_away() {
+    let mut shares = shares(&[Some(2), Some(1)], 2, SETTINGS);
+    shares.join(WorkerId(1), 1.0, at(0.0));
+    shares.holds(WorkerId(1), &[TestIndex(0)], at(0.0));
+    shares.join(WorkerId(0), 1.0, at(0.0));
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[1]));
+}
