@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     attempts_lost: Counter,
     shards_ended: Family<State, Counter>,
     shards_deduped: Counter,
+    tests_listed: Counter,
+    tests_reported: Counter,
     slices_given_up: Counter,
     dispatch: Histogram,
     pub(crate) journal_sync: Histogram,
@@ -45,6 +47,8 @@ impl Metrics {
             shards_ended: Family::default(),
             shards_deduped: Counter::default(),
             slices_given_up: Counter::default(),
+            tests_listed: Counter::default(),
+            tests_reported: Counter::default(),
             dispatch: seconds(&[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]),
             journal_sync: seconds(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0]),
         };
@@ -59,6 +63,8 @@ impl Metrics {
         registry.register("shards_ended", "Shards that have ended, by state", m.shards_ended);
         registry.register("shards_deduped", "Of these, with an earlier success", m.shards_deduped);
         registry.register("slices_given_up", "Fallbacks of shards that nobody took", m.slices_given_up);
+        registry.register("tests_listed", "Tests of steps that share them out", m.tests_listed);
+        registry.register("tests_reported", "Executions of tests", m.tests_reported);
         registry.register("dispatch_seconds", "From pending to leased", m.dispatch);
         registry.register("journal_sync_seconds", "One group commit of the journal", m.journal_sync);
         metrics
@@ -85,7 +91,15 @@ impl Metrics {
             Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::RunDeleted { .. }
-            | Transition::BotOrdered { .. } => {}
+            | Transition::BotOrdered { .. }
+            | Transition::TestsGranted { .. }
+            | Transition::TestQuarantined { .. } => {}
+            Transition::TestsListed { listing, .. } => {
+                self.tests_listed.inc_by(listing.tests.len() as u64);
+            }
+            Transition::TestsReported { reports, .. } => {
+                self.tests_reported.inc_by(reports.len() as u64);
+            }
         }
     }
 
@@ -100,6 +114,7 @@ impl Metrics {
             Ending::ClientError => "client_error",
             Ending::InternalError => "internal_error",
             Ending::NoResource => "no_resource",
+            Ending::NotNeeded => "not_needed",
         };
         self.shards_ended.get_or_create(&State { state }).inc();
     }

@@ -5,6 +5,7 @@ use super::{
     presence::{Bot, Presence},
     record::{Record, Transition},
     run::Run,
+    sharing::Sharing,
     shard::{Attempt, Shard, Token},
     spec::SealedSecret,
     state::{Impossible, State},
@@ -45,13 +46,15 @@ impl Tuning {
 pub(crate) struct Queue {
     pub(super) state: State,
     pub(super) presence: Presence,
+    pub(super) sharing: Sharing,
     pub(super) tuning: Tuning,
 }
 
 impl Queue {
     /// Without runs.
     pub(crate) fn new(tuning: Tuning) -> Self {
-        Self { state: State::default(), presence: Presence::default(), tuning }
+        let (state, presence, sharing) = (State::default(), Presence::default(), Sharing::default());
+        Self { state, presence, sharing, tuning }
     }
 
     /// Takes in a record of the journal. To be called for all of them in order, then [`Self::resume`].
@@ -88,22 +91,32 @@ impl Queue {
             Event::Cancel { run, mode } => self.cancel(run, mode, now, &mut decided)?,
             Event::Order { bot, wanted, message } => self.order(bot, wanted, message, now, &mut decided)?,
             Event::Delete { run } => self.delete(run, now, &mut decided)?,
+            Event::Quarantine { quarantined } => {
+                self.commit(Transition::TestQuarantined { quarantined }, now, &mut decided);
+            }
             Event::Tick => self.tick(now, &mut decided),
         }
+        self.feed_changed(now, &mut decided);
         self.cancel_orphans(now, &mut decided);
         Ok(decided)
     }
 
     /// Makes a transition that was decided on.
     pub(super) fn commit(&mut self, transition: Transition, now: Timestamp, decided: &mut Decided) {
+        let held = self.tests_held(&transition);
         let record = Record { at: now, transition };
         self.state.evolve(&record).expect("it was decided from this very state");
         match &record.transition {
-            Transition::Leased { token, .. } => self.presence.renew(*token, now + self.tuning.lease_ttl),
-            Transition::AttemptLost { token, .. } | Transition::AttemptFinished { token, .. } => {
-                self.presence.end(*token);
+            Transition::Leased { shard, token, bot, .. } => {
+                self.presence.renew(*token, now + self.tuning.lease_ttl);
+                self.worker_begins(*shard, bot, now);
             }
-            Transition::RunCreated { .. } => {
+            Transition::AttemptLost { shard, token, .. }
+            | Transition::AttemptFinished { shard, token, .. } => {
+                self.presence.end(*token);
+                self.worker_ends(*shard, *token, &held, now);
+            }
+            Transition::RunCreated { .. } | Transition::TestsListed { .. } => {
                 decided.effects.insert(Effect::Offer);
             }
             Transition::ShardEnded { .. }
@@ -112,7 +125,15 @@ impl Queue {
             | Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::RunDeleted { .. }
-            | Transition::BotOrdered { .. } => {}
+            | Transition::BotOrdered { .. }
+            | Transition::TestsGranted { .. }
+            | Transition::TestsReported { .. }
+            | Transition::TestQuarantined { .. } => {}
+        }
+        if let Some(run) = record.transition.run()
+            && self.run(run).is_none_or(|run| run.ended.is_some())
+        {
+            self.forget_plans(run);
         }
         decided.records.push(record);
     }
@@ -148,7 +169,8 @@ impl Queue {
             let (run, step) = self.state.context(id)?;
             let lease = LeaseRef { shard: id, attempt: attempt.number, token: *token };
             let secret = run.spec.secret.clone().map(|secret| (run.request.clone(), secret));
-            Some(Desired { lease, step: step.clone(), secret, kill: shard.killing })
+            let tests = self.grant_of(id, step, *token);
+            Some(Desired { lease, step: step.clone(), secret, kill: shard.killing, tests })
         };
         self.state.held.get(bot).into_iter().flatten().filter_map(desire).collect()
     }

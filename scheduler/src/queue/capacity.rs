@@ -102,6 +102,9 @@ impl Queue {
     /// A pending shard asks for what comes next, as far as there is a bot for it or it waits for one; or it ends.
     pub(super) fn give_up(&mut self, id: ShardId, ending: Ending, now: Timestamp, decided: &mut Decided) {
         let (Some(shard), Some((_, step))) = (self.shard(id), self.state.context(id)) else { return };
+        if self.is_spare(id) {
+            return self.end_unneeded(id, "other workers share the tests", now, decided);
+        }
         let (step, given_up, since) = (step.clone(), shard.slice, shard.pending_since);
         let next = (given_up.saturating_add(1)..step.slices()).find(|next| {
             let slice = step.slice(*next);

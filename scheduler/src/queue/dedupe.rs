@@ -49,6 +49,25 @@ impl Properties {
     }
 }
 
+/// What makes up the listing of a step's tests, as a hash. In memory only, like [`Properties`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListingKey(Digest);
+
+impl ListingKey {
+    /// None when the step shares out no tests.
+    pub(super) fn of(step: &StepSpec) -> Option<Self> {
+        let policy = step.fan_out.tests()?;
+        let mut fields = Fields(Vec::new());
+        fields.list([step.input.to_string()]);
+        fields.list(&step.command);
+        fields.list(&step.extra_args);
+        fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
+        fields.list(step.environment_prefixes.iter().map(ToString::to_string));
+        fields.list([format!("{:?}", policy.driver), policy.partitions.to_string()]);
+        Some(Self(DigestFunction::Blake3.digest(&fields.0)))
+    }
+}
+
 /// Lists of texts, each with its length before it, so that no two differ and look alike.
 struct Fields(Vec<u8>);
 

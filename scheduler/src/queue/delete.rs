@@ -36,7 +36,7 @@ impl Queue {
         let mut shards = 0;
         let some = old.map(|(_, run)| *run).take(MOST_DELETED).take_while(|run| {
             let room = shards < MOST_SHARDS_DELETED;
-            shards += self.run(*run).map_or(0, |run| run.spec.shards());
+            shards += self.run(*run).map_or(0, |run| run.steps.iter().map(|step| step.len() as u64).sum());
             room
         });
         let old: Vec<RunId> = some.collect();
@@ -61,6 +61,7 @@ impl State {
         }
         let Some(run) = self.runs.remove(&id) else { return };
         self.requests.remove(&run.request);
+        self.books.forget(id);
         self.ended.remove(&(run.ended.unwrap_or_default(), id));
         for (properties, index) in successes(&run) {
             if self.successes.get(&(properties, index)).is_some_and(|shard| shard.run == id) {

@@ -4,8 +4,10 @@ use super::{
     dedupe::Reuse,
     orders::Wanted,
     record::Record,
+    sharing::{Grant, Progress},
     shard::{AttemptResult, Token},
     spec::{RunSpec, SealedSecret, StepSpec},
+    suite::Quarantined,
 };
 use proto::{BotId, Dimensions, RequestId, RunId, SessionId, ShardId};
 use std::{collections::BTreeSet, sync::Arc};
@@ -23,6 +25,8 @@ pub(crate) enum Event {
     Cancel { run: RunId, mode: CancelMode },
     /// An operator gives a bot an order.
     Order { bot: BotId, wanted: Wanted, message: String },
+    /// A user says that failures of a test are known.
+    Quarantine { quarantined: Quarantined },
     /// A user deletes a run that has ended.
     Delete { run: RunId },
     /// Time has passed.
@@ -73,6 +77,8 @@ pub(crate) struct Held {
     pub(crate) result: Option<AttemptResult>,
     /// It still takes one of the bot's slots.
     pub(crate) busy: bool,
+    /// Of a worker.
+    pub(crate) tests: Option<Progress>,
 }
 
 /// Names one lease.
@@ -92,6 +98,8 @@ pub(crate) struct Desired {
     pub(crate) secret: Option<(RequestId, SealedSecret)>,
     /// It is to be stopped.
     pub(crate) kill: bool,
+    /// Of a worker.
+    pub(crate) tests: Option<Grant>,
 }
 
 /// What the queue made of an event: the state has these transitions in it already.

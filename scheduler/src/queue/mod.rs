@@ -16,14 +16,19 @@ mod delete;
 mod event;
 mod explain;
 mod orders;
+mod pasts;
 mod pending;
+mod policy;
 mod presence;
 mod record;
 mod run;
 mod select;
 mod shard;
 mod spec;
+mod sharing;
 mod state;
+mod suite;
+mod suites;
 mod synchronize;
 #[cfg(test)]
 mod testing;
@@ -46,5 +51,9 @@ pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use spec::{FanOut, RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
+pub(crate) use pasts::PastExecution;
+pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};
+pub(crate) use spec::{RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
+pub(crate) use sharing::{Grant, GrantedTest, Progress};
+pub(crate) use suite::{Listing, Place, Quarantined, Suite};
 pub(crate) use trigger::SliceEvaluation;

@@ -4,7 +4,9 @@ use super::{
     orders::Standing,
     shard::{AttemptResult, Ending, Loss, Reused, Token},
     spec::RunSpec,
+    suite::{Listing, Quarantined},
 };
+use crate::sharding::{TestIndex, TestReport};
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
 use std::sync::Arc;
 
@@ -40,22 +42,33 @@ pub(crate) enum Transition {
     RunDeleted { run: RunId, last_token: Token },
     /// An operator gave a bot an order.
     BotOrdered { bot: BotId, standing: Standing },
+    /// The tests of a step are known, and how many workers it gets.
+    TestsListed { run: RunId, step: u32, listing: Arc<Listing>, workers: u32 },
+    /// A worker's live attempt may run these: its next batch.
+    TestsGranted { shard: ShardId, token: Token, tests: Arc<[TestIndex]> },
+    /// A worker's live attempt has run these.
+    TestsReported { shard: ShardId, token: Token, reports: Vec<TestReport> },
+    /// Failures of a test are known, until a time.
+    TestQuarantined { quarantined: Quarantined },
 }
 
 impl Transition {
     /// The run that it changes, if it is one.
     pub(crate) fn run(&self) -> Option<RunId> {
         match self {
-            Self::RunCreated { run, .. } | Self::CancelRequested { run } | Self::RunDeleted { run, .. } => {
-                Some(*run)
-            }
-            Self::BotOrdered { .. } => None,
+            Self::RunCreated { run, .. }
+            | Self::CancelRequested { run }
+            | Self::RunDeleted { run, .. }
+            | Self::TestsListed { run, .. } => Some(*run),
+            Self::BotOrdered { .. } | Self::TestQuarantined { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }
             | Self::ShardEnded { shard, .. }
             | Self::ShardDeduped { shard, .. }
             | Self::SliceGivenUp { shard, .. }
+            | Self::TestsGranted { shard, .. }
+            | Self::TestsReported { shard, .. }
             | Self::KillRequested { shard } => Some(shard.run),
         }
     }
@@ -66,7 +79,11 @@ impl Transition {
             Self::RunCreated { .. }
             | Self::CancelRequested { .. }
             | Self::RunDeleted { .. }
-            | Self::BotOrdered { .. } => None,
+            | Self::BotOrdered { .. }
+            | Self::TestsListed { .. }
+            | Self::TestsGranted { .. }
+            | Self::TestsReported { .. }
+            | Self::TestQuarantined { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
             | Self::AttemptFinished { shard, .. }

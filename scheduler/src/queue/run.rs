@@ -3,6 +3,7 @@
 use super::{
     shard::{Ending, Shard, ShardState},
     spec::RunSpec,
+    suite::Suite,
 };
 use proto::{RequestId, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,6 +21,8 @@ pub(crate) struct Run {
     /// By step, then by index.
     pub(crate) steps: Vec<Vec<Shard>>,
     pub(crate) tally: Tally,
+    /// The tests of the steps that share them out and have listed them.
+    pub(crate) suites: BTreeMap<u32, Suite>,
 }
 
 /// The state of a run, derived from its shards.
@@ -50,7 +53,8 @@ impl Run {
         let steps = spec.steps.iter().map(|step| shards(step.fan_out.shards())).collect();
         let pending = u32::try_from(spec.shards()).unwrap_or(u32::MAX);
         let tally = Tally { pending, ..Tally::default() };
-        Self { id, request, spec, created: now, ended: None, canceled: false, steps, tally }
+        let suites = BTreeMap::new();
+        Self { id, request, spec, created: now, ended: None, canceled: false, steps, tally, suites }
     }
 
     /// Its state.
@@ -61,15 +65,23 @@ impl Run {
             let untouched = tally.running == 0 && tally.ended.is_empty();
             return if untouched { RunState::Pending } else { RunState::Running };
         }
-        if any(&[Ending::Canceled, Ending::Killed]) {
+        if !self.canceled && self.suites.values().any(|suite| suite.ledger.is_stopped()) {
+            RunState::Failed
+        } else if any(&[Ending::Canceled, Ending::Killed]) {
             RunState::Canceled
-        } else if any(&INCOMPLETE) {
+        } else if any(&INCOMPLETE) || self.lacks_tests() {
             RunState::Incomplete
-        } else if tally.failed() > 0 {
+        } else if tally.failed() > 0 || self.suites.values().any(|suite| suite.ledger.counts().red() > 0) {
             RunState::Failed
         } else {
             RunState::Succeeded
         }
+    }
+
+    /// Whether there are tests that nobody has told of, or steps that should have had some and have none.
+    fn lacks_tests(&self) -> bool {
+        let steps = (0u32..).zip(&self.spec.steps).filter(|(_, step)| step.fan_out.tests().is_some());
+        steps.map(|(step, _)| self.suites.get(&step)).any(|suite| suite.is_none_or(Suite::lacks_tests))
     }
 
     /// One of its shards.
@@ -98,9 +110,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Ended, but not with exit code 0.
+    /// Ended in another way than with exit code 0 or without being needed.
     pub(crate) fn failed(&self) -> u32 {
-        self.ended.values().sum::<u32>() - self.succeeded
+        let unneeded = self.ended.get(&Ending::NotNeeded).copied().unwrap_or_default();
+        self.ended.values().sum::<u32>() - self.succeeded - unneeded
     }
 
     /// Counts one shard's change of state.

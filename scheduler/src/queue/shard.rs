@@ -39,6 +39,8 @@ pub(crate) enum Ending {
     ClientError,
     /// The bot could not do its part.
     InternalError,
+    /// A worker that found nothing left to do.
+    NotNeeded,
 }
 
 /// A shard with its history.

@@ -1,5 +1,6 @@
 //! What a user asks for, with every default filled in.
 
+use super::policy::FanOut;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -113,20 +114,4 @@ pub(crate) struct Timeouts {
     pub(crate) io: Option<Duration>,
     /// Between TERM and KILL.
     pub(crate) grace: Duration,
-}
-
-/// How a step is cut into shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FanOut {
-    /// The same command this many times.
-    Shards(NonZeroU32),
-}
-
-impl FanOut {
-    /// How many shards it makes.
-    pub(crate) fn shards(self) -> u32 {
-        match self {
-            Self::Shards(count) => count.get(),
-        }
-    }
 }

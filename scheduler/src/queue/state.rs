@@ -9,6 +9,8 @@ use super::{
     run::Run,
     shard::{Attempt, AttemptEnd, AttemptResult, Ending, Shard, ShardState, Token},
     spec::{RunSpec, StepSpec},
+    suite::Suite,
+    suites::Books,
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
 use std::{
@@ -24,7 +26,7 @@ pub(crate) struct Impossible {
     problem: &'static str,
 }
 
-fn impossible(subject: impl ToString, problem: &'static str) -> Impossible {
+pub(super) fn impossible(subject: impl ToString, problem: &'static str) -> Impossible {
     Impossible { subject: subject.to_string(), problem }
 }
 
@@ -44,6 +46,8 @@ pub(super) struct State {
     pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     /// The newest success of each idempotent shard, by what makes it up.
     pub(super) successes: BTreeMap<(Properties, u32), ShardId>,
+    /// Tests, as known from all runs.
+    pub(super) books: Books,
     /// Without [`BotOrder::Work`].
     pub(super) orders: BTreeMap<BotId, Standing>,
     last_token: Token,
@@ -108,6 +112,17 @@ impl State {
                 } else {
                     self.orders.insert(bot.clone(), standing.clone());
                 }
+                Ok(())
+            }
+            Transition::TestsListed { run, step, listing, workers } => {
+                self.list_tests(*run, *step, listing, *workers, at)
+            }
+            Transition::TestsGranted { shard, token, tests } => self.grant_tests(*shard, *token, tests),
+            Transition::TestsReported { shard, token, reports } => {
+                self.report_tests(*shard, *token, reports)
+            }
+            Transition::TestQuarantined { quarantined } => {
+                self.quarantine(quarantined, at);
                 Ok(())
             }
             Transition::RunDeleted { run, last_token } => {
@@ -240,6 +255,7 @@ impl State {
         let attempt = attempt.ok_or_else(|| impossible(id, "is not held under this token"))?;
         attempt.end = end;
         let bot = attempt.bot.clone();
+        self.release_tests(id, token);
         self.leases.remove(&token);
         if let Some(tokens) = self.held.get_mut(&bot) {
             tokens.remove(&token);
@@ -250,7 +266,7 @@ impl State {
         Ok(())
     }
 
-    fn in_state(&mut self, id: ShardId, state: ShardState) -> Result<&mut Shard, Impossible> {
+    pub(super) fn in_state(&mut self, id: ShardId, state: ShardState) -> Result<&mut Shard, Impossible> {
         let run = self.runs.get_mut(&id.run);
         let shard = run.and_then(|run| run.steps.get_mut(id.step as usize)?.get_mut(id.index as usize));
         let shard = shard.ok_or_else(|| impossible(id, "does not exist"))?;
@@ -293,6 +309,7 @@ impl State {
                 shard.ended = Some(at);
                 shard.killing = false;
                 if run.tally.pending + run.tally.running == 0 {
+                    run.suites.values_mut().for_each(Suite::close);
                     run.ended = Some(at);
                     self.ended.insert((at, id.run));
                     if let Some(parent) = run.spec.parent

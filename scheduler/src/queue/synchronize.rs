@@ -42,6 +42,9 @@ impl Queue {
         for token in self.state.held.get(&report.bot).into_iter().flatten() {
             self.presence.renew(*token, now + self.tuning.lease_ttl);
         }
+        for held in &report.held {
+            self.feed_one(held.lease.shard, held.lease.token, now, decided);
+        }
         // Before their pending shards are given to anybody.
         self.cancel_orphans(now, decided);
         // One at a time, so that work spreads over the bots that wait: whoever got some and has room asks again. What
@@ -102,6 +105,7 @@ impl Queue {
             return Reported::Stray;
         }
         self.presence.set_output_size(lease.token, held.output_size);
+        self.take_progress(held, &report.bot, now, decided);
         let Some(result) = &held.result else { return Reported::Running };
         if result.ending == Ending::InternalError && self.may_be_tried_elsewhere(lease.shard) {
             let reason = format!("bot {} could not do its part: {}", report.bot, result.message);

@@ -100,11 +100,11 @@ pub(super) fn report(bot: &str, session: &str, held: Vec<Held>) -> BotReport {
 }
 
 pub(super) fn running(lease: LeaseRef) -> Held {
-    Held { lease, output_size: 0, result: None, busy: true }
+    Held { lease, output_size: 0, result: None, busy: true, tests: None }
 }
 
 pub(super) fn finished(lease: LeaseRef, exit_code: i32) -> Held {
-    Held { lease, output_size: 3, result: Some(result(Ending::Completed, exit_code)), busy: false }
+    Held { lease, output_size: 3, result: Some(result(Ending::Completed, exit_code)), busy: false, tests: None }
 }
 
 /// A queue that keeps its records.

@@ -11,3 +11,4 @@ mod leases;
 mod order;
 mod runs;
 mod slices;
+mod suites;

@@ -6,8 +6,10 @@ use super::{
     explain::SortedBots,
     record::Transition,
     shard::Reused,
+    spec::RunSpec,
 };
 use proto::{RunId, ShardId, Timestamp};
+use std::sync::Arc;
 
 /// Slices whose bots are looked for in one evaluation: all others wait for it.
 const MOST_EVALUATED: usize = 16;
@@ -23,7 +25,8 @@ impl Queue {
             return Ok(());
         }
         let Trigger { run, request, spec, reuses } = trigger;
-        self.commit(Transition::RunCreated { run, request, spec }, now, decided);
+        self.commit(Transition::RunCreated { run, request, spec: Arc::clone(&spec) }, now, decided);
+        self.list_known(run, &spec, now, decided);
         for reuse in reuses {
             let shard = ShardId { run, step: reuse.step, index: reuse.index };
             let success = self.shard(reuse.from).filter(|from| from.succeeded());
@@ -33,6 +36,17 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Lists the tests of those steps whose tests an earlier run has listed.
+    fn list_known(&mut self, run: RunId, spec: &RunSpec, now: Timestamp, decided: &mut Decided) {
+        for (step, spec) in (0u32..).zip(&spec.steps) {
+            if let Some(policy) = spec.fan_out.tests()
+                && let Some(listing) = self.state.listing_of(spec).cloned()
+            {
+                self.list(run, step, policy, listing, now, decided);
+            }
+        }
     }
 
     /// Whether there is the run already: the answer to a repeated call is the run as it is. Otherwise there may be one.

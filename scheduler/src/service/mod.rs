@@ -9,10 +9,13 @@ mod get;
 mod get_assignment;
 mod list;
 mod list_bots;
+mod list_tests;
 mod order_bot;
+mod quarantine_test;
 mod read_output;
 mod status;
 mod synchronize;
+mod test_history;
 mod trigger;
 mod watch;
 
@@ -31,9 +34,13 @@ pub(crate) const METHODS: &[&str] = &[
     "/isoswarm.v1.Swarm/Explain",
     "/isoswarm.v1.Swarm/Get",
     "/isoswarm.v1.Swarm/GetAssignment",
+    "/isoswarm.v1.Swarm/GetTestHistory",
     "/isoswarm.v1.Swarm/List",
     "/isoswarm.v1.Swarm/ListBots",
+    "/isoswarm.v1.Swarm/ListQuarantines",
+    "/isoswarm.v1.Swarm/ListTests",
     "/isoswarm.v1.Swarm/OrderBot",
+    "/isoswarm.v1.Swarm/QuarantineTest",
     "/isoswarm.v1.Swarm/ReadOutput",
     "/isoswarm.v1.Swarm/Trigger",
     "/isoswarm.v1.Swarm/Watch",
@@ -128,6 +135,34 @@ impl v1::swarm_server::Swarm for Service {
         request: Request<v1::ReadOutputRequest>,
     ) -> Result<Response<Self::ReadOutputStream>, Status> {
         read_output::read_output(self, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tests(
+        &self,
+        request: Request<v1::ListTestsRequest>,
+    ) -> Result<Response<v1::ListTestsResponse>, Status> {
+        list_tests::list_tests(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_test_history(
+        &self,
+        request: Request<v1::GetTestHistoryRequest>,
+    ) -> Result<Response<v1::GetTestHistoryResponse>, Status> {
+        test_history::get_test_history(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn quarantine_test(
+        &self,
+        request: Request<v1::QuarantineTestRequest>,
+    ) -> Result<Response<v1::QuarantineTestResponse>, Status> {
+        quarantine_test::quarantine_test(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_quarantines(
+        &self,
+        request: Request<v1::ListQuarantinesRequest>,
+    ) -> Result<Response<v1::ListQuarantinesResponse>, Status> {
+        quarantine_test::list_quarantines(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_bots(

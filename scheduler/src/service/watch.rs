@@ -4,7 +4,7 @@ use super::Service;
 use crate::{
     queue::{Queue, Run},
     shell::{CallError, Handle, Update, Updates},
-    wire::{field::InField, run},
+    wire::{field::InField, run, suite},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use prost::Message as _;
@@ -105,7 +105,8 @@ fn messages(mut run: v1::Run) -> VecDeque<Wire> {
     let (state, ended) = (run.state, run.ended);
     let mut parts = parts(std::mem::take(&mut run.shards));
     run.shards = parts.pop_front().unwrap_or_default();
-    let later = parts.into_iter().map(|shards| Wire::Changes(Changes { state, ended, shards }));
+    let later =
+        parts.into_iter().map(|shards| Wire::Changes(Changes { state, ended, shards, tests: Vec::new() }));
     std::iter::once(Wire::Run(run)).chain(later).collect()
 }
 
@@ -131,11 +132,12 @@ fn parts(shards: impl IntoIterator<Item = v1::Shard>) -> VecDeque<Vec<v1::Shard>
 struct Merged {
     changes: Changes,
     shards: BTreeMap<ShardId, v1::Shard>,
+    tests: BTreeMap<u32, v1::StepTests>,
 }
 
 impl Merged {
     fn new(update: &Arc<Update>) -> Self {
-        let mut merged = Self { changes: Changes::default(), shards: BTreeMap::new() };
+        let mut merged = Self { changes: Changes::default(), shards: BTreeMap::new(), tests: BTreeMap::new() };
         merged.add(update);
         merged
     }
@@ -146,14 +148,18 @@ impl Merged {
         for view in &update.shards {
             self.shards.insert(view.id, run::shard(view.id, &view.shard, view.live_output));
         }
+        for view in &update.tests {
+            self.tests.insert(view.step, suite::tests_to_wire(view));
+        }
     }
 
     /// Only the last one says that the run has ended.
     fn messages(self) -> VecDeque<Wire> {
         let mut parts = parts(self.shards.into_values());
-        let last = Changes { shards: parts.pop_back().unwrap_or_default(), ..self.changes };
+        let tests = self.tests.into_values().collect();
+        let last = Changes { shards: parts.pop_back().unwrap_or_default(), tests, ..self.changes };
         let state = v1::RunState::Running.into();
-        let sooner = parts.into_iter().map(|shards| Changes { state, ended: None, shards });
+        let sooner = parts.into_iter().map(|shards| Changes { state, ended: None, shards, tests: Vec::new() });
         sooner.chain([last]).map(Wire::Changes).collect()
     }
 }

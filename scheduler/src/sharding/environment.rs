@@ -11,10 +11,17 @@ const NUMBERS: [(&str, &str); 3] = [
 ];
 
 /// The variables of one shard. Numbers count from 0.
-pub(crate) fn environment(shard: ShardId, fan_out: FanOut) -> Vec<(&'static str, String)> {
-    let FanOut::Shards(total) = fan_out;
-    let numbers =
-        NUMBERS.iter().flat_map(|(index, of)| [(*index, shard.index.to_string()), (*of, total.to_string())]);
+pub(crate) fn environment(shard: ShardId, fan_out: &FanOut) -> Vec<(&'static str, String)> {
+    let total = match fan_out {
+        FanOut::Shards(total) => Some(total),
+        // Its driver says which tests it runs.
+        FanOut::Tests(_) => None,
+    };
+    let numbers = total.into_iter().flat_map(|total| {
+        NUMBERS.iter().flat_map(move |(index, of)| {
+            [(*index, shard.index.to_string()), (*of, total.to_string())]
+        })
+    });
     let names = [("SWARM_RUN_ID", shard.run.to_string()), ("SWARM_SHARD_ID", shard.to_string())];
     numbers.chain(names).collect()
 }
@@ -29,7 +36,7 @@ mod tests {
     fn every_framework_finds_its_variables() {
         let run = RunId::new(Timestamp::from_micros(0), 0);
         let shard = ShardId { run, step: 1, index: 2 };
-        let environment = environment(shard, FanOut::Shards(NonZeroU32::new(6).unwrap()));
+        let environment = environment(shard, &FanOut::Shards(NonZeroU32::new(6).unwrap()));
         let text: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             text,

@@ -127,6 +127,11 @@ impl History {
         self.suites.get(key)?.tests.get(test)
     }
 
+    /// What is known of a test in every suite.
+    pub fn of_test(&self, test: &str) -> impl Iterator<Item = (&SuiteKey, &Past)> {
+        self.suites.iter().filter_map(move |(key, suite)| Some((key, suite.tests.get(test)?)))
+    }
+
     /// What a test will probably take.
     pub fn estimate(&self, key: &SuiteKey, test: &str) -> Option<Duration> {
         self.past(key, test)?.estimate()

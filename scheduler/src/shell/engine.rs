@@ -136,6 +136,10 @@ impl Engine {
                 let running = ordered.map(|()| self.queue.running_on(&bot).collect());
                 batch.release(move || drop(reply.send(running.map_err(CallError::from))));
             }
+            Command::Quarantine { quarantined, reply } => {
+                let made = self.decide(Event::Quarantine { quarantined }, now, &mut batch);
+                batch.release(move || drop(reply.send(made.map_err(CallError::from))));
+            }
             Command::Read(reading) => batch.releases.push(reading(Ok((&self.queue, now)))),
             Command::Watch { run, look } => {
                 let found = self.queue.run(run).ok_or(CallError::from(Refusal::UnknownRun { run }));

@@ -3,7 +3,7 @@
 use super::{synchronize::Orders, tails::Tail, watchers::Update};
 use crate::{
     journal::{AttemptKey, Release},
-    queue::{CancelMode, Queue, Refusal, Reuse, Run, RunFilter, RunSpec, Wanted},
+    queue::{CancelMode, Quarantined, Queue, Refusal, Reuse, Run, RunFilter, RunSpec, Wanted},
     wire::report::Report,
 };
 use proto::{BotId, RequestId, RunId, ShardId, Timestamp};
@@ -52,6 +52,7 @@ pub(super) enum Command {
     CancelRuns { filter: RunFilter, before: Option<RunId>, mode: CancelMode, reply: Reply<CanceledRuns> },
     Delete { run: RunId, reply: Reply<()> },
     Order { bot: BotId, wanted: Wanted, message: String, reply: Reply<Vec<ShardId>> },
+    Quarantine { quarantined: Quarantined, reply: Reply<()> },
     Read(Reading),
     Watch { run: RunId, look: Snapshot },
     Tail { attempt: AttemptKey, reply: Reply<Option<Tail>> },
@@ -122,6 +123,11 @@ impl Handle {
     /// Takes a run out of history.
     pub(crate) async fn delete(&self, run: RunId) -> Result<(), CallError> {
         self.call(Duration::ZERO, |reply| Command::Delete { run, reply }).await
+    }
+
+    /// Makes it known that failures of a test are known.
+    pub(crate) async fn quarantine(&self, quarantined: Quarantined) -> Result<(), CallError> {
+        self.call(Duration::ZERO, |reply| Command::Quarantine { quarantined, reply }).await
     }
 
     /// Gives a bot an order. The answer is what it has and will finish.
@@ -210,6 +216,7 @@ pub(super) fn refuse(command: Command, reason: &Arc<str>) {
         Command::Cancel { reply, .. } => drop(reply.send(Err(error))),
         Command::CancelRuns { reply, .. } => drop(reply.send(Err(error))),
         Command::Delete { reply, .. } => drop(reply.send(Err(error))),
+        Command::Quarantine { reply, .. } => drop(reply.send(Err(error))),
         Command::Order { reply, .. } => drop(reply.send(Err(error))),
         Command::Read(reading) => reading(Err(error))(),
         Command::Watch { look, .. } => look(Err(error))(),

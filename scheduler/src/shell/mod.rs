@@ -18,4 +18,4 @@ mod watchers;
 pub(crate) use handle::{CallError, Canceled, CanceledRuns, Handle, Updates};
 pub(crate) use supervisor::{Health, Settings, Shell};
 pub(crate) use tails::Tail;
-pub(crate) use watchers::Update;
+pub(crate) use watchers::{TestsView, Update};

@@ -81,6 +81,7 @@ impl Engine {
                 lease: desired.lease,
                 step: desired.step,
                 kill: desired.kill,
+                tests: desired.tests,
                 output_received: received.unwrap_or_else(|| self.queue.output_size(token)),
             }
         };
@@ -139,11 +140,21 @@ impl Engine {
             !held.output.is_empty()
                 || held.result.is_some()
                 || received.is_some_and(|received| *received != held.output_offset)
+                || held.tests.as_ref().is_some_and(|tests| tests.listing.is_some() || !tests.reports.is_empty())
         });
         let desired = self.queue.desired(&report.bot, &report.session);
+        let hungry = |token: Token| {
+            let held = report.held.iter().find(|held| held.lease.token == token);
+            held.and_then(|held| held.tests.as_ref()).is_some_and(|tests| tests.hungry)
+        };
+        let has_tests = desired.iter().any(|desired| {
+            desired.tests.as_ref().is_some_and(|grant| {
+                !grant.batches.is_empty() || (grant.complete && hungry(desired.lease.token))
+            })
+        });
         let desired: BTreeSet<Token> = desired.iter().map(|desired| desired.lease.token).collect();
         let held: BTreeSet<Token> = report.held.iter().map(|held| held.lease.token).collect();
-        said_something || desired != held
+        said_something || has_tests || desired != held
     }
 
     fn is_killing(&self, report: &Report) -> bool {
@@ -172,6 +183,7 @@ fn to_queue(report: &Report, kept: &BTreeMap<Token, Kept>) -> BotReport {
             // A result counts when all that came before it is here: the bot will report it again with the rest.
             result: held.result.clone().filter(|_| kept.is_some_and(|kept| kept.complete)),
             busy: held.result.is_none(),
+            tests: held.tests.clone(),
         }
     };
     BotReport {

@@ -1,6 +1,9 @@
 //! Those who follow runs.
 
-use crate::queue::{Decided, Queue, Run, RunState, Shard, Transition};
+use crate::{
+    queue::{Decided, Queue, Run, RunState, Shard, Transition},
+    sharding::Counts,
+};
 use proto::{RunId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,12 +29,67 @@ pub(crate) struct Update {
     pub(crate) state: RunState,
     pub(crate) ended: Option<Timestamp>,
     pub(crate) shards: Vec<ShardView>,
+    /// What has become of the tests of steps that have some, where it has changed.
+    pub(crate) tests: Vec<TestsView>,
+}
+
+/// The tests of a step as they were at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct TestsView {
+    pub(crate) step: u32,
+    pub(crate) counts: Counts,
+    pub(crate) listed: usize,
+    pub(crate) running: usize,
+    pub(crate) verified: bool,
+}
+
+impl TestsView {
+    /// As they are now. None when they are not listed.
+    pub(crate) fn of(queue: &Queue, run: RunId, step: u32) -> Option<Self> {
+        let suite = queue.suite(run, step)?;
+        Some(Self {
+            step,
+            counts: suite.ledger.counts().clone(),
+            listed: suite.listing.tests.len(),
+            running: queue.tests_running(run, step),
+            verified: suite.verified,
+        })
+    }
 }
 
 /// Runs that somebody follows.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     runs: BTreeMap<RunId, broadcast::Sender<Arc<Update>>>,
+}
+
+/// What a decision has changed in a run.
+#[derive(Debug, Default)]
+struct Changed {
+    shards: BTreeSet<ShardId>,
+    /// Those whose tests have changed.
+    steps: BTreeSet<u32>,
+}
+
+impl Changed {
+    fn add(&mut self, transition: &Transition, queue: &Queue) {
+        self.shards.extend(transition.shard());
+        match transition {
+            Transition::TestsListed { run, step, .. } => {
+                self.steps.insert(*step);
+                // All of its workers but the first are new.
+                let shards = queue.run(*run).into_iter().flat_map(|run| run.shards());
+                self.shards.extend(shards.map(|(id, _)| id).filter(|id| id.step == *step));
+            }
+            Transition::TestsGranted { shard, .. }
+            | Transition::TestsReported { shard, .. }
+            | Transition::AttemptLost { shard, .. }
+            | Transition::AttemptFinished { shard, .. } => {
+                self.steps.insert(shard.step);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// An update that is to be told.
@@ -50,7 +108,7 @@ impl Watchers {
 
     /// What a decision means to those who follow.
     pub(super) fn publish(&mut self, decided: &Decided, queue: &Queue) -> Vec<Publication> {
-        let mut changed: BTreeMap<RunId, BTreeSet<ShardId>> = BTreeMap::new();
+        let mut changed: BTreeMap<RunId, Changed> = BTreeMap::new();
         for record in &decided.records {
             if let Transition::RunDeleted { run, .. } = &record.transition {
                 // It may have ended in this very decision: nobody is told any more, so they must not wait.
@@ -59,16 +117,16 @@ impl Watchers {
             } else if let Some(run) = record.transition.run()
                 && self.runs.contains_key(&run)
             {
-                changed.entry(run).or_default().extend(record.transition.shard());
+                changed.entry(run).or_default().add(&record.transition, queue);
             }
         }
         changed
             .into_iter()
-            .filter_map(|(run, shards)| self.publish_run(queue.run(run)?, &shards, queue))
+            .filter_map(|(run, changed)| self.publish_run(queue.run(run)?, &changed, queue))
             .collect()
     }
 
-    fn publish_run(&mut self, run: &Run, shards: &BTreeSet<ShardId>, queue: &Queue) -> Option<Publication> {
+    fn publish_run(&mut self, run: &Run, changed: &Changed, queue: &Queue) -> Option<Publication> {
         let sender = self.runs.get(&run.id)?.clone();
         if sender.receiver_count() == 0 {
             self.runs.remove(&run.id);
@@ -81,8 +139,11 @@ impl Watchers {
             let shard = run.shard(*id)?;
             Some(ShardView { id: *id, shard: shard.clone(), live_output: queue.live_output(shard) })
         };
-        let shards = shards.iter().filter_map(view).collect();
-        Some((sender, Arc::new(Update { state: run.state(), ended: run.ended, shards })))
+        let shards = changed.shards.iter().filter_map(view).collect();
+        // What nobody has told of is missing from then on.
+        let steps = if run.ended.is_some() { run.suites.keys().copied().collect() } else { changed.steps.clone() };
+        let tests = steps.iter().filter_map(|step| TestsView::of(queue, run.id, *step)).collect();
+        Some((sender, Arc::new(Update { state: run.state(), ended: run.ended, shards, tests })))
     }
 
     /// Ends everybody's stream.

@@ -1,9 +1,11 @@
 //! Between wire messages and the queue's values. Used by `service` and by the journal's codec; decides nothing.
 
 pub(crate) mod bot;
+mod fan_out;
 pub(crate) mod field;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod spec;
+pub(crate) mod suite;

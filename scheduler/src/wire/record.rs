@@ -3,8 +3,9 @@
 use super::{
     bot,
     field::{FieldError, InField},
-    result, spec,
+    result, spec, suite,
 };
+use crate::sharding::TestIndex;
 use crate::queue::{AttemptResult, Loss, Record, Reused, RunSpec, SealedSecret, Token, Transition};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
@@ -107,6 +108,25 @@ fn transition_to_wire(transition: &Transition) -> Wire {
         Transition::CancelRequested { run } => {
             Wire::CancelRequested(wire::CancelRequested { run_id: run.to_string() })
         }
+        Transition::TestsListed { run, step, listing, workers } => Wire::TestsListed(wire::TestsListed {
+            run_id: run.to_string(),
+            step: *step,
+            listing: Some(suite::listing_to_wire(listing)),
+            workers: *workers,
+        }),
+        Transition::TestsGranted { shard, token, tests } => Wire::TestsGranted(wire::TestsGranted {
+            shard_id: shard.to_string(),
+            token: token.0,
+            tests: tests.iter().map(|test| test.0).collect(),
+        }),
+        Transition::TestsReported { shard, token, reports } => Wire::TestsReported(wire::TestsReported {
+            shard_id: shard.to_string(),
+            token: token.0,
+            reports: reports.iter().map(suite::report_to_wire).collect(),
+        }),
+        Transition::TestQuarantined { quarantined } => Wire::TestQuarantined(wire::TestQuarantined {
+            quarantine: Some(suite::quarantine_to_wire(quarantined)),
+        }),
     }
 }
 
@@ -165,6 +185,30 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
             Transition::RunDeleted { run: run(&deleted.run_id)?, last_token: Token(deleted.last_token) }
         }
         Wire::CancelRequested(cancel) => Transition::CancelRequested { run: run(&cancel.run_id)? },
+        Wire::TestsListed(listed) => {
+            let listing = listed.listing.as_ref().ok_or_else(|| FieldError::new("listing", "is missing"))?;
+            Transition::TestsListed {
+                run: run(&listed.run_id)?,
+                step: listed.step,
+                listing: Arc::new(suite::parse_listing(listing)?),
+                workers: listed.workers,
+            }
+        }
+        Wire::TestsGranted(granted) => Transition::TestsGranted {
+            shard: shard(&granted.shard_id)?,
+            token: Token(granted.token),
+            tests: granted.tests.iter().copied().map(TestIndex).collect(),
+        },
+        Wire::TestsReported(reported) => Transition::TestsReported {
+            shard: shard(&reported.shard_id)?,
+            token: Token(reported.token),
+            reports: suite::parse_reports(&reported.reports)?,
+        },
+        Wire::TestQuarantined(quarantined) => {
+            let missing = || FieldError::new("quarantine", "is missing");
+            let quarantine = quarantined.quarantine.as_ref().ok_or_else(missing)?;
+            Transition::TestQuarantined { quarantined: suite::parse_quarantine(quarantine)? }
+        }
     })
 }
 

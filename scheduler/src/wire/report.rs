@@ -1,11 +1,12 @@
 //! What bots report, and what they are told to do.
 
 use super::{
+    fan_out,
     field::{FieldError, InField, text, to_wire},
-    result, spec,
+    result, spec, suite,
 };
 use crate::{
-    queue::{AttemptResult, LeaseRef, StepSpec, Token},
+    queue::{AttemptResult, Grant, LeaseRef, Progress, StepSpec, Token},
     sharding,
     vault::Unopenable,
 };
@@ -39,6 +40,8 @@ pub(crate) struct HeldAttempt {
     pub(crate) output_offset: u64,
     pub(crate) output: Bytes,
     pub(crate) result: Option<AttemptResult>,
+    /// Of a worker.
+    pub(crate) tests: Option<Progress>,
 }
 
 /// One of the attempts that it should hold.
@@ -50,6 +53,8 @@ pub(crate) struct Order {
     pub(crate) kill: bool,
     /// Bytes of its output that are durable.
     pub(crate) output_received: u64,
+    /// Of a worker.
+    pub(crate) tests: Option<Grant>,
 }
 
 /// Parses a bot's call.
@@ -92,11 +97,13 @@ fn parse_held(wire: v1::HeldAttempt) -> Result<HeldAttempt, FieldError> {
         return Err(FieldError::new("output_offset", "is beyond any output"));
     }
     let result = wire.result.as_ref().map(result::parse_result).transpose();
+    let tests = wire.tests.as_ref().map(suite::parse_progress).transpose();
     Ok(HeldAttempt {
         lease: parse_lease(lease).map_err(|error| error.within("lease"))?,
         output_offset: wire.output_offset,
         output: wire.output,
         result: result.map_err(|error| error.within("result"))?,
+        tests: tests.map_err(|error| error.within("tests"))?,
     })
 }
 
@@ -133,12 +140,13 @@ fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
         }),
         kill: order.kill,
         output_received: order.output_received,
+        tests: order.tests.as_ref().map(suite::grant_to_wire),
     }
 }
 
 /// What is to be done for a shard. Without its secret.
 pub(crate) fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
-    let of_shard = sharding::environment(shard, step.fan_out);
+    let of_shard = sharding::environment(shard, &step.fan_out);
     // The shard's own variables win.
     let of_step = step.environment.iter().filter(|(name, _)| of_shard.iter().all(|(own, _)| own != name));
     let environment = of_step.map(|(name, value)| spec::variable_to_wire(name, value));
@@ -153,5 +161,9 @@ pub(crate) fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         secret: None,
+        tests: step.fan_out.tests().map(|policy| v1::TestsOrder {
+            driver: fan_out::driver_to_wire(policy.driver).into(),
+            partitions: policy.partitions,
+        }),
     }
 }

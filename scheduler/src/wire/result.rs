@@ -45,6 +45,7 @@ pub(crate) fn parse_ending(state: i32) -> Option<Ending> {
         v1::ShardState::ClientError => Some(Ending::ClientError),
         v1::ShardState::InternalError => Some(Ending::InternalError),
         v1::ShardState::NoResource => Some(Ending::NoResource),
+        v1::ShardState::NotNeeded => Some(Ending::NotNeeded),
     }
 }
 
@@ -60,6 +61,7 @@ pub(crate) fn ending_to_wire(ending: Ending) -> v1::ShardState {
         Ending::ClientError => v1::ShardState::ClientError,
         Ending::InternalError => v1::ShardState::InternalError,
         Ending::NoResource => v1::ShardState::NoResource,
+        Ending::NotNeeded => v1::ShardState::NotNeeded,
     }
 }
 

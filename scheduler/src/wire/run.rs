@@ -1,6 +1,7 @@
 //! Runs, shards and attempts as clients see them.
 
-use super::{result, spec};
+use super::{result, spec, suite};
+use crate::shell::TestsView;
 use crate::queue::{Attempt, AttemptEnd, Loss, Queue, Run, RunState, Shard, ShardState, Tally};
 use proto::{ShardId, v1};
 
@@ -15,13 +16,16 @@ pub(crate) fn run_summary(run: &Run) -> v1::Run {
         shards: Vec::new(),
         counts: Some(counts(&run.tally)),
         has_secret: run.spec.secret.is_some(),
+        tests: Vec::new(),
     }
 }
 
 /// With all of its shards.
 pub(crate) fn run(queue: &Queue, run: &Run) -> v1::Run {
     let shards = run.shards().map(|(id, one)| shard(id, one, queue.live_output(one))).collect();
-    v1::Run { shards, ..run_summary(run) }
+    let tests = run.suites.keys().filter_map(|step| TestsView::of(queue, run.id, *step));
+    let tests = tests.map(|view| suite::tests_to_wire(&view)).collect();
+    v1::Run { shards, tests, ..run_summary(run) }
 }
 
 /// One shard. `live_output` is how much output its running attempt has.

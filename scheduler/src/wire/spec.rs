@@ -1,7 +1,10 @@
 //! Specifications of runs: parsed when they come in, with every default filled in.
 
-use super::field::{FieldError, InField, duration, text, to_wire};
-use crate::queue::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
+use super::{
+    fan_out,
+    field::{FieldError, InField, duration, text, to_wire},
+};
+use crate::queue::{RunSpec, Slice, StepSpec, Timeouts};
 use prost::Message as _;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
@@ -101,7 +104,7 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         named_caches: NamedCache::from_wire(&wire.named_caches).in_field("named_caches")?,
         timeouts: parse_timeouts(wire.timeouts.as_ref(), defaults)
             .map_err(|error| error.within("timeouts"))?,
-        fan_out: parse_fan_out(wire.fan_out.as_ref())?,
+        fan_out: fan_out::parse_fan_out(wire)?,
         max_attempts: parse_attempts(wire.max_attempts, defaults)?,
         idempotent: wire.idempotent,
     })
@@ -169,15 +172,6 @@ fn parse_timeouts(wire: Option<&v1::Timeouts>, defaults: &Defaults) -> Result<Ti
     })
 }
 
-fn parse_fan_out(wire: Option<&v1::FanOut>) -> Result<FanOut, FieldError> {
-    let policy = wire.and_then(|fan_out| fan_out.policy.as_ref());
-    let Some(v1::fan_out::Policy::Shards(shards)) = policy else {
-        return Err(FieldError::new("fan_out", "is missing: ask for shards, 1 is enough"));
-    };
-    let count = NonZeroU32::new(shards.count);
-    count.map(FanOut::Shards).ok_or_else(|| FieldError::new("fan_out.shards.count", "must be at least 1"))
-}
-
 fn parse_attempts(given: u32, defaults: &Defaults) -> Result<NonZeroU32, FieldError> {
     if given > MOST_ATTEMPTS {
         return Err(FieldError::new("max_attempts", format!("must be at most {MOST_ATTEMPTS}")));
@@ -198,8 +192,6 @@ pub(crate) fn run_to_wire(spec: &RunSpec) -> v1::RunSpec {
 }
 
 fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
-    let FanOut::Shards(count) = step.fan_out;
-    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: count.get() });
     v1::StepSpec {
         name: step.name.clone(),
         input: Some(step.input.into()),
@@ -212,7 +204,7 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         expiration: Some(to_wire(step.first.expiration)),
         wait_for_capacity: step.first.wait_for_capacity,
         fallbacks: step.fallbacks.iter().map(slice_to_wire).collect(),
-        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        fan_out: Some(fan_out::fan_out_to_wire(&step.fan_out)),
         max_attempts: step.max_attempts.get(),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),

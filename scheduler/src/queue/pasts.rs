@@ -1,0 +1,88 @@
+//! What a test has come to in earlier runs.
+
+use super::{
+    apply::Queue,
+    run::Run,
+    suite::{Quarantined, Suite},
+    suites::suite_key,
+};
+use crate::sharding::{Attempt, Past, Standing, SuiteKey, TestIndex, Verdict};
+use proto::{BotId, RunId};
+
+/// Executions that are told of each test on each platform.
+const MOST_TOLD: usize = 20;
+
+/// Names that are compared for one question: it holds up everybody else.
+const MOST_COMPARED: usize = 1_000_000;
+
+/// A test on one platform.
+#[derive(Debug)]
+pub(crate) struct KnownTest<'a> {
+    pub(crate) key: &'a SuiteKey,
+    pub(crate) past: &'a Past,
+    /// The newest first.
+    pub(crate) executions: Vec<PastExecution<'a>>,
+}
+
+/// One that counted.
+#[derive(Debug)]
+pub(crate) struct PastExecution<'a> {
+    pub(crate) run: RunId,
+    pub(crate) bot: Option<&'a BotId>,
+    pub(crate) attempt: &'a Attempt,
+}
+
+impl KnownTest<'_> {
+    /// Runs in which it came to such a verdict.
+    pub(crate) fn verdicts(&self, wanted: impl Fn(Verdict) -> bool) -> u32 {
+        self.past.verdicts.iter().filter(|(verdict, _)| wanted(**verdict)).map(|(_, count)| count).sum()
+    }
+}
+
+impl Queue {
+    /// What is known of a test: in one suite, or in all of them when its name is empty.
+    pub(crate) fn test_pasts(&self, suite: &str, test: &str) -> Vec<KnownTest<'_>> {
+        let known = self.state.books.history.of_test(test);
+        let known = known.filter(|(key, _)| suite.is_empty() || &*key.suite == suite);
+        let mut pasts: Vec<KnownTest<'_>> =
+            known.map(|(key, past)| KnownTest { key, past, executions: Vec::new() }).collect();
+        let mut compared = 0;
+        for run in self.state.runs.values().rev().filter(|run| !run.suites.is_empty()) {
+            for (number, suite) in &run.suites {
+                let key = run.spec.steps.get(*number as usize).and_then(|step| suite_key(step));
+                let Some(known) = pasts.iter_mut().find(|known| Some(known.key) == key.as_ref()) else {
+                    continue;
+                };
+                if known.executions.len() >= MOST_TOLD {
+                    continue;
+                }
+                compared += suite.listing.tests.len();
+                known.executions.extend(executions(run, suite, test));
+            }
+            if compared > MOST_COMPARED {
+                break;
+            }
+        }
+        pasts
+    }
+
+    /// Tests whose failures are known: of one suite, or of all when its name is empty.
+    pub(crate) fn quarantines(&self, suite: &str) -> impl Iterator<Item = &Quarantined> {
+        let all = self.state.books.quarantines.values();
+        all.filter(move |quarantined| suite.is_empty() || quarantined.suite == suite)
+    }
+}
+
+fn executions<'a>(run: &'a Run, suite: &'a Suite, test: &str) -> Vec<PastExecution<'a>> {
+    let Some(position) = suite.listing.tests.iter().position(|listed| &*listed.name == test) else {
+        return Vec::new();
+    };
+    let attempts = suite.ledger.attempts(TestIndex(u32::try_from(position).unwrap_or(u32::MAX)));
+    let counted = attempts.iter().rev().filter(|attempt| attempt.standing == Standing::Counted);
+    let execution = |attempt: &'a Attempt| {
+        let (shard, number) = suite.worker(attempt.token)?;
+        let bot = run.shard(shard)?.attempts.iter().find(|attempt| attempt.number == number);
+        Some(PastExecution { run: run.id, bot: bot.map(|attempt| &attempt.bot), attempt })
+    };
+    counted.filter_map(execution).collect()
+}

@@ -1,0 +1,470 @@
+//! Who runs which tests: what workers tell of them is taken, and those that ask get more.
+//!
+//! What was granted and reported is in records. Who is to run what is not granted yet ([`Pool`]), and which workers wait
+//! for more ([`Hand`]), is volatile: after a restart it is planned anew, and bots say again what they have.
+
+use super::{
+    apply::Queue,
+    event::{Decided, Effect, Held},
+    policy::TestsPolicy,
+    record::{Record, Transition},
+    shard::{Ending, ShardState, Token},
+    spec::StepSpec,
+    suite::{Listing, Suite},
+    suites::suite_key,
+};
+use crate::sharding::{
+    Breaker, Estimates, Mode, Next, Settings, Shares, TestIndex, TestReport, TimeoutLimits, WorkerId, workers,
+};
+use proto::{BotId, RunId, ShardId, Timestamp};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+
+/// What a dispatch costs a worker until that is measured: a call, and the start of a runner.
+const OVERHEAD: Duration = Duration::from_millis(200);
+
+/// Of the time of all tests, what may be spent on running tests twice that take too long.
+const DUPLICATES_PERCENT: u32 = 2;
+
+/// Of the time of all tests, what workers may wait for others to end.
+const IDLE_PERCENT: u32 = 5;
+
+/// No test is taken to hang sooner, whatever it took before.
+const SHORTEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A worker on whose bot so many tests in a row crash gets no more of this step, as long as there are others.
+const MOST_CRASHES: u32 = 5;
+
+/// Seconds of tests over which a bot's speed is measured.
+const PACE_SECONDS: f64 = 600.0;
+
+/// What a bot tells of the tests of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) listing: Option<Arc<Listing>>,
+    /// The number of the first report.
+    pub(crate) reports_from: u64,
+    pub(crate) reports: Vec<TestReport>,
+    /// Batches that it has had.
+    pub(crate) batches: u32,
+    /// It would run more.
+    pub(crate) hungry: bool,
+    pub(crate) running: Vec<TestIndex>,
+}
+
+/// What a bot is told of the tests of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Grant {
+    /// The tests are not known.
+    pub(crate) list: bool,
+    /// Reports that were taken.
+    pub(crate) reports_taken: u64,
+    /// Those that it has not had, with their numbers.
+    pub(crate) batches: Vec<(u32, Vec<GrantedTest>)>,
+    /// Nothing comes after them.
+    pub(crate) complete: bool,
+}
+
+/// A test that is to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GrantedTest {
+    pub(crate) test: TestIndex,
+    pub(crate) name: Arc<str>,
+    pub(crate) timeout: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Sharing {
+    pools: BTreeMap<(RunId, u32), Pool>,
+    hands: BTreeMap<Token, Hand>,
+    /// Estimated and real seconds of what each bot has run.
+    paces: BTreeMap<BotId, (f64, f64)>,
+}
+
+/// Who is to run what of a step.
+#[derive(Debug)]
+struct Pool {
+    shares: Shares,
+    estimates: Estimates,
+    breaker: Breaker,
+}
+
+/// A worker's live attempt, as its bot has told of it.
+#[derive(Clone, Debug, Default)]
+struct Hand {
+    /// Batches that it has had.
+    had: u32,
+    hungry: bool,
+    /// There is nothing more for it.
+    complete: bool,
+    running: Vec<TestIndex>,
+}
+
+impl Queue {
+    /// Takes in what a bot tells of the tests of a live attempt.
+    pub(super) fn take_progress(&mut self, held: &Held, bot: &BotId, now: Timestamp, decided: &mut Decided) {
+        let (id, token) = (held.lease.shard, held.lease.token);
+        let policy = self.state.context(id).and_then(|(_, step)| step.fan_out.tests().cloned());
+        let (Some(progress), Some(policy)) = (&held.tests, policy) else { return };
+        let hand = self.sharing.hands.entry(token).or_default();
+        hand.had = progress.batches;
+        hand.hungry = progress.hungry && held.result.is_none();
+        hand.running.clone_from(&progress.running);
+        if let Some(listing) = &progress.listing
+            && self.suite(id.run, id.step).is_none()
+        {
+            self.list(id.run, id.step, &policy, Arc::clone(listing), now, decided);
+        }
+        self.take_reports(id, token, bot, progress, now, decided);
+    }
+
+    /// The tests of a step are known.
+    pub(super) fn list(
+        &mut self,
+        run: RunId,
+        step: u32,
+        policy: &TestsPolicy,
+        listing: Arc<Listing>,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
+        let first = ShardId { run, step, index: 0 };
+        let Some((_, spec)) = self.state.context(first) else { return };
+        let listing = if policy.only.is_empty() { listing } else { Arc::new(listing.only(&policy.only)) };
+        let estimates = self.estimates(spec, &listing);
+        let most = policy.max_workers.map_or_else(|| self.slots_for(spec), |most| most.get());
+        let room = u32::try_from(self.tuning.most_pending.saturating_sub(self.pending())).unwrap_or(u32::MAX);
+        let workers = workers(&estimates, policy.target_time, most, OVERHEAD).min(room).max(1);
+        self.commit(Transition::TestsListed { run, step, listing, workers }, now, decided);
+    }
+
+    fn take_reports(
+        &mut self,
+        id: ShardId,
+        token: Token,
+        bot: &BotId,
+        progress: &Progress,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
+        let Some(suite) = self.suite(id.run, id.step) else { return };
+        // What is told again was taken before; a gap is filled by what the bot tells next.
+        let Some(known) = suite.reports(token).checked_sub(progress.reports_from) else { return };
+        let new = progress.reports.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+        if new.is_empty() {
+            return;
+        }
+        let reports = new.to_vec();
+        self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
+        let trips = self.count_reports(id, bot, new, now);
+        if trips && self.workers_live(id.run, id.step) > 1 {
+            self.dismiss(id, token, now);
+        }
+        if self.suite(id.run, id.step).is_some_and(|suite| suite.ledger.is_stopped()) {
+            self.stop_workers(id.run, id.step, now, decided);
+        }
+    }
+
+    /// Tells the plan of a step what was run. Says whether the bot is to get no more.
+    fn count_reports(&mut self, id: ShardId, bot: &BotId, reports: &[TestReport], now: Timestamp) -> bool {
+        let worker = WorkerId(id.index);
+        self.plan(id.run, id.step, now);
+        let Some(suite) = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step)) else {
+            return false;
+        };
+        let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) else { return false };
+        let (estimated, took) = self.sharing.paces.entry(bot.clone()).or_default();
+        let mut trips = false;
+        for report in reports {
+            pool.shares.reported(worker, report.test, report.duration, now);
+            if suite.ledger.verdict(report.test).is_none() {
+                pool.shares.give_back(&[report.test], Some(worker));
+            }
+            trips |= pool.breaker.trips(bot, &report.outcome);
+            if let Some(known) = pool.estimates.known(report.test) {
+                *estimated += known.as_secs_f64();
+                *took += report.duration.as_secs_f64();
+                if *took > PACE_SECONDS {
+                    (*estimated, *took) = (*estimated / 2.0, *took / 2.0);
+                }
+            }
+        }
+        trips
+    }
+
+    /// A worker gets no more tests.
+    fn dismiss(&mut self, id: ShardId, token: Token, now: Timestamp) {
+        if let Some(hand) = self.sharing.hands.get_mut(&token) {
+            hand.complete = true;
+        }
+        if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
+            pool.shares.leave(WorkerId(id.index), now);
+        }
+    }
+
+    /// Nothing more of this step is to be run.
+    fn stop_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
+        let shards = |state| self.shards_of(run, step, state);
+        let (pending, running) = (shards(ShardState::Pending), shards(ShardState::Running));
+        for shard in pending {
+            self.end_unneeded(shard, "a test has failed, and the run was to end with the first one", now, decided);
+        }
+        for shard in running {
+            if self.shard(shard).is_some_and(|shard| !shard.killing) {
+                self.commit(Transition::KillRequested { shard }, now, decided);
+                let bot = self.shard(shard).and_then(|shard| Some(shard.live()?.bot.clone()));
+                decided.effects.extend(bot.map(Effect::Wake));
+            }
+        }
+    }
+
+    /// What has just become of tests may be news for those workers of the same steps that wait.
+    pub(super) fn feed_changed(&mut self, now: Timestamp, decided: &mut Decided) {
+        let changed = |record: &Record| match &record.transition {
+            Transition::TestsListed { run, step, .. } => Some((*run, *step)),
+            Transition::TestsReported { shard, .. }
+            | Transition::AttemptFinished { shard, .. }
+            | Transition::AttemptLost { shard, .. } => {
+                self.suite(shard.run, shard.step).map(|_| (shard.run, shard.step))
+            }
+            _ => None,
+        };
+        let steps: BTreeSet<(RunId, u32)> = decided.records.iter().filter_map(changed).collect();
+        for (run, step) in steps {
+            self.feed(run, step, now, decided);
+        }
+    }
+
+    /// Gives those workers of a step more that ask for it.
+    fn feed(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
+        for shard in self.shards_of(run, step, ShardState::Running) {
+            let Some(live) = self.shard(shard).and_then(|shard| shard.live()) else { continue };
+            let (token, bot) = (live.token, live.bot.clone());
+            if self.feed_one(shard, token, now, decided) {
+                decided.effects.insert(Effect::Wake(bot));
+            }
+        }
+    }
+
+    /// Gives a worker more, if it asks for it and there is something to say.
+    pub(super) fn feed_one(
+        &mut self,
+        id: ShardId,
+        token: Token,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) -> bool {
+        let Some(suite) = self.suite(id.run, id.step) else { return false };
+        let batches = suite.batches(token);
+        let over = suite.ledger.is_complete() || suite.ledger.is_stopped();
+        let Some(hand) = self.sharing.hands.get_mut(&token) else { return false };
+        if !hand.hungry || hand.complete || hand.had != batches {
+            return false;
+        }
+        let next = if over {
+            Next::Nothing
+        } else {
+            self.plan(id.run, id.step, now);
+            let pool = self.sharing.pools.get_mut(&(id.run, id.step));
+            pool.map_or(Next::Wait, |pool| pool.shares.next(WorkerId(id.index), now))
+        };
+        match next {
+            Next::Batch(tests) => {
+                let granted = Transition::TestsGranted { shard: id, token, tests: tests.into() };
+                self.commit(granted, now, decided);
+                return true;
+            }
+            Next::Wait => {}
+            Next::Nothing => {
+                if let Some(hand) = self.sharing.hands.get_mut(&token) {
+                    hand.complete = true;
+                }
+            }
+        }
+        self.end_idle_workers(id.run, id.step, now, decided);
+        next == Next::Nothing
+    }
+
+    /// Ends the pending workers of a step when nothing is left that is not granted: what is lost by others comes with
+    /// shards of their own.
+    fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
+        let pending = self.shards_of(run, step, ShardState::Pending);
+        if pending.is_empty() || self.suite(run, step).is_none_or(|suite| !suite.ledger.ungranted().is_empty()) {
+            return;
+        }
+        for shard in pending {
+            self.end_unneeded(shard, "other workers have taken all the tests", now, decided);
+        }
+    }
+
+    pub(super) fn end_unneeded(&mut self, shard: ShardId, why: &str, now: Timestamp, decided: &mut Decided) {
+        let ended = Transition::ShardEnded { shard, ending: Ending::NotNeeded, message: why.to_owned() };
+        self.commit(ended, now, decided);
+    }
+
+    /// Whether a pending shard may end without being missed: others do the work.
+    pub(super) fn is_spare(&self, id: ShardId) -> bool {
+        self.suite(id.run, id.step).is_some() && self.workers_live(id.run, id.step) > 0
+    }
+
+    /// Workers that wait ask again.
+    pub(super) fn feed_all(&mut self, now: Timestamp, decided: &mut Decided) {
+        let hungry = |(token, hand): (&Token, &Hand)| (hand.hungry && !hand.complete).then_some(*token);
+        let waiting: Vec<Token> = self.sharing.hands.iter().filter_map(hungry).collect();
+        for token in waiting {
+            let Some(id) = self.state.leases.get(&token).copied() else { continue };
+            if self.feed_one(id, token, now, decided) {
+                let bot = self.shard(id).and_then(|shard| Some(shard.live()?.bot.clone()));
+                decided.effects.extend(bot.map(Effect::Wake));
+            }
+        }
+    }
+
+    /// What the bot of a live attempt is told of its tests. None when the step shares out none.
+    pub(super) fn grant_of(&self, id: ShardId, step: &StepSpec, token: Token) -> Option<Grant> {
+        let policy = step.fan_out.tests()?;
+        let Some(suite) = self.suite(id.run, id.step) else {
+            return Some(Grant { list: true, ..Grant::default() });
+        };
+        let hand = self.sharing.hands.get(&token);
+        let had = hand.map_or(0, |hand| hand.had);
+        let batches = suite.batches_after(token, had).map(|(number, tests)| {
+            (number, tests.iter().filter_map(|test| self.granted(*test, suite, policy, step)).collect())
+        });
+        Some(Grant {
+            list: false,
+            reports_taken: suite.reports(token),
+            batches: batches.collect(),
+            complete: hand.is_some_and(|hand| hand.complete),
+        })
+    }
+
+    fn granted(
+        &self,
+        test: TestIndex,
+        suite: &Suite,
+        policy: &TestsPolicy,
+        step: &StepSpec,
+    ) -> Option<GrantedTest> {
+        let name = Arc::clone(&suite.listing.tests.get(test.0 as usize)?.name);
+        let limits = TimeoutLimits { floor: SHORTEST_TIMEOUT.min(step.timeouts.hard), cap: step.timeouts.hard };
+        let by_history = || Some(self.state.books.history.timeout(&suite_key(step)?, &name, limits));
+        let timeout = policy.test_timeout.or_else(by_history).unwrap_or(step.timeouts.hard);
+        Some(GrantedTest { test, name, timeout })
+    }
+
+    /// The tests of a step, once they are listed.
+    pub(crate) fn suite(&self, run: RunId, step: u32) -> Option<&Suite> {
+        self.run(run)?.suites.get(&step)
+    }
+
+    /// What the tests of a step are expected to take.
+    pub(crate) fn estimates(&self, step: &StepSpec, listing: &Listing) -> Estimates {
+        match suite_key(step) {
+            Some(key) => Estimates::new(&listing.tests, &self.state.books.history, &key),
+            None => Estimates::from_known(vec![None; listing.tests.len()]),
+        }
+    }
+
+    /// Tests of a step that are being run, as far as bots have told.
+    pub(crate) fn tests_running(&self, run: RunId, step: u32) -> usize {
+        let hands = self.sharing.hands.iter();
+        let of_step = hands.filter(|(token, _)| {
+            self.state.leases.get(token).is_some_and(|shard| shard.run == run && shard.step == step)
+        });
+        of_step.map(|(_, hand)| hand.running.len()).sum()
+    }
+
+    /// Places for workers on the bots that fit.
+    fn slots_for(&self, step: &StepSpec) -> u32 {
+        let fits = self.bots().filter(|(id, bot)| {
+            !bot.draining && self.order_of(id).is_none() && step.first.requirements.fit(&bot.dimensions)
+        });
+        fits.map(|(_, bot)| bot.slots).fold(0, u32::saturating_add).max(1)
+    }
+
+    fn shards_of(&self, run: RunId, step: u32, state: ShardState) -> Vec<ShardId> {
+        let shards = self.run(run).and_then(|run| run.steps.get(step as usize));
+        let shards = (0u32..).zip(shards.into_iter().flatten());
+        let in_state = shards.filter(|(_, shard)| shard.state == state);
+        in_state.map(|(index, _)| ShardId { run, step, index }).collect()
+    }
+
+    fn workers_live(&self, run: RunId, step: u32) -> usize {
+        self.shards_of(run, step, ShardState::Running).len()
+    }
+
+    /// Plans who is to run what of a step, unless that is planned.
+    fn plan(&mut self, run: RunId, step: u32, now: Timestamp) {
+        if self.sharing.pools.contains_key(&(run, step)) {
+            return;
+        }
+        let first = ShardId { run, step, index: 0 };
+        let (Some(suite), Some((_, spec))) = (self.suite(run, step), self.state.context(first)) else { return };
+        let Some(policy) = spec.fan_out.tests() else { return };
+        let settings = Settings {
+            mode: if policy.driver.pulls() { Mode::Pull } else { Mode::Process },
+            overhead: OVERHEAD,
+            duplicates_percent: DUPLICATES_PERCENT,
+            idle_percent: IDLE_PERCENT,
+        };
+        let estimates = self.estimates(spec, &suite.listing);
+        let count = self.run(run).and_then(|run| run.steps.get(step as usize)).map_or(1, Vec::len);
+        let workers = u32::try_from(count).unwrap_or(u32::MAX);
+        let (tests, open) = (&suite.listing.tests, suite.ledger.ungranted());
+        let mut shares = Shares::plan(tests, &estimates, &open, workers, settings, now);
+        for id in self.shards_of(run, step, ShardState::Running) {
+            let Some(live) = self.shard(id).and_then(|shard| shard.live()) else { continue };
+            shares.join(WorkerId(id.index), self.speed(&live.bot), now);
+            shares.holds(WorkerId(id.index), suite.ledger.held(live.token.0), now);
+        }
+        let pool = Pool { shares, estimates, breaker: Breaker::new(MOST_CRASHES) };
+        self.sharing.pools.insert((run, step), pool);
+    }
+
+    /// How fast a bot was, beside what was expected of it.
+    fn speed(&self, bot: &BotId) -> f64 {
+        let pace = self.sharing.paces.get(bot).filter(|(_, took)| *took > 1.0);
+        pace.map_or(1.0, |(estimated, took)| estimated / took)
+    }
+
+    /// The tests that an attempt holds which is about to end.
+    pub(super) fn tests_held(&self, transition: &Transition) -> Vec<TestIndex> {
+        match transition {
+            Transition::AttemptLost { shard, token, .. }
+            | Transition::AttemptFinished { shard, token, .. } => {
+                let suite = self.suite(shard.run, shard.step);
+                suite.map(|suite| suite.ledger.held(token.0).to_vec()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A worker's attempt has begun.
+    pub(super) fn worker_begins(&mut self, id: ShardId, bot: &BotId, now: Timestamp) {
+        let speed = self.speed(bot);
+        if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
+            pool.shares.join(WorkerId(id.index), speed, now);
+        }
+    }
+
+    /// A worker's attempt has ended, holding these tests.
+    pub(super) fn worker_ends(&mut self, id: ShardId, token: Token, held: &[TestIndex], now: Timestamp) {
+        self.sharing.hands.remove(&token);
+        let Some(suite) = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step)) else { return };
+        let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) else { return };
+        pool.shares.leave(WorkerId(id.index), now);
+        let again: Vec<TestIndex> =
+            held.iter().copied().filter(|test| suite.ledger.verdict(*test).is_none()).collect();
+        pool.shares.give_back(&again, None);
+    }
+
+    /// Forgets the plans of a run that has ended.
+    pub(super) fn forget_plans(&mut self, run: RunId) {
+        let of_run: Vec<(RunId, u32)> =
+            self.sharing.pools.range((run, 0)..=(run, u32::MAX)).map(|(key, _)| *key).collect();
+        for key in of_run {
+            self.sharing.pools.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Steps whose tests are shared out among workers.
+
+use super::super::{testing::*, *};
+use crate::sharding::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict};
+use proptest::prelude::*;
+use proto::{RunId, Timestamp};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn policy(retries: u32) -> TestsPolicy {
+    TestsPolicy {
+        driver: TestDriver::Pytest,
+        partitions: 0,
+        max_workers: NonZeroU32::new(4),
+        target_time: None,
+        retries,
+        fail_fast: false,
+        suite: "suite".into(),
+        only: Default::default(),
+        test_timeout: None,
+    }
+}
+
+fn sharing(policy: TestsPolicy) -> StepSpec {
+    let step = step(1, &[]);
+    StepSpec { fan_out: FanOut::Tests(Arc::new(policy)), max_attempts: NonZeroU32::new(9).unwrap(), ..step }
+}
+
+fn listing(names: impl IntoIterator<Item = String>) -> Arc<Listing> {
+    let test = |name: String| ListedTest { name: name.into(), group: None, exclusive: false, disabled: false };
+    let tests: Arc<[ListedTest]> = names.into_iter().map(test).collect();
+    Arc::new(Listing { places: vec![Place::default(); tests.len()], tests })
+}
+
+fn numbered(count: u32) -> Arc<Listing> {
+    listing((0..count).map(|number| format!("t{number}")))
+}
+
+/// A bot with one slot, as the real ones behave: it tells its whole state and does what it is told.
+#[derive(Clone, Debug, Default)]
+struct Worker {
+    lease: Option<LeaseRef>,
+    listing: Option<Arc<Listing>>,
+    reports: Vec<TestReport>,
+    taken: u64,
+    batches: u32,
+    queue: Vec<TestIndex>,
+    complete: bool,
+    sessions: u32,
+    ran: usize,
+}
+
+impl Worker {
+    fn held(&self) -> Vec<Held> {
+        let Some(lease) = self.lease else { return vec![] };
+        let reports = self.reports[self.taken as usize..].to_vec();
+        let over = self.complete && self.queue.is_empty() && reports.is_empty();
+        let progress = Progress {
+            listing: self.listing.clone(),
+            reports_from: self.taken,
+            reports,
+            batches: self.batches,
+            hungry: !self.complete && self.queue.is_empty(),
+            running: vec![],
+        };
+        let held = if over { finished(lease, 0) } else { running(lease) };
+        vec![Held { tests: Some(progress), ..held }]
+    }
+
+    fn hear(&mut self, desired: Option<Desired>, all: &Arc<Listing>) {
+        let Some(Desired { lease, tests: Some(grant), kill, .. }) = desired else {
+            return *self = Self { sessions: self.sessions, ran: self.ran, ..Self::default() };
+        };
+        if self.lease != Some(lease) {
+            *self = Self { lease: Some(lease), sessions: self.sessions, ran: self.ran, ..Self::default() };
+        }
+        self.listing = grant.list.then(|| Arc::clone(all));
+        self.taken = self.taken.max(grant.reports_taken);
+        for (number, tests) in grant.batches {
+            if number == self.batches + 1 {
+                self.batches = number;
+                self.queue.extend(tests.iter().map(|granted| granted.test));
+            }
+        }
+        self.complete |= grant.complete || kill;
+        if kill {
+            self.queue.clear();
+        }
+    }
+}
+
+/// Bots, a queue, and what tests do.
+struct Fleet {
+    bench: Bench,
+    workers: BTreeMap<&'static str, Worker>,
+    all: Arc<Listing>,
+    /// What becomes of a test on its nth execution; passes when it is not in here.
+    outcomes: BTreeMap<u32, Vec<TestOutcome>>,
+    executions: BTreeMap<u32, usize>,
+}
+
+impl Fleet {
+    fn new(bots: &[&'static str], tests: u32) -> Self {
+        let workers = bots.iter().map(|bot| (*bot, Worker::default())).collect();
+        let (outcomes, executions) = (BTreeMap::new(), BTreeMap::new());
+        Self { bench: Bench::new(), workers, all: numbered(tests), outcomes, executions }
+    }
+
+    /// One bot calls, and hears the answer unless it is lost.
+    fn call(&mut self, bot: &'static str, heard: bool) {
+        let worker = &self.workers[bot];
+        let session = format!("s{}", worker.sessions);
+        let report = report(bot, &session, worker.held());
+        let (id, session) = (report.bot.clone(), report.session.clone());
+        self.bench.apply(Event::Synchronize(report)).unwrap();
+        let desired = self.bench.queue.desired(&id, &session).pop();
+        if heard {
+            self.workers.get_mut(bot).unwrap().hear(desired, &self.all);
+        }
+    }
+
+    /// It runs the next test that it has.
+    fn work(&mut self, bot: &'static str) {
+        let worker = self.workers.get_mut(bot).unwrap();
+        if worker.queue.is_empty() {
+            return;
+        }
+        let test = worker.queue.remove(0);
+        let nth = self.executions.entry(test.0).or_default();
+        let outcome = self.outcomes.get(&test.0).and_then(|outcomes| outcomes.get(*nth).or(outcomes.last()));
+        let outcome = outcome.cloned().unwrap_or(TestOutcome::Passed);
+        *nth += 1;
+        worker.ran += 1;
+        worker.reports.push(TestReport {
+            test,
+            outcome,
+            duration: SECOND,
+            started: Timestamp::default(),
+            message: "".into(),
+            output: "".into(),
+        });
+        self.bench.now = self.bench.now + Duration::from_millis(300);
+    }
+
+    /// Everybody works until nothing happens any more.
+    fn finish(&mut self, run: RunId) {
+        for _ in 0..2000 {
+            for bot in self.workers.keys().copied().collect::<Vec<_>>() {
+                self.call(bot, true);
+                self.work(bot);
+            }
+            self.bench.pass(Duration::from_millis(500));
+            if self.bench.queue.run(run).unwrap().ended.is_some() {
+                return;
+            }
+        }
+        panic!("it does not end: {:?}", self.bench.queue.run(run).unwrap().tally);
+    }
+
+    fn verdicts(&self, run: RunId) -> Vec<Option<Verdict>> {
+        let suite = self.bench.queue.suite(run, 0).unwrap();
+        (0..suite.listing.tests.len() as u32).map(|test| suite.ledger.verdict(TestIndex(test))).collect()
+    }
+}
+
+#[test]
+fn each_test_is_run_once_and_all_bots_take_part() {
+    let mut fleet = Fleet::new(&["b1", "b2", "b3"], 60);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    assert!(fleet.verdicts(run).iter().all(|verdict| *verdict == Some(Verdict::Passed)));
+    assert!(fleet.workers.values().all(|worker| worker.ran >= 10), "{:?}", fleet.workers);
+    let shards = &fleet.bench.queue.run(run).unwrap().steps[0];
+    assert_eq!(shards.len(), 4, "as many workers as there may be");
+    let unneeded = shards.iter().filter(|shard| shard.state == ShardState::Ended(Ending::NotNeeded));
+    assert_eq!(unneeded.count(), 1, "and no bot for one of them");
+}
+
+#[test]
+fn a_listing_is_made_once_for_equal_commands() {
+    let mut fleet = Fleet::new(&["b1"], 5);
+    let first = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(first);
+    let second = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    assert!(fleet.bench.queue.suite(second, 0).is_some(), "it is known before any bot calls");
+    let other = StepSpec { extra_args: vec!["-v".into()], ..sharing(policy(0)) };
+    let other = fleet.bench.run(spec(0, [other]));
+    assert!(fleet.bench.queue.suite(other, 0).is_none());
+}
+
+#[test]
+fn a_failure_is_run_again_elsewhere_and_is_flaky_when_it_passes() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    fleet.outcomes.insert(3, vec![TestOutcome::Failed, TestOutcome::Passed]);
+    let run = fleet.bench.run(spec(0, [sharing(policy(1))]));
+    fleet.finish(run);
+    assert_eq!(fleet.verdicts(run)[3], Some(Verdict::Flaky));
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    let suite = fleet.bench.queue.suite(run, 0).unwrap();
+    let attempts = suite.ledger.attempts(TestIndex(3));
+    let workers: Vec<_> = attempts.iter().map(|attempt| suite.worker(attempt.token).unwrap().0).collect();
+    assert_ne!(workers[0], workers[1], "another worker");
+}
+
+#[test]
+fn a_crash_is_the_verdict_of_one_test() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    fleet.outcomes.insert(3, vec![TestOutcome::Crashed("signal 11".into())]);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    let verdicts = fleet.verdicts(run);
+    assert_eq!(verdicts[3], Some(Verdict::Crashed));
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Some(Verdict::Passed)).count(), 9);
+    assert_eq!(fleet.bench.run_state(run), RunState::Failed);
+}
+
+#[test]
+fn the_first_failure_ends_a_run_that_fails_fast() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 200);
+    fleet.outcomes.insert(0, vec![TestOutcome::Failed]);
+    let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { fail_fast: true, ..policy(0) })]));
+    fleet.finish(run);
+    let missing = fleet.verdicts(run).iter().filter(|verdict| **verdict == Some(Verdict::Missing)).count();
+    assert!(missing > 100, "{missing}");
+    assert_eq!(fleet.bench.run_state(run), RunState::Failed);
+}
+
+#[test]
+fn only_some_are_run_and_unknown_names_are_told() {
+    let mut fleet = Fleet::new(&["b1"], 10);
+    let only = ["t2".to_owned(), "nonsense".to_owned()].into();
+    fleet.outcomes.insert(1, vec![TestOutcome::Unknown]);
+    let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { only, ..policy(0) })]));
+    fleet.finish(run);
+    assert_eq!(fleet.verdicts(run), [Some(Verdict::Passed), Some(Verdict::Unknown)]);
+    assert_eq!(fleet.bench.run_state(run), RunState::Incomplete);
+}
+
+#[test]
+fn a_step_without_tests_proves_nothing() {
+    let mut fleet = Fleet::new(&["b1"], 0);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Incomplete);
+}
+
+#[test]
+fn a_quarantined_failure_makes_no_run_fail() {
+    let mut fleet = Fleet::new(&["b1"], 4);
+    let quarantined = Quarantined {
+        suite: "suite".into(),
+        test: "t1".into(),
+        owner: "ann".into(),
+        reason: String::new(),
+        expires: fleet.bench.now + Duration::from_secs(100),
+    };
+    fleet.bench.apply(Event::Quarantine { quarantined }).unwrap();
+    fleet.outcomes.insert(1, vec![TestOutcome::Failed]);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    assert_eq!(fleet.verdicts(run)[1], Some(Verdict::Quarantined));
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    fleet.bench.pass(Duration::from_secs(200));
+    let later = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(later);
+    assert_eq!(fleet.verdicts(later)[1], Some(Verdict::Failed), "it counts again");
+}
+
+#[test]
+fn a_lost_bot_costs_nothing_that_it_has_told() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 40);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    for _ in 0..8 {
+        for bot in ["b1", "b2"] {
+            fleet.call(bot, true);
+            fleet.work(bot);
+        }
+    }
+    fleet.call("b1", true);
+    let told = fleet.workers["b1"].ran;
+    fleet.workers.remove("b1");
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    let twice = fleet.executions.values().filter(|count| **count > 1).count();
+    assert!(told > 3 && twice <= 1, "{told} told, {twice} run twice");
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Call(usize),
+    Unheard(usize),
+    Work(usize),
+    Restart(usize),
+    RestartScheduler,
+    Pass(u16),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0..3usize).prop_map(Act::Call),
+        2 => (0..3usize).prop_map(Act::Unheard),
+        6 => (0..3usize).prop_map(Act::Work),
+        1 => (0..3usize).prop_map(Act::Restart),
+        1 => Just(Act::RestartScheduler),
+        1 => (0..2000u16).prop_map(Act::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_test_ends_once_whatever_happens(acts in prop::collection::vec(act(), 0..300)) {
+        let bots = ["b1", "b2", "b3"];
+        let mut fleet = Fleet::new(&bots, 25);
+        fleet.outcomes.insert(7, vec![TestOutcome::Failed, TestOutcome::Passed]);
+        fleet.outcomes.insert(8, vec![TestOutcome::Failed]);
+        let run = fleet.bench.run(spec(0, [sharing(policy(2))]));
+        for act in acts {
+            match act {
+                Act::Call(bot) => fleet.call(bots[bot], true),
+                Act::Unheard(bot) => fleet.call(bots[bot], false),
+                Act::Work(bot) => fleet.work(bots[bot]),
+                Act::Restart(bot) => {
+                    let sessions = fleet.workers[bots[bot]].sessions + 1;
+                    fleet.workers.insert(bots[bot], Worker { sessions, ..Worker::default() });
+                }
+                Act::RestartScheduler => fleet.bench.restart(),
+                Act::Pass(millis) => drop(fleet.bench.pass(Duration::from_millis(millis.into()))),
+            }
+            let replayed = fleet.bench.replayed();
+            prop_assert_eq!(&replayed.state, &fleet.bench.queue.state);
+        }
+        fleet.finish(run);
+        let state = fleet.bench.run_state(run);
+        // A shard may have lost more bots than it is allowed: then the run says so.
+        if state != RunState::Incomplete {
+            prop_assert_eq!(state, RunState::Failed);
+            let verdicts = fleet.verdicts(run);
+            let passed = verdicts.iter().filter(|verdict| **verdict == Some(Verdict::Passed)).count();
+            prop_assert!(passed >= 23, "{:?}", verdicts);
+            prop_assert_eq!(verdicts[8], Some(Verdict::Failed));
+        }
+    }
+}

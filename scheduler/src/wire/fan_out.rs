@@ -1,0 +1,109 @@
+//! How steps are cut into shards.
+
+use super::field::{FieldError, duration, text, to_wire};
+use crate::queue::{FanOut, TestDriver, TestsPolicy};
+use proto::{limits, v1};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
+use v1::fan_out::Policy;
+
+const LONGEST_SUITE: usize = 256;
+
+pub(super) fn parse_fan_out(step: &v1::StepSpec) -> Result<FanOut, FieldError> {
+    match step.fan_out.as_ref().and_then(|fan_out| fan_out.policy.as_ref()) {
+        None => Err(FieldError::new("fan_out", "is missing: ask for shards, 1 is enough")),
+        Some(Policy::Shards(shards)) => {
+            let none = || FieldError::new("fan_out.shards.count", "must be at least 1");
+            NonZeroU32::new(shards.count).map(FanOut::Shards).ok_or_else(none)
+        }
+        Some(Policy::Tests(tests)) => {
+            let policy = parse_policy(tests, step).map_err(|error| error.within("fan_out.tests"))?;
+            Ok(FanOut::Tests(Arc::new(policy)))
+        }
+    }
+}
+
+fn parse_policy(wire: &v1::TestsPolicy, step: &v1::StepSpec) -> Result<TestsPolicy, FieldError> {
+    let driver = parse_driver(wire.driver)?;
+    check_partitions(driver, wire.partitions)?;
+    if wire.retries > limits::MAX_TEST_RETRIES {
+        return Err(FieldError::new("retries", format!("must be at most {}", limits::MAX_TEST_RETRIES)));
+    }
+    if wire.max_workers > limits::MAX_SHARDS_PER_RUN {
+        return Err(FieldError::new("max_workers", format!("must be at most {}", limits::MAX_SHARDS_PER_RUN)));
+    }
+    if step.idempotent {
+        let problem = "cannot be had of an idempotent step: its tests are shared out anew each time";
+        return Err(FieldError::new("driver", problem));
+    }
+    let suite = if wire.suite.is_empty() { &step.name } else { &wire.suite };
+    let only = wire.only.iter().map(|name| text("only", name, limits::MAX_TEST_NAME));
+    Ok(TestsPolicy {
+        driver,
+        partitions: wire.partitions,
+        max_workers: NonZeroU32::new(wire.max_workers),
+        target_time: duration("target_time", wire.target_time.as_ref())?,
+        retries: wire.retries,
+        fail_fast: wire.fail_fast,
+        suite: text("suite", suite, LONGEST_SUITE)?,
+        only: only.collect::<Result<BTreeSet<String>, _>>()?,
+        test_timeout: duration("test_timeout", wire.test_timeout.as_ref())?,
+    })
+}
+
+fn check_partitions(driver: TestDriver, partitions: u32) -> Result<(), FieldError> {
+    let most = limits::MAX_PARTITIONS;
+    match (driver.lists(), partitions) {
+        (true, 0) => Ok(()),
+        (true, _) => Err(FieldError::new("partitions", "must be 0: this driver lists tests one by one")),
+        (false, 0) => Err(FieldError::new("partitions", "must be at least 1: this driver cannot list tests")),
+        (false, count) if count > most => {
+            Err(FieldError::new("partitions", format!("must be at most {most}")))
+        }
+        (false, _) => Ok(()),
+    }
+}
+
+fn parse_driver(driver: i32) -> Result<TestDriver, FieldError> {
+    match v1::TestDriver::try_from(driver) {
+        Ok(v1::TestDriver::Gtest) => Ok(TestDriver::Gtest),
+        Ok(v1::TestDriver::Libtest) => Ok(TestDriver::Libtest),
+        Ok(v1::TestDriver::Pytest) => Ok(TestDriver::Pytest),
+        Ok(v1::TestDriver::Ctest) => Ok(TestDriver::Ctest),
+        Ok(v1::TestDriver::Bazel) => Ok(TestDriver::Bazel),
+        Ok(v1::TestDriver::Opaque) => Ok(TestDriver::Opaque),
+        Ok(v1::TestDriver::Unspecified) => Err(FieldError::new("driver", "is missing")),
+        Err(_) => {
+            Err(FieldError::new("driver", format!("{driver} is none that this scheduler knows: upgrade it")))
+        }
+    }
+}
+
+/// The driver's number.
+pub(super) fn driver_to_wire(driver: TestDriver) -> v1::TestDriver {
+    match driver {
+        TestDriver::Gtest => v1::TestDriver::Gtest,
+        TestDriver::Libtest => v1::TestDriver::Libtest,
+        TestDriver::Pytest => v1::TestDriver::Pytest,
+        TestDriver::Ctest => v1::TestDriver::Ctest,
+        TestDriver::Bazel => v1::TestDriver::Bazel,
+        TestDriver::Opaque => v1::TestDriver::Opaque,
+    }
+}
+
+pub(super) fn fan_out_to_wire(fan_out: &FanOut) -> v1::FanOut {
+    let policy = match fan_out {
+        FanOut::Shards(count) => Policy::Shards(v1::fan_out::Shards { count: count.get() }),
+        FanOut::Tests(policy) => Policy::Tests(v1::TestsPolicy {
+            driver: driver_to_wire(policy.driver).into(),
+            partitions: policy.partitions,
+            max_workers: policy.max_workers.map_or(0, NonZeroU32::get),
+            target_time: policy.target_time.map(to_wire),
+            retries: policy.retries,
+            fail_fast: policy.fail_fast,
+            suite: policy.suite.clone(),
+            only: policy.only.iter().cloned().collect(),
+            test_timeout: policy.test_timeout.map(to_wire),
+        }),
+    };
+    v1::FanOut { policy: Some(policy) }
+}
