@@ -1,5 +1,6 @@
 //! What the scheduler hands out and what comes back for it: always valid, whatever was on the wire.
 
+use crate::suite::TestsOrder;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, ShardId};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Assignment {
     pub(crate) timeouts: Timeouts,
     /// For the command alone.
     pub(crate) secret: Option<Secret>,
+    /// Set when the command is the runner of a suite whose tests are handed out one by one.
+    pub(crate) tests: Option<TestsOrder>,
 }
 
 /// How long a command may take.

@@ -5,15 +5,20 @@
 //!
 //! - an attempt is started when it is first desired, and never twice, whatever is answered later;
 //! - it is told of until an answer leaves it out, and only then forgotten, running or finished;
-//! - its output is told from where the scheduler says that it has it, so that none is lost or doubled.
+//! - its output is told from where the scheduler says that it has it, so that none is lost or doubled;
+//! - what a worker says of tests is told until the scheduler has it, see `progress`, and its result comes after that.
 //!
 //! A call that tells something asks to be answered at once. One that has nothing to tell waits at the scheduler for
-//! work, and is dropped as soon as there is something to tell.
+//! work, or for more tests, and is dropped as soon as there is something to tell.
+
+mod progress;
 
 use crate::{
     attempt::{Assignment, AttemptResult, Ending, Lease},
-    remote::{Accepting, Answer, Desired, Wish},
+    remote::{Accepting, Answer, Desired, TestsGrant, TestsProgress, Wish},
+    suite::{TestsCommand, TestsNews},
 };
+use progress::{Progress, Room};
 use proto::limits;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -47,6 +52,8 @@ pub(crate) enum Action {
     Start(Lease, Box<Assignment>),
     /// End the attempt with TERM, grace, KILL and report its result.
     Kill(Lease),
+    /// Tell a worker what to do next.
+    Tests(Lease, TestsCommand),
     /// Stop the attempt at once if it runs, and drop all that it left.
     Forget(Lease),
 }
@@ -66,8 +73,10 @@ pub(crate) struct Report {
     pub(crate) lease: Lease,
     /// The part of its output that goes along.
     pub(crate) output: Range<u64>,
-    /// Only beside the last of the output.
+    /// Only beside the last of the output, and when the reports of all tests were taken.
     pub(crate) result: Option<AttemptResult>,
+    /// Of a worker.
+    pub(crate) tests: Option<TestsProgress>,
 }
 
 impl Plan {
@@ -87,6 +96,8 @@ struct Held {
     /// The scheduler did not take what it was told: tell it again, but not before this time.
     retell: Option<Duration>,
     killing: bool,
+    /// Of a worker.
+    tests: Option<Progress>,
 }
 
 /// The state. See the module.
@@ -103,6 +114,8 @@ pub(crate) struct Synchronizer {
     not_before: Duration,
     /// When output was told last.
     output_told: Duration,
+    /// When reports of tests were told last.
+    tests_told: Duration,
     failures: u32,
 }
 
@@ -117,6 +130,7 @@ impl Synchronizer {
             call_again: Duration::ZERO,
             not_before: Duration::ZERO,
             output_told: Duration::ZERO,
+            tests_told: Duration::ZERO,
             failures: 0,
         }
     }
@@ -135,29 +149,45 @@ impl Synchronizer {
             let unsent = held.output - held.received;
             match held.retell {
                 Some(retell) => Some(retell),
-                None if held.result.is_some() => Some(Duration::ZERO),
+                None if held.result.is_some() && held.tests.as_ref().is_none_or(Progress::lets_go) => {
+                    Some(Duration::ZERO)
+                }
                 None if unsent >= limits::MAX_OUTPUT_PER_SYNC as u64 => Some(Duration::ZERO),
                 None => (unsent > 0).then_some(self.output_told + GATHER),
             }
         };
-        self.held.values().filter_map(one).min().map(|news| news.max(self.not_before))
+        let tests = |held: &Held| held.tests.as_ref().and_then(|tests| tests.news_from(self.tests_told));
+        let held = self.held.values();
+        let news = held.flat_map(|held| [one(held), tests(held)]).flatten().min();
+        news.map(|news| news.max(self.not_before))
     }
 
     /// What a call that begins now tells: of everything that is held, with as much output as fits.
     pub(crate) fn plan(&mut self, now: Duration) -> Plan {
         let talkative = self.held.values().filter(|held| held.output > held.received).count();
         let share = (limits::MAX_OUTPUT_PER_SYNC / talkative.max(1)) as u64;
-        let report = |(lease, held): (&Lease, &Held)| {
+        let reporting = |held: &&Held| held.tests.as_ref().is_some_and(Progress::has_reports);
+        let mut room = Room::among(self.held.values().filter(reporting).count());
+        let report = |(lease, held): (&Lease, &mut Held)| {
             let end = held.output.min(held.received + share);
-            let result = held.result.clone().filter(|_| end == held.output);
-            Report { lease: *lease, output: held.received..end, result }
+            let last = end == held.output && held.tests.as_ref().is_none_or(Progress::lets_go);
+            let result = held.result.clone().filter(|_| last);
+            let tests = held.tests.as_mut().map(|tests| tests.tell(&mut room, now));
+            Report { lease: *lease, output: held.received..end, result, tests }
         };
-        let reports: Vec<Report> = self.held.iter().map(report).collect();
+        let reports: Vec<Report> = self.held.iter_mut().map(report).collect();
         let tells_output = reports.iter().any(|report| !report.output.is_empty());
         if tells_output {
             self.output_told = now;
         }
-        let tells = tells_output || self.unannounced || reports.iter().any(|report| report.result.is_some());
+        let tells_tests = reports.iter().any(|report| report.tests.as_ref().is_some_and(progress::tells));
+        if tells_tests {
+            self.tests_told = now;
+        }
+        let tells = tells_output
+            || tells_tests
+            || self.unannounced
+            || reports.iter().any(|report| report.result.is_some());
         let wait = if tells { Duration::ZERO } else { self.call_again.min(LONGEST_WAIT) };
         Plan { reports, wait, accepting: self.accepting, began: now }
     }
@@ -173,11 +203,14 @@ impl Synchronizer {
         let released: Vec<Lease> =
             self.held.keys().filter(|lease| !desired.contains(lease)).copied().collect();
         let mut actions: Vec<Action> = released.into_iter().map(|lease| self.forget(lease)).collect();
-        actions.extend(answer.desired.into_iter().filter_map(|desired| self.desire(desired)));
+        actions.extend(answer.desired.into_iter().flat_map(|desired| self.desire(desired)));
         for report in &plan.reports {
             if let Some(held) = self.held.get_mut(&report.lease) {
                 let ignored = !report.output.is_empty() && held.received <= report.output.start;
                 held.retell = (ignored || report.result.is_some()).then(|| now + RETELL);
+                if let (Some(tests), Some(told)) = (&mut held.tests, &report.tests) {
+                    tests.answered(told, now);
+                }
             }
         }
         if plan.is_idle() && actions.is_empty() {
@@ -205,10 +238,26 @@ impl Synchronizer {
         }
     }
 
+    /// A worker tells of its tests. What cannot be told to the scheduler is its end.
+    pub(crate) fn tests(&mut self, lease: Lease, news: TestsNews) {
+        let held = self.held.get_mut(&lease).filter(|held| held.result.is_none());
+        let Some(tests) = held.and_then(|held| held.tests.as_mut()) else { return };
+        if let Err(reason) = tests.take(news) {
+            self.finished(lease, AttemptResult::unstarted(Ending::ClientError, reason));
+        }
+    }
+
+    /// Whether more of what a worker tells can be kept. It waits as long as not.
+    pub(crate) fn takes_tests(&self, lease: Lease) -> bool {
+        let tests = self.held.get(&lease).and_then(|held| held.tests.as_ref());
+        tests.is_none_or(Progress::has_room)
+    }
+
     /// An attempt has ended. Its output does not grow any more.
     pub(crate) fn finished(&mut self, lease: Lease, result: AttemptResult) {
         if let Some(held) = self.held.get_mut(&lease) {
             held.result.get_or_insert(result);
+            held.tests.iter_mut().for_each(Progress::end);
         }
     }
 
@@ -236,17 +285,19 @@ impl Synchronizer {
         Action::Forget(lease)
     }
 
-    fn desire(&mut self, desired: Desired) -> Option<Action> {
-        let Desired { lease, assignment, wish, output_received } = desired;
+    fn desire(&mut self, desired: Desired) -> Vec<Action> {
+        let Desired { lease, assignment, wish, output_received, tests } = desired;
         if let Some(held) = self.held.get_mut(&lease) {
             held.received = output_received.min(held.output);
             let kill = wish == Wish::Kill && !held.killing && held.result.is_none();
             held.killing |= kill;
-            return kill.then_some(Action::Kill(lease));
+            let mut actions = held.grant(lease, tests);
+            actions.extend(kill.then_some(Action::Kill(lease)));
+            return actions;
         }
         // More than there are slots is a defect of the scheduler; what is not held is desired again.
         if self.ended.contains(&lease) || self.held.len() >= self.slots {
-            return None;
+            return Vec::new();
         }
         let result = match (&assignment, wish) {
             (Err(refused), _) => Some(AttemptResult::unstarted(Ending::ClientError, refused.to_string())),
@@ -257,8 +308,27 @@ impl Synchronizer {
         };
         let start = result.is_none();
         let killing = wish == Wish::Kill;
-        self.held.insert(lease, Held { output: 0, received: 0, result, retell: None, killing });
-        assignment.ok().filter(|_| start).map(|assignment| Action::Start(lease, Box::new(assignment)))
+        let order = assignment.as_ref().ok().and_then(|assignment| assignment.tests.as_ref());
+        let progress = order.map(|order| Progress::new(order.list));
+        let held = Held { output: 0, received: 0, result, retell: None, killing, tests: progress };
+        let held = self.held.entry(lease).or_insert(held);
+        let assignment = assignment.ok().filter(|_| start);
+        let mut actions: Vec<Action> =
+            assignment.map(|assignment| Action::Start(lease, Box::new(assignment))).into_iter().collect();
+        actions.extend(held.grant(lease, tests));
+        actions
+    }
+}
+
+impl Held {
+    /// What a worker is told. One that ends, or has ended, takes no more tests.
+    fn grant(&mut self, lease: Lease, grant: Option<TestsGrant>) -> Vec<Action> {
+        let (Some(tests), Some(mut grant)) = (&mut self.tests, grant) else { return Vec::new() };
+        if self.killing || self.result.is_some() {
+            grant.batches.clear();
+            grant.complete = false;
+        }
+        tests.grant(grant).into_iter().map(|command| Action::Tests(lease, command)).collect()
     }
 }
 

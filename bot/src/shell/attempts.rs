@@ -4,6 +4,7 @@ use crate::{
     attempt::{Assignment, AttemptResult, Ending, Lease},
     executor::Interruption,
     spool::Spool,
+    suite::{TestsCommand, TestsLine, TestsNews},
     synchronize::Synchronizer,
     task::Worker,
     workdir::{DataDir, WorkDir},
@@ -11,13 +12,25 @@ use crate::{
 use cas::named::NamedCaches;
 use std::{
     collections::{BTreeMap, HashMap},
+    future::poll_fn,
     io,
     sync::Arc,
+    task::Poll,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{
+        Notify,
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     task::{Id, JoinError, JoinSet},
 };
+
+/// Most commands that wait for a worker. It has one batch, and asks for the next one.
+const COMMANDS: usize = 16;
+
+/// What a worker may tell before somebody listens.
+const NEWS: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -38,6 +51,15 @@ struct Attempt {
     spool: Arc<Spool>,
     interruption: watch::Sender<Interruption>,
     phase: Phase,
+    /// Of a worker that somebody listens to.
+    worker: Option<WorkerLine>,
+}
+
+/// The other end of a worker's [`TestsLine`].
+#[derive(Debug)]
+struct WorkerLine {
+    commands: mpsc::Sender<TestsCommand>,
+    news: mpsc::Receiver<TestsNews>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +106,13 @@ impl Attempts {
                 let (interruption, interrupted) = watch::channel(Interruption::None);
                 let (worker, task_dir, task_spool) =
                     (Arc::clone(&self.worker), dir.clone(), Arc::clone(&spool));
-                let task =
-                    async move { worker.perform(&assignment, &task_dir, &task_spool, interrupted).await };
+                let (line, worker_line) = assignment.tests.is_some().then(line).unzip();
+                let task = async move {
+                    worker.perform(&assignment, &task_dir, &task_spool, interrupted, line).await
+                };
                 self.leases.insert(self.running.spawn(task).id(), lease);
-                self.held.insert(lease, Attempt { dir, spool, interruption, phase: Phase::Running });
+                let phase = Phase::Running;
+                self.held.insert(lease, Attempt { dir, spool, interruption, phase, worker: worker_line });
             }
             Err(error) => {
                 let message = format!("cannot make a work directory: {error}");
@@ -110,6 +135,18 @@ impl Attempts {
         }
     }
 
+    /// Tells a worker what to do next.
+    pub(super) fn command(&mut self, lease: Lease, command: TestsCommand, synchronizer: &mut Synchronizer) {
+        let Some(attempt) = self.held.get(&lease) else { return };
+        let Some(worker) = &attempt.worker else { return };
+        // One whose task has ended tells so by its result.
+        if let Err(TrySendError::Full(_)) = worker.commands.try_send(command) {
+            let message = "the scheduler grants more tests than it was asked for".to_owned();
+            synchronizer.finished(lease, AttemptResult::unstarted(Ending::InternalError, message));
+            attempt.interrupt(Interruption::Kill);
+        }
+    }
+
     /// Stops an attempt at once if it runs, and drops all that it left.
     pub(super) fn forget(&mut self, lease: Lease) {
         let Some(attempt) = self.held.get_mut(&lease) else { return };
@@ -121,6 +158,7 @@ impl Attempts {
             tracing::warn!(shard = %lease.shard, attempt = lease.attempt, "stopping an attempt before its end");
             attempt.interrupt(Interruption::Abandon);
             attempt.phase = Phase::Forgotten;
+            attempt.worker = None;
         }
     }
 
@@ -137,11 +175,27 @@ impl Attempts {
         tokio::select! {
             Some(ended) = self.running.join_next_with_id() => self.ended(ended, synchronizer),
             Some(_) = self.removals.join_next() => {}
+            (lease, news) = tests_news(&mut self.held, synchronizer) => {
+                synchronizer.tests(lease, news);
+                self.hear(lease, synchronizer);
+            }
             () = self.grown.notified() => {
                 for (lease, attempt) in &self.held {
                     synchronizer.output_grew(*lease, attempt.spool.len());
                 }
             }
+        }
+    }
+
+    /// Takes in all that a worker has told.
+    fn hear(&mut self, lease: Lease, synchronizer: &mut Synchronizer) {
+        let Some(worker) = self.held.get_mut(&lease).and_then(|attempt| attempt.worker.as_mut()) else {
+            return;
+        };
+        while synchronizer.takes_tests(lease)
+            && let Ok(news) = worker.news.try_recv()
+        {
+            synchronizer.tests(lease, news);
         }
     }
 
@@ -155,6 +209,12 @@ impl Attempts {
         };
         let Some(lease) = self.leases.remove(&id) else { return };
         let Some(attempt) = self.held.get_mut(&lease) else { return };
+        // The last words of a worker come before its result, however many they are.
+        if let Some(WorkerLine { mut news, .. }) = attempt.worker.take() {
+            while let Ok(news) = news.try_recv() {
+                synchronizer.tests(lease, news);
+            }
+        }
         let dir = attempt.dir.clone();
         if attempt.phase == Phase::Forgotten {
             self.held.remove(&lease);
@@ -200,4 +260,25 @@ impl Attempt {
             higher
         });
     }
+}
+
+/// Both ends of what is between a worker's task and the shell.
+fn line() -> (TestsLine, WorkerLine) {
+    let (commands, commanded) = mpsc::channel(COMMANDS);
+    let (tell, news) = mpsc::channel(NEWS);
+    (TestsLine { commands: commanded, news: tell }, WorkerLine { commands, news })
+}
+
+/// The next that a worker tells, of those whose news can be kept. May be dropped at any time.
+async fn tests_news(held: &mut BTreeMap<Lease, Attempt>, synchronizer: &Synchronizer) -> (Lease, TestsNews) {
+    poll_fn(|context| {
+        for (lease, attempt) in held.iter_mut().filter(|(lease, _)| synchronizer.takes_tests(**lease)) {
+            let Some(worker) = &mut attempt.worker else { continue };
+            if let Poll::Ready(Some(news)) = worker.news.poll_recv(context) {
+                return Poll::Ready((*lease, news));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -114,10 +114,10 @@ fn failed(error: impl std::error::Error) -> CallError {
 }
 
 fn read((report, spool): (Report, Option<Arc<Spool>>)) -> std::io::Result<HeldAttempt> {
-    let Report { lease, output, result } = report;
+    let Report { lease, output, result, tests } = report;
     let output_offset = output.start;
     let output = spool.map(|spool| spool.read(output)).transpose()?.unwrap_or_default();
-    Ok(HeldAttempt { lease, output_offset, output: Bytes::from(output), result })
+    Ok(HeldAttempt { lease, output_offset, output: Bytes::from(output), result, tests })
 }
 
 #[cfg(test)]

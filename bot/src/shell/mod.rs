@@ -230,6 +230,9 @@ impl Bot {
                     self.attempts.start(lease, assignment, &mut self.synchronizer);
                 }
                 Action::Kill(lease) => self.attempts.kill(lease),
+                Action::Tests(lease, command) => {
+                    self.attempts.command(lease, command, &mut self.synchronizer);
+                }
                 Action::Forget(lease) => self.attempts.forget(lease),
             }
         }

@@ -1,3 +1,5 @@
+mod workers;
+
 use super::*;
 use crate::attempt::{CommandExit, Stats, Timeouts};
 use proptest::prelude::*;
@@ -23,6 +25,7 @@ fn assignment() -> Assignment {
         outputs: Vec::new(),
         named_caches: Vec::new(),
         secret: None,
+        tests: None,
         timeouts: Timeouts { hard: ms(1000), io: None, grace: ms(10) },
     }
 }
@@ -40,7 +43,13 @@ fn completed() -> AttemptResult {
 }
 
 fn desired(n: u64) -> Desired {
-    Desired { lease: lease(n), assignment: Ok(assignment()), wish: Wish::Run, output_received: 0 }
+    Desired {
+        lease: lease(n),
+        assignment: Ok(assignment()),
+        wish: Wish::Run,
+        output_received: 0,
+        tests: None,
+    }
 }
 
 fn answer(desired: Vec<Desired>) -> Answer {
@@ -351,6 +360,7 @@ impl World {
                     assert!(!performed.killed, "a kill is performed once");
                     performed.killed = true;
                 }
+                Action::Tests(lease, _) => panic!("{lease:?} is no worker"),
                 Action::Forget(lease) => {
                     let known = &self.known[&lease];
                     assert!(known.lost || known.result.is_some(), "nothing is forgotten that is wanted");
@@ -384,6 +394,7 @@ impl World {
             assignment: Ok(assignment()),
             wish: if known.killing { Wish::Kill } else { Wish::Run },
             output_received: known.output,
+            tests: None,
         });
         Answer { desired: desired.collect(), call_again: ms(1000), terminate: false }
     }

@@ -146,6 +146,7 @@ mod tests {
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::MAX, io: None, grace: Duration::ZERO },
             secret: None,
+            tests: None,
         }
     }
 

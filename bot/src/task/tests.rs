@@ -62,12 +62,13 @@ impl Bench {
             named_caches: Vec::new(),
             timeouts: Timeouts { hard: Duration::from_secs(60), io: None, grace: Duration::from_secs(5) },
             secret: None,
+            tests: None,
         }
     }
 
     async fn perform(&self, assignment: &Assignment) -> AttemptResult {
         let performed =
-            self.worker.perform(assignment, &self.dir, &self.spool, self.interruption.subscribe());
+            self.worker.perform(assignment, &self.dir, &self.spool, self.interruption.subscribe(), None);
         tokio::time::timeout(Duration::from_secs(30), performed).await.expect("it ends in time")
     }
 

@@ -133,6 +133,7 @@ impl State {
                     assignment: Some(attempt.assignment.clone()),
                     kill: attempt.kill,
                     output_received: attempt.output.len() as u64,
+                    tests: None,
                 });
             }
         }
