@@ -4,8 +4,10 @@
 //! Keys may be added; a key that changes its meaning or goes away raises [`crate::json::SCHEMA_VERSION`].
 
 mod bots;
+mod ledger;
 
 pub use bots::{BotJson, EvaluationJson, ExplanationJson, SliceEvaluationJson};
+pub use ledger::{ExecutionJson, HistoryJson, QuarantineJson, ResultJson, StepTestsJson};
 
 use crate::{
     display::utc,
@@ -63,8 +65,11 @@ pub struct StepJson<'a> {
     pub requirements: Vec<String>,
     /// What is asked for next, in order, in the same words.
     pub fallbacks: Vec<Vec<String>>,
-    /// Into how many shards it is cut.
+    /// Into how many shards it is cut; of a step that shares out its tests: the one that it begins with.
     pub shards: u32,
+    /// How its tests are shared out, and how far they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tests: Option<StepTestsJson<'a>>,
     /// Whether an earlier success of the same properties need not be run again.
     pub idempotent: bool,
 }
@@ -154,14 +159,15 @@ fn words(slice: &Slice) -> Vec<String> {
 
 impl<'a> From<&'a Run> for RunJson<'a> {
     fn from(run: &'a Run) -> Self {
-        let step = |step: &'a crate::model::StepSpec| StepJson {
+        let step = |(number, step): (u32, &'a crate::model::StepSpec)| StepJson {
             name: &step.name,
             input: step.input,
             command: &step.command,
             extra_args: &step.extra_args,
             requirements: words(&step.first),
             fallbacks: step.fallbacks.iter().map(words).collect(),
-            shards: step.shards,
+            shards: step.least_shards(),
+            tests: step.tests().map(|policy| StepTestsJson::new(run, number, policy)),
             idempotent: step.idempotent,
         };
         Self {
@@ -176,7 +182,7 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             created: utc(run.created),
             ended: run.ended.map(utc),
             counts: run.counts,
-            steps: run.spec.steps.iter().map(step).collect(),
+            steps: (0..).zip(&run.spec.steps).map(step).collect(),
             shards: run.shards.iter().map(|shard| ShardJson::new(run, shard)).collect(),
         }
     }

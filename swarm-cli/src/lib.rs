@@ -16,6 +16,7 @@ pub mod failure;
 pub mod follow;
 pub mod interrupts;
 pub mod json;
+pub mod ledger;
 pub mod live;
 pub mod model;
 pub mod output;

@@ -147,7 +147,7 @@ pub async fn tail(scheduler: &Scheduler, shard: &Shard, lines: usize) -> Result<
 }
 
 /// The last `lines` lines of `bytes`, whose first line is a part of one when something was cut before.
-fn last_lines(bytes: &[u8], begin: Completeness, lines: usize) -> Tail {
+pub(crate) fn last_lines(bytes: &[u8], begin: Completeness, lines: usize) -> Tail {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     let mut completeness = begin;
     if begin == Completeness::Cut

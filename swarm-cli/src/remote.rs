@@ -5,13 +5,14 @@
 mod decode;
 mod encode;
 mod error;
+mod ledger;
 mod output;
 mod terms;
 
 pub use error::CallError;
 pub use output::{OutputChunk, OutputEnd, OutputStart};
 pub use terms::{
-    BotFilter, CancelScope, Canceled, CanceledRuns, Novelty, RunFilter, Trial, Triggered, Update,
+    BotFilter, CancelScope, Canceled, CanceledRuns, Novelty, RunFilter, TestsOrder, Trial, Triggered, Update,
 };
 
 use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};

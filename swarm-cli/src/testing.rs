@@ -1,7 +1,11 @@
 //! Runs made up for tests.
 
-use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Counts, Run, RunSpec, RunState, Shard, ShardState, Slice, StepSpec,
+use crate::{
+    ledger::Ledger,
+    model::{
+        Attempt, AttemptResult, AttemptStats, Counts, Driver, Execution, FanOut, OutcomeCounts, Run, RunSpec,
+        RunState, Shard, ShardState, Slice, StepSpec, TestOutcome, TestResult, TestVerdict, TestsPolicy,
+    },
 };
 use proto::{DigestFunction, RunId, ShardId, Timestamp};
 use std::time::Duration;
@@ -25,7 +29,7 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         hard_timeout: None,
         io_timeout: None,
         grace: None,
-        shards: u32::try_from(shards.len()).unwrap(),
+        fan_out: FanOut::Shards(u32::try_from(shards.len()).unwrap()),
         max_attempts: None,
         idempotent: false,
     };
@@ -39,7 +43,19 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
     };
     let counts = Counts::of(&shards);
     let ended = state.is_final().then_some(START + Duration::from_secs(65));
-    Run { id: run_id(), spec, state, created: START, ended, shards, counts, has_secret: false }
+    let (announced, tests) = (0, vec![]);
+    Run {
+        id: run_id(),
+        spec,
+        state,
+        created: START,
+        ended,
+        shards,
+        counts,
+        has_secret: false,
+        announced,
+        tests,
+    }
 }
 
 pub(crate) fn run_id() -> RunId {
@@ -104,4 +120,60 @@ pub(crate) fn completed(index: u32, exit_code: i32) -> Shard {
 /// A shard that ended without running to its end.
 pub(crate) fn ended(index: u32, state: ShardState, message: &str) -> Shard {
     Shard { state, message: message.into(), ended: Some(START + Duration::from_secs(60)), ..pending(index) }
+}
+
+/// A run of one step whose tests this driver knows, with these workers.
+pub(crate) fn run_with_tests(driver: Driver, state: RunState, shards: Vec<Shard>) -> Run {
+    let mut run = run(state, shards);
+    run.spec.steps[0].fan_out = FanOut::Tests(TestsPolicy {
+        driver,
+        partitions: 0,
+        max_workers: Some(4),
+        target_time: None,
+        retries: 1,
+        fail_fast: false,
+        suite: String::new(),
+        only: vec![],
+        test_timeout: None,
+    });
+    run
+}
+
+/// The ledger of its step.
+pub(crate) fn ledger(run: &Run, results: Vec<TestResult>) -> Ledger {
+    let policy = run.tests_policy(0).unwrap().clone();
+    let listed = u32::try_from(results.len()).unwrap();
+    let counts = OutcomeCounts { listed, ..OutcomeCounts::default() };
+    Ledger { step: 0, policy, counts: Some(counts), results }
+}
+
+/// A test that has come to this, by these executions on `bot-0`, `bot-1` and so on.
+pub(crate) fn tested(name: &str, outcome: TestOutcome, verdicts: &[TestVerdict]) -> TestResult {
+    TestResult {
+        index: 0,
+        name: name.into(),
+        group: String::new(),
+        disabled: false,
+        file: String::new(),
+        line: None,
+        outcome,
+        executions: (0..).zip(verdicts).map(|(n, &verdict)| execution(n, verdict)).collect(),
+        estimate: Some(Duration::from_secs(2)),
+    }
+}
+
+/// The `n`th execution of a test.
+pub(crate) fn execution(n: u32, verdict: TestVerdict) -> Execution {
+    let bad = verdict.is_bad();
+    Execution {
+        verdict,
+        started: Some(START + Duration::from_secs(3 + u64::from(n))),
+        took: Duration::from_millis(700 + 100 * u64::from(n)),
+        message: if bad { format!("not good the {n}th time") } else { String::new() },
+        output: if bad { format!("output {n}\n").into() } else { bytes::Bytes::new() },
+        bot: format!("bot-{n}"),
+        shard: ShardId { run: run_id(), step: 0, index: n },
+        attempt: 1,
+        duplicate: false,
+    }
 }

@@ -1,8 +1,8 @@
 //! What a run is worth. Pure.
 
 use crate::{
-    display::count,
-    model::{Run, Shard, ShardState},
+    display::{count, some_of},
+    model::{Run, RunState, Shard, ShardState},
 };
 use runtime::Exit;
 
@@ -25,10 +25,12 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why it is not [`Outcome::Passed`], each in a few words.
     pub reasons: Vec<String>,
+    /// Whether nobody can know if all tests of some step were run.
+    pub unverified: bool,
 }
 
 /// What the reports say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Tests that did not pass, in any shard.
     pub failed: u64,
@@ -38,6 +40,48 @@ pub struct Findings {
     pub unreadable: u64,
     /// Passed shards whose reports are wanted and not there, while other shards of their step report.
     pub unreported: u64,
+    /// What the ledgers say, one for each step whose tests are shared out.
+    pub accounts: Vec<Account>,
+}
+
+/// What the ledger of a step says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Which step.
+    pub step: u32,
+    /// And what it is called.
+    pub name: String,
+    /// Whether its tests were listed.
+    pub listed: bool,
+    /// Tests that did not pass.
+    pub failed: u64,
+    /// Tests of which nobody can say whether they are good.
+    pub unresolved: u64,
+    /// The first of these, by name.
+    pub named: Vec<String>,
+    /// The first failure that stood was to end the step.
+    pub fail_fast: bool,
+    /// Nobody can know whether all tests were run.
+    pub unverified: bool,
+}
+
+impl Account {
+    /// Whether it says what the step is worth, however its workers ended.
+    fn settles(&self) -> bool {
+        self.listed && (self.unresolved == 0 || self.was_cut_short())
+    }
+
+    /// Whether tests were left out because others had failed.
+    fn was_cut_short(&self) -> bool {
+        self.fail_fast && self.failed > 0
+    }
+}
+
+impl Findings {
+    /// The steps of which nobody can know whether all tests were run.
+    pub fn unverified(&self) -> impl Iterator<Item = &str> {
+        self.accounts.iter().filter(|account| account.unverified).map(|account| account.name.as_str())
+    }
 }
 
 impl Verdict {
@@ -52,9 +96,12 @@ impl Verdict {
 }
 
 /// Judges a run that has ended. Exit codes cannot be talked away by reports, nor failing tests by exit codes.
-pub fn judge(run: &Run, findings: Findings) -> Verdict {
+pub fn judge(run: &Run, findings: &Findings) -> Verdict {
     let mut outcome = Outcome::Passed;
     let mut reasons = Vec::new();
+    let settled: Vec<u32> =
+        findings.accounts.iter().filter(|one| one.settles()).map(|one| one.step).collect();
+    let unsettled = || run.shards.iter().filter(|shard| !settled.contains(&shard.id.step));
     let kinds: [(Kind, &str); 10] = [
         (Kind::NonZero, "exited with an error"),
         (Kind::State(ShardState::TimedOut), "timed out"),
@@ -68,19 +115,23 @@ pub fn judge(run: &Run, findings: Findings) -> Verdict {
         (Kind::NotEnded, "not ended"),
     ];
     for (kind, what) in kinds {
-        let n = run.shards.iter().filter(|shard| Kind::of(shard) == Some(kind)).count() as u64;
+        let n = unsettled().filter(|shard| Kind::of(shard) == Some(kind)).count() as u64;
         if n > 0 {
             outcome = outcome.max(kind.outcome());
             reasons.push(format!("{} {what}", count(n, "shard")));
         }
     }
-    if findings.failed > 0 {
+    let failed = findings.failed + findings.accounts.iter().map(|account| account.failed).sum::<u64>();
+    if failed > 0 {
         outcome = outcome.max(Outcome::Failed);
-        let failed = count(findings.failed, "test");
+        let failed = count(failed, "test");
         reasons.push(match findings.failed_in_passed_shards {
             0 => format!("{failed} failed"),
             n => format!("{failed} failed, {n} in shards that exited with 0"),
         });
+    }
+    for account in &findings.accounts {
+        outcome = outcome.max(judge_account(account, &mut reasons));
     }
     if findings.unreadable > 0 {
         outcome = Outcome::Incomplete;
@@ -98,7 +149,29 @@ pub fn judge(run: &Run, findings: Findings) -> Verdict {
         outcome = Outcome::Incomplete;
         reasons.push("the run has no shards".into());
     }
-    Verdict { outcome, reasons }
+    // Our account of tests is no better than the scheduler's, which knows what we may not have been told.
+    if outcome == Outcome::Passed && !findings.accounts.is_empty() && run.state != RunState::Succeeded {
+        outcome = if run.state == RunState::Failed { Outcome::Failed } else { Outcome::Incomplete };
+        reasons.push(format!("the scheduler calls the run {}", run.state.name()));
+    }
+    Verdict { outcome, reasons, unverified: findings.unverified().next().is_some() }
+}
+
+fn judge_account(account: &Account, reasons: &mut Vec<String>) -> Outcome {
+    if !account.listed {
+        reasons.push(format!("the tests of {} were never listed", account.name));
+        return Outcome::Incomplete;
+    }
+    if account.unresolved == 0 {
+        return Outcome::Passed;
+    }
+    let n = count(account.unresolved, "test");
+    if account.was_cut_short() {
+        reasons.push(format!("{n} not run after the first failure"));
+        return Outcome::Failed;
+    }
+    reasons.push(format!("{n} without a verdict ({})", some_of(&account.named, account.unresolved)));
+    Outcome::Incomplete
 }
 
 /// How a shard is not a pass.
@@ -112,7 +185,7 @@ enum Kind {
 impl Kind {
     fn of(shard: &Shard) -> Option<Self> {
         match shard.state {
-            _ if shard.passed() => None,
+            _ if shard.is_good() => None,
             ShardState::Completed => Some(Self::NonZero),
             state if state.is_final() => Some(Self::State(state)),
             _ => Some(Self::NotEnded),
@@ -130,13 +203,10 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::RunState,
-        testing::{completed, ended, pending, run, running},
-    };
+    use crate::testing::{completed, ended, pending, run, running};
 
     fn judged(shards: Vec<Shard>, findings: Findings) -> String {
-        let verdict = judge(&run(RunState::Failed, shards), findings);
+        let verdict = judge(&run(RunState::Failed, shards), &findings);
         format!("{:?} {}: {}", verdict.outcome, verdict.exit().code(), verdict.reasons.join(", "))
     }
 
@@ -189,8 +259,8 @@ mod tests {
     #[test]
     fn a_shard_that_nobody_told_of_is_no_pass() {
         let mut run = run(RunState::Succeeded, vec![completed(0, 0)]);
-        run.spec.steps[0].shards = 2;
-        let verdict = judge(&run, Findings::default());
+        run.spec.steps[0].fan_out = crate::model::FanOut::Shards(2);
+        let verdict = judge(&run, &Findings::default());
         assert_eq!(verdict.outcome, Outcome::Incomplete);
         assert_eq!(verdict.reasons, ["the scheduler did not tell of 1 shard"]);
     }

@@ -4,15 +4,16 @@ use super::Context;
 use crate::{
     cli::{CasArgs, SchedulerArgs, duration},
     display::{self, TestCounts},
-    failure::TimedOut,
+    failure::{TimedOut, Usage},
     follow::{Acquaintance::Unknown, Followed, follow},
     interrupts::Interrupts,
+    ledger::{self, Ledger},
     live,
-    model::{Run, Shard},
+    model::{Driver, Run, Shard, TestResult},
     output::{self, Completeness},
     outputs,
     remote::Scheduler,
-    report::{self, Report, ReportJson, Totals},
+    report::{self, ChromiumJson, Report, ReportJson, Totals},
     verdict::{self, Findings, Outcome, Verdict},
 };
 use anyhow::Context as _;
@@ -30,6 +31,10 @@ use std::{
 
 /// At most so many failing shards have their output printed; the others are counted.
 const MAX_OUTPUTS: usize = 20;
+
+/// Why there is nothing for `--chromium-json`.
+pub(crate) const NO_GTEST: &str =
+    "--chromium-json is for suites that are shared out with --driver gtest, and no step of the run is";
 
 /// Follow a run to its end and tell what its shards reported
 ///
@@ -58,10 +63,13 @@ pub(crate) struct CollectHow {
     /// Write run, shards and tests as JSON here (`-`: to stdout, and all else to stderr)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Download what the shards left into DIR/STEP-INDEX
+    /// Write the results of GoogleTest suites here as Chromium's test launcher does; for `--driver gtest`
+    #[arg(long, value_name = "FILE")]
+    chromium_json: Option<PathBuf>,
+    /// Download what the shards left into DIR/STEP-INDEX, and logs of tests that were shared out into DIR/STEP-test-logs
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Print so many last lines of each failing shard
+    /// Print so many last lines of each failing shard or test
     #[arg(long, value_name = "N", default_value_t = 200)]
     tail: usize,
     #[command(flatten)]
@@ -73,6 +81,15 @@ impl CollectHow {
     pub(crate) fn prepare(&self, context: &Context) {
         if self.json.as_deref() == Some(Path::new("-")) {
             context.console.reserve_stdout();
+        }
+    }
+
+    /// Refuses what a run that is cut like this cannot give.
+    pub(crate) fn must_suit(&self, driver: Option<Driver>) -> Result<(), Usage> {
+        match driver {
+            _ if self.chromium_json.is_none() => Ok(()),
+            Some(Driver::Gtest) => Ok(()),
+            _ => Err(Usage(NO_GTEST.into())),
         }
     }
 }
@@ -150,14 +167,16 @@ async fn tell(
 ) -> anyhow::Result<Exit> {
     let console = &context.console;
     print_failing(context, scheduler, run, how.tail).await;
-    let report = report::merge(run, outputs::reports(store, run).await);
+    let ledgers = ledger::ledgers(scheduler, run).await.context("cannot tell what became of the tests")?;
+    print_failing_tests(context, &ledgers, how.tail);
+    let report = report::merge(run, outputs::reports(store, run).await, &ledgers);
     let asked = how.junit.is_some() || how.json.is_some();
     let findings = match asked {
-        true => report.findings,
+        true => report.findings.clone(),
         // Nobody asked for reports: a CAS that is away makes a run no worse.
-        false => Findings { unreadable: 0, unreported: 0, ..report.findings },
+        false => Findings { unreadable: 0, unreported: 0, ..report.findings.clone() },
     };
-    let verdict = verdict::judge(run, findings);
+    let verdict = verdict::judge(run, &findings);
     let paint = console.paint();
     console.print(format!("\n{}", display::shard_table(run, &test_counts(&report), console.page())));
     console.print(display::failed_tests(run, &report, verdict.outcome, paint));
@@ -167,7 +186,7 @@ async fn tell(
     for note in report.notes.iter().map(String::as_str).chain(silent) {
         console.note(format!("{}: {note}", console.note_paint().yellow("note")));
     }
-    let written = write_files(context, run, &report, &verdict, how);
+    let written = write_files(context, run, &report, &ledgers, &verdict, how);
     let downloaded = match &how.output_dir {
         Some(target) => outputs::download(store, run, target).await.map(|n| {
             console.print(format!("outputs of {}: {}\n", display::count(n, "shard"), target.display()));
@@ -188,9 +207,9 @@ async fn tell(
 
 /// Tests of each shard that reported any.
 fn test_counts(report: &Report) -> BTreeMap<ShardId, TestCounts> {
-    let counts = report.suites.iter().map(|suite| {
+    let counts = report.suites.iter().filter_map(|suite| {
         let totals = Totals::of(&suite.cases);
-        (suite.shard, TestCounts { ran: totals.ran(), failed: totals.bad() })
+        Some((suite.shard?, TestCounts { ran: totals.ran(), failed: totals.bad() }))
     });
     counts.filter(|(_, counts)| *counts != TestCounts::default()).collect()
 }
@@ -199,6 +218,7 @@ fn write_files(
     context: &Context,
     run: &Run,
     report: &Report,
+    ledgers: &[Ledger],
     verdict: &Verdict,
     how: &CollectHow,
 ) -> anyhow::Result<()> {
@@ -215,6 +235,13 @@ fn write_files(
             write(path, &document)?;
             console.print(format!("JSON report: {}\n", path.display()));
         }
+    }
+    if let Some(path) = &how.chromium_json {
+        if !ledgers.iter().any(|ledger| ledger.policy.driver == Driver::Gtest) {
+            return Err(Usage(NO_GTEST.into()).into());
+        }
+        write(path, &(serde_json::to_string_pretty(&ChromiumJson::new(ledgers))? + "\n"))?;
+        console.print(format!("Chromium report: {}\n", path.display()));
     }
     Ok(())
 }
@@ -235,7 +262,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// The end of what each shard printed that did not pass.
 async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, lines: usize) {
-    let failing: Vec<&Shard> = run.shards.iter().filter(|shard| !shard.passed()).collect();
+    let failing: Vec<&Shard> = run.shards.iter().filter(|shard| !shard.is_good()).collect();
     let console = &context.console;
     for shard in failing.iter().take(MAX_OUTPUTS) {
         let title = format!("==> shard {}: {}", run.label(shard.id), display::state_text(shard));
@@ -258,4 +285,31 @@ async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, line
         let more = display::count((failing.len() - MAX_OUTPUTS) as u64, "shard");
         console.print(format!("\n{more} more did not pass: see `swarm logs SHARD`\n"));
     }
+}
+
+/// The end of what each failed test printed.
+fn print_failing_tests(context: &Context, ledgers: &[Ledger], lines: usize) {
+    let console = &context.console;
+    let failing = || {
+        let results = ledgers.iter().flat_map(|ledger| &ledger.results);
+        results.filter(|result| result.outcome.is_failure())
+    };
+    for result in failing().take(MAX_OUTPUTS) {
+        console.print(failing_test(result, lines, console.paint()));
+    }
+    if let Some(more) = failing().count().checked_sub(MAX_OUTPUTS + 1) {
+        let more = display::count(more as u64 + 1, "test");
+        console.print(format!("\n{more} more did not pass: see `swarm tests RUN --state failed`\n"));
+    }
+}
+
+fn failing_test(result: &TestResult, lines: usize, paint: display::Paint) -> String {
+    let Some(one) = result.deciding() else { return String::new() };
+    let title = format!("==> {}: {} on {}", result.name, result.outcome.name(), one.bot);
+    let mut text = format!("\n{} after {}\n", paint.bold(&title), display::duration(one.took));
+    if !one.message.is_empty() {
+        text.push_str(&format!("{}\n", one.message.trim_end()));
+    }
+    let tail = output::last_lines(&one.output, Completeness::Whole, lines);
+    text + &tail.text + paint.reset()
 }

@@ -3,7 +3,7 @@
 use super::{
     Context,
     collect::{CollectHow, connect, out_of_time, tell_or_leave},
-    trigger::SpecArgs,
+    trigger::{EXAMPLES, SpecArgs},
 };
 use crate::{
     cli::SchedulerArgs,
@@ -26,7 +26,7 @@ const AFTER_INTERRUPT: Duration = Duration::from_secs(20);
 ///
 /// Ctrl-C cancels the run and waits for it to stop; a second one leaves at once.
 #[derive(Debug, Args)]
-#[command(after_help = runtime::exit::HELP)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", runtime::exit::HELP))]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -38,6 +38,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit> {
     args.how.prepare(context);
+    args.how.must_suit(args.spec.driver())?;
     let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
     let mut interrupts = Interrupts::install().context("cannot listen to signals")?;

@@ -1,5 +1,7 @@
 //! `swarm trigger`: makes a run and tells its name.
 
+mod tests_args;
+
 use super::Context;
 use crate::{
     cli::{SchedulerArgs, duration},
@@ -19,9 +21,22 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tests_args::TestsArgs;
+
+/// What people most often want.
+pub(crate) const EXAMPLES: &str = "\
+Examples (of `trigger` and `run`; docs/testing.md goes from nothing to a sharded run):
+  swarm run $DIGEST --driver gtest --name unit --max-bots 64
+  swarm run $DIGEST --driver libtest --suite core --retries 2 --junit junit.xml
+  swarm run $DIGEST --driver pytest --target-time 5m --json results.json
+  swarm run $DIGEST --driver ctest --fail-fast --test-timeout 2m
+  swarm run $DIGEST --driver bazel --partitions 40
+  swarm run $DIGEST --driver gtest --only Parser.ReadsNothing --only Parser.ReadsAll
+  swarm run $DIGEST --shards 6        # a suite that cuts itself by GTEST_SHARD_INDEX and the like";
 
 /// Trigger a run and print its id
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct TriggerArgs {
     #[command(flatten)]
     spec: SpecArgs,
@@ -44,9 +59,6 @@ pub(crate) struct SpecArgs {
     /// A name for people; it also names the tests' suite in reports [default: `run`]
     #[arg(long)]
     name: Option<String>,
-    /// Cut the suite into this many shards
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
-    shards: u32,
     /// Ask this of a bot (repeat: all must hold; `|` between values: any of them will do)
     #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]
     dimensions: Vec<Requirement>,
@@ -109,6 +121,8 @@ pub(crate) struct SpecArgs {
     /// Makes a repeated trigger answer with the run that it made first [default: a random one]
     #[arg(long, value_name = "ID")]
     request_id: Option<RequestId>,
+    #[command(flatten)]
+    tests: TestsArgs,
     /// The words after `--` replace the manifest's command instead of being appended to it
     #[arg(long, requires = "words")]
     command: bool,
@@ -187,12 +201,17 @@ impl SpecArgs {
             hard_timeout: self.hard_timeout,
             io_timeout: self.io_timeout,
             grace: self.grace,
-            shards: self.shards,
+            fan_out: self.tests.fan_out()?,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
         };
         let (user, tags) = (self.user.clone(), self.tags.clone());
         Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step], parent: self.parent })
+    }
+
+    /// What knows the tests, if they are shared out.
+    pub(crate) fn driver(&self) -> Option<crate::model::Driver> {
+        self.tests.driver()
     }
 
     /// Makes the run. A cut connection makes no second one.

@@ -41,6 +41,16 @@ pub fn count(n: impl Into<u64>, noun: &str) -> String {
     }
 }
 
+/// `A, B and 4 more`: these names of so many.
+pub fn some_of(names: &[impl AsRef<str>], all: u64) -> String {
+    let shown: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match all.saturating_sub(shown.len() as u64) {
+        0 => shown.join(", "),
+        more if shown.is_empty() => count(more, "unnamed one"),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// `just now`, `35s ago`, `3m ago`, `2h ago`, `5d ago`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();

@@ -6,7 +6,7 @@ mod summary;
 mod table;
 mod verdict;
 
-pub use human::{ago, bytes, count, duration, utc};
+pub use human::{ago, bytes, count, duration, some_of, utc};
 pub use paint::{Paint, cut};
 pub use summary::{TestCounts, counts, run_line, shard_table, state_text};
 pub use table::{Cell, Column, Page, Table};

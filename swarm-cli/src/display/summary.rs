@@ -65,7 +65,7 @@ fn state_cell(shard: &Shard) -> Cell {
     let text = state_text(shard);
     match shard.state {
         _ if shard.passed() => Cell::green(text),
-        ShardState::Pending => text.into(),
+        ShardState::Pending | ShardState::NotNeeded => text.into(),
         ShardState::Running | ShardState::Canceled | ShardState::Killed => Cell::yellow(text),
         _ => Cell::red(text),
     }

@@ -83,7 +83,7 @@ fn shard_line(run: &Run, shard: &Shard, now: Timestamp, width: usize, paint: Pai
     let text = format!("{:<14}", state_text(shard));
     let state = match shard.state {
         _ if shard.passed() => paint.green(&text),
-        ShardState::Pending => paint.dim(&text),
+        ShardState::Pending | ShardState::NotNeeded => paint.dim(&text),
         ShardState::Running => paint.cyan(&text),
         ShardState::Canceled | ShardState::Killed => paint.yellow(&text),
         _ => paint.red(&text),

@@ -1,6 +1,6 @@
 //! Runs, and how far they are.
 
-use super::{RunSpec, Shard, ShardState};
+use super::{RunSpec, Shard, ShardState, StepTests, TestsPolicy};
 use proto::{RunId, ShardId, Timestamp};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub struct Counts {
     pub pending: u32,
     /// A bot has them.
     pub running: u32,
-    /// Completed with exit code 0.
+    /// Completed with exit code 0, or not needed.
     pub succeeded: u32,
     /// Ended in any other way.
     pub failed: u32,
@@ -62,7 +62,7 @@ impl Counts {
             *match shard.state {
                 ShardState::Pending => &mut counts.pending,
                 ShardState::Running => &mut counts.running,
-                _ if shard.passed() => &mut counts.succeeded,
+                _ if shard.is_good() => &mut counts.succeeded,
                 _ => &mut counts.failed,
             } += 1;
         }
@@ -94,6 +94,10 @@ pub struct Run {
     pub counts: Counts,
     /// Whether it was triggered with a secret.
     pub has_secret: bool,
+    /// How many shards it had when it was told of as a whole.
+    pub announced: u32,
+    /// How far the tests are of steps that share them out.
+    pub tests: Vec<StepTests>,
 }
 
 /// What changed in a run.
@@ -105,6 +109,8 @@ pub struct Changes {
     pub ended: Option<Timestamp>,
     /// The shards that changed, whole.
     pub shards: Vec<Shard>,
+    /// The steps whose tests have changed.
+    pub tests: Vec<StepTests>,
 }
 
 impl Run {
@@ -118,6 +124,12 @@ impl Run {
                 Err(at) => self.shards.insert(at, changed),
             }
         }
+        for changed in changes.tests {
+            match self.tests.iter_mut().find(|tests| tests.step == changed.step) {
+                Some(tests) => *tests = changed,
+                None => self.tests.push(changed),
+            }
+        }
         self.counts = Counts::of(&self.shards);
     }
 
@@ -128,8 +140,19 @@ impl Run {
 
     /// How many of its shards are not here.
     pub fn missing(&self) -> u64 {
-        let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.shards)).sum();
-        expected.saturating_sub(self.shards.len() as u64)
+        let expected: u64 = self.spec.steps.iter().map(|step| u64::from(step.least_shards())).sum();
+        expected.max(self.announced.into()).saturating_sub(self.shards.len() as u64)
+    }
+
+    /// How the tests of this step are shared out, if they are.
+    pub fn tests_policy(&self, step: u32) -> Option<&TestsPolicy> {
+        self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX))?.tests()
+    }
+
+    /// The steps that share out their tests, with how they do.
+    pub fn steps_with_tests(&self) -> impl Iterator<Item = (u32, &TestsPolicy)> {
+        let steps = (0u32..).zip(&self.spec.steps);
+        steps.filter_map(|(step, spec)| Some((step, spec.tests()?)))
     }
 
     /// How long a shard of it waited for its first bot.
@@ -154,9 +177,14 @@ impl Run {
 
     /// The name of the step that a shard belongs to; never empty.
     pub fn step_name(&self, id: ShardId) -> String {
-        let step = self.spec.steps.get(usize::try_from(id.step).unwrap_or(usize::MAX));
-        match step.map(|step| step.name.as_str()) {
-            None | Some("") => format!("step-{}", id.step),
+        self.name_of_step(id.step)
+    }
+
+    /// The name of a step; never empty.
+    pub fn name_of_step(&self, step: u32) -> String {
+        let spec = self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX));
+        match spec.map(|spec| spec.name.as_str()) {
+            None | Some("") => format!("step-{step}"),
             Some(name) => name.to_owned(),
         }
     }

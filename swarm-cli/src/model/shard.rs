@@ -29,6 +29,8 @@ pub enum ShardState {
     InternalError,
     /// No bot fitted any slice.
     NoResource,
+    /// A worker that found nothing left to do.
+    NotNeeded,
 }
 
 impl ShardState {
@@ -51,6 +53,7 @@ impl ShardState {
             Self::ClientError => "client error",
             Self::InternalError => "internal error",
             Self::NoResource => "no resource",
+            Self::NotNeeded => "not needed",
         }
     }
 }
@@ -166,6 +169,11 @@ impl Shard {
     /// Whether the command ran to its end with exit code 0.
     pub fn passed(&self) -> bool {
         self.state == ShardState::Completed && self.exit_code() == Some(0)
+    }
+
+    /// Whether it has passed, or was a worker that nothing was left for.
+    pub fn is_good(&self) -> bool {
+        self.passed() || self.state == ShardState::NotNeeded
     }
 
     /// Why it ended as it did, as far as anybody said; empty otherwise.

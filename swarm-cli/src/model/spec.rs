@@ -1,5 +1,6 @@
 //! What a user asks for.
 
+use super::TestsPolicy;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
 use std::time::Duration;
 
@@ -32,12 +33,39 @@ pub struct StepSpec {
     pub io_timeout: Option<Duration>,
     /// Between TERM and KILL. `None`: the scheduler's default.
     pub grace: Option<Duration>,
-    /// Into how many shards the step is cut.
-    pub shards: u32,
+    /// How the step is cut into shards.
+    pub fan_out: FanOut,
     /// Attempts that a shard gets when bots are lost. `None`: the scheduler's default.
     pub max_attempts: Option<u32>,
     /// The same properties give the same result: an earlier success need not be run again.
     pub idempotent: bool,
+}
+
+/// How a step is cut into shards.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FanOut {
+    /// The same command so many times, told apart by environment variables only.
+    Shards(u32),
+    /// Workers that share its tests: one to begin with, more when the tests are known.
+    Tests(TestsPolicy),
+}
+
+impl StepSpec {
+    /// How its tests are shared out, if it does that.
+    pub fn tests(&self) -> Option<&TestsPolicy> {
+        match &self.fan_out {
+            FanOut::Shards(_) => None,
+            FanOut::Tests(policy) => Some(policy),
+        }
+    }
+
+    /// How many shards it has at least.
+    pub fn least_shards(&self) -> u32 {
+        match self.fan_out {
+            FanOut::Shards(shards) => shards,
+            FanOut::Tests(_) => 1,
+        }
+    }
 }
 
 /// What a shard asks of a bot, and for how long.

@@ -1,9 +1,13 @@
 //! Answers of the scheduler, checked.
 
+mod ledger;
+
+pub(super) use ledger::{history, quarantine, tests_page};
+
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, Reused,
-    Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
+    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, FanOut,
+    Reused, Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
@@ -65,6 +69,7 @@ pub(super) fn update(wire: v1::WatchResponse) -> Result<Update, Malformed> {
             state: run_state(changes.state())?,
             ended: changes.ended.as_ref().map(Timestamp::from),
             shards: changes.shards.iter().map(shard).collect::<Result<_, _>>()?,
+            tests: changes.tests.iter().map(ledger::step_tests).collect(),
         })),
         None => Err(Malformed { what: "update", detail: "it is empty".into() }),
     }
@@ -83,6 +88,10 @@ pub(super) fn run(wire: Option<&v1::Run>) -> Result<Run, Malformed> {
         },
         _ => Counts::of(&shards),
     };
+    let announced = wire.counts.map_or(0, |counts| {
+        let ended = counts.succeeded.saturating_add(counts.failed);
+        counts.pending.saturating_add(counts.running).saturating_add(ended)
+    });
     Ok(Run {
         id: wire.id.parse().map_err(malformed("run id"))?,
         spec: run_spec(present("run", wire.spec.as_ref())?)?,
@@ -92,6 +101,8 @@ pub(super) fn run(wire: Option<&v1::Run>) -> Result<Run, Malformed> {
         shards,
         counts,
         has_secret: wire.has_secret,
+        announced,
+        tests: wire.tests.iter().map(ledger::step_tests).collect(),
     })
 }
 
@@ -111,9 +122,10 @@ fn run_spec(wire: &v1::RunSpec) -> Result<RunSpec, Malformed> {
 
 fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
     let timeouts = wire.timeouts.unwrap_or_default();
-    let shards = match wire.fan_out.and_then(|fan_out| fan_out.policy) {
-        Some(v1::fan_out::Policy::Shards(shards)) => shards.count,
-        None => 1,
+    let fan_out = match wire.fan_out.as_ref().and_then(|fan_out| fan_out.policy.as_ref()) {
+        Some(v1::fan_out::Policy::Shards(shards)) => FanOut::Shards(shards.count),
+        Some(v1::fan_out::Policy::Tests(policy)) => FanOut::Tests(ledger::policy(policy)?),
+        None => FanOut::Shards(1),
     };
     let outputs = wire.outputs.iter().map(|path| RelPath::new(path));
     Ok(StepSpec {
@@ -134,7 +146,7 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         hard_timeout: timeouts.hard.and_then(duration),
         io_timeout: timeouts.io.and_then(duration),
         grace: timeouts.grace.and_then(duration),
-        shards,
+        fan_out,
         max_attempts: Some(wire.max_attempts).filter(|&n| n > 0),
         idempotent: wire.idempotent,
     })
@@ -182,6 +194,7 @@ fn shard_state(wire: v1::ShardState) -> Result<ShardState, Malformed> {
         v1::ShardState::ClientError => ShardState::ClientError,
         v1::ShardState::InternalError => ShardState::InternalError,
         v1::ShardState::NoResource => ShardState::NoResource,
+        v1::ShardState::NotNeeded => ShardState::NotNeeded,
         v1::ShardState::Unspecified => return Err(unknown_state()),
     })
 }

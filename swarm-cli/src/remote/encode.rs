@@ -1,7 +1,9 @@
 //! Requests as wire messages.
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
-use crate::model::{BotOrder, BotState, RunSpec, RunState, Slice, StepSpec};
+use crate::model::{
+    BotOrder, BotState, Driver, FanOut, Quarantine, RunSpec, RunState, Slice, StepSpec, TestsPolicy,
+};
 use proto::{RequestId, Secret, ShardId, v1};
 use std::time::Duration;
 
@@ -30,7 +32,6 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         name: name.clone(),
         value: value.clone(),
     };
-    let policy = v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: step.shards });
     v1::StepSpec {
         name: step.name.clone(),
         input: Some(step.input.into()),
@@ -47,11 +48,52 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         expiration: duration(step.first.expiration),
         wait_for_capacity: step.first.wait_for_capacity,
         fallbacks: step.fallbacks.iter().map(slice).collect(),
-        fan_out: Some(v1::FanOut { policy: Some(policy) }),
+        fan_out: Some(fan_out(&step.fan_out)),
         max_attempts: step.max_attempts.unwrap_or(0),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         idempotent: step.idempotent,
+    }
+}
+
+fn fan_out(fan_out: &FanOut) -> v1::FanOut {
+    v1::FanOut {
+        policy: Some(match fan_out {
+            FanOut::Shards(count) => v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: *count }),
+            FanOut::Tests(policy) => v1::fan_out::Policy::Tests(tests_policy(policy)),
+        }),
+    }
+}
+
+fn tests_policy(policy: &TestsPolicy) -> v1::TestsPolicy {
+    v1::TestsPolicy {
+        driver: match policy.driver {
+            Driver::Gtest => v1::TestDriver::Gtest,
+            Driver::Libtest => v1::TestDriver::Libtest,
+            Driver::Pytest => v1::TestDriver::Pytest,
+            Driver::Ctest => v1::TestDriver::Ctest,
+            Driver::Bazel => v1::TestDriver::Bazel,
+            Driver::Opaque => v1::TestDriver::Opaque,
+        }
+        .into(),
+        partitions: policy.partitions,
+        max_workers: policy.max_workers.unwrap_or(0),
+        target_time: duration(policy.target_time),
+        retries: policy.retries,
+        fail_fast: policy.fail_fast,
+        suite: policy.suite.clone(),
+        only: policy.only.clone(),
+        test_timeout: duration(policy.test_timeout),
+    }
+}
+
+pub(super) fn quarantine(quarantine: &Quarantine) -> v1::TestQuarantine {
+    v1::TestQuarantine {
+        suite: quarantine.suite.clone(),
+        test: quarantine.test.clone(),
+        owner: quarantine.owner.clone(),
+        reason: quarantine.reason.clone(),
+        expires: Some(quarantine.expires.into()),
     }
 }
 

@@ -63,6 +63,15 @@ pub enum Trial {
     Yes,
 }
 
+/// In which order to be told of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestsOrder {
+    /// That of the listing, each once.
+    Listing,
+    /// That in which they change, as long as they do.
+    Changes,
+}
+
 /// Which bots to list.
 #[derive(Clone, Debug, Default)]
 pub struct BotFilter {

@@ -1,5 +1,6 @@
 //! One test and how it went.
 
+use crate::model::TestResult;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -106,6 +107,8 @@ pub struct TestCase {
     pub system_out: String,
     /// What it complained.
     pub system_err: String,
+    /// What the scheduler's ledger has on it, where tests are shared out.
+    pub result: Option<Box<TestResult>>,
 }
 
 impl TestCase {
@@ -124,6 +127,7 @@ impl TestCase {
             properties: Vec::new(),
             system_out: String::new(),
             system_err: String::new(),
+            result: None,
         }
     }
 
@@ -133,6 +137,12 @@ impl TestCase {
         let type_name = type_name.to_owned();
         let problem = Problem { kind: ProblemKind::Error, message, type_name, text };
         Self { status: Status::Errored, problems: vec![problem], ..Self::new(class_name, name) }
+    }
+
+    /// The command that runs it alone, if it was shared out and failed.
+    pub fn reproduce_line(&self) -> Option<&str> {
+        let mut properties = self.properties.iter().filter(|_| self.result.is_some());
+        properties.find(|(name, _)| name == "reproduce").map(|(_, command)| command.as_str())
     }
 
     /// `Class.name`.

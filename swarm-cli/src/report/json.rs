@@ -2,8 +2,8 @@
 
 use super::{Problem, Report, Status, Suite, TestCase, Totals};
 use crate::{
-    json::{RunJson, SCHEMA_VERSION},
-    model::Run,
+    json::{ExecutionJson, RunJson, SCHEMA_VERSION},
+    model::{Run, TestOutcome, TestResult},
     verdict::{Outcome, Verdict},
 };
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub struct ReportJson<'a> {
     pub exit_code: u8,
     /// Why the outcome is not `passed`.
     pub reasons: &'a [String],
+    /// The steps of which nobody can know whether all tests were run.
+    pub unverified: Vec<&'a str>,
     /// What is odd about the reports.
     pub notes: &'a [String],
     /// How many tests went how.
@@ -50,8 +52,17 @@ pub struct TestJson<'a> {
     /// And on which line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// The shard that it ran in.
-    pub shard: String,
+    /// The framework's full name, of tests that are shared out one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
+    /// What such a test has come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<TestOutcome>,
+    /// The shard that it ran in; null: in none.
+    pub shard: Option<String>,
+    /// Of a test that is shared out: each time that it was run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub executions: Vec<ExecutionJson<'a>>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub skip_message: &'a str,
@@ -72,6 +83,7 @@ impl<'a> ReportJson<'a> {
             outcome: verdict.outcome,
             exit_code: verdict.exit().code(),
             reasons: &verdict.reasons,
+            unverified: report.findings.unverified().collect(),
             notes: &report.notes,
             totals: report.totals,
             run: RunJson::from(run),
@@ -82,6 +94,7 @@ impl<'a> ReportJson<'a> {
 
 impl<'a> TestJson<'a> {
     fn of(suite: &'a Suite, case: &'a TestCase) -> Self {
+        let result: Option<&TestResult> = case.result.as_deref();
         Self {
             step: &suite.step,
             class_name: &case.class_name,
@@ -90,7 +103,14 @@ impl<'a> TestJson<'a> {
             time: case.time.map(|time| time.as_secs_f64()),
             file: &case.file,
             line: case.line,
-            shard: suite.shard.to_string(),
+            id: result.map(|result| result.name.as_str()),
+            outcome: result.map(|result| result.outcome),
+            shard: suite.shard.map(|shard| shard.to_string()),
+            executions: result
+                .map_or(&[][..], |result| &result.executions)
+                .iter()
+                .map(ExecutionJson::from)
+                .collect(),
             skip_message: &case.skip_message,
             problems: &case.problems,
             properties: case.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),

@@ -20,8 +20,8 @@ pub fn junit(run: &Run, report: &Report) -> String {
 }
 
 fn write_suite(xml: &mut String, run: &Run, suite: &Suite) {
-    let id = suite.shard.index.to_string();
-    let started = run.shard(suite.shard).and_then(|shard| shard.attempt()?.started);
+    let id = suite.shard.map(|shard| shard.index.to_string()).unwrap_or_default();
+    let started = suite.shard.and_then(|shard| run.shard(shard)?.attempt()?.started);
     let timestamp = started.map(crate::display::utc).unwrap_or_default();
     open(
         xml,
@@ -33,12 +33,14 @@ fn write_suite(xml: &mut String, run: &Run, suite: &Suite) {
     xml.push_str(">\n");
     let digest = |digest: Option<proto::Digest>| digest.map(|digest| digest.to_string()).unwrap_or_default();
     let properties = [
-        ("shard", suite.shard.to_string()),
-        ("state", suite.state.name().to_owned()),
+        ("shard", suite.shard.map(|shard| shard.to_string()).unwrap_or_default()),
+        ("state", suite.state.map(|state| state.name().to_owned()).unwrap_or_default()),
         ("bot", suite.bot.clone()),
-        ("attempt", suite.attempt.to_string()),
+        ("attempt", if suite.shard.is_some() { suite.attempt.to_string() } else { String::new() }),
         ("input", digest(suite.input)),
         ("outputs", digest(suite.outputs)),
+        ("reproduce", suite.shard.map(|shard| format!("swarm reproduce {shard}")).unwrap_or_default()),
+        ("unverified", if suite.unverified { "true".into() } else { String::new() }),
     ];
     write_properties(xml, 2, properties.iter().map(|(name, value)| (*name, value.as_str())));
     for case in suite.all() {

@@ -1,10 +1,11 @@
 //! Many shards' reports as one: every test once, nothing missing without a word.
 
 use super::{
-    Parsed, ProblemKind, Status, TestCase,
+    Parsed, ProblemKind, Status, TestCase, ledger,
     owed::{Habit, Notes, stand_ins},
 };
 use crate::{
+    ledger::Ledger,
     model::{Run, Shard, ShardState},
     verdict::Findings,
 };
@@ -36,12 +37,12 @@ pub struct ShardReports {
 /// What one shard adds to the merged report.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    /// The shard.
-    pub shard: ShardId,
+    /// The shard. `None`: its tests ran nowhere.
+    pub shard: Option<ShardId>,
     /// Its step's name.
     pub step: String,
     /// How it ended.
-    pub state: ShardState,
+    pub state: Option<ShardState>,
     /// Who ran its newest attempt.
     pub bot: String,
     /// The number of its newest attempt.
@@ -56,6 +57,8 @@ pub struct Suite {
     pub cases: Vec<TestCase>,
     /// What stands for results that it owes, or for itself where no shard of its step reports tests.
     pub stand_ins: Vec<TestCase>,
+    /// Nobody can know whether all of its tests were run.
+    pub unverified: bool,
 }
 
 /// How many tests went how.
@@ -80,7 +83,7 @@ pub struct Totals {
 /// The merged report of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// One for each shard, in order.
+    /// One for each shard, in order, and one for each step with tests that ran nowhere.
     pub suites: Vec<Suite>,
     /// Over all suites, stand-ins included.
     pub totals: Totals,
@@ -96,7 +99,8 @@ pub struct Report {
 type Key = (u32, String, String, usize);
 
 /// Puts the shards' reports together. A test that several shards report keeps its worst result.
-pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report {
+/// Of steps whose tests the scheduler shares out, the ledgers say it all.
+pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>, ledgers: &[Ledger]) -> Report {
     let mut notes = Notes::default();
     let mut suites = Vec::new();
     let reporting: BTreeSet<u32> =
@@ -105,8 +109,12 @@ pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report 
     for (at, shard) in run.shards.iter().enumerate() {
         let reports = reports.remove(&shard.id).unwrap_or_default();
         let habit = if reporting.contains(&shard.id.step) { Habit::Reports } else { Habit::Silence };
-        let stand_ins = stand_ins(run, shard, &reports, habit, &mut notes);
-        let mut suite = Suite { stand_ins, ..Suite::of(run, shard) };
+        let mut suite = Suite::of(run, shard);
+        if run.tests_policy(shard.id.step).is_some() {
+            suites.push(suite);
+            continue;
+        }
+        suite.stand_ins = stand_ins(run, shard, &reports, habit, &mut notes);
         for file in reports.files {
             let mut seen: HashMap<(String, String), usize> = HashMap::new();
             for case in file.parsed.cases {
@@ -122,10 +130,13 @@ pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>) -> Report 
         suites.push(suite);
     }
     keep(&mut suites, best.values());
-    let findings = notes.findings(failed_tests(run, &suites));
+    let mut findings = notes.findings(failed_tests(run, &suites));
+    findings.accounts = ledger::add(run, &mut suites, ledgers);
     let totals = Totals::of(suites.iter().flat_map(Suite::all));
     let tests = Totals::of(suites.iter().flat_map(|suite| &suite.cases));
-    Report { suites, totals, tests, findings, notes: notes.texts() }
+    let mut notes = notes.texts();
+    notes.extend(Report::notes_on_tests(ledgers, run));
+    Report { suites, totals, tests, findings, notes }
 }
 
 impl Report {
@@ -183,9 +194,9 @@ impl Suite {
     fn of(run: &Run, shard: &Shard) -> Self {
         let step = run.spec.steps.get(usize::try_from(shard.id.step).unwrap_or(usize::MAX));
         Self {
-            shard: shard.id,
+            shard: Some(shard.id),
             step: run.step_name(shard.id),
-            state: shard.state,
+            state: Some(shard.state),
             bot: shard.attempt().map(|attempt| attempt.bot.clone()).unwrap_or_default(),
             attempt: shard.attempt().map_or(0, |attempt| attempt.number),
             outputs: shard.result().and_then(|result| result.outputs),
@@ -193,6 +204,24 @@ impl Suite {
             time: shard.result().map(|result| result.stats.run).unwrap_or_default(),
             cases: Vec::new(),
             stand_ins: Vec::new(),
+            unverified: false,
+        }
+    }
+
+    /// For tests of a step that ran nowhere.
+    pub(super) fn nowhere(step: String, input: Option<Digest>) -> Self {
+        Self {
+            shard: None,
+            step,
+            state: None,
+            bot: String::new(),
+            attempt: 0,
+            outputs: None,
+            input,
+            time: Duration::ZERO,
+            cases: Vec::new(),
+            stand_ins: Vec::new(),
+            unverified: false,
         }
     }
 

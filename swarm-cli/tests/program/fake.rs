@@ -33,6 +33,9 @@ pub(crate) struct State {
     pub(crate) bulk_cancels: Arc<Mutex<Vec<v1::CancelRunsRequest>>>,
     pub(crate) orders: Arc<Mutex<Vec<v1::OrderBotRequest>>>,
     pub(crate) lists: Arc<Mutex<Vec<v1::ListRequest>>>,
+    pub(crate) quarantines: Arc<Mutex<Vec<v1::TestQuarantine>>>,
+    /// In the order of the listing, which is also that in which they change.
+    pub(crate) tests: Arc<Mutex<Vec<v1::TestResult>>>,
     pub(crate) bot_lists: Arc<Mutex<Vec<v1::ListBotsRequest>>>,
     output: Arc<Mutex<Vec<u8>>>,
     /// A reader of output is cut off after so many bytes, once each.
@@ -63,6 +66,7 @@ impl State {
             shards: (0..shards).map(shard).collect(),
             counts: None,
             has_secret: false,
+            tests: vec![],
         };
         Self {
             run: watch::Sender::new(run),
@@ -71,6 +75,8 @@ impl State {
             bulk_cancels: Arc::default(),
             orders: Arc::default(),
             lists: Arc::default(),
+            quarantines: Arc::default(),
+            tests: Arc::default(),
             bot_lists: Arc::default(),
             output: Arc::default(),
             cuts: Arc::default(),
@@ -151,6 +157,11 @@ impl State {
     /// How many watches are still to be ended early.
     pub(crate) fn watches_to_end(&self) -> usize {
         self.short_watches.load(Ordering::Relaxed)
+    }
+
+    /// Whether the run has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.run.borrow().ended.is_some()
     }
 
     /// How many watch the run.
@@ -333,8 +344,12 @@ impl Swarm for State {
                 return None;
             }
             let run = changes.borrow_and_update().clone();
-            let update =
-                v1::watch_response::Changes { state: run.state, ended: run.ended, shards: run.shards };
+            let update = v1::watch_response::Changes {
+                state: run.state,
+                ended: run.ended,
+                shards: run.shards,
+                tests: run.tests,
+            };
             let update = Some(v1::watch_response::Update::Changes(update));
             Some((Ok(v1::WatchResponse { update }), (changes, run.ended.is_some())))
         });
@@ -440,6 +455,58 @@ impl Swarm for State {
         let mut answers = vec![Ok(answer)];
         answers.extend(cut.map(|_| Err(Status::unavailable("the scheduler is stopping"))));
         Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+    }
+
+    async fn list_tests(
+        &self,
+        request: Request<v1::ListTestsRequest>,
+    ) -> Result<Response<v1::ListTestsResponse>, Status> {
+        Ok(Response::new(self.tests_page(&request.into_inner())))
+    }
+
+    async fn get_test_history(
+        &self,
+        request: Request<v1::GetTestHistoryRequest>,
+    ) -> Result<Response<v1::GetTestHistoryResponse>, Status> {
+        let v1::GetTestHistoryRequest { suite, test } = request.into_inner();
+        let past = |n: u64, verdict: v1::TestVerdict| v1::TestPast {
+            run_id: run_id().to_string(),
+            at: Some((START - Duration::from_secs(3600 * n)).into()),
+            verdict: verdict.into(),
+            took: Duration::from_millis(1500).try_into().ok(),
+            bot_id: "bot-1".into(),
+        };
+        let history = v1::TestHistory {
+            suite: if suite.is_empty() { "unit".into() } else { suite },
+            platform: "os=linux".into(),
+            estimate: Duration::from_millis(1400).try_into().ok(),
+            past: vec![past(1, v1::TestVerdict::Failed), past(2, v1::TestVerdict::Passed)],
+            passes: 8,
+            failures: 1,
+            flakes: 1,
+            test: test.clone(),
+        };
+        let histories = if test == "A.unheard" { vec![] } else { vec![history] };
+        Ok(Response::new(v1::GetTestHistoryResponse { histories }))
+    }
+
+    async fn quarantine_test(
+        &self,
+        request: Request<v1::QuarantineTestRequest>,
+    ) -> Result<Response<v1::QuarantineTestResponse>, Status> {
+        self.quarantines.lock().unwrap().extend(request.into_inner().quarantine);
+        Ok(Response::new(v1::QuarantineTestResponse {}))
+    }
+
+    async fn list_quarantines(
+        &self,
+        request: Request<v1::ListQuarantinesRequest>,
+    ) -> Result<Response<v1::ListQuarantinesResponse>, Status> {
+        let suite = request.into_inner().suite;
+        let all = self.quarantines.lock().unwrap();
+        let wanted = |one: &&v1::TestQuarantine| suite.is_empty() || one.suite == suite;
+        let quarantines = all.iter().filter(wanted).cloned().collect();
+        Ok(Response::new(v1::ListQuarantinesResponse { quarantines }))
     }
 
     async fn order_bot(

@@ -3,5 +3,7 @@
 
 mod cli;
 mod fake;
+mod fake_tests;
 mod signals;
+mod tests;
 mod up;

@@ -13,7 +13,7 @@ fn written(cases: Vec<TestCase>) -> String {
     let path = RelPath::new("report.xml").unwrap();
     let file = ReportFile { path, parsed: Parsed { cases, damage: None } };
     let reports = ShardReports { files: vec![file], unreadable: vec![] };
-    junit(&run, &merge(&run, [(run.shards[0].id, reports)].into()))
+    junit(&run, &merge(&run, [(run.shards[0].id, reports)].into(), &[]))
 }
 
 #[test]
@@ -48,6 +48,7 @@ fn a_merged_report_tells_tests_shards_and_where_they_ran() {
           <property name="attempt" value="1"/>
           <property name="input" value="blake3:e33fb19325cbc72b5905e783e0c47290468c610090e376de9215e8b5f8ba83d3/5"/>
           <property name="outputs" value="blake3:76f0654b7a179e3b720f54eb9fb147168baaa67ebb652d1688658466ea137acf/7"/>
+          <property name="reproduce" value="swarm reproduce 1hf7yat000007/0/0"/>
         </properties>
         <testcase classname="Suite" name="passes"/>
         <testcase classname="Suite" name="fails &lt;&amp;&quot;&gt; " time="1.500" file="t.cc" line="3">

@@ -15,7 +15,7 @@ fn reports(files: &[&str]) -> ShardReports {
 
 fn merged(run: &Run, shards: &[ShardReports]) -> Report {
     let ids = run.shards.iter().map(|shard| shard.id);
-    merge(run, ids.zip(shards.iter().cloned()).collect())
+    merge(run, ids.zip(shards.iter().cloned()).collect(), &[])
 }
 
 /// `shard: Class.name status`, one for each result.
@@ -23,7 +23,7 @@ fn lines(report: &Report) -> Vec<String> {
     let line = |suite: &Suite, case: &TestCase| {
         let problem =
             case.problems.first().map(|problem| format!(" {}", problem.type_name)).unwrap_or_default();
-        format!("{}: {} {:?}{problem}", suite.shard.index, case.full_name(), case.status)
+        format!("{}: {} {:?}{problem}", suite.shard.unwrap().index, case.full_name(), case.status)
     };
     report.suites.iter().flat_map(|suite| suite.all().map(move |case| line(suite, case))).collect()
 }

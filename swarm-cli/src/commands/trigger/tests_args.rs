@@ -1,0 +1,95 @@
+//! How the tests of a step are shared out, on the command line.
+
+use crate::{
+    cli::duration,
+    failure::Usage,
+    model::{Driver, FanOut, TestsPolicy},
+};
+use clap::Args;
+use std::time::Duration;
+
+/// Into how many parts a command is cut whose tests nobody knows: several for each bot, so that a slow one takes fewer.
+const PARTITIONS: u32 = 64;
+
+/// How to cut the suite.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sharing out tests")]
+pub(super) struct TestsArgs {
+    /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SWARM_SHARD_INDEX
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
+    shards: Option<u32>,
+    /// Share the suite's tests out to bots one by one: what knows how to list them, run some of them, and tell what became
+    /// of each
+    #[arg(long, value_name = "DRIVER")]
+    driver: Option<Driver>,
+    /// Of the drivers bazel and opaque: cut the command into this many parts [default: 64]
+    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_PARTITIONS)))]
+    partitions: Option<u32>,
+    /// At most so many bots at once [default: all that fit]
+    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
+    max_bots: Option<u32>,
+    /// No more bots than it takes to be done in this time, by what is known of the tests
+    #[arg(long, value_name = "DURATION", requires = "driver", value_parser = duration)]
+    target_time: Option<Duration>,
+    /// Run a test that failed so often again, on another bot where there is one [default: 1]
+    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(..=i64::from(proto::limits::MAX_TEST_RETRIES)))]
+    retries: Option<u32>,
+    /// End the suite with the first test that failed and is not run again
+    #[arg(long, requires = "driver")]
+    fail_fast: bool,
+    /// Remember how long tests took, and how they ended, under this name [default: the run's]
+    #[arg(long, value_name = "NAME", requires = "driver")]
+    suite: Option<String>,
+    /// Run this test alone, by its full name (repeatable)
+    #[arg(long, value_name = "TEST", requires = "driver")]
+    only: Vec<String>,
+    /// Most that one test may take [default: by what is known of it]
+    #[arg(long, value_name = "DURATION", requires = "driver", value_parser = duration)]
+    test_timeout: Option<Duration>,
+}
+
+impl TestsArgs {
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.driver
+    }
+
+    pub(super) fn fan_out(&self) -> Result<FanOut, Usage> {
+        let Some(driver) = self.driver else {
+            return Ok(FanOut::Shards(self.shards.unwrap_or(1)));
+        };
+        let partitions = self.partitions(driver)?;
+        if let Some(shards) = self.shards {
+            let remedy = match driver.lists_tests() {
+                true => format!("bound the number of bots with --max-bots {shards}"),
+                false => format!("cut the command into parts with --partitions {shards}"),
+            };
+            return Err(Usage(format!(
+                "--shards does not go with --driver, which shares tests out as bots ask for them: {remedy}"
+            )));
+        }
+        Ok(FanOut::Tests(TestsPolicy {
+            driver,
+            partitions,
+            max_workers: self.max_bots,
+            target_time: self.target_time,
+            retries: self.retries.unwrap_or(1),
+            fail_fast: self.fail_fast,
+            suite: self.suite.clone().unwrap_or_default(),
+            only: self.only.clone(),
+            test_timeout: self.test_timeout,
+        }))
+    }
+
+    fn partitions(&self, driver: Driver) -> Result<u32, Usage> {
+        match self.partitions {
+            Some(_) if driver.lists_tests() => Err(Usage(format!(
+                "--partitions is for the drivers bazel and opaque: {} lists its tests, leave it out",
+                driver.name()
+            ))),
+            Some(partitions) => Ok(partitions),
+            None if driver.lists_tests() => Ok(0),
+            None => Ok(PARTITIONS),
+        }
+    }
+}
