@@ -5,8 +5,8 @@ use super::{
     presence::{Bot, Presence},
     record::{Record, Transition},
     run::Run,
-    sharing::Sharing,
     shard::{Attempt, Shard, Token},
+    sharing::Sharing,
     spec::SealedSecret,
     state::{Impossible, State},
 };

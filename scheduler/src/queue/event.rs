@@ -4,8 +4,8 @@ use super::{
     dedupe::Reuse,
     orders::Wanted,
     record::Record,
-    sharing::{Grant, Progress},
     shard::{AttemptResult, Token},
+    sharing::{Grant, Progress},
     spec::{RunSpec, SealedSecret, StepSpec},
     suite::Quarantined,
 };

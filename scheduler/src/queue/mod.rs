@@ -24,8 +24,8 @@ mod record;
 mod run;
 mod select;
 mod shard;
-mod spec;
 mod sharing;
+mod spec;
 mod state;
 mod suite;
 mod suites;
@@ -44,6 +44,8 @@ pub(crate) use event::{
 };
 pub(crate) use explain::{Obstacle, StepExplanation, Subject};
 pub(crate) use orders::{BotOrder, Standing, Wanted};
+pub(crate) use pasts::PastExecution;
+pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};
 pub(crate) use presence::Bot;
 pub(crate) use record::{Record, Transition};
 pub(crate) use run::{Run, RunState, Tally};
@@ -51,9 +53,7 @@ pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use pasts::PastExecution;
-pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};
-pub(crate) use spec::{RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use sharing::{Grant, GrantedTest, Progress};
+pub(crate) use spec::{RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use suite::{Listing, Place, Quarantined, Suite};
 pub(crate) use trigger::SliceEvaluation;

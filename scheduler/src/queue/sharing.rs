@@ -17,7 +17,11 @@ use crate::sharding::{
     Breaker, Estimates, Mode, Next, Settings, Shares, TestIndex, TestReport, TimeoutLimits, WorkerId, workers,
 };
 use proto::{BotId, RunId, ShardId, Timestamp};
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// What a dispatch costs a worker until that is measured: a call, and the start of a runner.
 const OVERHEAD: Duration = Duration::from_millis(200);
@@ -207,7 +211,12 @@ impl Queue {
         let shards = |state| self.shards_of(run, step, state);
         let (pending, running) = (shards(ShardState::Pending), shards(ShardState::Running));
         for shard in pending {
-            self.end_unneeded(shard, "a test has failed, and the run was to end with the first one", now, decided);
+            self.end_unneeded(
+                shard,
+                "a test has failed, and the run was to end with the first one",
+                now,
+                decided,
+            );
         }
         for shard in running {
             if self.shard(shard).is_some_and(|shard| !shard.killing) {
@@ -289,7 +298,9 @@ impl Queue {
     /// shards of their own.
     fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
         let pending = self.shards_of(run, step, ShardState::Pending);
-        if pending.is_empty() || self.suite(run, step).is_none_or(|suite| !suite.ledger.ungranted().is_empty()) {
+        if pending.is_empty()
+            || self.suite(run, step).is_none_or(|suite| !suite.ledger.ungranted().is_empty())
+        {
             return;
         }
         for shard in pending {
@@ -347,7 +358,8 @@ impl Queue {
         step: &StepSpec,
     ) -> Option<GrantedTest> {
         let name = Arc::clone(&suite.listing.tests.get(test.0 as usize)?.name);
-        let limits = TimeoutLimits { floor: SHORTEST_TIMEOUT.min(step.timeouts.hard), cap: step.timeouts.hard };
+        let limits =
+            TimeoutLimits { floor: SHORTEST_TIMEOUT.min(step.timeouts.hard), cap: step.timeouts.hard };
         let by_history = || Some(self.state.books.history.timeout(&suite_key(step)?, &name, limits));
         let timeout = policy.test_timeout.or_else(by_history).unwrap_or(step.timeouts.hard);
         Some(GrantedTest { test, name, timeout })
@@ -400,7 +412,9 @@ impl Queue {
             return;
         }
         let first = ShardId { run, step, index: 0 };
-        let (Some(suite), Some((_, spec))) = (self.suite(run, step), self.state.context(first)) else { return };
+        let (Some(suite), Some((_, spec))) = (self.suite(run, step), self.state.context(first)) else {
+            return;
+        };
         let Some(policy) = spec.fan_out.tests() else { return };
         let settings = Settings {
             mode: if policy.driver.pulls() { Mode::Pull } else { Mode::Process },
@@ -451,7 +465,9 @@ impl Queue {
     /// A worker's attempt has ended, holding these tests.
     pub(super) fn worker_ends(&mut self, id: ShardId, token: Token, held: &[TestIndex], now: Timestamp) {
         self.sharing.hands.remove(&token);
-        let Some(suite) = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step)) else { return };
+        let Some(suite) = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step)) else {
+            return;
+        };
         let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) else { return };
         pool.shares.leave(WorkerId(id.index), now);
         let again: Vec<TestIndex> =

@@ -118,9 +118,7 @@ impl State {
                 self.list_tests(*run, *step, listing, *workers, at)
             }
             Transition::TestsGranted { shard, token, tests } => self.grant_tests(*shard, *token, tests),
-            Transition::TestsReported { shard, token, reports } => {
-                self.report_tests(*shard, *token, reports)
-            }
+            Transition::TestsReported { shard, token, reports } => self.report_tests(*shard, *token, reports),
             Transition::TestQuarantined { quarantined } => {
                 self.quarantine(quarantined, at);
                 Ok(())

@@ -1,9 +1,6 @@
 //! The tests of a step: what was listed, who was granted what, and what became of it. Durable: made of records alone.
 
-use super::{
-    policy::TestsPolicy,
-    shard::Token,
-};
+use super::{policy::TestsPolicy, shard::Token};
 use crate::sharding::{Accepted, Budget, Ledger, ListedTest, TestIndex, TestReport, Verdict};
 use proto::{ShardId, Timestamp};
 use std::{

@@ -2,8 +2,8 @@
 
 use super::{
     dedupe::ListingKey,
-    shard::{Shard, ShardState, Token},
     pending::{Claim, Turn},
+    shard::{Shard, ShardState, Token},
     spec::StepSpec,
     state::{Impossible, State, impossible},
     suite::{Listing, Quarantined, Suite},

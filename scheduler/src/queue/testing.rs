@@ -104,7 +104,13 @@ pub(super) fn running(lease: LeaseRef) -> Held {
 }
 
 pub(super) fn finished(lease: LeaseRef, exit_code: i32) -> Held {
-    Held { lease, output_size: 3, result: Some(result(Ending::Completed, exit_code)), busy: false, tests: None }
+    Held {
+        lease,
+        output_size: 3,
+        result: Some(result(Ending::Completed, exit_code)),
+        busy: false,
+        tests: None,
+    }
 }
 
 /// A queue that keeps its records.

@@ -137,7 +137,8 @@ struct Merged {
 
 impl Merged {
     fn new(update: &Arc<Update>) -> Self {
-        let mut merged = Self { changes: Changes::default(), shards: BTreeMap::new(), tests: BTreeMap::new() };
+        let mut merged =
+            Self { changes: Changes::default(), shards: BTreeMap::new(), tests: BTreeMap::new() };
         merged.add(update);
         merged
     }
@@ -159,7 +160,8 @@ impl Merged {
         let tests = self.tests.into_values().collect();
         let last = Changes { shards: parts.pop_back().unwrap_or_default(), tests, ..self.changes };
         let state = v1::RunState::Running.into();
-        let sooner = parts.into_iter().map(|shards| Changes { state, ended: None, shards, tests: Vec::new() });
+        let sooner =
+            parts.into_iter().map(|shards| Changes { state, ended: None, shards, tests: Vec::new() });
         sooner.chain([last]).map(Wire::Changes).collect()
     }
 }

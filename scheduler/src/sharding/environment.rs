@@ -18,9 +18,9 @@ pub(crate) fn environment(shard: ShardId, fan_out: &FanOut) -> Vec<(&'static str
         FanOut::Tests(_) => None,
     };
     let numbers = total.into_iter().flat_map(|total| {
-        NUMBERS.iter().flat_map(move |(index, of)| {
-            [(*index, shard.index.to_string()), (*of, total.to_string())]
-        })
+        NUMBERS
+            .iter()
+            .flat_map(move |(index, of)| [(*index, shard.index.to_string()), (*of, total.to_string())])
     });
     let names = [("SWARM_RUN_ID", shard.run.to_string()), ("SWARM_SHARD_ID", shard.to_string())];
     numbers.chain(names).collect()

@@ -140,7 +140,10 @@ impl Engine {
             !held.output.is_empty()
                 || held.result.is_some()
                 || received.is_some_and(|received| *received != held.output_offset)
-                || held.tests.as_ref().is_some_and(|tests| tests.listing.is_some() || !tests.reports.is_empty())
+                || held
+                    .tests
+                    .as_ref()
+                    .is_some_and(|tests| tests.listing.is_some() || !tests.reports.is_empty())
         });
         let desired = self.queue.desired(&report.bot, &report.session);
         let hungry = |token: Token| {

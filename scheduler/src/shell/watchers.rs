@@ -141,7 +141,8 @@ impl Watchers {
         };
         let shards = changed.shards.iter().filter_map(view).collect();
         // What nobody has told of is missing from then on.
-        let steps = if run.ended.is_some() { run.suites.keys().copied().collect() } else { changed.steps.clone() };
+        let steps =
+            if run.ended.is_some() { run.suites.keys().copied().collect() } else { changed.steps.clone() };
         let tests = steps.iter().filter_map(|step| TestsView::of(queue, run.id, *step)).collect();
         Some((sender, Arc::new(Update { state: run.state(), ended: run.ended, shards, tests })))
     }

@@ -29,7 +29,10 @@ fn parse_policy(wire: &v1::TestsPolicy, step: &v1::StepSpec) -> Result<TestsPoli
         return Err(FieldError::new("retries", format!("must be at most {}", limits::MAX_TEST_RETRIES)));
     }
     if wire.max_workers > limits::MAX_SHARDS_PER_RUN {
-        return Err(FieldError::new("max_workers", format!("must be at most {}", limits::MAX_SHARDS_PER_RUN)));
+        return Err(FieldError::new(
+            "max_workers",
+            format!("must be at most {}", limits::MAX_SHARDS_PER_RUN),
+        ));
     }
     if step.idempotent {
         let problem = "cannot be had of an idempotent step: its tests are shared out anew each time";

@@ -5,8 +5,8 @@ use super::{
     field::{FieldError, InField},
     result, spec, suite,
 };
-use crate::sharding::TestIndex;
 use crate::queue::{AttemptResult, Loss, Record, Reused, RunSpec, SealedSecret, Token, Transition};
+use crate::sharding::TestIndex;
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, journal::v1 as wire};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};

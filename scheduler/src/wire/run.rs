@@ -1,8 +1,8 @@
 //! Runs, shards and attempts as clients see them.
 
 use super::{result, spec, suite};
-use crate::shell::TestsView;
 use crate::queue::{Attempt, AttemptEnd, Loss, Queue, Run, RunState, Shard, ShardState, Tally};
+use crate::shell::TestsView;
 use proto::{ShardId, v1};
 
 /// Without its shards.

@@ -36,7 +36,8 @@ pub(super) fn parse_listing(wire: &v1::TestListing) -> Result<Listing, FieldErro
         return Err(FieldError::new("listing.tests", problem));
     }
     let mut names = BTreeSet::new();
-    let (mut tests, mut places) = (Vec::with_capacity(wire.tests.len()), Vec::with_capacity(wire.tests.len()));
+    let (mut tests, mut places) =
+        (Vec::with_capacity(wire.tests.len()), Vec::with_capacity(wire.tests.len()));
     // Tests of one group come one after the other, and share its name.
     let mut group: Option<Arc<str>> = None;
     for (number, test) in wire.tests.iter().enumerate() {

@@ -28,7 +28,8 @@ fn sharing(policy: TestsPolicy) -> StepSpec {
 }
 
 fn listing(names: impl IntoIterator<Item = String>) -> Arc<Listing> {
-    let test = |name: String| ListedTest { name: name.into(), group: None, exclusive: false, disabled: false };
+    let test =
+        |name: String| ListedTest { name: name.into(), group: None, exclusive: false, disabled: false };
     let tests: Arc<[ListedTest]> = names.into_iter().map(test).collect();
     Arc::new(Listing { places: vec![Place::default(); tests.len()], tests })
 }

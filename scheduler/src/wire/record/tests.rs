@@ -1,7 +1,13 @@
 //! The bytes of records. What is written today has to be read by every later scheduler: these bytes never change.
 
 use super::*;
-use crate::queue::{AttemptStats, BotOrder, Ending, FanOut, Slice, Standing, StepSpec, Timeouts};
+use crate::{
+    queue::{
+        AttemptStats, BotOrder, Ending, FanOut, Listing, Place, Quarantined, Slice, Standing, StepSpec,
+        TestDriver, TestsPolicy, Timeouts,
+    },
+    sharding::{ListedTest, TestOutcome, TestReport},
+};
 use proto::{DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
@@ -67,6 +73,48 @@ fn result() -> AttemptResult {
     }
 }
 
+/// Its step shares out tests.
+fn sharing_spec() -> RunSpec {
+    let policy = TestsPolicy {
+        driver: TestDriver::Opaque,
+        partitions: 9,
+        max_workers: NonZeroU32::new(3),
+        target_time: Some(Duration::from_secs(60)),
+        retries: 2,
+        fail_fast: true,
+        suite: "s".into(),
+        only: ["a".to_owned(), "b".to_owned()].into(),
+        test_timeout: Some(Duration::from_secs(9)),
+    };
+    let spec = spec();
+    let step = StepSpec { fan_out: FanOut::Tests(Arc::new(policy)), ..StepSpec::clone(&spec.steps[0]) };
+    RunSpec { steps: vec![Arc::new(step)], ..spec }
+}
+
+fn listing() -> Listing {
+    let test = |name: &str, group: Option<&str>| ListedTest {
+        name: name.into(),
+        group: group.map(Into::into),
+        exclusive: group.is_some(),
+        disabled: group.is_none(),
+    };
+    Listing {
+        tests: [test("a", Some("g")), test("b", None)].into(),
+        places: vec![Place { file: "a.cc".into(), line: 7 }, Place::default()],
+    }
+}
+
+fn report() -> TestReport {
+    TestReport {
+        test: TestIndex(1),
+        outcome: TestOutcome::Crashed("signal 11".into()),
+        duration: Duration::from_millis(5),
+        started: Timestamp::from_micros(1_700_000_000_000_002),
+        message: "signal 11".into(),
+        output: "boom".into(),
+    }
+}
+
 /// One of each kind, with a value in every field.
 fn one_of_each() -> Vec<Transition> {
     let (run, shard, token) = (run(), shard(), Token(77));
@@ -104,6 +152,20 @@ fn one_of_each() -> Vec<Transition> {
             output_size: 0,
         },
         Transition::RunDeleted { run, last_token: Token(78) },
+        Transition::RunCreated { run, request: "req".parse().unwrap(), spec: Arc::new(sharing_spec()) },
+        Transition::TestsListed { run, step: 0, listing: Arc::new(listing()), workers: 3 },
+        Transition::TestsGranted { shard, token, tests: [TestIndex(1), TestIndex(0)].into() },
+        Transition::TestsReported { shard, token, reports: vec![report()] },
+        Transition::TestQuarantined {
+            quarantined: Quarantined {
+                suite: "s".into(),
+                test: "t".into(),
+                owner: "ann".into(),
+                reason: "slow".into(),
+                expires: Timestamp::from_micros(1_800_000_000_000_000),
+            },
+        },
+        Transition::ShardEnded { shard, ending: Ending::NotNeeded, message: "none left".into() },
     ]
 }
 
