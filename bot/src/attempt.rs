@@ -2,7 +2,7 @@
 
 use crate::suite::TestsOrder;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, ShardId};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// The right to execute one attempt. The token fences: no two leases are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +117,34 @@ impl CommandExit {
         }
     }
 }
+
+impl fmt::Display for CommandExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => match SIGNALS.iter().find(|(number, _)| number == signal) {
+                Some((_, name)) => write!(f, "signal {signal} ({name})"),
+                None => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}
+
+/// Those by which programs end, as Linux numbers them on every processor that it has bots for.
+const SIGNALS: [(i32, &str); 12] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (15, "SIGTERM"),
+];
 
 /// Where an attempt's time and bytes went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

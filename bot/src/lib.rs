@@ -5,7 +5,7 @@
 //!   `shell` performs: one call in flight, one task for each attempt.
 //! - `task` is one attempt from its digest to its result. `executor` runs the command and leaves no process behind,
 //!   `workdir` gives it directories and leaves no file behind, `spool` keeps its output until the scheduler has it.
-//! - `suite` is what is said of the tests of a suite, one by one.
+//! - `suite` is what is said of the tests of a suite, one by one; `drivers` are the conventions of their runners.
 //!
 //! A bot moves bytes between the CAS and its work directories; it never decides what should run.
 
@@ -13,12 +13,13 @@ mod attempt;
 mod causes;
 mod config;
 mod dimensions;
+#[expect(dead_code, reason = "drivers to come need it")]
+mod drivers;
 mod executor;
 mod perform;
 mod remote;
 mod shell;
 mod spool;
-#[expect(dead_code, reason = "no driver says it yet")]
 mod suite;
 mod synchronize;
 mod task;

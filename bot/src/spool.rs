@@ -16,7 +16,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::Notify};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::unix::pipe,
+    sync::{Notify, mpsc},
+};
 
 /// What one read takes from the pipe: all that a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -95,8 +99,12 @@ impl Spool {
     }
 
     /// Takes in all that comes from `pipe`, until its last writer is gone. It is read to the end even when nothing more
-    /// can be kept, so that the command is never blocked.
-    pub(crate) async fn fill(self: Arc<Self>, mut pipe: pipe::Receiver) -> io::Result<()> {
+    /// can be kept, so that the command is never blocked. `tap` gets a copy of it all, and may hold it up.
+    pub(crate) async fn fill(
+        self: Arc<Self>,
+        mut pipe: pipe::Receiver,
+        tap: Option<mpsc::Sender<Vec<u8>>>,
+    ) -> io::Result<()> {
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {
             chunk.clear();
@@ -104,6 +112,10 @@ impl Spool {
                 return Ok(());
             }
             self.touch();
+            if let Some(tap) = &tap {
+                // An error means that nobody wants it any more.
+                let _ = tap.send(chunk.clone()).await;
+            }
             let spool = Arc::clone(&self);
             let appended = tokio::task::spawn_blocking(move || {
                 spool.append(&chunk);
@@ -159,7 +171,7 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         let write = tokio::task::spawn_blocking(move || writer.write_all(&bytes).unwrap());
         let pipe = pipe::Receiver::from_owned_fd(reader.into()).unwrap();
-        Arc::clone(spool).fill(pipe).await.unwrap();
+        Arc::clone(spool).fill(pipe, None).await.unwrap();
         write.await.unwrap();
     }
 

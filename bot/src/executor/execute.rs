@@ -18,7 +18,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::unix::pipe, sync::watch};
+use tokio::{
+    net::unix::pipe,
+    sync::{mpsc, watch},
+};
 
 /// How long the end of the output may take after every writer was killed.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -75,6 +78,18 @@ impl Executor {
         spool: &Arc<Spool>,
         interruption: &mut watch::Receiver<Interruption>,
     ) -> Result<Execution, ExecuteError> {
+        self.run_tapped(command, timeouts, spool, None, interruption).await
+    }
+
+    /// The same, with a copy of the output to `tap` as it comes.
+    pub(crate) async fn run_tapped(
+        &self,
+        command: &Command,
+        timeouts: Timeouts,
+        spool: &Arc<Spool>,
+        tap: Option<mpsc::Sender<Vec<u8>>>,
+        interruption: &mut watch::Receiver<Interruption>,
+    ) -> Result<Execution, ExecuteError> {
         let failed = |source| ExecuteError::Failed { program: command.program.clone(), source };
         let (reader, writer) = io::pipe().map_err(failed)?;
         let pipe = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
@@ -84,7 +99,8 @@ impl Executor {
         spool.touch();
         let ended = async {
             let running = Running::start(command, self.supervisor.as_deref(), writer.into()).await?;
-            self.watch(running, pipe, timeouts, spool, interruption).await
+            let fill = Arc::clone(spool).fill(pipe, tap);
+            self.watch(running, fill, timeouts, spool, interruption).await
         };
         match ended.await {
             Ok((Ended { exit, leaked }, cause)) => {
@@ -103,13 +119,13 @@ impl Executor {
     async fn watch(
         &self,
         mut running: Running,
-        pipe: pipe::Receiver,
+        fill: impl Future<Output = io::Result<()>>,
         timeouts: Timeouts,
-        spool: &Arc<Spool>,
+        spool: &Spool,
         interruption: &mut watch::Receiver<Interruption>,
     ) -> Result<(Ended, Cause), Failure> {
         let mut watch = Watch::new(timeouts, self.clock.elapsed());
-        let mut fill = pin!(Arc::clone(spool).fill(pipe));
+        let mut fill = pin!(fill);
         let mut filled = false;
         let ended = loop {
             let now = self.clock.elapsed();

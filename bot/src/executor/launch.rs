@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    fs::File,
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
@@ -42,6 +43,18 @@ pub(crate) struct Command {
     /// All of it. Holds [`MARKER`].
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) directory: PathBuf,
+    /// A file to be made for stdout, which otherwise goes where stderr does.
+    pub(crate) stdout: Option<PathBuf>,
+}
+
+impl Command {
+    /// Where stdout is to go, given where stderr does.
+    pub(super) fn stdout(&self, output: OwnedFd) -> io::Result<Stdio> {
+        match &self.stdout {
+            Some(path) => Ok(File::create(path)?.into()),
+            None => Ok(output.into()),
+        }
+    }
 }
 
 /// Why there is no exit to tell.
@@ -175,7 +188,7 @@ impl Direct {
                 .envs(&command.environment)
                 .current_dir(&command.directory)
                 .stdin(Stdio::null())
-                .stdout(output.try_clone()?)
+                .stdout(command.stdout(output.try_clone()?)?)
                 .stderr(output.try_clone()?)
                 .process_group(0)
                 .spawn()

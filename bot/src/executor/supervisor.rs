@@ -104,14 +104,14 @@ fn supervised() -> io::Result<()> {
 }
 
 fn start(order: &Order) -> io::Result<Pid> {
-    let output = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from);
+    let output = || io::stderr().as_fd().try_clone_to_owned();
     let child = process::Command::new(&order.program)
         .args(&order.arguments)
         .env_clear()
         .envs(&order.environment)
         .current_dir(&order.directory)
         .stdin(Stdio::null())
-        .stdout(output()?)
+        .stdout(order.stdout(output()?)?)
         .stderr(output()?)
         .process_group(0)
         .spawn()?;

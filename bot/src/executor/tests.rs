@@ -47,6 +47,7 @@ impl Bench {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: BTreeMap::from([("PATH".into(), path), (MARKER.to_owned(), marker)]),
             directory: self.dir.path().to_owned(),
+            stdout: None,
         };
         let executor = Executor { supervisor: None, clock: SystemClock::shared() };
         let mut interrupted = self.interruption.subscribe();

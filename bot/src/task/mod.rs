@@ -7,10 +7,12 @@ mod collect;
 mod command;
 mod failure;
 mod secret_file;
+mod suite;
 
 use crate::{
     attempt::{Assignment, AttemptResult, Ending, Stats, Timeouts},
-    executor::{Cause, Execution, Executor, Interruption},
+    drivers::Base,
+    executor::{self, Cause, Execution, Executor, Interruption},
     spool::Spool,
     suite::TestsLine,
     workdir::WorkDir,
@@ -29,6 +31,7 @@ use proto::{BotId, RelPath};
 use runtime::{Clock, Entropy};
 use secret_file::SecretFile;
 use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
+use suite::{Limits, SuiteEnd};
 use tokio::sync::watch;
 
 /// How long an attempt waits for a CAS that cannot be reached. The scheduler keeps the lease meanwhile, and may kill.
@@ -36,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two tries.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// In the temporary directory: what drivers of test runners keep for themselves.
+const OWN: &str = ".isoswarm";
 
 /// What attempts are carried out with.
 #[derive(Debug)]
@@ -58,11 +64,12 @@ impl Worker {
         assignment: &Assignment,
         dir: &WorkDir,
         spool: &Arc<Spool>,
-        mut interrupted: watch::Receiver<Interruption>,
+        interrupted: watch::Receiver<Interruption>,
         line: Option<TestsLine>,
     ) -> AttemptResult {
         let mut stats = Stats::default();
-        match self.carry_out(assignment, dir, spool, line, &mut interrupted, &mut stats).await {
+        let mut outside = Outside { interrupted, line };
+        match self.carry_out(assignment, dir, spool, &mut outside, &mut stats).await {
             Ok(result) => AttemptResult { stats, ..result },
             Err(Failure { ending, message }) => {
                 AttemptResult { stats, ..AttemptResult::unstarted(ending, message) }
@@ -75,17 +82,12 @@ impl Worker {
         assignment: &Assignment,
         dir: &WorkDir,
         spool: &Arc<Spool>,
-        line: Option<TestsLine>,
-        interrupted: &mut watch::Receiver<Interruption>,
+        outside: &mut Outside,
         stats: &mut Stats,
     ) -> Result<AttemptResult, Failure> {
-        let fetched = self.set_up(assignment, dir, interrupted, stats).await?;
+        let fetched = self.set_up(assignment, dir, &mut outside.interrupted, stats).await?;
         self.move_caches(assignment, dir, Move::In).await?;
-        // SEAM: here the tests are run over the line instead of the command.
-        if let (Some(order), Some(_)) = (&assignment.tests, line) {
-            return Err(Failure::internal(format!("this bot cannot run tests with {:?} yet", order.driver)));
-        }
-        let result = self.execute(assignment, &fetched, dir, spool, interrupted, stats).await;
+        let result = self.execute(assignment, &fetched, dir, spool, outside, stats).await;
         // What the command is worth does not depend on it.
         if let Err(Failure { message, .. }) = self.move_caches(assignment, dir, Move::Out).await {
             tracing::warn!(message, "named caches are lost");
@@ -99,7 +101,7 @@ impl Worker {
         fetched: &Fetched,
         dir: &WorkDir,
         spool: &Arc<Spool>,
-        interrupted: &mut watch::Receiver<Interruption>,
+        outside: &mut Outside,
         stats: &mut Stats,
     ) -> Result<AttemptResult, Failure> {
         let isolated = &fetched.isolated;
@@ -108,19 +110,18 @@ impl Worker {
         if let Some(cwd) = &isolated.relative_cwd {
             make_directory(&dir.input(), cwd)?;
         }
-        if *interrupted.borrow() != Interruption::None {
+        if *outside.interrupted.borrow() != Interruption::None {
             return Err(Failure::killed());
         }
         let kept = assignment.secret.as_ref().map(|secret| SecretFile::create(dir.secret(), secret));
         let kept = kept
             .transpose()
             .map_err(|error| Failure::internal(format!("cannot keep the secret: {error}")))?;
-        let execution = self.executor.run(&command, assignment.timeouts, spool, interrupted).await;
+        let run = self.run(assignment, command, dir, spool, outside, stats).await;
         // Nothing of the command is left that could read it.
         drop(kept);
-        let execution = execution?;
-        stats.run = execution.took;
-        let mut result = ended(&execution, assignment.timeouts, spool);
+        let mut result = run?;
+        let interrupted = &mut outside.interrupted;
         tokio::select! {
             biased;
             // Nobody will ask for them, and the disk is wanted back.
@@ -128,6 +129,35 @@ impl Worker {
             () = self.keep_outputs(assignment, isolated, dir, &mut result, stats) => {}
         }
         Ok(result)
+    }
+
+    /// Runs the command, or its tests one by one.
+    async fn run(
+        &self,
+        assignment: &Assignment,
+        command: executor::Command,
+        dir: &WorkDir,
+        spool: &Arc<Spool>,
+        outside: &mut Outside,
+        stats: &mut Stats,
+    ) -> Result<AttemptResult, Failure> {
+        let (executor, timeouts) = (&self.executor, assignment.timeouts);
+        let interrupted = &mut outside.interrupted;
+        let Some(order) = &assignment.tests else {
+            let execution = executor.run(&command, timeouts, spool, interrupted).await?;
+            stats.run = execution.took;
+            return Ok(ended(&execution, timeouts, spool));
+        };
+        let no_line = || Failure::client("its tests are handed out one by one, by a scheduler alone".into());
+        let line = outside.line.take().ok_or_else(no_line)?;
+        let (input, outputs) = (dir.input(), dir.outputs());
+        let base = Base { command, input, outputs, own: dir.temporary().join(OWN) };
+        let limits = Limits { executor, spool, timeouts, interrupted };
+        let SuiteEnd { ending, exit, message, out_of_memory, took } =
+            suite::run(limits, order, base, line).await;
+        stats.run = took;
+        let unstarted = AttemptResult::unstarted(ending, message);
+        Ok(kept(AttemptResult { exit, out_of_memory, ..unstarted }, spool))
     }
 
     async fn set_up(
@@ -275,6 +305,14 @@ impl Worker {
     }
 }
 
+/// Who has a say in an attempt that runs.
+#[derive(Debug)]
+struct Outside {
+    interrupted: watch::Receiver<Interruption>,
+    /// To whom it tells of its tests.
+    line: Option<TestsLine>,
+}
+
 /// Where named caches go.
 #[derive(Clone, Copy, Debug)]
 enum Move {
@@ -343,6 +381,11 @@ fn ended(execution: &Execution, timeouts: Timeouts, spool: &Spool) -> AttemptRes
         };
         say(&mut result.message, &format!("the command left {left}"));
     }
+    kept(result, spool)
+}
+
+/// The result of an attempt, if its output could be kept.
+fn kept(mut result: AttemptResult, spool: &Spool) -> AttemptResult {
     if let Some(error) = spool.failure() {
         result.ending = Ending::InternalError;
         say(&mut result.message, &format!("the bot could not keep all of the output: {error}"));

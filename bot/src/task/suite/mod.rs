@@ -1,0 +1,291 @@
+//! An attempt that runs tests one by one: lists them if it is told to, takes batches until there are no more, and tells
+//! of each test by itself.
+//!
+//! Every process runs as any other command does: under the supervisor, its output to the spool, within the hard timeout
+//! of the attempt. A test that takes its process with it costs a new process for the rest, nothing more. What runners
+//! have to say is understood by `drivers`; `progress` makes verdicts of it, pure.
+
+mod channel;
+mod log;
+mod process;
+mod progress;
+
+use crate::{
+    attempt::{CommandExit, Ending, Timeouts},
+    drivers::{Base, Listed, Runner, runner},
+    executor::{Cause, Executor, Interruption},
+    spool::Spool,
+    suite::{
+        Batch, ListedTest, MAX_NAME, MAX_TESTS, TestToRun, TestsCommand, TestsLine, TestsNews, TestsOrder,
+    },
+    task::failure::Failure,
+};
+use log::Logs;
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// How an attempt with tests ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SuiteEnd {
+    pub(super) ending: Ending,
+    /// 0 when every test that was run has passed or was skipped, 1 when one has not.
+    pub(super) exit: Option<CommandExit>,
+    pub(super) message: String,
+    pub(super) out_of_memory: bool,
+    pub(super) took: Duration,
+}
+
+/// What the tests of an attempt are run with.
+#[derive(Debug)]
+pub(super) struct Suite<'a> {
+    executor: &'a Executor,
+    spool: &'a Arc<Spool>,
+    timeouts: Timeouts,
+    interrupted: &'a mut watch::Receiver<Interruption>,
+    line: TestsLine,
+    runner: Box<dyn Runner>,
+    base: Base,
+    logs: Logs,
+    /// When the hard timeout of the attempt comes.
+    deadline: Duration,
+    queue: VecDeque<TestToRun>,
+    complete: bool,
+    /// Has asked for more since the last batch.
+    hungry: bool,
+    /// Processes that were started.
+    number: u32,
+    failed: bool,
+    notes: Vec<String>,
+    out_of_memory: bool,
+}
+
+/// What an attempt with tests runs within.
+#[derive(Debug)]
+pub(super) struct Limits<'a> {
+    pub(super) executor: &'a Executor,
+    pub(super) spool: &'a Arc<Spool>,
+    pub(super) timeouts: Timeouts,
+    pub(super) interrupted: &'a mut watch::Receiver<Interruption>,
+}
+
+/// Why an attempt goes no further.
+#[derive(Debug)]
+enum Stop {
+    /// The hard timeout has passed, or the scheduler wants its end.
+    Ended(Ending, String),
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Runs the tests that `line` asks for to their end, whatever brings that about.
+pub(super) async fn run(limits: Limits<'_>, order: &TestsOrder, base: Base, line: TestsLine) -> SuiteEnd {
+    let clock = Arc::clone(&limits.executor.clock);
+    let began = clock.elapsed();
+    let mut end = SuiteEnd {
+        ending: Ending::Completed,
+        exit: None,
+        message: String::new(),
+        out_of_memory: false,
+        took: Duration::ZERO,
+    };
+    match Suite::new(limits, order, base, line, began) {
+        Err(failure) => (end.ending, end.message) = (failure.ending, failure.message),
+        Ok(mut suite) => {
+            let stopped = suite.carry_out(order.list).await.err();
+            end.exit = Some(CommandExit::Code(i32::from(suite.failed)));
+            end.out_of_memory = suite.out_of_memory;
+            end.message = suite.notes.join("; ");
+            let (ending, message) = match stopped {
+                None => (Ending::Completed, String::new()),
+                Some(Stop::Ended(ending, message)) => (ending, message),
+                Some(Stop::Failed(Failure { ending, message })) => (ending, message),
+            };
+            end.ending = ending;
+            if !message.is_empty() {
+                super::say(&mut end.message, &message);
+            }
+        }
+    }
+    end.took = clock.elapsed().saturating_sub(began);
+    end
+}
+
+impl<'a> Suite<'a> {
+    fn new(
+        limits: Limits<'a>,
+        order: &TestsOrder,
+        base: Base,
+        line: TestsLine,
+        now: Duration,
+    ) -> Result<Self, Failure> {
+        let Limits { executor, spool, timeouts, interrupted } = limits;
+        std::fs::create_dir_all(&base.own)
+            .map_err(|error| Failure::internal(format!("cannot make {}: {error}", base.own.display())))?;
+        let runner =
+            runner(&order.driver, base.clone()).map_err(|error| Failure::client(error.to_string()))?;
+        let logs = Logs::new(&base.outputs);
+        Ok(Self {
+            executor,
+            spool,
+            timeouts,
+            interrupted,
+            line,
+            runner,
+            base,
+            logs,
+            deadline: now.saturating_add(timeouts.hard),
+            queue: VecDeque::new(),
+            complete: false,
+            hungry: false,
+            number: 0,
+            failed: false,
+            notes: Vec::new(),
+            out_of_memory: false,
+        })
+    }
+
+    async fn carry_out(&mut self, list: bool) -> Result<(), Stop> {
+        if list || self.runner.runs_what_it_lists() {
+            self.list().await?;
+        }
+        if list {
+            let tests = checked(self.runner.tests())?;
+            self.tell(TestsNews::Listed(tests)).await?;
+        }
+        loop {
+            if !self.queue.is_empty() {
+                self.run_process().await?;
+            } else if self.complete {
+                return Ok(());
+            } else {
+                self.ask().await?;
+                self.wait().await?;
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), Stop> {
+        while let Some(listing) = self.runner.list() {
+            write(&listing.files, &[]).map_err(|error| self.cannot_write(&error))?;
+            let timeouts = Timeouts { hard: self.left(), ..self.timeouts };
+            let execution = self.executor.run(&listing.command, timeouts, self.spool, self.interrupted).await;
+            let execution = execution.map_err(Failure::from)?;
+            match execution.cause {
+                Cause::Itself => {}
+                Cause::Interrupted => return Err(killed()),
+                Cause::HardTimeout | Cause::IoTimeout => {
+                    let message = "the list of the tests took longer than the timeouts of the attempt".into();
+                    return Err(Stop::Ended(Ending::TimedOut, message));
+                }
+            }
+            let read = |path: Option<&Path>| path.and_then(|path| std::fs::read(path).ok());
+            let stdout = read(listing.command.stdout.as_deref()).unwrap_or_default();
+            let listed = Listed { exit: execution.exit, stdout, result: read(listing.result.as_deref()) };
+            self.runner.listed(listed).map_err(|error| Failure::client(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next command, with nothing to do.
+    async fn wait(&mut self) -> Result<(), Stop> {
+        let left = self.left();
+        let wanted = *self.interrupted.borrow_and_update();
+        if wanted != Interruption::None {
+            return Err(killed());
+        }
+        tokio::select! {
+            command = self.line.commands.recv() => self.obey(command),
+            Ok(()) = self.interrupted.changed() => Ok(()),
+            () = self.executor.clock.sleep(left) => Err(overtime(self.timeouts.hard)),
+        }
+    }
+
+    /// Takes in a command. That there will be none is as good as a kill.
+    fn obey(&mut self, command: Option<TestsCommand>) -> Result<(), Stop> {
+        match command {
+            None => Err(killed()),
+            Some(TestsCommand::Complete) => {
+                self.complete = true;
+                Ok(())
+            }
+            Some(TestsCommand::Batch(Batch { tests, .. })) => {
+                self.hungry &= tests.is_empty();
+                self.queue.extend(tests);
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks for more, once.
+    async fn ask(&mut self) -> Result<(), Stop> {
+        if self.complete || std::mem::replace(&mut self.hungry, true) {
+            return Ok(());
+        }
+        self.tell(TestsNews::Hungry).await
+    }
+
+    async fn tell(&mut self, news: TestsNews) -> Result<(), Stop> {
+        self.line.news.send(news).await.map_err(|_| killed())
+    }
+
+    /// Of the hard timeout.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_sub(self.executor.clock.elapsed())
+    }
+
+    fn cannot_write(&self, error: &io::Error) -> Stop {
+        Stop::Failed(Failure::internal(format!("cannot write to {}: {error}", self.base.own.display())))
+    }
+}
+
+fn killed() -> Stop {
+    Stop::Ended(Ending::Killed, "killed on request".into())
+}
+
+fn overtime(hard: Duration) -> Stop {
+    Stop::Ended(Ending::TimedOut, format!("the tests took longer than the hard timeout of {hard:?}"))
+}
+
+/// What is listed becomes the names by which everything is told apart.
+fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
+    if tests.len() > MAX_TESTS {
+        let tests = tests.len();
+        return Err(Failure::client(format!("the runner lists {tests} tests, more than {MAX_TESTS}")));
+    }
+    let mut names = HashSet::new();
+    for ListedTest { name, .. } in &tests {
+        let wrong = match name.len() {
+            0 => "a test without a name",
+            length if length > MAX_NAME => "a name that is too long",
+            _ if name.contains(['\n', '\0']) => "a name that is no line",
+            _ if !names.insert(name.as_str()) => "two tests of one name",
+            _ => continue,
+        };
+        let start: String = name.chars().take(200).collect();
+        return Err(Failure::client(format!("the runner lists {wrong}: `{}`", start.escape_debug())));
+    }
+    Ok(tests)
+}
+
+fn write(files: &[(std::path::PathBuf, Vec<u8>)], directories: &[std::path::PathBuf]) -> io::Result<()> {
+    directories.iter().try_for_each(std::fs::create_dir_all)?;
+    files.iter().try_for_each(|(path, content)| {
+        // A test may have emptied the temporary directory.
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::write(path, content)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! One process of a runner, from its start to what is left of its tests.
+
+use super::{
+    Stop, Suite,
+    channel::Channel,
+    killed,
+    log::Tail,
+    overtime,
+    progress::{Concluded, Conclusion, End, EndedBy, Now, Outcome, Progress},
+    write,
+};
+use crate::{
+    attempt::{CommandExit, Timeouts},
+    drivers::{Event, Left, Reader},
+    executor::{Cause, Command, ExecuteError, Execution, Interruption},
+    suite::{MAX_MESSAGE, TestReport, TestToRun, TestVerdict, TestsNews},
+    task::failure::Failure,
+};
+use std::{collections::HashSet, pin::pin, time::Duration};
+use tokio::sync::{mpsc, watch};
+
+/// Pieces of output on their way: the process waits when they are not taken.
+const PIECES: usize = 16;
+
+/// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Most notes on an attempt.
+const NOTES: usize = 16;
+
+/// Bytes of the output of a runner that cannot be made use of, in the message.
+const LAST_WORDS: usize = 2000;
+
+/// What is known of a process that runs.
+struct Process {
+    reader: Box<dyn Reader>,
+    progress: Progress,
+    channel: Channel,
+    /// The end of its output since the last test began.
+    tail: Tail,
+    /// When it said something last.
+    stirred: Duration,
+    /// It waits for a test.
+    ready: bool,
+    /// It was told to end.
+    dismissed: bool,
+    /// Why we end it.
+    stopping: Option<EndedBy>,
+}
+
+impl Suite<'_> {
+    /// Starts a process and stays with it to its end.
+    pub(super) async fn run_process(&mut self) -> Result<(), Stop> {
+        let failed = |error: std::io::Error| Failure::internal(format!("cannot open a channel: {error}"));
+        let mut channel = Channel::open().await.map_err(failed)?;
+        self.number += 1;
+        let port = channel.port();
+        let mut twins = self.without_twins();
+        let launched = self.runner.launch(&self.queue, self.number, port);
+        let launch = launched.map_err(|error| Failure::client(error.to_string()))?;
+        let tests: Vec<TestToRun> = self.queue.drain(..launch.takes.min(self.queue.len())).collect();
+        self.queue.append(&mut twins);
+        write(&launch.files, &launch.directories).map_err(|error| self.cannot_write(&error))?;
+        let _ = channel.is_connected();
+        let mut process = Process {
+            reader: launch.reader,
+            progress: if launch.takes == 0 { Progress::pulling() } else { Progress::of(tests) },
+            channel,
+            tail: Tail::default(),
+            stirred: self.executor.clock.elapsed(),
+            ready: false,
+            dismissed: false,
+            stopping: None,
+        };
+        let command = launch.command;
+        let execution = self.attend(&mut process, &command).await?;
+        let execution = execution.map_err(Failure::from)?;
+        let results = launch.results.iter().map(|path| std::fs::read(path).ok()).collect();
+        self.take_leave(process, execution, Left { exit: execution.exit, results }).await
+    }
+
+    /// Takes from the queue what comes after the first test whose name was there before: one process runs it once.
+    fn without_twins(&mut self) -> std::collections::VecDeque<TestToRun> {
+        let mut names = HashSet::new();
+        let twin = self.queue.iter().position(|test| !names.insert(test.name.as_str()));
+        self.queue.split_off(twin.unwrap_or(self.queue.len()))
+    }
+}
+
+impl Suite<'_> {
+    /// Listens to a process, and does what the scheduler says meanwhile, until the process has ended.
+    async fn attend(
+        &mut self,
+        process: &mut Process,
+        command: &Command,
+    ) -> Result<Result<Execution, ExecuteError>, Stop> {
+        let (executor, spool) = (self.executor, self.spool);
+        // We look after its silence: it may have nothing to do.
+        let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
+        let (stop, mut stopped) = watch::channel(Interruption::None);
+        let (tap, mut output) = mpsc::channel(PIECES);
+        let mut run = pin!(executor.run_tapped(command, timeouts, spool, Some(tap), &mut stopped));
+        let execution = loop {
+            self.look_after(process, &stop);
+            self.give(process).await?;
+            let wake = self.wake(process).map_or(PATIENCE, |(at, _)| at);
+            let left = wake.saturating_sub(executor.clock.elapsed());
+            tokio::select! {
+                biased;
+                Ok(()) = self.interrupted.changed() => {}
+                Some(piece) = output.recv() => self.printed(process, &piece).await?,
+                lines = process.channel.lines() => self.said(process, &lines).await?,
+                command = self.line.commands.recv(), if !self.complete => {
+                    if self.obey(command).is_err() {
+                        self.complete = true;
+                        process.stop(EndedBy::Interrupted, Interruption::Abandon, &stop);
+                    }
+                }
+                execution = &mut run => break execution,
+                () = executor.clock.sleep(left) => {}
+            }
+        };
+        while let Ok(piece) = output.try_recv() {
+            self.printed(process, &piece).await?;
+        }
+        let rest = process.channel.rest();
+        self.said(process, &rest).await?;
+        Ok(execution)
+    }
+
+    /// Ends a process that takes too long, or that nobody wants any more.
+    fn look_after(&mut self, process: &mut Process, stop: &watch::Sender<Interruption>) {
+        let wanted = *self.interrupted.borrow_and_update();
+        if wanted != Interruption::None {
+            process.stop(EndedBy::Interrupted, wanted, stop);
+        }
+        if let Some((at, by)) = self.wake(process)
+            && self.executor.clock.elapsed() >= at
+        {
+            process.stop(by, Interruption::Kill, stop);
+        }
+    }
+
+    /// When a process will have taken too long, and for what.
+    fn wake(&self, process: &Process) -> Option<(Duration, EndedBy)> {
+        let since = match process.progress.open() {
+            _ if process.stopping.is_some() => return None,
+            Some(open) => open.since.elapsed,
+            // It has nothing to do.
+            None if process.ready && !process.dismissed => return None,
+            None => process.stirred,
+        };
+        let (patience, by) = match process.progress.open() {
+            Some(open) => (open.test.timeout, EndedBy::Overdue),
+            None => (PATIENCE, EndedBy::Silent),
+        };
+        let at = since.saturating_add(patience);
+        let silent = self.timeouts.io.map(|io| since.max(self.spool.latest()).saturating_add(io));
+        Some(match silent {
+            Some(silent) if silent < at => (silent, EndedBy::Silent),
+            _ => (at, by),
+        })
+    }
+
+    /// Gives a test to a process that waits for one, or lets it go; and asks for more when the last one is given.
+    async fn give(&mut self, process: &mut Process) -> Result<(), Stop> {
+        if process.ready && !process.dismissed {
+            if let Some(test) = self.queue.pop_front() {
+                let order = process.reader.order(Some(&test), self.queue.front());
+                process.ready = false;
+                process.stirred = self.executor.clock.elapsed();
+                process.progress.tell(test);
+                process.channel.say(&order).await;
+            } else if self.complete {
+                process.dismissed = true;
+                process.stirred = self.executor.clock.elapsed();
+                let order = process.reader.order(None, None);
+                process.channel.say(&order).await;
+            }
+        }
+        if process.progress.waiting() == 0 && self.queue.is_empty() {
+            self.ask().await?;
+        }
+        Ok(())
+    }
+
+    async fn printed(&mut self, process: &mut Process, bytes: &[u8]) -> Result<(), Stop> {
+        process.tail.push(bytes);
+        let connected = process.channel.is_connected();
+        let mut events = Vec::new();
+        process.reader.output(bytes, connected, &mut events);
+        self.take_in(process, events).await
+    }
+
+    async fn said(&mut self, process: &mut Process, lines: &[Vec<u8>]) -> Result<(), Stop> {
+        let mut events = Vec::new();
+        lines.iter().for_each(|line| process.reader.line(line, &mut events));
+        self.take_in(process, events).await
+    }
+
+    async fn take_in(&mut self, process: &mut Process, events: Vec<Event>) -> Result<(), Stop> {
+        for event in events {
+            let now = self.now();
+            process.stirred = now.elapsed;
+            match &event {
+                Event::Output(name, bytes) => {
+                    let open = process.progress.open().map(|open| open.test.name.as_str());
+                    if let Some(name) = name.as_deref().or(open)
+                        && let Err(error) = self.logs.add(name, bytes)
+                    {
+                        self.note(format!("the logs of tests are not complete: {error}"));
+                    }
+                }
+                Event::Ready => process.ready = true,
+                _ => {}
+            }
+            let outcomes = process.progress.apply(event, now);
+            self.tell_all(outcomes, &mut process.tail).await?;
+        }
+        Ok(())
+    }
+
+    /// What the end of a process means for its tests.
+    async fn take_leave(
+        &mut self,
+        mut process: Process,
+        execution: Execution,
+        left: Left,
+    ) -> Result<(), Stop> {
+        let mut events = Vec::new();
+        process.reader.ended(&left, &mut events);
+        self.take_in(&mut process, events).await?;
+        let by = match execution.cause {
+            Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
+            Cause::Itself => EndedBy::Itself,
+            Cause::Interrupted => process.stopping.unwrap_or(EndedBy::Interrupted),
+            Cause::HardTimeout => EndedBy::HardTimeout,
+            Cause::IoTimeout => EndedBy::Silent,
+        };
+        self.out_of_memory |= by == EndedBy::OutOfMemory;
+        let conclusion = process.progress.conclude(End { exit: execution.exit, by }, self.now());
+        let Conclusion { outcomes, rest, failure, note } = conclusion;
+        let last_words = process.tail.as_bytes().to_vec();
+        self.tell_all(outcomes, &mut process.tail).await?;
+        rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
+        note.into_iter().for_each(|note| {
+            self.failed = true;
+            self.note(note);
+        });
+        match by {
+            EndedBy::Interrupted => return Err(killed()),
+            EndedBy::HardTimeout => return Err(overtime(self.timeouts.hard)),
+            _ => {}
+        }
+        match failure {
+            None => Ok(()),
+            Some(failure) => Err(of_runner(failure, &last_words, by, execution.exit)),
+        }
+    }
+
+    async fn tell_all(&mut self, outcomes: Vec<Outcome>, tail: &mut Tail) -> Result<(), Stop> {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Started { index, at } => {
+                    *tail = Tail::default();
+                    self.tell(TestsNews::Started { index, at }).await?;
+                }
+                Outcome::Ended(concluded) => {
+                    let report = self.report(concluded, tail);
+                    self.tell(TestsNews::Finished(report)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, concluded: Concluded, last_words: &Tail) -> TestReport {
+        let Concluded { test, verdict, mut message, started, duration } = concluded;
+        let mut tail = self.logs.finish(&test.name).unwrap_or_else(|error| {
+            self.note(format!("the logs of tests are not complete: {error}"));
+            Vec::new()
+        });
+        let by_its_end = matches!(verdict, TestVerdict::Crashed { .. } | TestVerdict::TimedOut);
+        if tail.is_empty() && by_its_end {
+            tail = last_words.as_bytes().to_vec();
+        }
+        match verdict {
+            TestVerdict::Passed => tail.clear(),
+            TestVerdict::Skipped => {}
+            _ => self.failed = true,
+        }
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        TestReport { index: test.index, verdict, started, duration, message, tail }
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) && self.notes.len() < NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    fn now(&self) -> Now {
+        let clock = &self.executor.clock;
+        Now { elapsed: clock.elapsed(), at: clock.now() }
+    }
+}
+
+impl Process {
+    /// Asks for its end, or for a quicker one.
+    fn stop(&mut self, by: EndedBy, how: Interruption, stop: &watch::Sender<Interruption>) {
+        self.stopping.get_or_insert(by);
+        stop.send_if_modified(|current| {
+            let higher = how > *current;
+            *current = (*current).max(how);
+            higher
+        });
+    }
+}
+
+/// A runner that cannot be made use of, with its last words.
+fn of_runner(failure: String, last_words: &[u8], by: EndedBy, exit: CommandExit) -> Stop {
+    let text = String::from_utf8_lossy(last_words);
+    let text = text.trim();
+    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
+    let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
+    // Nothing of the input made the kernel or somebody else kill it.
+    let of_the_bot = by == EndedBy::OutOfMemory || exit == CommandExit::Signal(9);
+    Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
+}
