@@ -5,21 +5,24 @@
 //! there are no more, and reports each test by itself. Between the shell and the attempt's task go [`TestsCommand`] and
 //! [`TestsNews`].
 
-use proto::{RelPath, Timestamp};
+use proto::{RelPath, Timestamp, limits};
 use std::{num::NonZeroU32, time::Duration};
 use tokio::sync::mpsc;
 
 /// Longest message of a report, in bytes.
-pub(crate) const MAX_MESSAGE: usize = 4 * 1024;
+pub(crate) const MAX_MESSAGE: usize = limits::MAX_TEST_MESSAGE;
 
 /// Longest tail of a test's output in a report, in bytes.
-pub(crate) const MAX_TAIL: usize = 16 * 1024;
+pub(crate) const MAX_TAIL: usize = limits::MAX_TEST_OUTPUT;
 
 /// Most tests that are listed.
-pub(crate) const MAX_TESTS: usize = 1_000_000;
+pub(crate) const MAX_TESTS: usize = limits::MAX_TESTS_PER_STEP;
 
 /// Longest name of a test, in bytes.
-pub(crate) const MAX_NAME: usize = 4 * 1024;
+pub(crate) const MAX_NAME: usize = limits::MAX_TEST_NAME;
+
+/// What a listed test, or a report, takes beside its text: at most so many bytes.
+pub(crate) const OVERHEAD: usize = 64;
 
 /// That an attempt runs tests one by one, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

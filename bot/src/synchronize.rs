@@ -238,12 +238,11 @@ impl Synchronizer {
         }
     }
 
-    /// A worker tells of its tests. What cannot be told to the scheduler is its end.
+    /// A worker tells of its tests.
     pub(crate) fn tests(&mut self, lease: Lease, news: TestsNews) {
         let held = self.held.get_mut(&lease).filter(|held| held.result.is_none());
-        let Some(tests) = held.and_then(|held| held.tests.as_mut()) else { return };
-        if let Err(reason) = tests.take(news) {
-            self.finished(lease, AttemptResult::unstarted(Ending::ClientError, reason));
+        if let Some(tests) = held.and_then(|held| held.tests.as_mut()) {
+            tests.take(news);
         }
     }
 

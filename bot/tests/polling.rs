@@ -2,6 +2,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
 mod scheduler;
+mod workers;
 
 use bot::{Bot, BotError, Config, Stop};
 use bytes::Bytes;

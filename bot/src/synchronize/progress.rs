@@ -5,7 +5,7 @@
 
 use crate::{
     remote::{TestsGrant, TestsProgress},
-    suite::{ListedTest, TestReport, TestsCommand, TestsNews},
+    suite::{ListedTest, OVERHEAD, TestReport, TestsCommand, TestsNews},
 };
 use proto::limits;
 use std::{
@@ -25,9 +25,6 @@ const MAX_BYTES_PER_SYNC: usize = 1024 * 1024;
 
 /// With as many bytes of reports in hand, no more are taken: the tests wait until the scheduler has some.
 const MAX_BYTES_HELD: usize = 16 * 1024 * 1024;
-
-/// What a report or a listed test takes beside its text.
-const OVERHEAD: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -96,13 +93,10 @@ impl Progress {
         Self { list, ..Self::default() }
     }
 
-    /// Takes in what the attempt says. What cannot be told to the scheduler is an error, in words.
-    pub(super) fn take(&mut self, news: TestsNews) -> Result<(), String> {
+    /// Takes in what the attempt says.
+    pub(super) fn take(&mut self, news: TestsNews) {
         match news {
-            TestsNews::Listed(tests) => {
-                check(&tests)?;
-                self.listing = self.list.then(|| tests.into());
-            }
+            TestsNews::Listed(tests) => self.listing = self.list.then(|| tests.into()),
             TestsNews::Started { index, .. } => {
                 self.running.insert(index);
                 self.untold_running = true;
@@ -114,7 +108,6 @@ impl Progress {
             }
             TestsNews::Hungry => self.set_hungry(!self.complete),
         }
-        Ok(())
     }
 
     /// The attempt has a result: nothing runs any more, and nothing is wanted.
@@ -226,32 +219,4 @@ pub(super) fn tells(told: &TestsProgress) -> bool {
 
 fn size(report: &TestReport) -> usize {
     report.message.len() + report.tail.len() + OVERHEAD
-}
-
-/// That a listing can be told in one call.
-fn check(tests: &[ListedTest]) -> Result<(), String> {
-    let (most, most_bytes) = (limits::MAX_TESTS_PER_STEP, limits::MAX_LISTING_BYTES);
-    if tests.len() > most {
-        return Err(format!(
-            "the command has {} tests and a step can have {most}: make several steps of it",
-            tests.len()
-        ));
-    }
-    if let Some(test) = tests.iter().find(|test| test.name.len() > limits::MAX_TEST_NAME) {
-        let start: String = test.name.chars().take(80).collect();
-        return Err(format!(
-            "the name of test `{start}...` has {} bytes and may have {}: shorten it",
-            test.name.len(),
-            limits::MAX_TEST_NAME
-        ));
-    }
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let bytes: usize =
-        tests.iter().map(|test| test.name.len() + text(&test.group) + text(&test.file) + OVERHEAD).sum();
-    if bytes > most_bytes {
-        return Err(format!(
-            "the list of the tests has {bytes} bytes and may have {most_bytes}: make several steps of it"
-        ));
-    }
-    Ok(())
 }

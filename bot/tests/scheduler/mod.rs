@@ -1,5 +1,7 @@
 //! A scheduler that does what the protocol says and nothing more. Its state outlives its server, as a journal does.
 
+mod tests;
+
 use proto::{RunId, ShardId, Timestamp, v1};
 use runtime::{SystemClock, connect};
 use std::{
@@ -8,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
+pub(crate) use tests::Tests;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -26,6 +29,7 @@ pub(crate) struct Attempt {
     pub(crate) dropped: bool,
     pub(crate) output: Vec<u8>,
     pub(crate) result: Option<v1::AttemptResult>,
+    pub(crate) tests: Tests,
 }
 
 impl Attempt {
@@ -76,7 +80,9 @@ impl v1::bots_server::Bots for Service {
         let mut desired = self.state().desired(&request);
         let same = |desired: &[v1::DesiredAttempt]| {
             let wanted: Vec<u64> = desired.iter().map(|one| one.lease.as_ref().unwrap().token).collect();
-            wanted == held && !desired.iter().any(|one| one.kill)
+            let tests = |grant: &v1::TestsGrant| grant.complete || !grant.batches.is_empty();
+            let is_told = |one: &v1::DesiredAttempt| one.kill || one.tests.as_ref().is_some_and(tests);
+            wanted == held && !desired.iter().any(is_told)
         };
         if same(&desired) && !wait.is_zero() {
             let _ = tokio::time::timeout(wait, news).await;
@@ -111,6 +117,7 @@ impl State {
             if !attempt.is_live() || start > has {
                 continue;
             }
+            held.tests.iter().for_each(|told| attempt.tests.take_in(told));
             attempt.output.extend(held.output.get(has - start..).unwrap_or_default());
             attempt.result = held.result.clone();
         }
@@ -122,6 +129,10 @@ impl State {
         let mut free = request.slots as usize
             - self.attempts.values().filter(|attempt| attempt.is_live() && ours(attempt)).count();
         let mut desired = Vec::new();
+        let had = |token: u64| {
+            let held = request.held.iter().find(|held| held.lease.as_ref().unwrap().token == token);
+            held.and_then(|held| held.tests.as_ref()).map_or(0, |tests| tests.batches)
+        };
         for (token, attempt) in &mut self.attempts {
             if attempt.session.is_none() && attempt.is_live() && free > 0 && !request.draining {
                 attempt.session = Some(request.session_id.clone());
@@ -133,7 +144,7 @@ impl State {
                     assignment: Some(attempt.assignment.clone()),
                     kill: attempt.kill,
                     output_received: attempt.output.len() as u64,
-                    tests: None,
+                    tests: attempt.assignment.tests.map(|_| attempt.tests.answer(had(*token))),
                 });
             }
         }
@@ -194,9 +205,14 @@ impl Scheduler {
 
     /// Hands out an assignment to the next bot that asks.
     pub(crate) fn assign(&self, assignment: v1::Assignment) -> u64 {
+        self.assign_tests(assignment, Tests::default())
+    }
+
+    /// The same, with tests to be handed out.
+    pub(crate) fn assign_tests(&self, assignment: v1::Assignment, tests: Tests) -> u64 {
         let mut state = self.service.state();
         let token = state.attempts.len() as u64 + 1;
-        state.attempts.insert(token, Attempt { assignment, ..Attempt::default() });
+        state.attempts.insert(token, Attempt { assignment, tests, ..Attempt::default() });
         drop(state);
         self.service.news.notify_waiters();
         token

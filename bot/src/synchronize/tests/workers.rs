@@ -98,26 +98,6 @@ fn listings_go_one_at_a_time() {
 }
 
 #[test]
-fn a_listing_that_no_scheduler_takes_is_the_clients_error() {
-    let long = "x".repeat(limits::MAX_TEST_NAME + 1);
-    let large: Vec<ListedTest> = (0..3000).map(|n| listed(&format!("{n:4000}"))).collect();
-    for (tests, words) in [
-        (vec![listed("t"); limits::MAX_TESTS_PER_STEP + 1], "200001 tests"),
-        (vec![listed(&long)], "4097 bytes"),
-        (large, "make several steps"),
-    ] {
-        let mut synchronizer = worker(true);
-        synchronizer.tests(lease(1), TestsNews::Listed(tests));
-        synchronizer.tests(lease(1), TestsNews::Hungry);
-        let plan = synchronizer.plan(ms(1));
-        let result = plan.reports[0].result.as_ref().unwrap();
-        assert_eq!(result.ending, Ending::ClientError);
-        assert!(result.message.contains(words), "{}", result.message);
-        assert!(told(&plan).listing.is_none() && !told(&plan).hungry);
-    }
-}
-
-#[test]
 fn hunger_is_told_at_once_by_a_call_that_waits_for_tests() {
     let mut synchronizer = worker(false);
     assert!(!told(&synchronizer.plan(ms(1000))).hungry);

@@ -16,11 +16,13 @@ use crate::{
     executor::{Cause, Executor, Interruption},
     spool::Spool,
     suite::{
-        Batch, ListedTest, MAX_NAME, MAX_TESTS, TestToRun, TestsCommand, TestsLine, TestsNews, TestsOrder,
+        Batch, ListedTest, MAX_NAME, MAX_TESTS, OVERHEAD, TestToRun, TestsCommand, TestsLine, TestsNews,
+        TestsOrder,
     },
     task::failure::Failure,
 };
 use log::Logs;
+use proto::limits::MAX_LISTING_BYTES;
 use std::{
     collections::{HashSet, VecDeque},
     io,
@@ -261,7 +263,9 @@ fn overtime(hard: Duration) -> Stop {
 fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
     if tests.len() > MAX_TESTS {
         let tests = tests.len();
-        return Err(Failure::client(format!("the runner lists {tests} tests, more than {MAX_TESTS}")));
+        let reason =
+            format!("the runner lists {tests} tests, more than {MAX_TESTS}: make several steps of it");
+        return Err(Failure::client(reason));
     }
     let mut names = HashSet::new();
     for ListedTest { name, .. } in &tests {
@@ -274,6 +278,15 @@ fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
         };
         let start: String = name.chars().take(200).collect();
         return Err(Failure::client(format!("the runner lists {wrong}: `{}`", start.escape_debug())));
+    }
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let size = |test: &ListedTest| test.name.len() + text(&test.group) + text(&test.file) + OVERHEAD;
+    let bytes: usize = tests.iter().map(size).sum();
+    if bytes > MAX_LISTING_BYTES {
+        let most = MAX_LISTING_BYTES;
+        let reason =
+            format!("the list of the tests has {bytes} bytes, more than {most}: make several steps of it");
+        return Err(Failure::client(reason));
     }
     Ok(tests)
 }

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod gtest;
+mod listing;
 
 use super::*;
 use crate::{

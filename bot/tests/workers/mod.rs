@@ -1,0 +1,96 @@
+//! Attempts whose tests are handed out one by one.
+
+use super::{Bench, ended};
+use crate::scheduler::Tests;
+use proto::v1;
+use std::{fs, time::Duration};
+
+/// A program that looks like one of GoogleTest: it has tests `S.0` to `S.N`, and writes down which it runs. `S.7` fails.
+fn program(tests: u32, ran: &str) -> String {
+    format!(
+        r#"for argument; do case $argument in
+--gtest_list_tests) echo S.; i=0; while [ $i -lt {tests} ]; do echo "  $i"; i=$((i+1)); done; exit 0;;
+--gtest_flagfile=*) filter=$(sed -n 's/^--gtest_filter=//p' "${{argument#*=}}");;
+esac; done
+for test in $(echo $filter | tr : ' '); do
+echo "[ RUN      ] $test"; echo $test >> {ran}; echo of $test; sleep 0.01
+case $test in S.7) echo "[  FAILED  ] $test (10 ms)";; *) echo "[       OK ] $test (10 ms)";; esac
+done
+echo "[==========] tests of 1 test suite ran. (10 ms total)""#
+    )
+}
+
+impl Bench {
+    async fn suite(&self, tests: u32, driver: v1::TestDriver) -> v1::Assignment {
+        let assignment = self.assignment(&program(tests, &self.path("ran"))).await;
+        let order = v1::TestsOrder { driver: driver.into(), partitions: 0 };
+        v1::Assignment { extra_args: vec!["program".into()], tests: Some(order), ..assignment }
+    }
+
+    fn ran(&self) -> String {
+        fs::read_to_string(self.path("ran")).unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn every_test_is_run_and_reported_once_through_restarts_of_the_scheduler() {
+    let mut bench = Bench::new(1).await;
+    let assignment = bench.suite(100, v1::TestDriver::Gtest).await;
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(15));
+    for reports in [10, 60] {
+        bench.scheduler.until(token, |attempt| attempt.tests.reports.len() >= reports).await;
+        bench.scheduler.restart(Duration::from_millis(300)).await;
+    }
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.state(), v1::ShardState::Completed, "{}", result.message);
+    let names: String = (0..100).map(|n| format!("S.{n}\n")).collect();
+    let tests = attempt.tests;
+    let listed: String = tests.listing.unwrap().tests.iter().map(|test| format!("{}\n", test.name)).collect();
+    assert_eq!((listed, bench.ran()), (names.clone(), names), "all are listed, each is run once");
+    let reported: Vec<u32> = tests.reports.iter().map(|report| report.test).collect();
+    assert_eq!(reported, (0..100).collect::<Vec<_>>());
+    assert_eq!(tests.batches.len(), 7);
+    let bad: Vec<_> =
+        tests.reports.iter().filter(|report| report.verdict() != v1::TestVerdict::Passed).collect();
+    assert_eq!((bad.len(), bad[0].test, bad[0].verdict()), (1, 7, v1::TestVerdict::Failed));
+    assert_eq!(bad[0].output, "of S.7\n");
+    bench.eventually(|| bench.work_is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_tells_what_it_has_and_which_test_it_is_at() {
+    let bench = Bench::new(1).await;
+    let assignment = bench.suite(5000, v1::TestDriver::Gtest).await;
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(1000));
+    let is_under_way = |attempt: &crate::scheduler::Attempt| {
+        attempt.tests.reports.len() > 5 && !attempt.tests.running.is_empty()
+    };
+    bench.scheduler.until(token, is_under_way).await;
+    bench.scheduler.change(token, |attempt| attempt.kill = true);
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.state(), v1::ShardState::Killed);
+    let (reports, ran) = (attempt.tests.reports.len(), bench.ran().lines().count());
+    assert!((reports..=reports + 1).contains(&ran), "{reports} of {ran}");
+    bench.eventually(|| bench.work_is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_no_longer_wanted_is_gone() {
+    let bench = Bench::new(1).await;
+    let assignment = bench.suite(1000, v1::TestDriver::Gtest).await;
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(1000));
+    bench.scheduler.until(token, |attempt| !attempt.tests.reports.is_empty()).await;
+    bench.scheduler.change(token, |attempt| attempt.dropped = true);
+    bench.eventually(|| bench.work_is_empty()).await;
+    assert!(bench.ran().lines().count() < 1000);
+}
+
+#[tokio::test]
+async fn tests_of_an_unknown_driver_are_refused_with_a_remedy() {
+    let bench = Bench::new(1).await;
+    let mut assignment = bench.suite(1, v1::TestDriver::Gtest).await;
+    assignment.tests = Some(v1::TestsOrder { driver: 77, partitions: 0 });
+    let (_, result) = bench.scheduler.result(bench.scheduler.assign(assignment)).await;
+    assert_eq!(ended(&result), (v1::ShardState::ClientError, None));
+    assert!(result.message.contains("does not know test driver 77: use a newer bot"), "{}", result.message);
+}
