@@ -5,7 +5,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench bench-cas bench-isolate fuzz ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas bench-isolate bench-sharding fuzz ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -28,6 +28,10 @@ bench-cas: build
 
 bench-isolate: build
 	$(CARGO) bench --profile release -p tests --bench isolate --locked -- $(PARTS)
+
+# TRACES=DIR holds the traces to replay; PARTS="warm cold" measures only these.
+bench-sharding: build
+	$(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
 
 # TARGET=manifests runs one target, SECONDS=600 each of them for longer.
 fuzz: build

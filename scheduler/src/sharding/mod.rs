@@ -31,5 +31,5 @@ pub use history::{History, Past, SuiteKey, TimeoutLimits};
 pub use ledger::{Accepted, Attempt, Budget, Counts, Ledger, ListError, Outcome, Standing};
 pub use plan::{Unit, plan, units, workers};
 pub use quarantine::{Quarantine, QuarantineEntry};
-pub use shares::{Mode, Next, Settings, Shares};
+pub use shares::{Decisions, Mode, Next, Settings, Shares};
 pub use types::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict, WorkerId};

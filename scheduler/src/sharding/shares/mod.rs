@@ -48,6 +48,17 @@ pub enum Next {
     Nothing,
 }
 
+/// What has been decided so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Decisions {
+    /// Batches given out.
+    pub batches: u64,
+    /// Times that a worker has taken over tests of another one.
+    pub steals: u64,
+    /// Tests that were doubled.
+    pub duplicates: u64,
+}
+
 /// Where a test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -91,6 +102,7 @@ pub struct Shares {
     unknown: worker::Mean,
     /// Estimated and real seconds of all tests with history that were reported.
     fleet: worker::Pace,
+    decisions: Decisions,
 }
 
 impl Shares {
@@ -121,6 +133,7 @@ impl Shares {
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
             fleet: worker::Pace::default(),
+            decisions: Decisions::default(),
         };
         shares.deal(units(listed, estimates, open, workers), workers);
         shares
@@ -213,6 +226,11 @@ impl Shares {
     /// What a dispatch has cost a worker: from its answer to the begin of the first test.
     pub fn dispatched(&mut self, cost: Duration) {
         self.overhead += (cost.as_secs_f64() - self.overhead) / 8.0;
+    }
+
+    /// What has been decided so far.
+    pub fn decisions(&self) -> Decisions {
+        self.decisions
     }
 
     /// Takes a test out of wherever it waits.

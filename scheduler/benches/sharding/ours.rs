@@ -1,0 +1,109 @@
+//! The scheduler's own shares and ledger as a [`Policy`].
+
+use crate::{
+    engine::{Policy, Work},
+    trace::Trace,
+};
+use proto::Timestamp;
+use runtime::{Clock as _, SystemClock};
+use scheduler::sharding::*;
+use std::{collections::BTreeSet, time::Duration};
+
+/// As the scheduler sets them.
+pub(crate) const DUPLICATES_PERCENT: u32 = 2;
+pub(crate) const IDLE_PERCENT: u32 = 3;
+
+pub(crate) struct Ours {
+    shares: Shares,
+    ledger: Ledger,
+    mode: Mode,
+    /// Per worker: its lease, and whether its runner is up.
+    leases: Vec<(u64, bool)>,
+    last_lease: u64,
+    clock: SystemClock,
+    /// How long planning took, then each decision.
+    pub(crate) planned: Duration,
+    pub(crate) decided: Vec<Duration>,
+}
+
+impl Ours {
+    pub(crate) fn new(
+        trace: &Trace,
+        estimates: &Estimates,
+        workers: usize,
+        mode: Mode,
+        overhead: Duration,
+    ) -> Self {
+        let budget = Budget { retries: 2, retried_percent: 5, fail_fast: None };
+        let ledger = Ledger::new(trace.listed.clone(), BTreeSet::new(), budget).unwrap();
+        let settings =
+            Settings { mode, overhead, duplicates_percent: DUPLICATES_PERCENT, idle_percent: IDLE_PERCENT };
+        let clock = SystemClock::new();
+        let start = clock.elapsed();
+        let open = ledger.ungranted();
+        let shares =
+            Shares::plan(&trace.listed, estimates, &open, workers as u32, settings, Timestamp::default());
+        let planned = clock.elapsed() - start;
+        let leases = vec![(0, false); workers];
+        Self { shares, ledger, mode, leases, last_lease: 0, clock, planned, decided: Vec::new() }
+    }
+
+    /// Each test has its one verdict.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.ledger.outcome(), Outcome::Green);
+    }
+
+    pub(crate) fn decisions(&self) -> Decisions {
+        self.shares.decisions()
+    }
+}
+
+impl Policy for Ours {
+    fn joined(&mut self, worker: u32, speed: f64, now: Timestamp) {
+        self.last_lease += 1;
+        self.leases[worker as usize] = (self.last_lease, false);
+        self.shares.join(WorkerId(worker), speed, now);
+    }
+
+    fn next(&mut self, worker: u32, now: Timestamp) -> Work {
+        let steals = self.shares.decisions().steals;
+        let start = self.clock.elapsed();
+        let next = self.shares.next(WorkerId(worker), now);
+        self.decided.push(self.clock.elapsed() - start);
+        let (lease, is_up) = &mut self.leases[worker as usize];
+        match next {
+            Next::Batch(tests) => {
+                self.ledger.grant(*lease, self.ledger.batch(*lease) + 1, &tests);
+                // A runner that pulls has paid, unless the tests were somebody else's.
+                let is_dispatch =
+                    !*is_up || self.mode == Mode::Process || self.shares.decisions().steals > steals;
+                *is_up = true;
+                Work::Run { tests, is_dispatch }
+            }
+            Next::Wait => {
+                *is_up = false;
+                Work::Wait
+            }
+            Next::Nothing => Work::End,
+        }
+    }
+
+    fn ended(&mut self, worker: u32, test: TestIndex, took: Duration, now: Timestamp) {
+        self.shares.reported(WorkerId(worker), test, took, now);
+        let report = TestReport {
+            test,
+            outcome: TestOutcome::Passed,
+            duration: took,
+            started: now - took,
+            message: "".into(),
+            output: "".into(),
+        };
+        self.ledger.report(self.leases[worker as usize].0, &[report]);
+    }
+
+    fn lost(&mut self, worker: u32, now: Timestamp) {
+        self.shares.leave(WorkerId(worker), now);
+        let again = self.ledger.release(self.leases[worker as usize].0);
+        self.shares.give_back(&again, Some(WorkerId(worker)));
+    }
+}

@@ -1,0 +1,191 @@
+//! The measures.
+
+use crate::{
+    baselines::{self, Baseline, fixed, queue},
+    engine::{Played, play},
+    fleet::Fleet,
+    ours::Ours,
+    table::{figure, geometric_mean, head, mean, row},
+    trace::Trace,
+};
+use scheduler::sharding::{Estimates, Mode};
+use std::time::Duration;
+
+const OVERHEAD: Duration = Duration::from_millis(200);
+const SIZES: [usize; 3] = [8, 64, 500];
+/// Fleets drawn for each trace and size.
+const FLEETS: u64 = 5;
+/// Deaths drawn for each trace.
+const DEATHS: u64 = 40;
+
+/// Who runs a trace: another executor of the same traces is one more of these.
+#[derive(Clone, Copy)]
+enum Runner {
+    Ours(Mode),
+    Theirs(Baseline),
+}
+
+const OURS: [Runner; 2] = [Runner::Ours(Mode::Pull), Runner::Ours(Mode::Process)];
+
+fn runners() -> Vec<Runner> {
+    OURS.into_iter().chain(baselines::ALL.map(|(_, baseline)| Runner::Theirs(baseline))).collect()
+}
+
+impl Runner {
+    fn play(self, trace: &Trace, estimates: &Estimates, fleet: &Fleet) -> Played {
+        let workers = fleet.bots.len();
+        match self {
+            Self::Ours(mode) => {
+                let mut ours = Ours::new(trace, estimates, workers, mode, OVERHEAD);
+                let played = play(&mut ours, &trace.truth, fleet, OVERHEAD);
+                ours.check();
+                played
+            }
+            Self::Theirs(Baseline::QueueOfOne) => {
+                play(&mut queue(estimates, workers), &trace.truth, fleet, OVERHEAD)
+            }
+            Self::Theirs(baseline) => {
+                play(&mut fixed(baseline, trace, estimates, workers), &trace.truth, fleet, OVERHEAD)
+            }
+        }
+    }
+}
+
+/// One row for each size and trace, and their geometric mean, beside all baselines.
+fn ratios(
+    title: &str,
+    traces: &[Trace],
+    targets: [f64; 3],
+    estimates: fn(&Trace) -> Estimates,
+    fleets: fn(usize) -> Vec<Fleet>,
+) {
+    head(title, &baselines::ALL);
+    let mut costs = Vec::new();
+    for (size, target) in SIZES.into_iter().zip(targets) {
+        let fleets = fleets(size);
+        let mut columns = vec![Vec::new(); runners().len()];
+        for trace in traces {
+            let estimates = estimates(trace);
+            let cells: Vec<f64> = runners()
+                .iter()
+                .enumerate()
+                .map(|(column, runner)| {
+                    let ratio = |fleet: &Fleet| {
+                        let played = runner.play(trace, &estimates, fleet);
+                        costs.push((
+                            column,
+                            size,
+                            played.paid / trace.total(),
+                            played.doubled / trace.total(),
+                        ));
+                        played.makespan / fleet.lower_bound(trace.total(), trace.longest())
+                    };
+                    geometric_mean(&fleets.iter().map(ratio).collect::<Vec<_>>())
+                })
+                .collect();
+            row(&format!("  N = {size}, {}", trace.name), cells[0], cells[1], None, &cells[2..]);
+            columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+        let means: Vec<f64> = columns.iter().map(|column| geometric_mean(column)).collect();
+        row(&format!("makespan / lower bound, N = {size}"), means[0], means[1], Some(target), &means[2..]);
+    }
+    for size in SIZES {
+        let of = |pick: fn(&(usize, usize, f64, f64)) -> f64| -> Vec<f64> {
+            let column =
+                |column| costs.iter().filter(move |cost| cost.0 == column && cost.1 == size).map(pick);
+            (0..runners().len()).map(|index| mean(&column(index).collect::<Vec<_>>())).collect()
+        };
+        let (paid, doubled) = (of(|cost| cost.2), of(|cost| cost.3 * 100.0));
+        row(&format!("bot-seconds / test-seconds, N = {size}"), paid[0], paid[1], Some(1.10), &paid[2..]);
+        row(&format!("duplicates in percent, N = {size}"), doubled[0], doubled[1], Some(2.0), &doubled[2..]);
+    }
+}
+
+pub(crate) fn warm(traces: &[Trace]) {
+    ratios("with history, equal bots, h = 0.2 s", traces, [1.08, 1.12, 1.03], Trace::warm, |size| {
+        vec![Fleet::ideal(size)]
+    });
+}
+
+pub(crate) fn cold(traces: &[Trace]) {
+    ratios("without history, equal bots, h = 0.2 s", traces, [1.15, 1.25, 1.08], Trace::cold, |size| {
+        vec![Fleet::ideal(size)]
+    });
+}
+
+pub(crate) fn unequal(traces: &[Trace]) {
+    let targets = [1.15, 1.35, 1.45];
+    ratios("with history, unequal bots, speeds unknown, h = 0.2 s", traces, targets, Trace::warm, |size| {
+        (0..FLEETS).map(|seed| Fleet::unequal(size, false, seed)).collect()
+    });
+    ratios(
+        "with history, unequal bots, speeds known from earlier runs, h = 0.2 s",
+        traces,
+        targets,
+        Trace::warm,
+        |size| (0..FLEETS).map(|seed| Fleet::unequal(size, true, seed)).collect(),
+    );
+}
+
+pub(crate) fn killed(traces: &[Trace]) {
+    head("1 of 64 bots killed at a random time, lease 5 s, with history, h = 0.2 s", &baselines::ALL);
+    let mut columns = vec![Vec::new(); runners().len()];
+    for trace in traces {
+        let estimates = trace.warm();
+        let cells: Vec<f64> = runners()
+            .iter()
+            .map(|runner| {
+                let whole = Fleet::ideal(64);
+                let undisturbed = runner.play(trace, &estimates, &whole).makespan;
+                let ratio = |seed| {
+                    let fleet = whole.clone().killed(undisturbed, seed);
+                    runner.play(trace, &estimates, &fleet).makespan / undisturbed
+                };
+                geometric_mean(&(0..DEATHS).map(ratio).collect::<Vec<_>>())
+            })
+            .collect();
+        row(&format!("  {}", trace.name), cells[0], cells[1], None, &cells[2..]);
+        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+    }
+    let means: Vec<f64> = columns.iter().map(|column| geometric_mean(column)).collect();
+    row("makespan / undisturbed makespan", means[0], means[1], Some(1.07), &means[2..]);
+}
+
+/// Three rounds, of which each decision's fastest counts: they decide the same, and the machine does other things, too.
+pub(crate) fn speed(traces: &[Trace]) {
+    println!("\ntime to decide");
+    let trace = traces.iter().max_by_key(|trace| trace.truth.len()).unwrap();
+    let fleet = Fleet::unequal(500, false, 0);
+    for (name, mode) in [("pull", Mode::Pull), ("process", Mode::Process)] {
+        for (known, estimates) in [("with history", trace.warm()), ("without", trace.cold())] {
+            let rounds: Vec<Ours> = (0..3)
+                .map(|_| {
+                    let mut ours = Ours::new(trace, &estimates, fleet.bots.len(), mode, OVERHEAD);
+                    play(&mut ours, &trace.truth, &fleet, OVERHEAD);
+                    ours
+                })
+                .collect();
+            let planned = rounds.iter().map(|round| round.planned).min().unwrap();
+            let fastest = |index| rounds.iter().map(|round| round.decided[index]).min().unwrap();
+            let slowest = (0..rounds[0].decided.len()).map(fastest).max().unwrap();
+            let what = format!("{name}, {known}");
+            figure(
+                &format!("{what}: planning {} tests for 500 bots", trace.truth.len()),
+                planned.as_secs_f64() * 1e3,
+                "ms",
+                200.0,
+            );
+            let decisions = rounds[0].decisions();
+            figure(
+                &format!(
+                    "{what}: slowest of {} decisions, {} steals",
+                    rounds[0].decided.len(),
+                    decisions.steals
+                ),
+                slowest.as_secs_f64() * 1e3,
+                "ms",
+                1.0,
+            );
+        }
+    }
+}
