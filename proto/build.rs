@@ -3,6 +3,18 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
 
+/// What an `ActionResult` consists of, which HTTP has as JSON, too.
+const JSON: [&str; 8] = [
+    "ActionResult",
+    "Digest",
+    "ExecutedActionMetadata",
+    "NodeProperties",
+    "NodeProperty",
+    "OutputDirectory",
+    "OutputFile",
+    "OutputSymlink",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=protos");
     let descriptors = protox::compile(
@@ -14,8 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         ["protos"],
     )?;
-    // Their types are those of `bazel-remote-apis`.
-    let reapi = protox::compile(
+    // The types of the public protocols, too, are made here: what blobs consist of are `Bytes`, parts of the message that
+    // they came in, where other crates of these protocols copy each blob.
+    let public = protox::compile(
         [
             "build/bazel/remote/execution/v2/remote_execution.proto",
             "build/bazel/remote/asset/v1/remote_asset.proto",
@@ -23,11 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         ["protos"],
     )?;
-    // With `Bytes` for what blobs consist of: a copy less for each of them.
-    let streams = protox::compile(["google/bytestream/bytestream.proto"], ["protos"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    fs::write(out.join("reapi.bin"), reapi.encode_to_vec())?;
+    let public_bytes = public.encode_to_vec();
+    fs::write(out.join("reapi.bin"), &public_bytes)?;
     tonic_prost_build::configure()
         .bytes(".isoswarm.v1.HeldAttempt")
         .bytes(".isoswarm.v1.TestReport")
@@ -35,6 +47,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Shown as redacted by an implementation of ours.
         .skip_debug([".isoswarm.v1.Secret"])
         .compile_fds(descriptors)?;
-    tonic_prost_build::configure().bytes(".google.bytestream").compile_fds(streams)?;
+    tonic_prost_build::configure()
+        .bytes(".google.bytestream")
+        .bytes(".build.bazel.remote.execution.v2.BatchUpdateBlobsRequest")
+        .bytes(".build.bazel.remote.execution.v2.BatchReadBlobsResponse")
+        .codec_path("crate::codec::WholeCodec")
+        .compile_well_known_types(true)
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .compile_fds(public)?;
+    let parts = JSON.map(|message| format!(".build.bazel.remote.execution.v2.{message}"));
+    pbjson_build::Builder::new().register_descriptors(&public_bytes)?.build(&parts)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Wire messages ([`v1`], [`journal`], [`reapi`], [`bytestream`]) stop in `service/` folders and in
 //! `cas::remote`; everything else speaks [`Digest`], [`RelPath`], [`ShardId`], [`Dimensions`], which are always valid.
 
+mod codec;
 mod digest;
 mod dimensions;
 mod environment_prefix;
@@ -38,15 +39,44 @@ pub mod journal {
     }
 }
 
-pub use bazel_remote_apis::build::bazel::remote::asset::v1 as asset;
-pub use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
-pub use bazel_remote_apis::build::bazel::semver;
-pub use bazel_remote_apis::google::{self, rpc};
+pub use build::bazel::remote::asset::v1 as asset;
+pub use build::bazel::remote::execution::v2 as reapi;
+pub use build::bazel::semver;
+pub use google::{bytestream, rpc};
 
-/// Messages and the service of `google.bytestream`: blobs of any size as streams.
+/// The public protocols, in the modules of their packages, as what is generated looks for each other there.
 #[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
-pub mod bytestream {
-    tonic::include_proto!("google.bytestream");
+mod build {
+    pub(crate) mod bazel {
+        pub(crate) mod remote {
+            pub(crate) mod asset {
+                pub mod v1 {
+                    tonic::include_proto!("build.bazel.remote.asset.v1");
+                }
+            }
+            pub(crate) mod execution {
+                pub mod v2 {
+                    tonic::include_proto!("build.bazel.remote.execution.v2");
+                    include!(concat!(env!("OUT_DIR"), "/build.bazel.remote.execution.v2.serde.rs"));
+                }
+            }
+        }
+        pub mod semver {
+            tonic::include_proto!("build.bazel.semver");
+        }
+    }
+}
+
+/// Packages of Google that the public protocols use.
+#[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
+pub mod google {
+    pub use pbjson_types as protobuf;
+    pub mod bytestream {
+        tonic::include_proto!("google.bytestream");
+    }
+    pub mod rpc {
+        tonic::include_proto!("google.rpc");
+    }
 }
 
 /// The encoded `FileDescriptorSet` of our own protocols, for server reflection.

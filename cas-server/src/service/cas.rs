@@ -31,22 +31,24 @@ impl CasService {
 }
 
 /// A blob as it goes.
-type Going = (Value, Vec<u8>);
+type Going = (Value, Bytes);
 
 impl CasService {
     /// The blobs as they go: compressed where the client takes that and it is of use, or is there already.
     async fn read(&self, digests: &[Digest], zstd: bool) -> Result<Vec<cas::Result<Going>>, Status> {
         if !zstd {
             let outcomes = self.engine.read_batch(digests).await.map_err(|error| to_status(&error))?;
-            let plain = |bytes: Bytes| (Value::Identity, bytes.into());
-            return Ok(outcomes.into_iter().map(|outcome| outcome.map(plain)).collect());
+            return Ok(outcomes
+                .into_iter()
+                .map(|outcome| outcome.map(|bytes| (Value::Identity, bytes)))
+                .collect());
         }
         let outcomes = self.engine.read_batch_stored(digests).await.map_err(|error| to_status(&error))?;
         let go = |stored: Stored<Bytes>| match stored {
-            Stored::Zstd(frames) => (Value::Zstd, Vec::from(frames)),
+            Stored::Zstd(frames) => (Value::Zstd, frames),
             Stored::Plain(bytes) => match zstd::compress_blob(&bytes) {
-                Some(compressed) => (Value::Zstd, compressed),
-                None => (Value::Identity, bytes.into()),
+                Some(compressed) => (Value::Zstd, compressed.into()),
+                None => (Value::Identity, bytes),
             },
         };
         let all = move || outcomes.into_iter().map(|outcome| outcome.map(go)).collect();
@@ -89,7 +91,7 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
         for (place, (blob, parsed)) in request.requests.into_iter().zip(parsed).enumerate() {
             let status = match parsed {
                 Ok((digest, compressor)) => {
-                    taken.push((place, digest, compressor, Bytes::from(blob.data)));
+                    taken.push((place, digest, compressor, blob.data));
                     None
                 }
                 Err(status) => Some(to_rpc(&status)),
@@ -134,7 +136,7 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
             };
             let (compressor, data, status) = match outcome {
                 Ok((compressor, data)) => (compressor, data, rpc::Status::default()),
-                Err(status) => (Value::Identity, Vec::new(), to_rpc(&status)),
+                Err(status) => (Value::Identity, Bytes::new(), to_rpc(&status)),
             };
             batch_read_blobs_response::Response {
                 digest: Some(wire),

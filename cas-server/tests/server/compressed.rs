@@ -130,7 +130,7 @@ async fn batches_by(compress: Compression) {
     let (one, two, three) = (text(6, 50_000), text(7, 50_000), noise(8, 50_000).to_vec());
     let upload = |bytes: &[u8], data: &[u8], compressor| Upload {
         digest: Some(wire(&DigestFunction::Sha256.digest(bytes))),
-        data: data.to_vec(),
+        data: data.to_vec().into(),
         compressor,
     };
     let squeeze = |bytes: &[u8]| zstd::bulk::compress(bytes, 3).unwrap();
@@ -164,7 +164,7 @@ async fn batches_by(compress: Compression) {
             assert_eq!(response.compressor, expected);
             let data = match expected {
                 0 => response.data,
-                _ => zstd::bulk::decompress(&response.data, bytes.len()).unwrap(),
+                _ => zstd::bulk::decompress(&response.data, bytes.len()).unwrap().into(),
             };
             assert!(data == *bytes);
         }

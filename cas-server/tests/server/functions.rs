@@ -43,7 +43,7 @@ async fn md5_that_is_switched_on_is_told_by_its_length() {
     assert_eq!(functions(&server).await.last(), Some(&3));
     let data = noise(1, 100);
     let digest = wire(&DigestFunction::Md5.digest(&data));
-    let requests = vec![Upload { digest: Some(digest.clone()), data: data.to_vec(), compressor: 0 }];
+    let requests = vec![Upload { digest: Some(digest.clone()), data: data.clone(), compressor: 0 }];
     let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
     let answer = cas(&server).batch_update_blobs(request).await.unwrap().into_inner();
     assert_eq!(answer.responses[0].status.as_ref().unwrap().code, 0);

@@ -95,7 +95,7 @@ async fn a_function_that_is_not_named_is_the_one_of_the_hashs_length() {
         [DigestFunction::Sha256, DigestFunction::Sha1, DigestFunction::Sha384, DigestFunction::Sha512]
     {
         let digest = Some(wire(&function.digest(&data)));
-        let requests = vec![Upload { digest: digest.clone(), data: data.to_vec(), compressor: 0 }];
+        let requests = vec![Upload { digest: digest.clone(), data: data.clone(), compressor: 0 }];
         let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
         let answer = cas(&server).batch_update_blobs(request).await.unwrap().into_inner();
         assert_eq!(answer.responses[0].status.as_ref().unwrap().code, 0);
@@ -106,7 +106,7 @@ async fn a_function_that_is_not_named_is_the_one_of_the_hashs_length() {
     }
     // BLAKE3 has to be named.
     let blake3 = wire(&DigestFunction::Blake3.digest(&data));
-    let requests = vec![Upload { digest: Some(blake3), data: data.to_vec(), compressor: 0 }];
+    let requests = vec![Upload { digest: Some(blake3), data: data.clone(), compressor: 0 }];
     let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
     let answer = cas(&server).batch_update_blobs(request).await.unwrap().into_inner();
     assert_eq!(answer.responses[0].status.as_ref().unwrap().code, Code::InvalidArgument as i32);
@@ -119,16 +119,16 @@ async fn every_entry_of_a_batch_has_a_status_of_its_own() {
     let data = noise(1, 100);
     let good = wire(&DigestFunction::Sha256.digest(&data));
     let requests = vec![
-        Upload { digest: Some(good.clone()), data: data.to_vec(), compressor: 0 },
-        Upload { digest: Some(good.clone()), data: noise(2, 100).to_vec(), compressor: 0 },
-        Upload { digest: Some(good.clone()), data: data.to_vec(), compressor: 1 },
-        Upload { digest: None, data: data.to_vec(), compressor: 0 },
+        Upload { digest: Some(good.clone()), data: data.clone(), compressor: 0 },
+        Upload { digest: Some(good.clone()), data: noise(2, 100), compressor: 0 },
+        Upload { digest: Some(good.clone()), data: data.clone(), compressor: 1 },
+        Upload { digest: None, data: data.clone(), compressor: 0 },
         Upload {
             digest: Some(reapi::Digest { size_bytes: 99, ..good.clone() }),
-            data: data.to_vec(),
+            data: data.clone(),
             compressor: 0,
         },
-        Upload { digest: Some(good.clone()), data: data.to_vec(), compressor: 0 },
+        Upload { digest: Some(good.clone()), data: data.clone(), compressor: 0 },
     ];
     let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
     let answer = cas(&server).batch_update_blobs(request).await.unwrap().into_inner();
@@ -150,7 +150,7 @@ async fn batches_above_the_limit_and_malformed_questions_are_refused_as_a_whole(
     let server = Server::start().await;
     let data = noise(1, limits::MAX_BATCH_BYTES as usize + 1);
     let digest = wire(&DigestFunction::Sha256.digest(&data));
-    let requests = vec![Upload { digest: Some(digest.clone()), data: data.to_vec(), compressor: 0 }];
+    let requests = vec![Upload { digest: Some(digest.clone()), data: data.clone(), compressor: 0 }];
     let request = BatchUpdateBlobsRequest { requests, ..Default::default() };
     assert_eq!(cas(&server).batch_update_blobs(request).await.unwrap_err().code(), Code::InvalidArgument);
     let request = BatchReadBlobsRequest { digests: vec![digest.clone()], ..Default::default() };

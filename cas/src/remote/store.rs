@@ -120,7 +120,7 @@ impl RemoteStore {
                         reason: "compressed answer that was not asked for".into(),
                     });
                 }
-                Ok(Bytes::from(response.data))
+                Ok(response.data)
             });
             Ok((digest, verified))
         };
@@ -134,7 +134,7 @@ impl RemoteStore {
     ) -> Result<Vec<(Digest, Result<()>)>> {
         let update = |(digest, data): (Digest, Bytes)| Update {
             digest: Some(batch::to_wire(digest)),
-            data: data.into(),
+            data,
             ..Default::default()
         };
         let request = BatchUpdateBlobsRequest {

@@ -27,7 +27,7 @@ pub(crate) fn batch(number: u64, blobs: usize, size: usize) -> reapi::BatchUpdat
         let place = (number << 16 | blob as u64).to_le_bytes();
         data[..8].copy_from_slice(&place);
         let digest = Some(wire(&FUNCTION.digest(&data)));
-        reapi::batch_update_blobs_request::Request { digest, data, ..Default::default() }
+        reapi::batch_update_blobs_request::Request { digest, data: data.into(), ..Default::default() }
     };
     reapi::BatchUpdateBlobsRequest {
         requests: (0..blobs).map(request).collect(),
@@ -113,10 +113,7 @@ impl Large {
 }
 
 /// The messages of the upload of these bytes.
-pub(crate) fn upload(
-    digest: &reapi::Digest,
-    data: Vec<u8>,
-) -> impl Stream<Item = WriteRequest> + Send + use<> {
+pub(crate) fn upload(digest: &reapi::Digest, data: Bytes) -> impl Stream<Item = WriteRequest> + Send + use<> {
     let name = format!("uploads/00000000-0000-4000-8000-000000000001/blobs/{}/{}", digest.hash, data.len());
     let starts = (0..data.len()).step_by(CHUNK);
     stream::iter(starts).map(move |from| {
@@ -125,7 +122,7 @@ pub(crate) fn upload(
             resource_name: if from == 0 { name.clone() } else { String::new() },
             write_offset: (from as u64).cast_signed(),
             finish_write: to == data.len(),
-            data: data[from..to].to_vec().into(),
+            data: data.slice(from..to),
         }
     })
 }

@@ -127,7 +127,7 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ho
             let data = vec![1; usize::try_from(wire.size_bytes).unwrap_or_default()];
             Ok(reapi::batch_read_blobs_response::Response {
                 digest: Some(wire),
-                data,
+                data: data.into(),
                 status: ok(),
                 ..Default::default()
             })

@@ -192,7 +192,7 @@ impl Blob {
             while let Some(message) = messages.message().await.map_err(|status| status.code())? {
                 bytes.extend_from_slice(&message.data);
             }
-            Ok(bytes)
+            Ok(bytes.into())
         };
         // A wrong byte is an error like no other.
         if bytes? == *expected { Ok(()) } else { Err(Code::DataLoss) }

@@ -191,8 +191,7 @@ impl ContentAddressableStorage for Service {
         for blob in request.requests {
             let wire = blob.digest.unwrap_or_default();
             let digest = parse(request.digest_function, &wire)?;
-            let outcome =
-                self.store.write_batch(vec![(digest, blob.data.into())]).await.map_err(failed)?.remove(0);
+            let outcome = self.store.write_batch(vec![(digest, blob.data)]).await.map_err(failed)?.remove(0);
             let status = status(&outcome);
             responses.push(batch_update_blobs_response::Response { digest: Some(wire), status });
         }
@@ -214,7 +213,7 @@ impl ContentAddressableStorage for Service {
             let digest = parse(request.digest_function, &wire)?;
             let outcome = self.store.read_batch(&[digest]).await.map_err(failed)?.remove(0);
             let status = status(&outcome);
-            let data = outcome.map(|bytes| self.spoil(bytes).into()).unwrap_or_default();
+            let data = outcome.map(|bytes| self.spoil(bytes)).unwrap_or_default();
             responses.push(batch_read_blobs_response::Response {
                 digest: Some(wire),
                 data,
