@@ -46,6 +46,7 @@ mod shared;
 mod staging;
 mod store;
 mod stored;
+mod tail;
 mod touches;
 mod upload;
 mod uploads;

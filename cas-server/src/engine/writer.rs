@@ -13,6 +13,7 @@ use super::{
     record::{Form, Header},
     shared::Shared,
     staging::Staged,
+    tail::Tail,
 };
 use bytes::Bytes;
 use cas::{Error, Result};
@@ -21,7 +22,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
     sync::Arc,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -91,7 +91,7 @@ struct Group {
     /// … and what it changes itself. Apart, because a copy of what was there must still be made.
     seen: HashSet<Key>,
     /// Records that are not in the segment yet.
-    buffer: Vec<u8>,
+    tail: Tail,
     bytes: u64,
 }
 
@@ -195,7 +195,7 @@ impl Writer {
         match item {
             Item::Packed { digest, encoding, bytes } => {
                 if group.is_new(digest) {
-                    let at = self.append(group, Header::blob(Form::Packed, digest, encoding), &bytes)?;
+                    let at = self.append(group, Header::blob(Form::Packed, digest, encoding), bytes)?;
                     group.changes.push(Change::New { digest, location: Location::Packed(at, encoding) });
                     group.bytes += digest.size();
                 }
@@ -203,30 +203,30 @@ impl Writer {
             Item::File(staged) => {
                 let (digest, encoding) = (staged.digest, staged.encoding);
                 if group.is_new(digest) {
-                    let at = self.append(group, Header::blob(Form::File, digest, encoding), &[])?;
+                    let at = self.append(group, Header::blob(Form::File, digest, encoding), Bytes::new())?;
                     group.changes.push(Change::New { digest, location: Location::File(at, encoding) });
                     group.files.push((staged, at));
                     group.bytes += digest.size();
                 }
             }
             Item::Value { key, content, bytes } => {
-                let at = self.append(group, Header::value(Form::Packed, key, content), &bytes)?;
+                let at = self.append(group, Header::value(Form::Packed, key, content), bytes)?;
                 put(group, key, content, Location::Packed(at, Encoding::Plain));
             }
             Item::ValueFile { key, staged } => {
                 let content = staged.digest;
-                let at = self.append(group, Header::value(Form::File, key, content), &[])?;
+                let at = self.append(group, Header::value(Form::File, key, content), Bytes::new())?;
                 put(group, key, content, Location::File(at, Encoding::Plain));
                 group.files.push((staged, at));
             }
             Item::Deleted { key } => {
-                self.append(group, Header::deleted(key), &[])?;
+                self.append(group, Header::deleted(key), Bytes::new())?;
                 group.seen.insert(key.into());
                 group.changes.push(Change::Deleted { key });
             }
             Item::Moved { header, bytes, from } => {
                 if self.stays(group, header.key, from)? {
-                    let at = self.append(group, header, &bytes)?;
+                    let at = self.append(group, header, bytes)?;
                     let to = Location::Packed(at, header.encoding);
                     group.changes.push(Change::Moved { key: header.key, from, to });
                 }
@@ -255,11 +255,9 @@ impl Writer {
         Ok(!group.seen.contains(&key) && entry.is_some_and(|entry| entry.location == from))
     }
 
-    fn append(&mut self, group: &mut Group, header: Header, payload: &[u8]) -> Result<Position> {
+    fn append(&mut self, group: &mut Group, header: Header, payload: Bytes) -> Result<Position> {
         let active = match self.active.take() {
-            Some(active) if active.len + group.buffer.len() as u64 + header.record_len() <= self.limit => {
-                active
-            }
+            Some(active) if active.len + group.tail.len() + header.record_len() <= self.limit => active,
             Some(full) => {
                 self.active = Some(full);
                 self.flush(group)?;
@@ -267,9 +265,8 @@ impl Writer {
             }
             None => self.create()?,
         };
-        let at = active.position(group.buffer.len());
-        header.write(&mut group.buffer);
-        group.buffer.extend_from_slice(payload);
+        let at = active.position(group.tail.len());
+        group.tail.push(&header, payload);
         self.active = Some(active);
         Ok(at)
     }
@@ -282,17 +279,17 @@ impl Writer {
         Ok(Active { id, file, len: 0 })
     }
 
-    /// Brings the buffer to the disk.
+    /// Brings the records to the disk.
     fn flush(&mut self, group: &mut Group) -> Result<()> {
-        let buffer = std::mem::take(&mut group.buffer);
-        let Some(active) = self.active.as_mut().filter(|_| !buffer.is_empty()) else { return Ok(()) };
-        let written = active.file.write_all_at(&buffer, active.len).and_then(|()| active.file.sync_data());
+        let tail = std::mem::take(&mut group.tail);
+        let Some(active) = self.active.as_mut().filter(|_| tail.len() > 0) else { return Ok(()) };
+        let written = tail.write(&active.file, active.len).and_then(|()| active.file.sync_data());
         if let Err(error) = written {
             let path = self.shared.segments.path(active.id);
             self.abandon();
             return Err(failed(path, error));
         }
-        active.len += buffer.len() as u64;
+        active.len += tail.len();
         self.lens.insert(active.id, active.len);
         Ok(())
     }
@@ -331,8 +328,8 @@ impl Writer {
 }
 
 impl Active {
-    fn position(&self, beyond: usize) -> Position {
-        let offset = self.len + beyond as u64;
+    fn position(&self, beyond: u64) -> Position {
+        let offset = self.len + beyond;
         Position { segment: self.id, offset: u32::try_from(offset).expect("segments are shorter than 4 GiB") }
     }
 
