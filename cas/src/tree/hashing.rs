@@ -3,6 +3,7 @@
 use super::{
     Error, HashCache, Outlet, SnapshotOptions, Source,
     hashes::{Cursor, Stamp},
+    pages::Pages,
     walk::Walked,
 };
 use crate::{
@@ -97,6 +98,7 @@ pub(super) fn hash_all(
 struct Worker<'a> {
     job: &'a Job<'a>,
     buffer: Vec<u8>,
+    pages: Pages,
     done: Hashed,
     batch: Batch<(Digest, Bytes)>,
     cursor: Cursor,
@@ -107,6 +109,7 @@ impl<'a> Worker<'a> {
         Self {
             job,
             buffer: Vec::new(),
+            pages: Pages::default(),
             done: Hashed::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
@@ -121,7 +124,9 @@ impl<'a> Worker<'a> {
             }
             self.group(group, stop)?;
         }
-        let kept = self.batch.items.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes)));
+        // Copied: they may be kept for long, and a page is much larger than they are.
+        let copied = |bytes: Bytes| Source::Bytes(Bytes::copy_from_slice(&bytes));
+        let kept = self.batch.items.into_iter().map(|(digest, bytes)| (digest, copied(bytes)));
         self.done.sources.extend(kept);
         self.done.sort();
         Ok(self.done)
@@ -186,10 +191,9 @@ impl<'a> Worker<'a> {
     fn read(&mut self, file: &File, size: u64) -> io::Result<(Digest, Option<Bytes>)> {
         let function = self.job.options.function;
         if self.job.outlet.is_some() && fits(size) {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
-            file.take(size + 1).read_to_end(&mut bytes)?;
+            let bytes = self.pages.read(file, usize::try_from(size).unwrap_or(0))?;
             let digest = function.digest(&bytes);
-            return if digest.size() == size { Ok((digest, Some(bytes.into()))) } else { Err(changed()) };
+            return if digest.size() == size { Ok((digest, Some(bytes))) } else { Err(changed()) };
         }
         self.buffer.resize(READ, 0);
         let (mut hasher, mut file) = (function.hasher(), file.take(size + 1));

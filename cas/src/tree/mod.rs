@@ -14,6 +14,7 @@ mod hashes;
 mod hashing;
 mod includes;
 mod materialize;
+mod pages;
 mod place;
 mod snapshot;
 mod sources;
