@@ -102,7 +102,7 @@ async fn what_the_disk_does_not_give_is_an_error_and_no_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_could_not_be_written_or_synced_is_left_and_nothing_of_it_is_acknowledged_later() {
-    for calls in ["pwrite64", "fdatasync"] {
+    for calls in ["pwritev", "fdatasync"] {
         let dir = tempfile::tempdir().unwrap();
         let server = Program::start(dir.path());
         let store = server.store();
