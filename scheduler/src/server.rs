@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    journal::JournalError,
+    journal::{JournalError, Location},
     metrics::Metrics,
     outputs::Outputs,
     queue::Tuning,
@@ -114,7 +114,7 @@ pub async fn start(
     let key = config.secret_key.clone().unwrap_or_else(|| config.data.with_added_extension("key"));
     let vault = Arc::new(Vault::new(&key, Arc::clone(&entropy))?);
     let settings = Settings {
-        data: config.data.clone(),
+        journal: Location::Directory(config.data.clone()),
         vault: Arc::clone(&vault),
         tuning: Tuning {
             lease_ttl: config.lease_ttl,
@@ -125,7 +125,7 @@ pub async fn start(
         },
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
-    let (shell, handle) = Shell::open(settings, clock, entropy, metrics)?;
+    let (shell, handle) = Shell::open(settings, clock, entropy, metrics).await?;
     let service = Service::new(handle, defaults(&config), outputs, vault, config.soonest_priority);
     let (router, reporter) = routes(service).await?;
     let health = shell.health();
@@ -234,10 +234,14 @@ mod tests {
             retain_for: None,
         };
         let vault = Vault::new(&dir.path().join("key"), SystemEntropy::shared()).unwrap();
-        let settings = Settings { data: dir.path().join("journal"), tuning, vault: Arc::new(vault) };
+        let settings = Settings {
+            journal: Location::Directory(dir.path().join("journal")),
+            tuning,
+            vault: Arc::new(vault),
+        };
         let metrics = Metrics::new(&mut Registry::default());
         let (shell, handle) =
-            Shell::open(settings, SystemClock::shared(), SystemEntropy::shared(), metrics).unwrap();
+            Shell::open(settings, SystemClock::shared(), SystemEntropy::shared(), metrics).await.unwrap();
         let server = Server::bind(listen).await.unwrap();
         let (reporter, _) = tonic_health::server::health_reporter();
         let running = Running { server, router: axum::Router::new(), shell, reporter };

@@ -1,43 +1,56 @@
 //! What can be wrong with a journal.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Where a journal is, for messages: `in DIRECTORY`, `at URL`. Never with a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place(Arc<str>);
+
+impl Place {
+    pub(crate) fn in_directory(dir: &Path) -> Self {
+        Self(format!("in {}", dir.display()).into())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A record that cannot be read, or is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) sequence: u64,
+    pub(crate) problem: String,
+}
 
 /// Why a journal cannot be opened, read or written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum JournalError {
     /// Two schedulers, one directory.
-    #[error("the journal in {} is in use: one scheduler at a time can open it", dir.display())]
-    InUse { dir: PathBuf },
+    #[error("the journal {place} is in use: one scheduler at a time can open it")]
+    InUse { place: Place },
     /// The disk is full.
-    #[error("no space left for the journal in {}: free some, the scheduler goes on by itself", dir.display())]
-    NoSpace { dir: PathBuf },
+    #[error("no space left for the journal {place}: free some, the scheduler goes on by itself")]
+    NoSpace { place: Place },
     /// A record that cannot be read. Going on without it would be a guess.
     #[error(
-        "record {sequence} of the journal in {} is damaged: {problem}; restore the directory from a backup or start with an empty one",
-        dir.display()
+        "record {} of the journal {place} is damaged: {}; restore the journal from a backup or start with an empty one",
+        damage.sequence, damage.problem
     )]
-    Damaged { dir: PathBuf, sequence: u64, problem: String },
+    Damaged { place: Place, damage: Damage },
     /// Runs that have not ended have secrets that cannot be opened.
     #[error(
-        "secrets in the journal in {} were sealed with another key than that in {}: restore that file, or name the right one with --secret-key",
-        dir.display(), key.display()
+        "secrets in the journal {place} were sealed with another key than that in {}: restore that file, or name the right one with --secret-key",
+        key.display()
     )]
-    WrongKey { dir: PathBuf, key: PathBuf },
-    /// Anything else that the disk or RocksDB says.
-    #[error("the journal in {} cannot be used: {reason}", dir.display())]
-    Store { dir: PathBuf, reason: String },
-}
-
-impl JournalError {
-    /// What RocksDB says comes as text.
-    pub(super) fn of_store(dir: &Path, reason: &str) -> Self {
-        let dir = dir.to_owned();
-        if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
-            Self::NoSpace { dir }
-        } else if reason.contains("lock hold by current process") || reason.contains("While lock file") {
-            Self::InUse { dir }
-        } else {
-            Self::Store { dir, reason: reason.to_owned() }
-        }
-    }
+    WrongKey { place: Place, key: PathBuf },
+    /// Anything else that the disk, RocksDB or PostgreSQL says.
+    #[error("the journal {place} cannot be used: {reason}")]
+    Store { place: Place, reason: String },
 }

@@ -1,6 +1,6 @@
 //! Group commit: one thread writes and syncs for everybody.
 
-use super::{error::JournalError, output::Chunk, store::Store};
+use super::{Group, Journal, JournalError, Place, output::Chunk};
 use crate::metrics::Metrics;
 use proto::RunId;
 use runtime::Clock;
@@ -60,10 +60,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Goes on after record number `last`.
-    pub(crate) fn start(store: Arc<Store>, last: u64, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub(crate) fn start(
+        journal: Arc<dyn Journal>,
+        last: u64,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
         let (batches, queue) = mpsc::channel(QUEUE);
         let mut thread = JoinSet::new();
-        thread.spawn_blocking(move || write_all(&store, last, queue, &*clock, &metrics));
+        thread.spawn_blocking(move || write_all(&*journal, last, queue, &*clock, &metrics));
         Self { batches, thread }
     }
 
@@ -94,13 +99,13 @@ fn ended(thread: Option<Result<Result<(), JournalError>, JoinError>>) -> Journal
         Some(Ok(Err(error))) => error,
         other => {
             let reason = format!("its writer has stopped: {other:?}");
-            JournalError::Store { dir: std::path::PathBuf::new(), reason }
+            JournalError::Store { place: Place::in_directory("".as_ref()), reason }
         }
     }
 }
 
 fn write_all(
-    store: &Store,
+    journal: &dyn Journal,
     mut last: u64,
     mut queue: mpsc::Receiver<Batch>,
     clock: &dyn Clock,
@@ -115,18 +120,23 @@ fn write_all(
             bytes += batch.bytes();
             group.push(batch);
         }
-        if bytes > 0 {
-            let started = clock.elapsed();
-            let records = group.iter().flat_map(|batch| &batch.records).map(Vec::as_slice);
-            let output = group.iter().flat_map(|batch| &batch.output);
-            let deleted = group.iter().flat_map(|batch| &batch.deleted);
-            store.write(last + 1, records, output, deleted)?;
-            last += group.iter().map(|batch| batch.records.len() as u64).sum::<u64>();
+        let written = Group {
+            first: last + 1,
+            records: group.iter().flat_map(|batch| &batch.records).map(Vec::as_slice).collect(),
+            holes: Vec::new(),
+            output: group.iter().flat_map(|batch| &batch.output).collect(),
+            deleted: group.iter().flat_map(|batch| &batch.deleted).copied().collect(),
+        };
+        let started = clock.elapsed();
+        journal.write(&written)?;
+        last += written.records.len() as u64;
+        if !written.is_empty() {
             metrics.journal_sync.observe((clock.elapsed() - started).as_secs_f64());
         }
         for release in group.into_iter().flat_map(|batch| batch.releases) {
             release();
         }
     }
+    journal.close();
     Ok(())
 }

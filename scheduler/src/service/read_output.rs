@@ -2,7 +2,7 @@
 
 use super::{Service, status};
 use crate::{
-    journal::{AttemptKey, JournalError, Store},
+    journal::{AttemptKey, Journal},
     queue::{Queue, Refusal, Run, ShardState},
     shell::{CallError, Handle, Tail},
     wire::field::InField,
@@ -108,9 +108,9 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<v1::ReadOutputResponse, Status> {
-        let store = self.tail.store.upgrade().ok_or_else(|| self.closed())?;
+        let journal = self.tail.journal.upgrade().ok_or_else(|| self.closed())?;
         let (key, offset) = (self.key, self.offset);
-        let data = read_chunk(store, key, offset).await.inspect_err(|_| self.failed = true)?;
+        let data = read_chunk(journal, key, offset).await.inspect_err(|_| self.failed = true)?;
         if data.is_empty() {
             self.failed = true;
             return Err(Status::data_loss(format!(
@@ -129,13 +129,11 @@ impl Reader {
 }
 
 /// Off the threads that serve calls.
-async fn read_chunk(store: Arc<Store>, key: AttemptKey, offset: u64) -> Result<Bytes, JournalError> {
+async fn read_chunk(journal: Arc<dyn Journal>, key: AttemptKey, offset: u64) -> Result<Bytes, Status> {
     let mut reading = JoinSet::new();
-    reading.spawn_blocking(move || store.read_output(&key, offset, limits::STREAM_CHUNK));
+    reading.spawn_blocking(move || journal.read_output(&key, offset, limits::STREAM_CHUNK));
     match reading.join_next().await {
-        Some(Ok(read)) => read,
-        other => {
-            Err(JournalError::Store { dir: "".into(), reason: format!("a read has stopped: {other:?}") })
-        }
+        Some(Ok(read)) => read.map_err(Status::from),
+        other => Err(Status::internal(format!("a read has stopped: {other:?}"))),
     }
 }

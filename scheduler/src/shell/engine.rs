@@ -9,13 +9,13 @@ use super::{
     watchers::Watchers,
 };
 use crate::{
-    journal::{AttemptKey, Batch, JournalError, Store, Writer},
+    journal::{AttemptKey, Batch, Journal, JournalError, Opening, Writer, punch, replay},
     metrics::Metrics,
-    queue::{Decided, Effect, Event, Queue, Refusal, Transition},
+    queue::{Decided, Effect, Event, Queue, Refusal, Token, Transition},
     vault::Vault,
     wire::record::encode,
 };
-use proto::Timestamp;
+use proto::{ShardId, Timestamp};
 use runtime::{Clock, Entropy};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) struct Engine {
     pub(super) stopping: bool,
     pub(super) lease_ttl: Duration,
     pub(super) vault: Arc<Vault>,
-    store: Arc<Store>,
+    journal: Arc<dyn Journal>,
     watchers: Watchers,
     pub(super) entropy: Arc<dyn Entropy>,
     metrics: Metrics,
@@ -42,17 +42,18 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens the journal and replays it.
+    /// Opens the journal and replays it. Blocks; the writer is a task of the runtime that this thread belongs to.
     pub(super) fn open(
         settings: &Settings,
+        opening: Opening,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> Result<Self, JournalError> {
-        let store = Arc::new(Store::open(&settings.data)?);
+        let journal = settings.journal.open(opening)?;
         let mut queue = Queue::new(settings.tuning);
         let mut deleted = BTreeSet::new();
-        let last = store.replay(|record| {
+        let last = replay(&*journal, |record| {
             if let Transition::RunDeleted { run, .. } = record.transition
                 && queue.run(run).is_some()
             {
@@ -61,23 +62,26 @@ impl Engine {
             queue.replay(&record)
         })?;
         if !deleted.is_empty() {
-            let records = store.punch(&deleted)?;
+            let records = punch(&*journal, &deleted)?;
             tracing::info!(runs = deleted.len(), records, "records of deleted runs are dropped");
         }
         for (request, secret) in queue.secrets() {
             // Better no scheduler than one whose commands lack their secrets.
             settings.vault.open(request, secret).map_err(|_| JournalError::WrongKey {
-                dir: settings.data.clone(),
+                place: settings.journal.place(),
                 key: settings.vault.path().to_owned(),
             })?;
         }
         let time = Monotonic::new(Arc::clone(&clock));
         queue.resume(time.now());
         let live: Vec<_> = queue.leases().collect();
-        for (token, shard) in live {
-            let number = queue.shard(shard).and_then(|shard| Some(shard.live()?.number));
-            let attempt = AttemptKey { shard, attempt: number.unwrap_or(0) };
-            queue.set_output_size(token, store.output_size(&attempt)?);
+        let attempt = |(_, shard): &(Token, ShardId)| {
+            let number = queue.shard(*shard).and_then(|shard| Some(shard.live()?.number));
+            AttemptKey { shard: *shard, attempt: number.unwrap_or(0) }
+        };
+        let sizes = journal.output_sizes(&live.iter().map(attempt).collect::<Vec<_>>())?;
+        for ((token, _), size) in live.into_iter().zip(sizes) {
+            queue.set_output_size(token, size);
         }
         tracing::info!(
             records = last,
@@ -85,7 +89,7 @@ impl Engine {
             running = queue.running(),
             "journal opened"
         );
-        let writer = Writer::start(Arc::clone(&store), last, clock, metrics.clone());
+        let writer = Writer::start(Arc::clone(&journal), last, clock, metrics.clone());
         Ok(Self {
             queue,
             writer,
@@ -96,16 +100,11 @@ impl Engine {
             stopping: false,
             lease_ttl: settings.tuning.lease_ttl,
             vault: Arc::clone(&settings.vault),
-            store,
+            journal,
             watchers: Watchers::default(),
             entropy,
             metrics,
         })
-    }
-
-    /// Whether its journal can be written.
-    pub(super) fn probe(&self) -> Result<(), JournalError> {
-        self.store.probe()
     }
 
     /// Does what it is asked to do and what follows from it.
@@ -148,7 +147,7 @@ impl Engine {
             }
             Command::Tail { attempt, reply } => {
                 let state = self.tails.subscribe(&self.queue, attempt);
-                let tail = state.map(|state| Tail { store: Arc::downgrade(&self.store), state });
+                let tail = state.map(|state| Tail { journal: Arc::downgrade(&self.journal), state });
                 batch.release(move || drop(reply.send(Ok(tail))));
             }
         }

@@ -4,10 +4,18 @@ use super::{
     engine::Engine,
     handle::{Command, Handle, channel, refuse},
 };
-use crate::{journal::JournalError, metrics::Metrics, queue::Tuning, vault::Vault};
+use crate::{
+    journal::{JournalError, Location, Opening},
+    metrics::Metrics,
+    queue::Tuning,
+    vault::Vault,
+};
 use runtime::{Clock, Entropy, Shutdown};
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 /// Why the journal cannot be written, while it cannot.
 pub(crate) type Health = watch::Receiver<Option<Arc<str>>>;
@@ -18,8 +26,7 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// What the shell is told when it starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The journal's directory.
-    pub(crate) data: PathBuf,
+    pub(crate) journal: Location,
     pub(crate) tuning: Tuning,
     pub(crate) vault: Arc<Vault>,
 }
@@ -27,17 +34,37 @@ pub(crate) struct Settings {
 /// The task that owns the queue.
 pub(crate) struct Shell {
     engine: Engine,
+    opener: Opener,
     commands: mpsc::Receiver<Command>,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    metrics: Metrics,
     health: watch::Sender<Option<Arc<str>>>,
 }
 
 impl std::fmt::Debug for Shell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shell").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Shell").field("settings", &self.opener.settings).finish_non_exhaustive()
+    }
+}
+
+/// What an engine is made of.
+#[derive(Clone)]
+struct Opener {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
+}
+
+impl Opener {
+    /// Opens the journal on a thread that may block.
+    async fn open(&self, opening: Opening) -> Result<Engine, JournalError> {
+        let Self { settings, clock, entropy, metrics } = self.clone();
+        let place = settings.journal.place();
+        let mut thread = JoinSet::new();
+        thread.spawn_blocking(move || Engine::open(&settings, opening, clock, entropy, metrics));
+        match thread.join_next().await {
+            Some(Ok(opened)) => opened,
+            other => Err(JournalError::Store { place, reason: format!("opening it has stopped: {other:?}") }),
+        }
     }
 }
 
@@ -49,17 +76,17 @@ enum Ended {
 }
 
 impl Shell {
-    /// Opens the journal. Blocks while it is replayed.
-    pub(crate) fn open(
+    /// Opens the journal and replays it.
+    pub(crate) async fn open(
         settings: Settings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> Result<(Self, Handle), JournalError> {
-        let engine = Engine::open(&settings, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
+        let opener = Opener { settings, clock, entropy, metrics };
+        let engine = opener.open(Opening::AtStart).await?;
         let (handle, commands) = channel();
-        let health = watch::Sender::new(None);
-        Ok((Self { engine, commands, settings, clock, entropy, metrics, health }, handle))
+        Ok((Self { engine, opener, commands, health: watch::Sender::new(None) }, handle))
     }
 
     /// To be followed.
@@ -69,7 +96,7 @@ impl Shell {
 
     /// Serves until every handle is gone. From `shutdown` on nobody is made to wait, so that they are gone soon.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let Self { mut engine, mut commands, settings, clock, entropy, metrics, health } = self;
+        let Self { mut engine, opener, mut commands, health } = self;
         loop {
             let ended = serve(&mut engine, &mut commands, &shutdown).await;
             let writer = engine.into_writer();
@@ -81,20 +108,36 @@ impl Shell {
                 },
             };
             tracing::error!(%error, "the journal has failed");
-            let mut reason: Arc<str> = error.to_string().into();
-            engine = loop {
-                health.send_replace(Some(Arc::clone(&reason)));
-                if refuse_for_a_while(&mut commands, &*clock, &reason).await.is_none() {
-                    return;
-                }
-                let open = Engine::open(&settings, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone());
-                match open.and_then(|engine| engine.probe().map(|()| engine)) {
-                    Ok(engine) => break engine,
-                    Err(error) => reason = error.to_string().into(),
-                }
-            };
+            let Some(opened) = reopen(&opener, &mut commands, &health, error).await else { return };
+            engine = opened;
             tracing::info!("the journal can be written again");
             health.send_replace(None);
+        }
+    }
+}
+
+/// Tries until the journal can be opened. None when nobody can ask any more.
+async fn reopen(
+    opener: &Opener,
+    commands: &mut mpsc::Receiver<Command>,
+    health: &watch::Sender<Option<Arc<str>>>,
+    mut error: JournalError,
+) -> Option<Engine> {
+    loop {
+        let reason: Arc<str> = error.to_string().into();
+        health.send_replace(Some(Arc::clone(&reason)));
+        let pause = opener.clock.sleep(REOPEN_AFTER);
+        refuse_until(commands, &reason, pause).await.ok()?;
+        match refuse_until(commands, &reason, opener.open(Opening::AfterFailure)).await {
+            Ok(Ok(engine)) => return Some(engine),
+            Ok(Err(refused)) => error = refused,
+            Err(opening) => {
+                // Others may have the journal at once.
+                if let Ok(engine) = opening.await {
+                    drop(engine.into_writer().finish().await);
+                }
+                return None;
+            }
         }
     }
 }
@@ -115,17 +158,20 @@ async fn serve(engine: &mut Engine, commands: &mut mpsc::Receiver<Command>, shut
     }
 }
 
-/// Answers what comes in meanwhile. None when nobody can ask any more.
-async fn refuse_for_a_while(
+/// Answers what comes in until something has happened. Gives it back when nobody can ask any more.
+async fn refuse_until<F: Future>(
     commands: &mut mpsc::Receiver<Command>,
-    clock: &dyn Clock,
     reason: &Arc<str>,
-) -> Option<()> {
-    let mut pause = clock.sleep(REOPEN_AFTER);
+    event: F,
+) -> Result<F::Output, Pin<Box<F>>> {
+    let mut event = Box::pin(event);
     loop {
         tokio::select! {
-            () = &mut pause => return Some(()),
-            command = commands.recv() => refuse(command?, reason),
+            output = &mut event => return Ok(output),
+            command = commands.recv() => match command {
+                Some(command) => refuse(command, reason),
+                None => return Err(event),
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Those who follow the output of attempts.
 
 use crate::{
-    journal::{AttemptKey, Store},
+    journal::{AttemptKey, Journal},
     queue::{AttemptEnd, Decided, Queue, Transition},
 };
 use std::{collections::HashMap, sync::Weak};
@@ -19,7 +19,7 @@ pub(crate) struct TailState {
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// Gone when the journal is closed: one who is slow to read must not keep it from being opened again.
-    pub(crate) store: Weak<Store>,
+    pub(crate) journal: Weak<dyn Journal>,
     pub(crate) state: watch::Receiver<TailState>,
 }
 

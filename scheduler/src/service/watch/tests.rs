@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    journal::Location,
     metrics::Metrics,
     queue::Tuning,
     shell::{Settings, Shell},
@@ -70,10 +71,10 @@ async fn changes_are_merged_for_a_watcher_that_is_behind_and_too_far_behind_it_s
     };
     let entropy = runtime::SystemEntropy::shared();
     let vault = Arc::new(crate::vault::Vault::new(&dir.path().join("key"), entropy).unwrap());
-    let settings = Settings { data: dir.path().join("journal"), tuning, vault };
+    let settings = Settings { journal: Location::Directory(dir.path().join("journal")), tuning, vault };
     let entropy = Arc::new(SeededEntropy::new(1));
     let metrics = Metrics::new(&mut Registry::default());
-    let (shell, handle) = Shell::open(settings, SystemClock::shared(), entropy, metrics).unwrap();
+    let (shell, handle) = Shell::open(settings, SystemClock::shared(), entropy, metrics).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(shell.run(Shutdown::new()));
 
