@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
 
-use runtime::{Clock as _, SystemClock};
+use runtime::{Clock as _, SystemClock, testing::Postgres};
 use std::time::Duration;
 use support::Bench;
 use tokio::task::JoinSet;
@@ -15,12 +15,18 @@ use tokio::task::JoinSet;
 async fn main() {
     println!("\nscheduler alone: report of a shard and lease of the next in one durable call");
     // One bot alone shows the gap between its shards.
-    measure(1, 2000).await;
-    measure(50, 10_000).await;
+    for (bots, shards) in [(1, 2000), (50, 10_000)] {
+        println!("journal in RocksDB");
+        let rocksdb = measure(Bench::start().await, bots, shards).await;
+        println!("journal in PostgreSQL");
+        let postgres = Postgres::start();
+        let postgresql = measure(Bench::on_postgres(&postgres.url()).await, bots, shards).await;
+        println!("     PostgreSQL reaches {:.2} x the rate of RocksDB", postgresql / rocksdb);
+    }
 }
 
-async fn measure(number_of_bots: u32, shards: u32) {
-    let bench = Bench::start().await;
+/// Cycles a second.
+async fn measure(bench: Bench, number_of_bots: u32, shards: u32) -> f64 {
     let run = bench.trigger("r", shards).await;
     let clock = SystemClock::new();
     let start = clock.elapsed();
@@ -51,4 +57,5 @@ async fn measure(number_of_bots: u32, shards: u32) {
     println!("     stop and restart over that journal: {:.1?}", clock.elapsed() - stopped);
     assert_eq!(bench.get(&run).await.counts.unwrap().succeeded, shards);
     bench.stop().await;
+    cycles
 }

@@ -1,6 +1,9 @@
 //! What a scheduler is told when it starts.
 
-use crate::wire::{field::LONGEST, spec::MOST_ATTEMPTS};
+use crate::{
+    PostgresUrl,
+    wire::{field::LONGEST, spec::MOST_ATTEMPTS},
+};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +18,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The journal's directory.
     pub data: PathBuf,
+    /// The PostgreSQL database that keeps the journal instead, for several schedulers.
+    pub journal: Option<PostgresUrl>,
     /// PEM file of the certificate chain.
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the private key.
@@ -48,7 +53,7 @@ pub struct Config {
     pub soonest_priority: u8,
     /// The CAS that has the outputs of shards: idempotent shards with outputs are deduped only where it is known.
     pub cas: Option<String>,
-    /// PEM file of the certificates to trust when the CAS speaks TLS.
+    /// PEM file of the certificates to trust when the CAS or the journal's server speaks TLS.
     pub ca_cert: Option<PathBuf>,
     /// How old a success may be that an idempotent shard ends with.
     #[serde(with = "humantime_serde")]
@@ -60,6 +65,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8990)),
             data: "scheduler-data".into(),
+            journal: None,
             tls_cert: None,
             tls_key: None,
             insecure: false,
@@ -89,6 +95,9 @@ impl Config {
             return Err(
                 "no_resource_after is shorter than lease_ttl: bots would be taken for gone between two calls",
             );
+        }
+        if self.ca_cert.is_none() && self.journal.as_ref().is_some_and(PostgresUrl::needs_tls) {
+            return Err("journal has sslmode=require: name the certificates to trust with ca_cert");
         }
         if self.expiration.is_zero() || self.hard_timeout.is_zero() {
             return Err("expiration and hard_timeout must be longer than zero");
@@ -128,6 +137,9 @@ mod tests {
         let none = Duration::from_secs(29);
         let error = Config { no_resource_after: none, ..Config::default() }.check().unwrap_err();
         assert!(error.contains("no_resource_after") && error.contains("lease_ttl"), "{error}");
+        let encrypted = "postgres://a@b/c?sslmode=require".parse().ok();
+        let untrusted = Config { journal: encrypted, ..Config::default() };
+        assert!(untrusted.check().unwrap_err().contains("ca_cert"));
         let long = LONGEST + Duration::from_secs(1);
         assert!(Config { expiration: long, ..Config::default() }.check().is_err());
         assert!(Config { hard_timeout: long, ..Config::default() }.check().is_err());

@@ -31,6 +31,11 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
+    /// Keep the journal in this PostgreSQL database instead, as `postgres://USER@HOST/DATABASE`: several schedulers may
+    /// have it, of which one serves while the others stand by.
+    #[arg(long, value_name = "URL", env = "ISOSWARM_JOURNAL", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
     /// PEM file of the certificate chain.
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +89,7 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     cas: Option<String>,
-    /// PEM file of the certificates to trust when the CAS speaks TLS.
+    /// PEM file of the certificates to trust when the CAS or the journal's server speaks TLS.
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_cert: Option<PathBuf>,
@@ -122,6 +127,7 @@ mod tests {
             "scheduler",
             "--listen=127.0.0.1:0",
             "--data=d",
+            "--journal=postgres://h/j",
             "--tls-cert=c",
             "--tls-key=k",
             "--insecure",
@@ -142,6 +148,7 @@ mod tests {
         let expected = scheduler::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: "d".into(),
+            journal: Some("postgres://h/j".parse().unwrap()),
             tls_cert: Some("c".into()),
             tls_key: Some("k".into()),
             insecure: true,

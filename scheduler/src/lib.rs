@@ -20,5 +20,6 @@ mod vault;
 mod wire;
 
 pub use config::Config;
+pub use journal::{PostgresUrl, PostgresUrlError};
 pub use server::{Running, StartError, Stopped, start};
 pub use vault::KeyError;

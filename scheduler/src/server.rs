@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    journal::{JournalError, Location},
+    journal::{Candidate, JournalError, Location},
     metrics::Metrics,
     outputs::Outputs,
     queue::Tuning,
@@ -72,7 +72,13 @@ impl StartError {
 impl From<JournalError> for StartError {
     fn from(error: JournalError) -> Self {
         let exit = match error {
-            JournalError::InUse { .. } | JournalError::WrongKey { .. } => Exit::Usage,
+            JournalError::InUse { .. }
+            | JournalError::WrongKey { .. }
+            | JournalError::Refused { .. }
+            | JournalError::Outdated { .. } => Exit::Usage,
+            JournalError::Standby { .. } | JournalError::Fenced { .. } | JournalError::Unreachable { .. } => {
+                Exit::Unavailable
+            }
             JournalError::NoSpace { .. } => Exit::NoSpace,
             JournalError::Damaged { .. } | JournalError::Store { .. } => Exit::Internal,
         };
@@ -114,7 +120,7 @@ pub async fn start(
     let key = config.secret_key.clone().unwrap_or_else(|| config.data.with_added_extension("key"));
     let vault = Arc::new(Vault::new(&key, Arc::clone(&entropy))?);
     let settings = Settings {
-        journal: Location::Directory(config.data.clone()),
+        journal: location(&config, &server, &*entropy),
         vault: Arc::clone(&vault),
         tuning: Tuning {
             lease_ttl: config.lease_ttl,
@@ -133,6 +139,28 @@ pub async fn start(
     let router = router.merge(telemetry::routes(Arc::new(registry), check));
     let router = latency.around(router);
     Ok(Running { server, router, shell, reporter })
+}
+
+fn location(config: &Config, server: &Server, entropy: &dyn Entropy) -> Location {
+    match &config.journal {
+        None => Location::Directory(config.data.clone()),
+        Some(url) => Location::Postgres {
+            url: Box::new(url.clone()),
+            ca_cert: config.ca_cert.clone(),
+            candidate: Candidate { holder: entropy.name(), address: own_url(server) },
+        },
+    }
+}
+
+/// Where others reach it: under the name of its host, when it listens on all addresses.
+fn own_url(server: &Server) -> String {
+    let (url, address) = (server.url(), server.address());
+    if !address.ip().is_unspecified() {
+        return url;
+    }
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    url.replace(&address.to_string(), &format!("{host}:{}", address.port()))
 }
 
 fn defaults(config: &Config) -> Defaults {

@@ -14,6 +14,11 @@ impl Place {
     pub(crate) fn in_directory(dir: &Path) -> Self {
         Self(format!("in {}", dir.display()).into())
     }
+
+    /// The URL must show no password.
+    pub(crate) fn at_url(url: &impl fmt::Display) -> Self {
+        Self(format!("at {url}").into())
+    }
 }
 
 impl fmt::Display for Place {
@@ -50,6 +55,23 @@ pub(crate) enum JournalError {
         key.display()
     )]
     WrongKey { place: Place, key: PathBuf },
+    /// It is another scheduler's, which is alive.
+    #[error("this scheduler is on standby: the one at {owner} has the journal {place}, ask that one")]
+    Standby { place: Place, owner: String },
+    /// It was this scheduler's until another one took it over. Nothing is told any more of what was decided since.
+    #[error("another scheduler has taken the journal {place} over")]
+    Fenced { place: Place },
+    /// Its tables are of a later version.
+    #[error(
+        "the journal {place} was written by a newer scheduler: its tables have version {found}, this one knows {known}; upgrade this scheduler"
+    )]
+    Outdated { place: Place, found: i32, known: usize },
+    /// The server refuses us.
+    #[error("the journal {place} cannot be opened: {reason}")]
+    Refused { place: Place, reason: String },
+    /// The server is away.
+    #[error("the journal {place} cannot be reached: {reason}")]
+    Unreachable { place: Place, reason: String },
     /// Anything else that the disk, RocksDB or PostgreSQL says.
     #[error("the journal {place} cannot be used: {reason}")]
     Store { place: Place, reason: String },

@@ -1,6 +1,6 @@
 //! Where the journal is, and opening it.
 
-use super::{Journal, JournalError, Place, RocksJournal};
+use super::{Candidate, Journal, JournalError, Place, PostgresJournal, PostgresUrl, RocksJournal};
 use std::{path::PathBuf, sync::Arc};
 
 /// Where the journal is.
@@ -8,6 +8,8 @@ use std::{path::PathBuf, sync::Arc};
 pub(crate) enum Location {
     /// RocksDB, for one scheduler at a time.
     Directory(PathBuf),
+    /// PostgreSQL, for several schedulers of which one has it.
+    Postgres { url: Box<PostgresUrl>, ca_cert: Option<PathBuf>, candidate: Candidate },
 }
 
 /// What is known of the journal that is opened.
@@ -23,6 +25,7 @@ impl Location {
     pub(crate) fn place(&self) -> Place {
         match self {
             Self::Directory(dir) => Place::in_directory(dir),
+            Self::Postgres { url, .. } => url.place(),
         }
     }
 
@@ -35,6 +38,10 @@ impl Location {
                     journal.probe()?;
                 }
                 Ok(Arc::new(journal))
+            }
+            // To take it over is to write.
+            Self::Postgres { url, ca_cert, candidate } => {
+                Ok(Arc::new(PostgresJournal::open(url, ca_cert.as_deref(), candidate)?))
             }
         }
     }

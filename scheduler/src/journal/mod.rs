@@ -11,6 +11,7 @@
 mod error;
 mod location;
 pub(crate) mod output;
+mod postgres;
 mod replay;
 mod rocks;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod writer;
 pub(crate) use error::{Damage, JournalError, Place};
 pub(crate) use location::{Location, Opening};
 pub(crate) use output::AttemptKey;
+pub(crate) use postgres::{Candidate, PostgresJournal};
+pub use postgres::{PostgresUrl, PostgresUrlError};
 pub(crate) use replay::{punch, replay};
 pub(crate) use rocks::RocksJournal;
 pub(crate) use writer::{Batch, Release, Writer};

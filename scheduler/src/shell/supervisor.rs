@@ -33,7 +33,8 @@ pub(crate) struct Settings {
 
 /// The task that owns the queue.
 pub(crate) struct Shell {
-    engine: Engine,
+    /// Or why there is none: another scheduler has the journal.
+    opened: Result<Engine, JournalError>,
     opener: Opener,
     commands: mpsc::Receiver<Command>,
     health: watch::Sender<Option<Arc<str>>>,
@@ -76,7 +77,7 @@ enum Ended {
 }
 
 impl Shell {
-    /// Opens the journal and replays it.
+    /// Opens the journal and replays it. One that another scheduler has is waited for by [`Self::run`].
     pub(crate) async fn open(
         settings: Settings,
         clock: Arc<dyn Clock>,
@@ -84,9 +85,17 @@ impl Shell {
         metrics: Metrics,
     ) -> Result<(Self, Handle), JournalError> {
         let opener = Opener { settings, clock, entropy, metrics };
-        let engine = opener.open(Opening::AtStart).await?;
+        let (opened, reason) = match opener.open(Opening::AtStart).await {
+            Ok(engine) => (Ok(engine), None),
+            Err(standby @ JournalError::Standby { .. }) => {
+                tracing::info!("{standby}");
+                let reason = standby.to_string().into();
+                (Err(standby), Some(reason))
+            }
+            Err(error) => return Err(error),
+        };
         let (handle, commands) = channel();
-        Ok((Self { engine, opener, commands, health: watch::Sender::new(None) }, handle))
+        Ok((Self { opened, opener, commands, health: watch::Sender::new(reason) }, handle))
     }
 
     /// To be followed.
@@ -96,8 +105,15 @@ impl Shell {
 
     /// Serves until every handle is gone. From `shutdown` on nobody is made to wait, so that they are gone soon.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let Self { mut engine, opener, mut commands, health } = self;
+        let Self { mut opened, opener, mut commands, health } = self;
         loop {
+            let mut engine = match opened {
+                Ok(engine) => engine,
+                Err(error) => match reopen(&opener, &mut commands, &health, error).await {
+                    Some(engine) => engine,
+                    None => return,
+                },
+            };
             let ended = serve(&mut engine, &mut commands, &shutdown).await;
             let writer = engine.into_writer();
             let error = match ended {
@@ -107,11 +123,7 @@ impl Shell {
                     Err(error) => return tracing::error!(%error, "the last answers were not given"),
                 },
             };
-            tracing::error!(%error, "the journal has failed");
-            let Some(opened) = reopen(&opener, &mut commands, &health, error).await else { return };
-            engine = opened;
-            tracing::info!("the journal can be written again");
-            health.send_replace(None);
+            opened = Err(error);
         }
     }
 }
@@ -125,11 +137,17 @@ async fn reopen(
 ) -> Option<Engine> {
     loop {
         let reason: Arc<str> = error.to_string().into();
-        health.send_replace(Some(Arc::clone(&reason)));
+        if health.send_replace(Some(Arc::clone(&reason))).as_ref() != Some(&reason) {
+            tracing::warn!("{reason}");
+        }
         let pause = opener.clock.sleep(REOPEN_AFTER);
         refuse_until(commands, &reason, pause).await.ok()?;
         match refuse_until(commands, &reason, opener.open(Opening::AfterFailure)).await {
-            Ok(Ok(engine)) => return Some(engine),
+            Ok(Ok(engine)) => {
+                tracing::info!("the journal can be written");
+                health.send_replace(None);
+                return Some(engine);
+            }
             Ok(Err(refused)) => error = refused,
             Err(opening) => {
                 // Others may have the journal at once.

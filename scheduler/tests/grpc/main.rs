@@ -17,5 +17,6 @@ mod reflection;
 mod restart;
 mod secrets;
 mod slices;
+mod standby;
 mod support;
 mod watch;

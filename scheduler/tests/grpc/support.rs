@@ -66,6 +66,14 @@ impl Bench {
         Self::run(config(dir), SystemClock::shared(), Arc::new(TempDir::new().unwrap())).await
     }
 
+    /// Its journal is in a PostgreSQL database, perhaps with others.
+    pub(crate) async fn on_postgres(url: &str) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let journal = Some(url.parse().unwrap());
+        let config = scheduler::Config { journal, ..config(dir.path()) };
+        Self::run(config, SystemClock::shared(), dir).await
+    }
+
     async fn run(config: scheduler::Config, clock: Arc<dyn Clock>, dir: Arc<TempDir>) -> Self {
         static STARTS: AtomicU64 = AtomicU64::new(1);
         let seed = STARTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Durable, in order, idempotent, and honest about damage: one suite (`suite.rs`) for every kind of journal.
 
 mod output;
+mod postgres;
 mod rocks;
 mod suite;
 

@@ -11,7 +11,8 @@ use prometheus_client::registry::Registry;
 use runtime::SystemClock;
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
+    mpsc,
 };
 
 /// A test of each promise, for one kind.
@@ -196,23 +197,22 @@ pub(super) fn a_group_that_a_crash_interrupts_is_whole_or_not_there(mut fixture:
     let mut expected = 0;
     for _ in 0..3 {
         let journal = fixture.open().unwrap();
-        let acknowledged = AtomicU64::new(expected);
         let crashed = AtomicBool::new(false);
         let told = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while write_group(&*journal, acknowledged.load(Ordering::SeqCst)).is_ok()
-                    && !crashed.load(Ordering::SeqCst)
-                {
-                    acknowledged.fetch_add(1, Ordering::SeqCst);
+            let (tell, hear) = mpsc::channel();
+            let (journal, crashed) = (&*journal, &crashed);
+            scope.spawn(move || {
+                for group in expected.. {
+                    let written = write_group(journal, group);
+                    if written.is_err() || crashed.load(Ordering::SeqCst) || tell.send(group).is_err() {
+                        return;
+                    }
                 }
             });
-            while acknowledged.load(Ordering::SeqCst) < expected + 50 {
-                std::thread::yield_now();
-            }
-            let told = acknowledged.load(Ordering::SeqCst);
+            while hear.recv().unwrap() < expected + 20 {}
             fixture.crash();
             crashed.store(true, Ordering::SeqCst);
-            told
+            expected + 21
         });
         drop(journal);
         let journal = fixture.open().unwrap();

@@ -1,5 +1,4 @@
-//! What tests of every crate need: a file system that is full when they want it to be. Panics, as tests do.
-#![expect(clippy::unwrap_used, reason = "for tests")]
+//! A file system that is full when a test wants it to be.
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 use tempfile::TempDir;

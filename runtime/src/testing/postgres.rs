@@ -1,0 +1,146 @@
+//! A PostgreSQL server of a test's own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// Where Debian and Ubuntu have the server's programs, which they leave out of the search path.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// A cluster in a temporary directory, reached over a socket in it; stopped and removed when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    dir: TempDir,
+    /// Settings beside our own.
+    settings: Vec<String>,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts its server.
+    pub fn start() -> Self {
+        Self::with_settings([])
+    }
+
+    /// The same with settings of `postgresql.conf`, as `NAME=VALUE`.
+    pub fn with_settings(settings: impl IntoIterator<Item = String>) -> Self {
+        let dir = TempDir::with_prefix("isoswarm-pg-").unwrap();
+        let given = Command::new("chown").arg(user()).arg(dir.path()).status();
+        assert!(given.unwrap().success(), "{} can be given to the server", dir.path().display());
+        let made = program("initdb")
+            .args(["--auth=trust", "--username=isoswarm", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .arg("--pgdata")
+            .arg(dir.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let settings = settings.into_iter().collect();
+        let mut postgres = Self { dir, settings, server: None };
+        postgres.restart();
+        postgres
+    }
+
+    /// The URL of its database.
+    pub fn url(&self) -> String {
+        format!("postgres:///postgres?user=isoswarm&host={}", self.dir.path().display())
+    }
+
+    /// Where it lives. Only the server's user may write there.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Everything of it ends at once, without writing anything.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // QUIT: the first process kills the others before it ends itself.
+            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            let _ = server.wait();
+        }
+    }
+
+    /// Kills it if it runs, and starts it on what is on disk.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut server = program("postgres");
+        server.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
+        for setting in ["listen_addresses=", "shared_buffers=16MB", "log_min_messages=log", "lc_messages=C"] {
+            server.args(["-c", setting]);
+        }
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
+        let mut server = server.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut log = BufReader::new(server.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("ready to accept connections") {
+            let read = log.read_line(&mut said).unwrap();
+            assert!(read > 0, "the server ended before it was ready: {said}");
+        }
+        self.server = Some(server);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One of the server's programs, as a user that it accepts: it refuses to run as root.
+fn program(name: &str) -> Command {
+    let path = find(name).unwrap_or_else(|| {
+        panic!("`{name}` of PostgreSQL is not there: install it, on Debian and Ubuntu with: sudo apt-get install postgresql")
+    });
+    let user = user();
+    let mut command = if user == own_user() {
+        Command::new(path)
+    } else {
+        let group = said(Command::new("id").args(["-g", &user]));
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={user}"))
+            .arg(format!("--regid={group}"))
+            .arg("--clear-groups")
+            .arg(path);
+        command
+    };
+    // The directory of the tests may be closed to that user.
+    command.current_dir("/");
+    command
+}
+
+fn user() -> String {
+    let own = own_user();
+    if own != "0" {
+        return own;
+    }
+    ["postgres", "nobody"]
+        .into_iter()
+        .map(|name| said(Command::new("id").args(["-u", name])))
+        .find(|id| !id.is_empty())
+        .unwrap_or_else(|| panic!("there is a user `postgres` or `nobody`"))
+}
+
+fn own_user() -> String {
+    said(Command::new("id").arg("-u"))
+}
+
+/// What a command has printed; nothing if it has failed.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut versions: Vec<PathBuf> =
+        fs::read_dir(DEBIAN).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
+    versions.sort();
+    let directories = versions.into_iter().rev().chain(std::env::split_paths(&path));
+    directories.map(|directory| directory.join(name)).find(|path| path.is_file())
+}
