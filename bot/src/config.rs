@@ -12,7 +12,7 @@ pub const SAMPLE: &str = include_str!("sample.toml");
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// The scheduler to ask for work.
+    /// The scheduler to ask for work; with commas between them, it and those that stand by for it.
     pub scheduler: String,
     /// The CAS that inputs come from and outputs go to.
     pub cas: String,
@@ -69,7 +69,7 @@ impl Default for Config {
 #[derive(Args, Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flags {
-    /// The scheduler to ask for work [default: http://127.0.0.1:8990]
+    /// The scheduler to ask for work [default: http://127.0.0.1:8990]; give those that stand by for it, too: URL,URL
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,

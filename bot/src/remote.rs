@@ -14,8 +14,8 @@ use answer::answer;
 use bytes::Bytes;
 use proto::{BotId, CacheName, Dimensions, SessionId, limits, v1};
 use request::request;
+use runtime::connect::Failover;
 use std::time::Duration;
-use tonic::transport::Channel;
 
 /// Who is calling.
 #[derive(Clone, Debug)]
@@ -88,12 +88,12 @@ pub(crate) enum Wish {
 /// The scheduler behind a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Scheduler {
-    client: v1::bots_client::BotsClient<Channel>,
+    client: v1::bots_client::BotsClient<Failover>,
     identity: Identity,
 }
 
 impl Scheduler {
-    pub(crate) fn new(channel: Channel, identity: Identity) -> Self {
+    pub(crate) fn new(channel: Failover, identity: Identity) -> Self {
         let client = v1::bots_client::BotsClient::new(channel)
             .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);

@@ -1,5 +1,9 @@
 //! Addresses of our servers, and channels to them.
 
+mod failover;
+
+pub use failover::Failover;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,

@@ -41,7 +41,7 @@ pub(crate) enum Command {
 /// Where the scheduler is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SchedulerArgs {
-    /// The scheduler
+    /// The scheduler; where others stand by for it, all of them: URL,URL
     #[arg(
         long,
         value_name = "URL",

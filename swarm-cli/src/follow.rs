@@ -21,9 +21,6 @@ const CROWD: usize = 1000;
 /// So many tries fail without a word.
 const QUIET_TRIES: u32 = 3;
 
-/// How long one that has not been seen yet may be away.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
-
 /// Whether the scheduler has answered before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquaintance {
@@ -36,18 +33,14 @@ pub enum Acquaintance {
 /// For how long a scheduler may be away, counted from the first try that failed: what was silent before was no absence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    most: Duration,
+    acquaintance: Acquaintance,
     lost_at: Option<Duration>,
     tries: u32,
 }
 
 impl Patience {
     pub(crate) fn with(acquaintance: Acquaintance) -> Self {
-        let most = match acquaintance {
-            Acquaintance::Known => ABSENCE,
-            Acquaintance::Unknown => FIRST_CONTACT,
-        };
-        Self { most, lost_at: None, tries: 0 }
+        Self { acquaintance, lost_at: None, tries: 0 }
     }
 
     /// The scheduler is there: the next absence is counted from its own beginning.
@@ -60,7 +53,11 @@ impl Patience {
     pub(crate) async fn lost(&mut self, scheduler: &Scheduler, error: CallError) -> Result<u32, CallError> {
         let now = scheduler.clock().elapsed();
         let away = now.saturating_sub(*self.lost_at.get_or_insert(now));
-        if !error.is_transient() || away >= self.most {
+        let most = match self.acquaintance {
+            Acquaintance::Known => ABSENCE,
+            Acquaintance::Unknown => scheduler.patience(),
+        };
+        if !error.is_transient() || away >= most {
             return Err(error);
         }
         scheduler.back_off(self.tries).await;

@@ -19,7 +19,7 @@ use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
-use runtime::{Clock, Entropy};
+use runtime::{Clock, Entropy, connect::Failover};
 use std::{
     path::Path,
     sync::{
@@ -28,13 +28,16 @@ use std::{
     },
     time::Duration,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 /// The scheduler answers any unary call within this time, or the call is made again.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A scheduler that cannot be reached is tried for this long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where others stand by for it, so much longer: one of them takes over meanwhile.
+const TAKEOVER: Duration = Duration::from_secs(15);
 
 /// Most time between two tries.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -45,23 +48,26 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// A scheduler.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    client: SwarmClient<Channel>,
+    client: SwarmClient<Failover>,
     address: Arc<str>,
+    patience: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Scheduler {
-    /// The scheduler at `address`, connected to when it is first called.
+    /// The scheduler at `address`, connected to when it is first called; with commas between addresses, the one of these
+    /// that serves.
     pub fn new(
         address: &str,
         ca_cert: Option<&Path>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, runtime::connect::ConnectError> {
-        let channel = runtime::connect::channel(address, ca_cert)?;
+        let channel = Failover::new(address, ca_cert)?;
+        let patience = if channel.servers() > 1 { PATIENCE + TAKEOVER } else { PATIENCE };
         let client = SwarmClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { client, address: address.into(), clock, entropy })
+        Ok(Self { client, address: address.into(), patience, clock, entropy })
     }
 
     /// As the user wrote it.
@@ -155,7 +161,7 @@ impl Scheduler {
     pub async fn delete(&self, run: RunId) -> Result<(), CallError> {
         let request = v1::DeleteRunRequest { run_id: run.to_string() };
         let tries = AtomicU32::new(0);
-        let attempt = async |mut client: SwarmClient<Channel>| {
+        let attempt = async |mut client: SwarmClient<Failover>| {
             tries.fetch_add(1, Ordering::Relaxed);
             client.delete_run(request.clone()).await
         };
@@ -263,6 +269,11 @@ impl Scheduler {
         self.clock.sleep(most / 2 + self.entropy.jitter(most / 2)).await;
     }
 
+    /// For how long one that was never heard is tried.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// The clock that deadlines are measured on.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
@@ -271,7 +282,7 @@ impl Scheduler {
     /// Makes an idempotent call until it is answered, for as long as patience lasts.
     async fn call<T>(
         &self,
-        attempt: impl AsyncFn(SwarmClient<Channel>) -> Result<Response<T>, Status>,
+        attempt: impl AsyncFn(SwarmClient<Failover>) -> Result<Response<T>, Status>,
     ) -> Result<T, CallError> {
         let start = self.clock.elapsed();
         let mut tries = 0;
@@ -281,7 +292,7 @@ impl Scheduler {
                 Err(error) => error,
             };
             let waited = self.clock.elapsed().saturating_sub(start);
-            if !error.is_transient() || waited >= PATIENCE {
+            if !error.is_transient() || waited >= self.patience {
                 return Err(error);
             }
             tracing::debug!(%error, tries, "calling the scheduler again");

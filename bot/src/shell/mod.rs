@@ -99,7 +99,7 @@ impl Bot {
         }
         let dimensions = dimensions(&Host::inspect(), &id, &config.dimension)?;
         let session = SessionId::new(&entropy.name())?;
-        let channel = runtime::connect::channel(&config.scheduler, config.ca_cert.as_deref())?;
+        let channel = runtime::connect::Failover::new(&config.scheduler, config.ca_cert.as_deref())?;
         let path = config.data.clone();
         let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
         let options = DiskCacheOptions {
