@@ -3,6 +3,8 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -15,22 +17,37 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 #[derive(Debug)]
 pub struct Postgres {
     dir: TempDir,
-    /// Settings beside our own.
-    settings: Vec<String>,
+    /// Where it listens on loopback, with TLS.
+    tls_port: Option<u16>,
     server: Option<Child>,
 }
 
 impl Postgres {
     /// Makes a cluster and starts its server.
     pub fn start() -> Self {
-        Self::with_settings([])
+        let mut postgres = Self::create();
+        postgres.restart();
+        postgres
     }
 
-    /// The same with settings of `postgresql.conf`, as `NAME=VALUE`.
-    pub fn with_settings(settings: impl IntoIterator<Item = String>) -> Self {
+    /// The same on a port of loopback, too, where it speaks TLS with this certificate and key (PEM).
+    pub fn start_with_tls(cert: &Path, key: &Path) -> Self {
+        let mut postgres = Self::create();
+        for (from, name) in [(cert, "server.crt"), (key, "server.key")] {
+            let file = postgres.dir.path().join("data").join(name);
+            fs::copy(from, &file).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            give(&file);
+        }
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        postgres.tls_port = Some(free.port());
+        postgres.restart();
+        postgres
+    }
+
+    fn create() -> Self {
         let dir = TempDir::with_prefix("isoswarm-pg-").unwrap();
-        let given = Command::new("chown").arg(user()).arg(dir.path()).status();
-        assert!(given.unwrap().success(), "{} can be given to the server", dir.path().display());
+        give(dir.path());
         let made = program("initdb")
             .args(["--auth=trust", "--username=isoswarm", "--encoding=UTF8", "--no-locale", "--no-sync"])
             .arg("--pgdata")
@@ -38,10 +55,7 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let settings = settings.into_iter().collect();
-        let mut postgres = Self { dir, settings, server: None };
-        postgres.restart();
-        postgres
+        Self { dir, tls_port: None, server: None }
     }
 
     /// The URL of its database.
@@ -49,9 +63,10 @@ impl Postgres {
         format!("postgres:///postgres?user=isoswarm&host={}", self.dir.path().display())
     }
 
-    /// Where it lives. Only the server's user may write there.
-    pub fn path(&self) -> &Path {
-        self.dir.path()
+    /// The same over loopback, with TLS or not at all.
+    pub fn tls_url(&self) -> String {
+        let port = self.tls_port.expect("it was started with TLS");
+        format!("postgres://isoswarm@127.0.0.1:{port}/postgres?sslmode=require")
     }
 
     /// Everything of it ends at once, without writing anything.
@@ -68,12 +83,15 @@ impl Postgres {
         self.kill();
         let mut server = program("postgres");
         server.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
-        for setting in ["listen_addresses=", "shared_buffers=16MB", "log_min_messages=log", "lc_messages=C"] {
+        for setting in ["shared_buffers=16MB", "log_min_messages=log", "lc_messages=C"] {
             server.args(["-c", setting]);
         }
-        for setting in &self.settings {
-            server.args(["-c", setting]);
-        }
+        match self.tls_port {
+            None => server.args(["-c", "listen_addresses="]),
+            Some(port) => {
+                server.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p", &port.to_string()])
+            }
+        };
         let mut server = server.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap());
         let mut said = String::new();
@@ -112,6 +130,12 @@ fn program(name: &str) -> Command {
     // The directory of the tests may be closed to that user.
     command.current_dir("/");
     command
+}
+
+/// Makes the server's user the owner.
+fn give(path: &Path) {
+    let given = Command::new("chown").arg(user()).arg(path).status();
+    assert!(given.unwrap().success(), "{} can be given to the server", path.display());
 }
 
 fn user() -> String {

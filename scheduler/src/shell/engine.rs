@@ -51,6 +51,18 @@ impl Engine {
         metrics: Metrics,
     ) -> Result<Self, JournalError> {
         let journal = settings.journal.open(opening)?;
+        let replayed = Self::over(Arc::clone(&journal), settings, clock, entropy, metrics);
+        // Another scheduler may be able to read it.
+        replayed.inspect_err(|_| journal.close())
+    }
+
+    fn over(
+        journal: Arc<dyn Journal>,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        metrics: Metrics,
+    ) -> Result<Self, JournalError> {
         let mut queue = Queue::new(settings.tuning);
         let mut deleted = BTreeSet::new();
         let last = replay(&*journal, |record| {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::journal::{Candidate, PostgresJournal, PostgresUrl};
 use runtime::testing::Postgres;
+use std::path::Path;
 
 struct Database(Postgres);
 
@@ -16,20 +17,24 @@ impl Database {
         self.0.url().parse().unwrap()
     }
 
-    /// As an administrator would.
     fn execute(&self, sql: &str) {
-        tokio::runtime::Handle::current().block_on(async {
-            let config: tokio_postgres::Config = self.0.url().parse().unwrap();
-            let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-            let mut tasks = tokio::task::JoinSet::new();
-            tasks.spawn(connection);
-            client.batch_execute(sql).await.unwrap();
-        });
+        execute(&self.0.url(), sql);
     }
 
     fn expire_lease(&self) {
         self.execute("UPDATE isoswarm_owner SET expires = clock_timestamp()");
     }
+}
+
+/// As an administrator would.
+fn execute(url: &str, sql: &str) {
+    tokio::runtime::Handle::current().block_on(async {
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+    });
 }
 
 impl Fixture for Database {
@@ -189,4 +194,22 @@ async fn a_server_that_is_away_and_one_that_refuses_are_told_apart() {
         database.open_as("a").unwrap();
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_url_wants_tls_the_server_must_show_a_certificate_that_is_trusted() {
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cas-server/tests/server/tls");
+    let (cert, key) = (tls.join("cert.pem"), tls.join("key.pem"));
+    let test = move || {
+        let postgres = Postgres::start_with_tls(&cert, &key);
+        let url: PostgresUrl = postgres.tls_url().parse().unwrap();
+        let candidate = Candidate { holder: "a".into(), address: String::new() };
+        let journal = PostgresJournal::open(&url, Some(&cert), &candidate).unwrap();
+        write(&journal, 1, &[1], &[]);
+        let ssl = "DO $$ BEGIN ASSERT (SELECT bool_or(ssl) FROM pg_stat_ssl); END $$";
+        execute(&postgres.tls_url().replace("require", "disable"), ssl);
+        let unusable = PostgresJournal::open(&url, Some(&key), &candidate).unwrap_err();
+        assert!(unusable.to_string().contains("key.pem: there are none"), "{unusable}");
+    };
+    tokio::task::spawn_blocking(test).await.unwrap();
 }
