@@ -5,7 +5,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench bench-cas bench-isolate bench-sharding fuzz ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas bench-isolate bench-scheduler bench-sharding chaos fuzz ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -21,7 +21,7 @@ test: build
 	$(CARGO) test --release --workspace --locked --doc -q
 
 bench: build
-	$(CARGO) bench --profile release -p tests -p scheduler --bench spine --bench cycles --locked
+	$(CARGO) bench --profile release -p tests --bench spine --locked
 
 bench-cas: build
 	$(CARGO) bench --profile release -p tests --bench cas --locked -- $(PARTS)
@@ -32,6 +32,18 @@ bench-isolate: build
 # TRACES=DIR holds the traces to replay; PARTS="warm cold" measures only these.
 bench-sharding: build
 	$(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
+
+# The parts `decisions` and `simulation` are about the queue alone, without a server: ignored tests beside it.
+SCHEDULER_PARTS := connections cycles gaps trigger restart
+QUEUE_PARTS := decisions simulation
+bench-scheduler: PARTS ?= $(SCHEDULER_PARTS) $(QUEUE_PARTS)
+bench-scheduler: build
+	@tests/setup/tools nextest
+	$(if $(filter-out $(QUEUE_PARTS),$(PARTS)),$(CARGO) bench --profile release -p tests --bench scheduler --locked -- \
+		$(filter-out $(QUEUE_PARTS),$(PARTS)))
+	$(foreach part,$(filter $(QUEUE_PARTS),$(PARTS)),$(CARGO) nextest run --release -p scheduler --lib --locked \
+		--run-ignored only --no-capture tests::$(part)::
+	)
 
 # TARGET=manifests runs one target, SECONDS=600 each of them for longer.
 fuzz: build

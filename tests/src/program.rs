@@ -5,7 +5,7 @@ use runtime::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -34,13 +34,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it and waits for the line that says that it is ready.
+    /// Starts one of our programs and waits for the line that says that it is ready.
     pub async fn start<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
-        let mut child = spawn(name, args);
+        Self::start_at(&binary(name), args).await
+    }
+
+    /// The same of any program that says so.
+    pub async fn start_at<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        let name = program.display();
+        let mut child = spawn(program, args);
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = soon(&format!("{name} to be ready"), stdout.next_line()).await.unwrap();
         let ready = ready.unwrap_or_else(|| panic!("{name} ended before it was ready"));
-        Self { name: name.to_owned(), child, stdout, ready }
+        Self { name: name.to_string(), child, stdout, ready }
     }
 
     /// Starts it and kills it after `delay`, however far it has come.
@@ -49,7 +55,7 @@ impl Program {
         args: impl IntoIterator<Item = A>,
         delay: Duration,
     ) {
-        let mut child = spawn(name, args);
+        let mut child = spawn(&binary(name), args);
         SystemClock::new().sleep(delay).await;
         child.kill().await.unwrap();
     }
@@ -92,15 +98,15 @@ impl Program {
     }
 }
 
-fn spawn<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Child {
-    Command::new(binary(name))
+fn spawn<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Child {
+    Command::new(program)
         .args(args)
         .env("ISOSWARM_LOG", std::env::var("ISOSWARM_LOG").unwrap_or("warn".into()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap_or_else(|error| panic!("cannot start {name}: {error}"))
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
 }
 
 /// What a program that ran to its end said.
