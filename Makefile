@@ -45,6 +45,11 @@ bench-scheduler: build
 		--run-ignored only --no-capture tests::$(part)::
 	)
 
+# SECONDS=3600 goes on for longer, CHAOS_SEED=N repeats what died when.
+chaos: build
+	@tests/setup/tools nextest
+	ISOSWARM_LOG=error CHAOS_SECONDS=$(or $(SECONDS),600) $(CARGO) nextest run --release -p tests --test chaos --locked --no-capture kills::
+
 # TARGET=manifests runs one target, SECONDS=600 each of them for longer.
 fuzz: build
 	@tests/setup/tools fuzz

@@ -20,19 +20,28 @@ pub struct System {
     pub cas_proxy: Proxy,
     /// Before the scheduler: what bots and clients connect to.
     pub scheduler_proxy: Proxy,
+    /// What the scheduler is told beside what it always is.
+    scheduler_flags: Vec<String>,
     dir: TempDir,
 }
 
 impl System {
     /// Brings up everything and waits until the scheduler knows every bot.
     pub async fn start(bots: usize) -> Self {
+        Self::start_with(bots, &[]).await
+    }
+
+    /// The same with more flags for the scheduler.
+    pub async fn start_with(bots: usize, scheduler_flags: &[&str]) -> Self {
+        let scheduler_flags: Vec<String> = scheduler_flags.iter().map(|flag| (*flag).to_owned()).collect();
         let dir = TempDir::with_prefix("isoswarm-test-").unwrap();
         let cas = Self::cas_program(dir.path()).await;
         let cas_proxy = Proxy::start(cas.address()).await;
-        let scheduler = Self::scheduler_program(dir.path(), &cas_proxy).await;
+        let scheduler = Self::scheduler_program(dir.path(), &cas_proxy, &scheduler_flags).await;
         let scheduler_proxy = Proxy::start(scheduler.address()).await;
         let (cas, scheduler) = (Some(cas), Some(scheduler));
-        let mut system = Self { cas, scheduler, bots: Vec::new(), cas_proxy, scheduler_proxy, dir };
+        let mut system =
+            Self { cas, scheduler, bots: Vec::new(), cas_proxy, scheduler_proxy, scheduler_flags, dir };
         for number in 0..bots {
             let bot = system.bot_program(number).await;
             system.bots.push(Some(bot));
@@ -50,11 +59,15 @@ impl System {
         .await
     }
 
-    async fn scheduler_program(dir: &Path, cas: &Proxy) -> Program {
+    async fn scheduler_program(dir: &Path, cas: &Proxy, flags: &[String]) -> Program {
         let (data, cas) = (dir.join("scheduler"), cas.url());
         let listen =
             ["--listen", "127.0.0.1:0", "--lease-ttl", "3s", "--cas", &cas, "--data"].map(OsStr::new);
-        Program::start("scheduler", listen.into_iter().chain([data.as_os_str()])).await
+        Program::start(
+            "scheduler",
+            listen.into_iter().chain([data.as_os_str()]).chain(flags.iter().map(OsStr::new)),
+        )
+        .await
     }
 
     async fn bot_program(&self, number: usize) -> Program {
@@ -84,7 +97,8 @@ impl System {
 
     /// Starts the scheduler again on what it had.
     pub async fn restart_scheduler(&mut self) {
-        let scheduler = Self::scheduler_program(self.dir.path(), &self.cas_proxy).await;
+        let scheduler =
+            Self::scheduler_program(self.dir.path(), &self.cas_proxy, &self.scheduler_flags).await;
         self.scheduler_proxy.retarget(scheduler.address());
         self.scheduler = Some(scheduler);
     }
