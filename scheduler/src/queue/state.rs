@@ -178,11 +178,9 @@ impl State {
         }
         let turn = Turn { lease: self.last_token.0, since: at };
         for (step, spec_of_step) in (0u32..).zip(&spec.steps) {
-            for index in 0..spec_of_step.fan_out.shards() {
-                let shard = ShardId { run: id, step, index };
-                let claim = Claim { priority: spec.priority, user: &spec.user, shard };
-                self.pending.insert(claim, &spec_of_step.first, at, turn);
-            }
+            let shard = |index| ShardId { run: id, step, index };
+            let shards: Vec<ShardId> = (0..spec_of_step.fan_out.shards()).map(shard).collect();
+            self.pending.insert_all(spec.priority, &spec.user, &shards, &spec_of_step.first, at, turn);
         }
         if let Some(parent) = spec.parent {
             self.children.entry(parent).or_default().insert(id);
