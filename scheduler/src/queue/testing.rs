@@ -123,8 +123,12 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with(TUNING)
+    }
+
+    pub(super) fn with(tuning: Tuning) -> Self {
         let now = Timestamp::from_micros(1_000_000_000);
-        Self { queue: Queue::new(TUNING), now, records: vec![], requests: 0 }
+        Self { queue: Queue::new(tuning), now, records: vec![], requests: 0 }
     }
 
     pub(super) fn apply(&mut self, event: Event) -> Result<Decided, Refusal> {

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod children;
+mod decisions;
 mod dedupe;
 mod delete;
 mod fairness;
@@ -10,5 +11,6 @@ mod laws;
 mod leases;
 mod order;
 mod runs;
+mod simulation;
 mod slices;
 mod suites;

@@ -1,0 +1,115 @@
+//! The queue in a simulated world: calls are lost, doubled, delayed and reordered, clocks jump, bots and the scheduler
+//! crash. One seed is one history; `SIMULATION_SEED=N` repeats that of a test that failed.
+
+mod fleet;
+mod ledger;
+mod scheduler;
+mod users;
+mod world;
+
+use super::super::testing::TUNING;
+use super::super::*;
+use std::time::Duration;
+use world::{Faults, Settings, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Few bots, and hardly anything goes well for half an hour.
+const ROUGH: Settings = Settings {
+    tuning: TUNING,
+    bots: 6,
+    pulse: Duration::from_secs(1),
+    horizon: Duration::from_secs(30 * 60),
+    runs_each: Duration::from_secs(40),
+    most_shards: 6,
+    most_runtime: Duration::from_secs(60),
+    faults: Faults {
+        lost: 20,
+        doubled: 20,
+        late: 20,
+        bot_crash: Some(MINUTE),
+        bot_freeze: Some(Duration::from_secs(100)),
+        scheduler_crash: Some(Duration::from_secs(80)),
+        jump: Some(Duration::from_secs(150)),
+    },
+};
+
+fn history(seed: u64, settings: &Settings) -> World {
+    let mut world = World::new(seed, settings.clone());
+    world.run();
+    world
+}
+
+/// Seeds of this run of the test: the one that is asked for, or all of them.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("SIMULATION_SEED") {
+        Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
+        Err(_) => 0..count,
+    }
+}
+
+#[test]
+fn every_shard_ends_exactly_once_in_every_history() {
+    let (mut shards, mut lost, mut crashes) = (0, 0, 0);
+    for seed in seeds(400) {
+        let world = history(seed, &ROUGH);
+        shards += world.ledger.ended();
+        lost += world.ledger.lost;
+        crashes += world.crashes;
+    }
+    // Something did happen.
+    if std::env::var("SIMULATION_SEED").is_err() {
+        assert!(
+            shards > 40_000 && lost > 5000 && crashes > 2500,
+            "{shards} shards, {lost} lost, {crashes} crashes"
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_bytes() {
+    let bytes = |seed| history(seed, &ROUGH).journal.concat();
+    let seed = seeds(8).start + 3;
+    assert_eq!(bytes(seed), bytes(seed));
+    assert_ne!(bytes(seed), bytes(seed + 1));
+}
+
+/// A fleet that no test machine has: a hundred thousand bots, a million shards that come in bursts.
+#[test]
+#[ignore = "takes minutes: make bench-scheduler PARTS=simulation"]
+fn a_hundred_thousand_bots_for_a_day() {
+    let lease_ttl = MINUTE * 45;
+    let settings = Settings {
+        tuning: Tuning { lease_ttl, most_pending: 2_000_000, retain_for: Some(MINUTE * 60), ..TUNING },
+        bots: 100_000,
+        pulse: Duration::from_secs(10),
+        horizon: MINUTE * 60 * 24,
+        runs_each: Duration::from_secs(60),
+        most_shards: 600,
+        most_runtime: MINUTE * 20,
+        faults: Faults {
+            lost: 1000,
+            doubled: 1000,
+            late: 1000,
+            bot_crash: Some(Duration::from_secs(20)),
+            bot_freeze: Some(Duration::from_secs(20)),
+            scheduler_crash: Some(MINUTE * 60 * 6),
+            jump: Some(MINUTE * 60 * 5),
+        },
+    };
+    use runtime::Clock as _;
+    let clock = runtime::SystemClock::new();
+    let world = history(seeds(1).start, &settings);
+    let took = clock.elapsed();
+    let verdict = if took < MINUTE * 5 { "met" } else { "MISSED" };
+    println!(
+        "100,000 bots for 24 h: {} calls, {} shards, {} attempts lost, {} crashes of the scheduler, {} records; \
+         every shard ended once; {:.0} s (at most 300) {verdict}",
+        world.calls,
+        world.ledger.ended(),
+        world.ledger.lost,
+        world.crashes,
+        world.journal.len(),
+        took.as_secs_f64()
+    );
+}
