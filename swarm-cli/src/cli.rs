@@ -157,6 +157,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_verb_has_help_json_and_an_example() {
+        use clap::CommandFactory as _;
+        let cli = Cli::command();
+        for verb in cli.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let name = verb.get_name();
+            assert!(verb.get_about().is_some(), "{name} says what it does");
+            let told = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(told.contains(&format!("swarm {name} ")), "{name} has an example: {told}");
+            // Those that are several verbs have it in each.
+            let leaves: Vec<_> = match verb.has_subcommands() {
+                true => verb.get_subcommands().filter(|leaf| leaf.get_name() != "help").collect(),
+                false => vec![verb],
+            };
+            for leaf in leaves {
+                let has = |id: &str| leaf.get_arguments().any(|arg| arg.get_long() == Some(id));
+                assert!(has("json"), "{name} {} has --json", leaf.get_name());
+                let undocumented = leaf.get_arguments().find(|arg| arg.get_help().is_none());
+                assert!(undocumented.is_none(), "{name}: {undocumented:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_moment_is_an_age_a_day_or_a_time() {
         let now = Timestamp::from_micros(1_769_848_200_000_000);
         let on = |text: &str| crate::display::utc(text.parse::<Moment>().unwrap().on(now));

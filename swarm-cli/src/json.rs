@@ -11,9 +11,9 @@ pub use ledger::{ExecutionJson, HistoryJson, QuarantineJson, ResultJson, StepTes
 
 use crate::{
     display::utc,
-    model::{Attempt, AttemptStats, Counts, Run, RunState, Shard, ShardState, Slice},
+    model::{Assignment, Attempt, AttemptStats, Counts, Run, RunState, Shard, ShardState, Slice},
 };
-use proto::Digest;
+use proto::{Digest, ShardId};
 use serde::Serialize;
 
 /// Of all documents in this module and of the merged report.
@@ -72,6 +72,47 @@ pub struct StepJson<'a> {
     pub tests: Option<StepTestsJson<'a>>,
     /// Whether an earlier success of the same properties need not be run again.
     pub idempotent: bool,
+}
+
+/// What a bot is told of one shard.
+#[derive(Debug, Serialize)]
+pub struct AssignmentJson<'a> {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `RUN/STEP/INDEX`.
+    pub shard: String,
+    /// The `.isolated` manifest.
+    pub input: Digest,
+    /// Replaces the manifest's command when not empty.
+    pub command: &'a [String],
+    /// Appended to the command.
+    pub extra_args: &'a [String],
+    /// In order; an empty value unsets.
+    pub environment: Vec<[&'a str; 2]>,
+    /// Declared outputs.
+    pub outputs: &'a [String],
+    /// Name and path of directories that bots keep.
+    pub named_caches: Vec<[&'a str; 2]>,
+    /// Whether the command misses a secret here.
+    pub has_secret: bool,
+}
+
+impl<'a> AssignmentJson<'a> {
+    /// What the scheduler says of this shard.
+    pub fn new(shard: ShardId, told: &'a Assignment, has_secret: bool) -> Self {
+        let pairs = |all: &'a [(String, String)]| all.iter().map(|(a, b)| [a.as_str(), b.as_str()]).collect();
+        Self {
+            schema_version: SCHEMA_VERSION,
+            shard: shard.to_string(),
+            input: told.input,
+            command: &told.command,
+            extra_args: &told.extra_args,
+            environment: pairs(&told.environment),
+            outputs: &told.outputs,
+            named_caches: pairs(&told.named_caches),
+            has_secret,
+        }
+    }
 }
 
 /// A shard.

@@ -15,7 +15,7 @@ pub use terms::{
     BotFilter, CancelScope, Canceled, CanceledRuns, Novelty, RunFilter, TestsOrder, Trial, Triggered, Update,
 };
 
-use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
+use crate::model::{Assignment, Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
 use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
@@ -186,12 +186,27 @@ impl Scheduler {
         words: &[String],
         secret: Option<&Secret>,
     ) -> Result<(Vec<u8>, bool), CallError> {
+        let (mut assignment, has_secret) = self.get_assignment(shard, words).await?;
+        assignment.secret = secret.map(Into::into);
+        Ok((assignment.encode_to_vec(), has_secret))
+    }
+
+    /// The same, to be read by people and programs.
+    pub async fn told(&self, shard: ShardId, words: &[String]) -> Result<(Assignment, bool), CallError> {
+        let (assignment, has_secret) = self.get_assignment(shard, words).await?;
+        Ok((decode::assignment(assignment)?, has_secret))
+    }
+
+    async fn get_assignment(
+        &self,
+        shard: ShardId,
+        words: &[String],
+    ) -> Result<(v1::Assignment, bool), CallError> {
         let request = v1::GetAssignmentRequest { shard_id: shard.to_string() };
         let answer = self.call(async |mut client| client.get_assignment(request.clone()).await).await?;
         let mut assignment = answer.assignment.unwrap_or_default();
         assignment.extra_args.extend_from_slice(words);
-        assignment.secret = secret.map(Into::into);
-        Ok((assignment.encode_to_vec(), answer.has_secret))
+        Ok((assignment, answer.has_secret))
     }
 
     /// Bots by id, and where the next page starts.

@@ -35,5 +35,9 @@ async fn a_shard_is_reproduced_with_all_that_its_command_had() {
     assert_eq!(fs::read_to_string(system.path().join("look/work/1/in/input")).unwrap(), "x");
     let refused = system.run("swarm", ["reproduce", &shard, "--work", "look"]).await.expect(2);
     assert!(refused.stderr.contains("look is not empty"), "{}", refused.stderr);
+    let told = system.run("swarm", ["reproduce", &shard, "--json"]).await.expect(0).stdout;
+    assert!(told.contains(&format!("\"shard\": \"{shard}\"")) && told.contains(&digest), "{told}");
+    assert!(told.contains("COLOUR") && told.contains("\"has_secret\": true"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
     system.run("swarm", ["reproduce", &format!("{run}/0/7")]).await.expect(3);
 }

@@ -14,6 +14,7 @@ use runtime::Exit;
 
 /// List the bots that the scheduler knows
 #[derive(Debug, Args)]
+#[command(after_help = "Example: swarm bots --state idle -d os=Linux")]
 pub(crate) struct BotsArgs {
     /// Only bots that fit (repeat: all must hold)
     #[arg(short, long = "dimension", value_name = "KEY=VALUE[|VALUE]")]

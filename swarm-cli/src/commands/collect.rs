@@ -40,7 +40,7 @@ pub(crate) const NO_GTEST: &str =
 ///
 /// Ctrl-C leaves; the run goes on.
 #[derive(Debug, Args)]
-#[command(after_help = runtime::exit::HELP)]
+#[command(after_help = format!("Example: swarm collect 1hf7yat000005 --junit report.xml\n\n{}", runtime::exit::HELP))]
 pub(crate) struct CollectArgs {
     /// The run
     #[arg(value_name = "RUN")]

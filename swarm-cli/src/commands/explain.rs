@@ -12,6 +12,7 @@ use runtime::Exit;
 
 /// Say why pending shards have no bot
 #[derive(Debug, Args)]
+#[command(after_help = "Example: swarm explain 1hf7yat000005")]
 pub(crate) struct ExplainArgs {
     /// A run, or a shard (RUN/STEP/INDEX)
     #[arg(value_name = "RUN|SHARD")]

@@ -5,6 +5,7 @@ use crate::{
     cli::{RunOrShard, SchedulerArgs},
     console::Console,
     failure::NotFound,
+    json::SCHEMA_VERSION,
     model::{Run, Shard},
     output::read_attempts,
     remote::{CallError, OutputChunk, OutputEnd, OutputStart, Scheduler},
@@ -23,6 +24,7 @@ const MAX_LINE: usize = 16 * 1024;
 
 /// Print what a shard printed, or all shards of a run
 #[derive(Debug, Args)]
+#[command(after_help = "Example: swarm logs -f 1hf7yat000005/0/3")]
 pub(crate) struct LogsArgs {
     /// A run, or a shard (RUN/STEP/INDEX)
     #[arg(value_name = "RUN|SHARD")]
@@ -33,8 +35,21 @@ pub(crate) struct LogsArgs {
     /// This attempt instead of the newest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
+    /// Print a JSON document for each line; bytes that are no UTF-8 are replaced
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+}
+
+/// What `--json` prints for each line.
+#[derive(Debug, serde::Serialize)]
+struct LineJson<'a> {
+    schema_version: u32,
+    shard: String,
+    attempt: u32,
+    /// Without its end; one that is longer than 16 KiB comes in pieces.
+    line: std::borrow::Cow<'a, str>,
 }
 
 pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Exit> {
@@ -42,6 +57,10 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Ex
     let until = if args.follow { OutputEnd::Attempt } else { OutputEnd::Present };
     let from = OutputStart { attempt: args.attempt, offset: 0, until };
     let console = &*context.console;
+    if args.json {
+        as_json(&scheduler, args.id, from, console).await?;
+        return Ok(Exit::Success);
+    }
     match args.id {
         RunOrShard::Shard(shard) => {
             if until == OutputEnd::Attempt {
@@ -59,6 +78,53 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Ex
         }
     }
     Ok(Exit::Success)
+}
+
+/// A document for each line, shard by shard, or as lines come when they are followed.
+async fn as_json(
+    scheduler: &Scheduler,
+    id: RunOrShard,
+    from: OutputStart,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let run = scheduler.get(id.run()).await?;
+    let wanted = |shard: &&Shard| match id {
+        RunOrShard::Shard(wanted) => shard.id == wanted,
+        // Those that wait have nothing to say yet.
+        RunOrShard::Run(_) => {
+            from.until == OutputEnd::Attempt || !shard.attempts.is_empty() || shard.reused.is_some()
+        }
+    };
+    let shards: Vec<&Shard> = run.shards.iter().filter(wanted).collect();
+    if shards.is_empty() {
+        return Err(NotFound(format!("nothing of {id} has been run yet")).into());
+    }
+    let at_once = if from.until == OutputEnd::Attempt { MAX_FOLLOWED } else { 1 };
+    let each = futures::stream::iter(shards).map(|shard| async move {
+        let (mut lines, mut attempt) = (Lines::default(), 0);
+        let print = |chunk: OutputChunk| {
+            if attempt != chunk.attempt {
+                lines.finish(|line| print_json(console, shard.id, attempt, line));
+                attempt = chunk.attempt;
+            }
+            lines.push(&chunk.data, |line| print_json(console, shard.id, attempt, line));
+            flow(console)
+        };
+        let read = read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await;
+        gone(shard, read.map_err(anyhow::Error::from), console)?;
+        lines.finish(|line| print_json(console, shard.id, attempt, line));
+        Ok(())
+    });
+    each.buffer_unordered(at_once).try_collect().await
+}
+
+fn print_json(console: &Console, shard: ShardId, attempt: u32, line: &[u8]) {
+    let line = String::from_utf8_lossy(line);
+    let document = LineJson { schema_version: SCHEMA_VERSION, shard: shard.to_string(), attempt, line };
+    // Text and numbers: nothing in it can fail.
+    if let Ok(text) = serde_json::to_string(&document) {
+        console.print(text + "\n");
+    }
 }
 
 /// The bytes as they are. Returns whether they end in the middle of a line.

@@ -4,6 +4,7 @@ use super::{Context, trigger::read_secret};
 use crate::{
     cli::{CasArgs, SchedulerArgs},
     failure::Usage,
+    json::AssignmentJson,
     up::{program, terminate},
 };
 use anyhow::Context as _;
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   swarm reproduce 1hf7yat000005/0/3
   swarm reproduce 1hf7yat000005/0/3 --output-dir results -- --gtest_filter=Parser.*
+  swarm reproduce 1hf7yat000005/0/3 --json         # what a bot is told, without running it
   swarm reproduce 1hf7yat000005/0/3 --work /tmp/look   # what was laid out stays in /tmp/look/work/1/in
 
 Exits with the command's own code, or 128 + N when signal N ended it. When it could not be run, stderr
@@ -51,6 +53,9 @@ pub(crate) struct ReproduceArgs {
     /// The secret of the run, in this file, `-` for stdin: the scheduler tells it to nobody
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// Run nothing: print what a bot is told of the shard as JSON
+    #[arg(long)]
+    json: bool,
     /// Words to append to the command
     #[arg(last = true, value_name = "WORDS")]
     words: Vec<String>,
@@ -61,9 +66,15 @@ pub(crate) struct ReproduceArgs {
 }
 
 pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow::Result<Exit> {
+    let scheduler = args.scheduler.connect(context)?;
+    if args.json {
+        let (assignment, has_secret) = scheduler.told(args.shard, &args.words).await?;
+        let document = AssignmentJson::new(args.shard, &assignment, has_secret);
+        context.console.print(serde_json::to_string_pretty(&document)? + "\n");
+        return Ok(Exit::Success);
+    }
     let bot = program("bot")?;
     let secret = args.secret_file.as_deref().map(read_secret).transpose()?;
-    let scheduler = args.scheduler.connect(context)?;
     let told = scheduler.assignment(args.shard, &args.words, secret.as_ref()).await;
     let (assignment, has_secret) = told?;
     if has_secret && secret.is_none() {

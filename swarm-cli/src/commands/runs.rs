@@ -14,6 +14,7 @@ use runtime::Exit;
 
 /// List runs, newest first
 #[derive(Debug, Args)]
+#[command(after_help = "Example: swarm runs --tag branch:main --since 2h --json")]
 pub(crate) struct RunsArgs {
     /// Only runs in this state (repeat: any of them)
     #[arg(long = "state", value_name = "STATE")]

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 /// Show a run or one of its shards
 #[derive(Debug, Args)]
+#[command(after_help = "Example: swarm show 1hf7yat000005/0/3 --json")]
 pub(crate) struct ShowArgs {
     /// A run, or a shard (RUN/STEP/INDEX)
     #[arg(value_name = "RUN|SHARD")]

@@ -5,6 +5,7 @@ use crate::{
     display::count,
     failure::{self, TimedOut},
     interrupts::Interrupts,
+    json::SCHEMA_VERSION,
     model::BotHealth,
     remote::{BotFilter, Scheduler},
     up::{Foreground, Layout, Plan, Programs, Storage, Swarm},
@@ -34,7 +35,7 @@ const COMMAND_GRACE: Duration = Duration::from_secs(10);
 ///
 /// When one of them ends by itself, all are stopped. None outlives this program, however it ends.
 #[derive(Debug, Args)]
-#[command(after_help = runtime::exit::HELP)]
+#[command(after_help = format!("Example: swarm up --bots 4 --ephemeral -- make test\n\n{}", runtime::exit::HELP))]
 pub(crate) struct UpArgs {
     /// How many bots
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -63,6 +64,9 @@ pub(crate) struct UpArgs {
     /// Write the variables that name the servers here, once everything is ready
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
+    /// Print where everything is as JSON, once it is ready
+    #[arg(long, conflicts_with = "command")]
+    json: bool,
     /// Run this command with those variables, then stop everything and exit with its code
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -83,6 +87,18 @@ impl UpArgs {
     fn storage(&self) -> Storage {
         if self.ephemeral { Storage::Ephemeral } else { Storage::Kept(self.data.clone()) }
     }
+}
+
+/// What `--json` prints.
+#[derive(Debug, serde::Serialize)]
+struct UpJson<'a> {
+    schema_version: u32,
+    /// URLs.
+    cas: &'a str,
+    scheduler: &'a str,
+    bots: Vec<&'a str>,
+    /// Where data and logs are.
+    data: &'a Path,
 }
 
 /// What is running, so that all of it can be stopped from one place.
@@ -139,7 +155,7 @@ impl Up {
             self.env_file = Some(EnvFile::write(path, &variables)?);
         }
         if args.command.is_empty() {
-            context.console.print(self.welcome(&variables));
+            context.console.print(if args.json { self.json(&variables)? } else { self.welcome(&variables) });
             return Err(self.swarm.broken().await?.into());
         }
         let command = self.command.insert(Foreground::start(&args.command, &variables)?);
@@ -147,6 +163,17 @@ impl Up {
             status = command.wait() => Ok(hand_on(status.context("cannot wait for the command")?)),
             broken = self.swarm.broken() => Err(broken?.into()),
         }
+    }
+
+    fn json(&self, [cas, scheduler]: &[(&str, String); 2]) -> serde_json::Result<String> {
+        let document = UpJson {
+            schema_version: SCHEMA_VERSION,
+            cas: &cas.1,
+            scheduler: &scheduler.1,
+            bots: self.swarm.bots().collect(),
+            data: self.swarm.layout().root(),
+        };
+        Ok(serde_json::to_string_pretty(&document)? + "\n")
     }
 
     fn welcome(&self, variables: &[(&str, String)]) -> String {

@@ -79,6 +79,23 @@ pub struct Slice {
     pub wait_for_capacity: bool,
 }
 
+/// What a bot is told of one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The `.isolated` manifest.
+    pub input: Digest,
+    /// Replaces the manifest's command when not empty.
+    pub command: Vec<String>,
+    /// Appended to the command.
+    pub extra_args: Vec<String>,
+    /// Variables to set, those of the shard among them; an empty value unsets.
+    pub environment: Vec<(String, String)>,
+    /// Declared outputs, relative to the root of the input.
+    pub outputs: Vec<String>,
+    /// Directories that bots keep, as (name, path).
+    pub named_caches: Vec<(String, String)>,
+}
+
 /// What a user triggers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSpec {

@@ -6,7 +6,7 @@ pub(super) use ledger::{history, quarantine, tests_page};
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, FanOut,
+    Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, FanOut,
     Reused, Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
@@ -55,6 +55,18 @@ pub(super) fn evaluation(wire: v1::TriggerResponse) -> Result<Evaluation, Malfor
         shards: wire.shards,
         deduped: wire.deduped,
         slices: wire.slices.into_iter().map(slice).collect(),
+    })
+}
+
+pub(super) fn assignment(wire: v1::Assignment) -> Result<Assignment, Malformed> {
+    let input = present("input", wire.input.as_ref())?;
+    Ok(Assignment {
+        input: Digest::try_from(input).map_err(malformed("input"))?,
+        command: wire.command,
+        extra_args: wire.extra_args,
+        environment: wire.environment.into_iter().map(|one| (one.name, one.value)).collect(),
+        outputs: wire.outputs,
+        named_caches: wire.named_caches.into_iter().map(|one| (one.name, one.path)).collect(),
     })
 }
 

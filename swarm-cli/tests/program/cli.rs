@@ -330,6 +330,25 @@ async fn logs_are_followed_from_a_lost_attempt_to_the_next() {
 }
 
 #[tokio::test]
+async fn logs_as_json_are_a_document_for_each_line() {
+    let state = State::new(2);
+    state.end_all(&[0, 0]);
+    state.print("one\ntwo");
+    let scheduler = FakeScheduler::start(&state).await;
+    let id = run_id().to_string();
+    let shard = shard_id(1).to_string();
+    for (args, lines) in [(vec!["logs", "--json", &id], 4), (vec!["logs", "--json", "-f", &shard], 2)] {
+        let output = scheduler.swarm(&args).output().await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let all: Vec<serde_json::Value> =
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(all.len(), lines, "{said}");
+        let last = serde_json::json!({"schema_version": 1, "shard": shard, "attempt": 1, "line": "two"});
+        assert_eq!(all[lines - 1], last);
+    }
+}
+
+#[tokio::test]
 async fn logs_of_a_run_tell_which_shard_a_line_is_of() {
     let state = State::new(2);
     state.end_all(&[0, 0]);

@@ -97,6 +97,25 @@ async fn a_command_runs_inside_and_its_code_is_handed_on() {
 }
 
 #[tokio::test]
+async fn where_everything_is_can_be_had_as_json() {
+    let installed = Installed::new().await;
+    let mut child = installed.up(&["--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let mut document = String::new();
+    while !document.ends_with("\n}\n") {
+        document += &(lines.next_line().await.unwrap().unwrap() + "\n");
+    }
+    let told: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(told["cas"], "http://127.0.0.1:1");
+    assert_eq!(told["scheduler"], installed._scheduler.url());
+    assert_eq!(told["bots"], serde_json::json!(["bot-1"]));
+    assert!(Path::new(told["data"].as_str().unwrap()).join("logs").is_dir());
+    signal(child.id().unwrap(), Signal::TERM);
+    child.wait().await.unwrap();
+    assert_none_runs(&installed);
+}
+
+#[tokio::test]
 async fn a_signal_stops_bots_then_scheduler_then_cas() {
     for stop in [Signal::INT, Signal::TERM] {
         let installed = Installed::new().await;
