@@ -10,6 +10,9 @@ use std::{
 /// Sessions that are remembered as replaced, so that a late call of one does not take the bot back.
 const REPLACED_SESSIONS: usize = 8;
 
+/// Time between two looks at who has been silent for long.
+const LOOK_EACH: Duration = Duration::from_secs(60);
+
 /// A bot that has called.
 #[derive(Clone, Debug)]
 pub(crate) struct Bot {
@@ -60,6 +63,8 @@ pub(super) struct Presence {
     pub(super) capacity: BTreeMap<Requirements, Timestamp>,
     /// What no bot fits, at that time.
     pub(super) lacking: (Timestamp, BTreeSet<Requirements>),
+    /// When silent bots were last looked for.
+    looked: Timestamp,
     leases: BTreeMap<Token, LiveLease>,
     by_expiry: BTreeSet<(Timestamp, Token)>,
 }
@@ -135,8 +140,12 @@ impl Presence {
         self.by_expiry.iter().take_while(move |(expiry, _)| *expiry <= now).map(|(_, token)| *token)
     }
 
-    /// Forgets bots that have been silent for this long.
+    /// Forgets bots that have been silent for this long. Goes over all of them, so it does that now and then only.
     pub(super) fn forget_silent(&mut self, now: Timestamp, silence: Duration) {
+        if now.since(self.looked) < LOOK_EACH {
+            return;
+        }
+        self.looked = now;
         self.bots.retain(|_, bot| now.since(bot.last_seen) < silence);
     }
 }

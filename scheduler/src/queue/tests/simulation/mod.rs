@@ -97,19 +97,26 @@ fn a_hundred_thousand_bots_for_a_day() {
             jump: Some(MINUTE * 60 * 5),
         },
     };
-    use runtime::Clock as _;
-    let clock = runtime::SystemClock::new();
     let world = history(seeds(1).start, &settings);
-    let took = clock.elapsed();
-    let verdict = if took < MINUTE * 5 { "met" } else { "MISSED" };
+    // What others do on the machine meanwhile is not in it.
+    let took = processor_seconds();
+    let verdict = if took < 300 { "met" } else { "MISSED" };
     println!(
         "100,000 bots for 24 h: {} calls, {} shards, {} attempts lost, {} crashes of the scheduler, {} records; \
-         every shard ended once; {:.0} s (at most 300) {verdict}",
+         every shard ended once; {took} s of one processor (at most 300) {verdict}",
         world.calls,
         world.ledger.ended(),
         world.ledger.lost,
         world.crashes,
-        world.journal.len(),
-        took.as_secs_f64()
+        world.journal.len()
     );
+    assert!(took < 300, "{took} s");
+}
+
+/// Of this process so far.
+fn processor_seconds() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name, the 12th and 13th: in its own code and in the kernel, in 100ths of a second.
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() / 100
 }
