@@ -13,7 +13,6 @@ mod attempt;
 mod causes;
 mod config;
 mod dimensions;
-#[expect(dead_code, reason = "drivers to come need it")]
 mod drivers;
 mod executor;
 mod perform;

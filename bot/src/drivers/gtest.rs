@@ -8,7 +8,7 @@
 mod list;
 mod read;
 
-use super::{Base, DriverError, Launch, Listed, Listing, Runner};
+use super::{Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
 use crate::{
     attempt::CommandExit,
     executor::Command,
@@ -35,12 +35,10 @@ const OVERRULED: [&str; 12] = [
 ];
 
 /// Variables that would do the same, beside those that stand for flags.
-const OVERRULED_VARIABLES: [&str; 7] = [
+const OVERRULED_VARIABLES: [&str; 5] = [
     "GTEST_SHARD_STATUS_FILE",
     "TEST_PREMATURE_EXIT_FILE",
-    "TEST_SHARD_INDEX",
     "TEST_SHARD_STATUS_FILE",
-    "TEST_TOTAL_SHARDS",
     "TESTBRIDGE_TEST_RUNNER_FAIL_FAST",
     "XML_OUTPUT_FILE",
 ];
@@ -121,7 +119,7 @@ impl Runner for Gtest {
         self.tests.clone()
     }
 
-    fn launch(&self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Launch, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Next, DriverError> {
         let names: Vec<&str> = queue.iter().map(|test| test.name.as_str()).collect();
         let (flags, premature) =
             (self.own(&format!("flags-{number}")), self.own(&format!("premature-{number}")));
@@ -134,15 +132,9 @@ impl Runner for Gtest {
         let mut command = self.command([format!("--gtest_flagfile={}", flags.display())]);
         command.environment.insert("TEST_PREMATURE_EXIT_FILE".into(), premature.display().to_string());
         let reader = Box::new(GtestReader::new(names.iter().map(ToString::to_string)));
-        let (files, directories) = (vec![(flags, text.into_bytes())], Vec::new());
-        Ok(Launch {
-            command,
-            files,
-            directories,
-            takes: queue.len(),
-            results: vec![premature, result],
-            reader,
-        })
+        let launch = Launch::of(command, Takes::Front(queue.len()), reader);
+        let (files, results) = (vec![(flags, text.into_bytes())], vec![premature, result]);
+        Ok(Next::Process(Box::new(Launch { files, results, ..launch })))
     }
 }
 

@@ -4,8 +4,20 @@
 //! | driver | a process runs | tells by | knows its tests by |
 //! |---|---|---|---|
 //! | `gtest` | many tests | a socket, else stdout | `--gtest_list_tests` |
+//! | `pytest` | what it is told of one by one | the plugin's socket | the plugin |
+//! | `libtest` | one test | its exit code and summary | `--list --format terse` |
+//! | `ctest` | one test, after its fixtures | what its properties say | `--show-only=json-v1` |
+//! | `bazel` | one partition | its exit code and files | the number of partitions |
+//! | `opaque` | one partition | its exit code | the number of partitions |
 
+mod bazel;
+mod ctest;
 mod gtest;
+mod libtest;
+mod opaque;
+mod partitions;
+mod pytest;
+mod single;
 
 use crate::{
     attempt::CommandExit,
@@ -64,17 +76,58 @@ pub(crate) struct Launch {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     /// Directories to be made first.
     pub(crate) directories: Vec<PathBuf>,
-    /// How many tests, from the front of the queue, it was told of.
-    pub(crate) takes: usize,
+    pub(crate) takes: Takes,
     /// Files whose content says how it went.
     pub(crate) results: Vec<PathBuf>,
+    /// Longest that each of its tests may take, whatever the scheduler says.
+    pub(crate) timeout: Option<Duration>,
+    /// The program is the test's own: that it cannot be started is the test's failure.
+    pub(crate) is_of_test: bool,
     pub(crate) reader: Box<dyn Reader>,
+}
+
+impl Launch {
+    /// One that needs nothing but its command.
+    fn of(command: Command, takes: Takes, reader: Box<dyn Reader>) -> Self {
+        Self {
+            command,
+            takes,
+            reader,
+            files: Vec::new(),
+            directories: Vec::new(),
+            results: Vec::new(),
+            timeout: None,
+            is_of_test: false,
+        }
+    }
+}
+
+/// Which tests a process is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// So many from the front of the queue.
+    Front(usize),
+    /// None yet: it asks for them by [`Event::Ready`].
+    Pulls,
+    /// None: it prepares what tests need, or clears it away.
+    Nothing,
+}
+
+/// What to do about the first test of the queue.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// To start a process.
+    Process(Box<Launch>),
+    /// Nothing: this is what becomes of it.
+    Told(TestVerdict, String),
 }
 
 /// How a process of a [`Launch`] ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
     pub(crate) exit: CommandExit,
+    /// It was stopped, by the kernel for lack of memory or by us: its exit is not its own.
+    pub(crate) stopped: bool,
     /// Of [`Launch::results`], what was there.
     pub(crate) results: Vec<Option<Vec<u8>>>,
 }
@@ -95,13 +148,28 @@ pub(crate) trait Runner: Send + fmt::Debug {
         false
     }
 
-    /// The process that runs the first tests of `queue`, which is not empty. The `number` of the process is unique in the
-    /// attempt; `port` is the channel's, on the loopback address.
-    fn launch(&self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Launch, DriverError>;
+    /// What runs the first tests of `queue`, which is not empty. The `number` of the process is unique in the attempt;
+    /// `port` is the channel's, on the loopback address.
+    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Next, DriverError>;
+
+    /// A process has ended that was started for the first test of the queue, or for nothing.
+    fn left(&mut self, left: &Left) {
+        let _ = left;
+    }
+
+    /// What is to be run after the last test, one process at a time.
+    fn epilogue(&mut self) -> Option<Launch> {
+        None
+    }
 }
 
 /// Understands what one process says, bytes as they come.
 pub(crate) trait Reader: Send + fmt::Debug {
+    /// The process was started.
+    fn started(&mut self, events: &mut Vec<Event>) {
+        let _ = events;
+    }
+
     /// Some of its output. `connected` tells whether it has opened its channel.
     fn output(&mut self, bytes: &[u8], connected: bool, events: &mut Vec<Event>);
 
@@ -130,6 +198,10 @@ pub(crate) enum Event {
     Started(String),
     /// Output of this test, or of the one that has begun.
     Output(Option<String>, Vec<u8>),
+    /// The test that has begun is at this part of it.
+    Doing(String),
+    /// The test that has begun is at its end, of which not all is known yet.
+    Ending,
     /// This test has ended.
     Finished(Finished),
     /// Whatever fails from now on is not the fault of what has finished. What comes next is in `group`, if it says so.
@@ -138,6 +210,8 @@ pub(crate) enum Event {
     Unknown(String),
     /// It has come to its proper end.
     Done,
+    /// The same, and its exit code is no news any more.
+    Judged,
 }
 
 /// How a test ended.
@@ -151,9 +225,26 @@ pub(crate) struct Finished {
 }
 
 /// The runner of `driver`.
-pub(crate) fn runner(driver: &Driver, base: Base) -> Result<Box<dyn Runner>, DriverError> {
+pub(crate) fn runner(driver: &Driver, mut base: Base) -> Result<Box<dyn Runner>, DriverError> {
+    for name in SHARDS {
+        base.command.environment.remove(name);
+    }
     match driver {
         Driver::Gtest => Ok(Box::new(gtest::Gtest::new(base))),
-        _ => Err(DriverError::Setup { reason: "no such driver".into() }),
+        Driver::Pytest => Ok(Box::new(pytest::Pytest::new(base))),
+        Driver::Libtest { binaries } => Ok(Box::new(libtest::Libtest::new(base, binaries.as_ref())?)),
+        Driver::Ctest => Ok(Box::new(ctest::Ctest::new(base))),
+        Driver::Bazel { partitions } => Ok(Box::new(bazel::Bazel::new(base, *partitions))),
+        Driver::Opaque { partitions } => Ok(Box::new(opaque::Opaque::new(base, *partitions))),
     }
 }
+
+/// Variables by which steps of shards tell which one it is, and runners would leave tests out.
+const SHARDS: [&str; 6] = [
+    "GTEST_SHARD_INDEX",
+    "GTEST_TOTAL_SHARDS",
+    "TEST_SHARD_INDEX",
+    "TEST_TOTAL_SHARDS",
+    "SHARD_INDEX",
+    "SHARD_TOTAL",
+];

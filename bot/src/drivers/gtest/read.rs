@@ -18,8 +18,9 @@ const RUN: &str = "[ RUN      ] ";
 const ENDS: [(&str, Mark); 3] =
     [("[       OK ] ", Mark::Passed), ("[  FAILED  ] ", Mark::Failed), ("[  SKIPPED ] ", Mark::Skipped)];
 
-/// Events of the socket that wait for stdout at most: a test may have closed it.
-const BACKLOG: usize = 64;
+/// So many events of the socket wait for stdout, then no more marks are expected. What is not passed waits on: skipped or
+/// failed, the results will say.
+const BACKLOG: usize = 16;
 
 /// Longest line of stdout that is searched for marks.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -58,8 +59,8 @@ pub(super) struct GtestReader {
     partial: Vec<u8>,
     /// The test whose output comes from stdout.
     printing: Option<String>,
-    /// Whether the program prints marks at all.
-    marks: bool,
+    /// No marks come where they should: another printer, or a test has closed stdout.
+    unmarked: bool,
     ends: HashMap<String, Mark>,
     pending: VecDeque<Pending>,
     suite: String,
@@ -76,7 +77,7 @@ impl GtestReader {
             source: Source::Undecided,
             partial: Vec::new(),
             printing: None,
-            marks: false,
+            unmarked: false,
             ends: HashMap::new(),
             pending: VecDeque::new(),
             suite: String::new(),
@@ -93,8 +94,9 @@ impl GtestReader {
                 Pending::Event(event) => events.push(event),
                 Pending::Ended { name, passed, message, took } => {
                     let mark = self.ends.remove(&name);
-                    let unmarked = passed && !self.marks || self.pending.len() >= BACKLOG;
-                    if mark.is_none() && !unmarked {
+                    self.unmarked |= self.pending.len() >= BACKLOG;
+                    if mark.is_none() && !(self.unmarked && passed) {
+                        events.push(Event::Ending);
                         self.pending.push_front(Pending::Ended { name, passed, message, took });
                         return;
                     }
@@ -122,7 +124,6 @@ impl GtestReader {
         } else if let Some(name) = line.find(RUN).map(|at| &line[at + RUN.len()..])
             && self.selected.contains(name)
         {
-            self.marks = true;
             self.printing = Some(name.to_owned());
             if self.source == Source::Undecided {
                 self.source = if connected { Source::Socket } else { Source::Stdout };
@@ -132,7 +133,7 @@ impl GtestReader {
             }
         } else if self.source != Source::Socket {
             self.between(line, events);
-        } else if let Some(name) = self.open.as_ref().filter(|_| !self.marks) {
+        } else if let Some(name) = self.open.as_ref().filter(|_| self.unmarked) {
             events.push(Event::Output(Some(name.clone()), bytes.to_vec()));
         }
     }

@@ -61,7 +61,7 @@ fn read(steps: &[Step], results: Vec<Option<Vec<u8>>>) -> Vec<Event> {
             Step::Stdout(text) => reader.output(text.as_bytes(), true, &mut events),
         }
     }
-    reader.ended(&Left { exit: CommandExit::Code(0), results }, &mut events);
+    reader.ended(&Left { exit: CommandExit::Code(0), stopped: false, results }, &mut events);
     events
 }
 
@@ -72,13 +72,11 @@ enum Step {
 use Step::{Socket, Stdout};
 
 fn verdicts(events: &[Event]) -> Vec<(&str, TestVerdict)> {
-    fn of(event: &Event) -> Option<(&str, TestVerdict)> {
-        match event {
-            Event::Finished(finished) => Some((finished.name.as_str(), finished.verdict.clone())),
-            _ => None,
-        }
-    }
-    events.iter().filter_map(of).collect()
+    let finished = events.iter().filter_map(|event| match event {
+        Event::Finished(finished) => Some((finished.name.as_str(), finished.verdict.clone())),
+        _ => None,
+    });
+    finished.collect()
 }
 
 #[test]

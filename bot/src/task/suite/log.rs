@@ -113,7 +113,7 @@ fn flush(directory: &Path, file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> 
 
 /// A name for a file: what is not a letter, a digit or harmless becomes `_`, and a name that was changed or cut says so by
 /// the start of its digest, so that no two tests share a file.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let is_safe = |letter: char| letter.is_ascii_alphanumeric() || "._-+=@,[]".contains(letter);
     let mut safe: String =
         name.chars().map(|letter| if is_safe(letter) { letter } else { '_' }).take(NAME).collect();

@@ -169,7 +169,7 @@ impl<'a> Suite<'a> {
             if !self.queue.is_empty() {
                 self.run_process().await?;
             } else if self.complete {
-                return Ok(());
+                return self.clear_away().await;
             } else {
                 self.ask().await?;
                 self.wait().await?;
@@ -222,7 +222,7 @@ impl<'a> Suite<'a> {
                 Ok(())
             }
             Some(TestsCommand::Batch(Batch { tests, .. })) => {
-                self.hungry &= tests.is_empty();
+                self.hungry = false;
                 self.queue.extend(tests);
                 Ok(())
             }

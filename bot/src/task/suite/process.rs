@@ -11,12 +11,17 @@ use super::{
 };
 use crate::{
     attempt::{CommandExit, Timeouts},
-    drivers::{Event, Left, Reader},
+    drivers::{Event, Finished, Launch, Left, Next, Reader, Takes},
     executor::{Cause, Command, ExecuteError, Execution, Interruption},
     suite::{MAX_MESSAGE, TestReport, TestToRun, TestVerdict, TestsNews},
     task::failure::Failure,
 };
-use std::{collections::HashSet, pin::pin, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    pin::pin,
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 
 /// Pieces of output on their way: the process waits when they are not taken.
@@ -40,6 +45,7 @@ struct Process {
     tail: Tail,
     /// When it said something last.
     stirred: Duration,
+    takes: Takes,
     /// It waits for a test.
     ready: bool,
     /// It was told to end.
@@ -51,20 +57,51 @@ struct Process {
 impl Suite<'_> {
     /// Starts a process and stays with it to its end.
     pub(super) async fn run_process(&mut self) -> Result<(), Stop> {
-        let failed = |error: std::io::Error| Failure::internal(format!("cannot open a channel: {error}"));
-        let mut channel = Channel::open().await.map_err(failed)?;
+        let channel = Channel::open().await.map_err(failed)?;
         self.number += 1;
-        let port = channel.port();
         let mut twins = self.without_twins();
-        let launched = self.runner.launch(&self.queue, self.number, port);
-        let launch = launched.map_err(|error| Failure::client(error.to_string()))?;
-        let tests: Vec<TestToRun> = self.queue.drain(..launch.takes.min(self.queue.len())).collect();
+        let next = self.runner.next(&self.queue, self.number, channel.port());
         self.queue.append(&mut twins);
+        match next.map_err(|error| Failure::client(error.to_string()))? {
+            Next::Process(launch) => self.stay_with(*launch, channel).await,
+            Next::Told(verdict, message) => self.tell_first(verdict, message).await,
+        }
+    }
+
+    /// Runs what a runner wants to be run after the last test.
+    pub(super) async fn clear_away(&mut self) -> Result<(), Stop> {
+        while let Some(launch) = self.runner.epilogue() {
+            let channel = Channel::open().await.map_err(failed)?;
+            self.stay_with(launch, channel).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_first(&mut self, verdict: TestVerdict, message: String) -> Result<(), Stop> {
+        let Some(test) = self.queue.pop_front() else { return Ok(()) };
+        let (started, duration) = (self.now().at, Duration::ZERO);
+        let concluded = Concluded { test, verdict, message, started, duration };
+        self.tell_all(vec![Outcome::Ended(concluded)], &mut Tail::default()).await?;
+        if self.queue.is_empty() { self.ask().await } else { Ok(()) }
+    }
+
+    async fn stay_with(&mut self, launch: Launch, mut channel: Channel) -> Result<(), Stop> {
+        let progress = match launch.takes {
+            Takes::Pulls => Progress::pulling(),
+            Takes::Nothing => Progress::default(),
+            Takes::Front(tests) => {
+                let taken = self.queue.drain(..tests.min(self.queue.len()));
+                let limit = launch.timeout.unwrap_or(Duration::MAX);
+                let limited = |test: TestToRun| TestToRun { timeout: test.timeout.min(limit), ..test };
+                Progress::of(taken.map(limited))
+            }
+        };
         write(&launch.files, &launch.directories).map_err(|error| self.cannot_write(&error))?;
         let _ = channel.is_connected();
         let mut process = Process {
             reader: launch.reader,
-            progress: if launch.takes == 0 { Progress::pulling() } else { Progress::of(tests) },
+            progress,
+            takes: launch.takes,
             channel,
             tail: Tail::default(),
             stirred: self.executor.clock.elapsed(),
@@ -72,15 +109,36 @@ impl Suite<'_> {
             dismissed: false,
             stopping: None,
         };
-        let command = launch.command;
-        let execution = self.attend(&mut process, &command).await?;
-        let execution = execution.map_err(Failure::from)?;
+        let execution = match self.attend(&mut process, &launch.command).await? {
+            Err(error @ ExecuteError::NotStarted { .. }) if launch.is_of_test => {
+                return self.not_started(process, error.to_string()).await;
+            }
+            execution => execution.map_err(Failure::from)?,
+        };
         let results = launch.results.iter().map(|path| std::fs::read(path).ok()).collect();
-        self.take_leave(process, execution, Left { exit: execution.exit, results }).await
+        let stopped = execution.cause != Cause::Itself || execution.out_of_memory;
+        self.take_leave(process, execution, Left { exit: execution.exit, stopped, results }).await
+    }
+
+    /// The program of one test cannot be started.
+    async fn not_started(&mut self, mut process: Process, message: String) -> Result<(), Stop> {
+        let mut events = vec![Event::Judged];
+        if let Some(open) = process.progress.open() {
+            let (name, verdict) = (open.test.name.clone(), TestVerdict::Failed);
+            events.insert(0, Event::Finished(Finished { name, verdict, message, took: None }));
+        } else {
+            self.note(message);
+        }
+        self.take_in(&mut process, events).await?;
+        let left = Left { exit: CommandExit::Code(127), stopped: false, results: Vec::new() };
+        self.runner.left(&left);
+        let end = End { exit: left.exit, by: EndedBy::Itself };
+        let conclusion = process.progress.conclude(end, self.now());
+        self.tell_all(conclusion.outcomes, &mut process.tail).await
     }
 
     /// Takes from the queue what comes after the first test whose name was there before: one process runs it once.
-    fn without_twins(&mut self) -> std::collections::VecDeque<TestToRun> {
+    fn without_twins(&mut self) -> VecDeque<TestToRun> {
         let mut names = HashSet::new();
         let twin = self.queue.iter().position(|test| !names.insert(test.name.as_str()));
         self.queue.split_off(twin.unwrap_or(self.queue.len()))
@@ -100,6 +158,9 @@ impl Suite<'_> {
         let (stop, mut stopped) = watch::channel(Interruption::None);
         let (tap, mut output) = mpsc::channel(PIECES);
         let mut run = pin!(executor.run_tapped(command, timeouts, spool, Some(tap), &mut stopped));
+        let mut events = Vec::new();
+        process.reader.started(&mut events);
+        self.take_in(process, events).await?;
         let execution = loop {
             self.look_after(process, &stop);
             self.give(process).await?;
@@ -143,14 +204,15 @@ impl Suite<'_> {
 
     /// When a process will have taken too long, and for what.
     fn wake(&self, process: &Process) -> Option<(Duration, EndedBy)> {
-        let since = match process.progress.open() {
+        let open = process.progress.open().filter(|open| !open.is_ending);
+        let since = match open {
             _ if process.stopping.is_some() => return None,
             Some(open) => open.since.elapsed,
             // It has nothing to do.
             None if process.ready && !process.dismissed => return None,
             None => process.stirred,
         };
-        let (patience, by) = match process.progress.open() {
+        let (patience, by) = match open {
             Some(open) => (open.test.timeout, EndedBy::Overdue),
             None => (PATIENCE, EndedBy::Silent),
         };
@@ -230,6 +292,7 @@ impl Suite<'_> {
         let mut events = Vec::new();
         process.reader.ended(&left, &mut events);
         self.take_in(&mut process, events).await?;
+        self.runner.left(&left);
         let by = match execution.cause {
             Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
             Cause::Itself => EndedBy::Itself,
@@ -243,10 +306,10 @@ impl Suite<'_> {
         let last_words = process.tail.as_bytes().to_vec();
         self.tell_all(outcomes, &mut process.tail).await?;
         rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
-        note.into_iter().for_each(|note| {
+        if let Some(note) = note.filter(|_| process.takes != Takes::Nothing) {
             self.failed = true;
             self.note(note);
-        });
+        }
         match by {
             EndedBy::Interrupted => return Err(killed()),
             EndedBy::HardTimeout => return Err(overtime(self.timeouts.hard)),
@@ -283,6 +346,9 @@ impl Suite<'_> {
         let by_its_end = matches!(verdict, TestVerdict::Crashed { .. } | TestVerdict::TimedOut);
         if tail.is_empty() && by_its_end {
             tail = last_words.as_bytes().to_vec();
+            // Its runner kept for itself what the test wrote; this is all that there is.
+            let kept = self.logs.add(&test.name, &tail).and_then(|()| self.logs.finish(&test.name));
+            kept.err().into_iter().for_each(|error| self.note(format!("a log is lost: {error}")));
         }
         match verdict {
             TestVerdict::Passed => tail.clear(),
@@ -315,6 +381,10 @@ impl Process {
             higher
         });
     }
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::internal(format!("cannot open a channel: {error}"))
 }
 
 /// A runner that cannot be made use of, with its last words.

@@ -78,6 +78,10 @@ pub(super) struct Concluded {
 pub(super) struct Open {
     pub(super) test: TestToRun,
     pub(super) since: Now,
+    /// What of it runs, if the runner says so.
+    part: Option<String>,
+    /// Its time is not to be limited any more.
+    pub(super) is_ending: bool,
 }
 
 /// What a process that has ended leaves.
@@ -106,6 +110,7 @@ pub(super) struct Progress {
     pulls: bool,
     up: bool,
     done: bool,
+    judged: bool,
     begun: usize,
     failed: bool,
 }
@@ -153,7 +158,7 @@ impl Progress {
                 }));
                 outcomes.push(Outcome::Started { index: test.index, at: now.at });
                 self.begun += 1;
-                self.open = Some(Open { test, since: now });
+                self.open = Some(Open { test, since: now, part: None, is_ending: false });
             }
             Event::Finished(finished) => {
                 self.finish(finished, now);
@@ -173,6 +178,9 @@ impl Progress {
                 outcomes.extend(unknown.map(Outcome::Ended));
             }
             Event::Done => self.done = true,
+            Event::Judged => (self.done, self.judged) = (true, true),
+            Event::Doing(part) => self.open.iter_mut().for_each(|open| open.part = Some(part.clone())),
+            Event::Ending => self.open.iter_mut().for_each(|open| open.is_ending = true),
             Event::Output(..) => {}
         }
         outcomes
@@ -198,6 +206,8 @@ impl Progress {
         let is_clean = self.is_clean(end);
         if ended || self.stopped(end) {
             // The open or the held one has explained it.
+        } else if self.pulls && !self.up {
+            conclusion.failure = Some(format!("the runner asked for no test: {end}"));
         } else if rest.is_empty() {
             conclusion.note = (!is_clean).then(|| format!("after the last test, {end}"));
         } else if !self.up || (self.done && self.begun == 0 && end.exit != CommandExit::Code(0)) {
@@ -209,7 +219,7 @@ impl Progress {
             conclusion.failure = Some(format!("the runner ended before it ran a test: {end}"));
         } else if !self.pulls {
             let next = self.next(&rest);
-            let open = Open { test: rest.remove(next), since: now };
+            let open = Open { test: rest.remove(next), since: now, part: None, is_ending: false };
             let message = format!("before it began, {end}");
             conclusion.outcomes.push(Outcome::Ended(open.ended(verdict(end), &message, now)));
         }
@@ -226,7 +236,8 @@ impl Progress {
                 // It is run again, from its start.
                 self.waiting.insert(open.test.name.clone(), (0, open.test));
             } else {
-                let message = format!("while it ran, {end}");
+                let part = open.part.as_ref().map_or("while it ran".into(), |part| format!("in its {part}"));
+                let message = format!("{part}, {end}");
                 outcome(open.ended(verdict(end), &message, now));
             }
             return true;
@@ -258,8 +269,8 @@ impl Progress {
     fn is_clean(&self, end: End) -> bool {
         let expected = match end.exit {
             CommandExit::Code(0) => true,
-            CommandExit::Code(_) => self.failed,
-            CommandExit::Signal(_) => false,
+            CommandExit::Code(_) => self.failed || self.judged,
+            CommandExit::Signal(_) => self.judged,
         };
         end.by == EndedBy::Itself && self.done && expected
     }

@@ -1,9 +1,13 @@
 //! Real runners with suites that crash, exit, hang and are killed: every test gets the verdict that it deserves, by name,
 //! and the rest runs on.
 
+mod ctest;
 mod fixture;
 mod gtest;
 mod listing;
+mod libtest;
+mod partitions;
+mod pytest;
 
 use super::*;
 use crate::{
@@ -192,6 +196,14 @@ fn assert_verdicts(told: &Told, expected: &[(&str, TestVerdict)]) {
         let report = told.report(index);
         assert_eq!(report.verdict, *verdict, "{name}: {report:?} of {told:#?}");
     }
+}
+
+/// What the script of this name in `tests/setup` has seen to, for its one argument.
+fn setup(script: &str, name: &str) -> PathBuf {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/setup").join(script);
+    let output = std::process::Command::new(script).arg(name).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
 fn crashed(how: &str) -> TestVerdict {

@@ -1,0 +1,195 @@
+"""Runs the tests that a bot hands out one by one, in one pytest session, and tells it of each.
+
+Loaded with `-p isoswarm_pytest`. ISOSWARM_PYTEST_LIST names a file for the list of the tests, a JSON object a line;
+ISOSWARM_PYTEST_PORT the bot's port on the loopback address: lines of JSON both ways. Without either it does nothing.
+"""
+
+import json
+import os
+import socket
+
+import pytest
+
+# Programs that tests start must not take part.
+_LIST = os.environ.pop("ISOSWARM_PYTEST_LIST", None)
+_PORT = os.environ.pop("ISOSWARM_PYTEST_PORT", None)
+_PROCESS = os.getpid()
+_CHUNK = 65536
+
+
+class _Channel:
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.settimeout(None)
+        self.lines = self.socket.makefile("r", encoding="utf-8", newline="\n")
+
+    def tell(self, event, **facts):
+        # A test has forked, and the child has come back here.
+        if os.getpid() != _PROCESS:
+            os._exit(70)
+        line = json.dumps({"event": event, **facts}) + "\n"
+        self.socket.sendall(line.encode("ascii"))
+
+    def hear(self):
+        line = self.lines.readline()
+        return json.loads(line) if line else {}
+
+
+# Connected before any test can replace what it needs.
+_channel = _Channel(int(_PORT)) if _PORT else None
+_reports = []
+_errors = []
+
+
+def _text(value):
+    """Without what is no character: such cannot be told."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_cmdline_main(config):
+    if _LIST or _channel:
+        if getattr(pytest, "version_tuple", (0,)) < (7, 0):
+            raise pytest.UsageError("to run tests one by one, pytest 7.0 or newer is needed")
+        option = config.option
+        # Which tests run, and where, is the bot's affair.
+        option.maxfail = 0
+        for name, value in (("numprocesses", None), ("dist", "no"), ("tx", []), ("maxprocesses", None)):
+            if hasattr(option, name):
+                setattr(option, name, value)
+        if _LIST:
+            option.collectonly = True
+    yield
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        _errors.append({"error": _text(report.nodeid), "reason": _text(report.longrepr)[-4000:]})
+
+
+def pytest_collection_finish(session):
+    if not _LIST:
+        return
+    with open(_LIST, "w", encoding="ascii") as file:
+        for fact in [_listed(item) for item in session.items] + _errors:
+            file.write(json.dumps(fact) + "\n")
+
+
+def _listed(item):
+    path, line, _ = item.location
+    group = item.nodeid.rsplit("::", 1)[0]
+    if "[" in item.nodeid:
+        group = item.nodeid.split("[", 1)[0].rsplit("::", 1)[0]
+    marker = item.get_closest_marker("xdist_group")
+    if marker is not None:
+        name = marker.args[0] if marker.args else marker.kwargs.get("name", "default")
+        group = "@" + _text(name)
+    line = line + 1 if isinstance(line, int) else None
+    return {"name": _text(item.nodeid), "group": _text(group), "file": _text(path), "line": line}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    if _LIST:
+        return True
+    if not _channel:
+        return None
+    items = {_text(item.nodeid): item for item in session.items}
+    while True:
+        _channel.tell("ready")
+        order = _channel.hear()
+        if "run" not in order:
+            break
+        item = items.get(order["run"])
+        if item is None:
+            _channel.tell("unknown", id=order["run"])
+            continue
+        # Where nobody knows yet what comes next, what may be shared with it stays up.
+        _run(session, item, items.get(order.get("next")) or item.parent)
+    session._setupstate.teardown_exact(None)
+    _channel.tell("done")
+    return True
+
+
+def _run(session, item, following):
+    del _reports[:]
+    name = _text(item.nodeid)
+    _channel.tell("start", id=name)
+    problem = None
+    try:
+        session._setupstate.teardown_exact(item)
+    except BaseException as error:
+        problem = "tearing down what the former test has left: %r" % (error,)
+    if problem is None:
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except (pytest.exit.Exception, KeyboardInterrupt) as error:
+            problem = "the test has stopped the session: %r" % (error,)
+    session.shouldfail = False
+    session.shouldstop = False
+    _conclude(name, problem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    _phase("setup")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    _phase("call")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    _phase("teardown")
+
+
+def _phase(when):
+    if _channel:
+        _channel.tell("phase", when=when)
+
+
+def pytest_runtest_logreport(report):
+    if _channel:
+        _reports.append(report)
+
+
+def _conclude(name, problem):
+    verdict, message, seconds, log = "passed", "", 0.0, []
+    for report in _reports:
+        if report.outcome not in ("passed", "failed", "skipped"):
+            continue
+        seconds += report.duration
+        if report.outcome == "failed":
+            verdict = "failed"
+            message = message or _reason(report)
+        elif report.outcome == "skipped" and verdict == "passed":
+            verdict = "skipped"
+            expected = getattr(report, "wasxfail", None)
+            message = _skipped(report) if expected is None else "expected failure: " + expected
+        if report.outcome == "failed":
+            log.append(report.longreprtext + "\n")
+    last = _reports[-1] if _reports else None
+    for title, content in last.sections if last else ():
+        log.append("--- %s ---\n%s\n" % (title, content))
+    if problem is not None:
+        verdict, message = "failed", problem
+    elif not _reports:
+        verdict, message = "failed", "pytest has not run it"
+    text = _text("".join(log))
+    for start in range(0, len(text), _CHUNK):
+        _channel.tell("output", id=name, text=text[start : start + _CHUNK])
+    _channel.tell("finish", id=name, verdict=verdict, message=_text(message)[:4000], seconds=seconds)
+
+
+def _reason(report):
+    crash = getattr(report.longrepr, "reprcrash", None)
+    reason = "%s:%s: %s" % (crash.path, crash.lineno, crash.message) if crash else report.longreprtext
+    return reason if report.when == "call" else "in its %s: %s" % (report.when, reason)
+
+
+def _skipped(report):
+    where = report.longrepr
+    return str(where[2]) if isinstance(where, tuple) and len(where) == 3 else str(where)

@@ -1,0 +1,113 @@
+//! pytest, from PyPI in an environment of its own.
+
+use super::{Bench, PATIENCE, SHORT, assert_verdicts, crashed, setup};
+use crate::{
+    attempt::{CommandExit, Ending},
+    suite::{Driver, TestVerdict},
+};
+use TestVerdict::{Failed, Passed, Skipped, TimedOut, Unknown};
+use std::fs;
+
+fn bench(arguments: &[&str]) -> Bench {
+    let python = setup("suites", "pytest").join("bin/python");
+    let arguments = [&["-m", "pytest", "-p", "no:cacheprovider"], arguments].concat();
+    let mut bench = Bench::new(Driver::Pytest, python, &arguments);
+    bench.hang = &["test_suite.py::test_hangs"];
+    fs::write(bench.path("in/test_suite.py"), include_str!("suite.py")).unwrap();
+    let log = bench.path("tmp/suite.log").display().to_string();
+    bench.command.environment.insert("SUITE_LOG".into(), log);
+    bench
+}
+
+#[tokio::test]
+async fn every_test_has_its_verdict_whatever_the_others_do() {
+    let bench = bench(&["--maxfail=1", "-q"]);
+    let told = bench.run_all().await;
+    let expected = [
+        ("passes", Passed),
+        ("fails", Failed),
+        ("skips", Skipped),
+        ("is_expected_to_fail", Skipped),
+        ("needs_what_is_broken", Failed),
+        ("leaves_a_mess", Failed),
+        ("param[a b]", Passed),
+        ("param[new\\nline]", Passed),
+        ("param[\\xe9[x]::y]", Passed),
+        ("param[\\udc80]", Passed),
+        ("aborts", crashed("signal 6 (SIGABRT)")),
+        ("exits", crashed("exit code 0")),
+        ("exits_politely", Failed),
+        ("stops_the_session", Failed),
+        ("is_killed", crashed("signal 9 (SIGKILL)")),
+        ("segfaults", crashed("signal 11 (SIGSEGV)")),
+        ("hangs", TimedOut),
+        ("forks", Passed),
+        ("passes_last", Passed),
+    ];
+    let named = expected.map(|(name, verdict)| (format!("test_suite.py::test_{name}"), verdict));
+    let mut expected: Vec<_> = named.iter().map(|(name, verdict)| (name.as_str(), verdict.clone())).collect();
+    expected.push(("test_suite.py::TestClass::test_method", Passed));
+    assert_verdicts(&told, &expected);
+    assert_eq!((told.end.ending, told.end.exit), (Ending::Completed, Some(CommandExit::Code(1))));
+    let report = |name: &str| {
+        let index = told.listed.iter().position(|test| test.name.ends_with(name)).unwrap();
+        told.report(index)
+    };
+    let text = |name| String::from_utf8_lossy(&report(name).tail).into_owned();
+    assert!(report("_fails").message.contains("AssertionError: one is two"), "{:?}", report("_fails"));
+    assert!(text("_fails").contains("said by test_fails") && text("_fails").contains("assert 1 == 2"));
+    assert!(report("_broken").message.starts_with("in its setup: "), "{:?}", report("_broken"));
+    assert!(report("_mess").message.starts_with("in its teardown: "), "{:?}", report("_mess"));
+    assert!(report("_fail").message.contains("expected failure: known"));
+    assert!(report("_aborts").message.starts_with("in its call, "), "{:?}", report("_aborts"));
+    assert!(text("_aborts").contains("Fatal Python error: Aborted"), "{}", text("_aborts"));
+    assert!(report("_hangs").duration >= SHORT);
+    let method = told.listed.iter().find(|test| test.name.ends_with("test_method")).unwrap();
+    assert_eq!(method.group.as_deref(), Some("test_suite.py::TestClass"));
+    assert!(method.file.as_deref() == Some("test_suite.py") && method.line > Some(60), "{method:?}");
+}
+
+#[tokio::test]
+async fn one_session_runs_all_batches_and_keeps_its_fixtures_up() {
+    let bench = bench(&[]);
+    let name = |name: &str| format!("test_suite.py::{name}");
+    let (first, last) = (name("test_passes"), name("test_passes_last"));
+    let told = bench.run(&[&[(0, &first)], &[(1, "gone.py::test_x"), (2, &last)], &[(3, &first)]]).await;
+    assert_eq!([0, 2, 3].map(|index| told.report(index).verdict.clone()), [Passed, Passed, Passed]);
+    assert_eq!(told.report(1).verdict, Unknown);
+    assert_eq!((told.end.ending, told.end.message.as_str()), (Ending::Completed, ""));
+    let log = fs::read_to_string(bench.path("tmp/suite.log")).unwrap();
+    assert_eq!(log, "session up\nmodule up\nmodule down\nsession down\n");
+    assert!(
+        bench.log(&format!("{}.log", super::super::log::file_name(&first))).contains("said by test_passes")
+    );
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_collected_are_named() {
+    let bench = bench(&[]);
+    fs::write(bench.path("in/test_broken.py"), "import nothing_of_this_name\n").unwrap();
+    let told = bench.run_all().await;
+    assert_eq!(told.end.ending, Ending::ClientError);
+    for part in ["cannot collect 1 of its files", "test_broken.py", "nothing_of_this_name"] {
+        assert!(told.end.message.contains(part), "{}", told.end.message);
+    }
+}
+
+#[tokio::test]
+async fn pytest_that_does_not_start_fails_the_attempt_and_says_why() {
+    let bench = bench(&["--no-such-option"]);
+    let told = bench.run_all().await;
+    assert_eq!(told.end.ending, Ending::ClientError);
+    assert!(told.end.message.contains("pytest ended with exit code 4"), "{}", told.end.message);
+    let told = bench.run(&[&[(0, "test_suite.py::test_passes")]]).await;
+    assert_eq!((told.end.ending, told.reports.len()), (Ending::ClientError, 0));
+    assert!(told.end.message.contains("--no-such-option"), "{}", told.end.message);
+    assert!(told.end.took < PATIENCE);
+}
+
+#[tokio::test]
+async fn nothing_to_run_is_no_failure() {
+    let told = bench(&[]).run(&[&[], &[]]).await;
+    assert_eq!((told.end.ending, told.end.exit), (Ending::Completed, Some(CommandExit::Code(0))));
+}
