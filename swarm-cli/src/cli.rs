@@ -2,7 +2,8 @@
 
 use crate::{
     commands::{
-        bot, bots, cancel, child, collect, delete, explain, logs, reproduce, run, runs, show, trigger, up,
+        bot, bots, cancel, child, collect, delete, explain, history, list_tests, logs, quarantine, reproduce,
+        rerun, run, runs, show, trigger, up,
     },
     failure::Usage,
     remote::Scheduler,
@@ -28,6 +29,10 @@ pub(crate) enum Command {
     Delete(delete::DeleteArgs),
     Runs(runs::RunsArgs),
     Show(show::ShowArgs),
+    Tests(list_tests::TestsArgs),
+    Rerun(rerun::RerunArgs),
+    History(history::HistoryArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Bots(bots::BotsArgs),
     Bot(bot::BotArgs),
     Explain(explain::ExplainArgs),
@@ -90,15 +95,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Usage> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
-    /// So long ago.
-    Ago(Duration),
+    /// So long ago, or ahead.
+    Away(Duration),
 }
 
 impl Moment {
     pub(crate) fn on(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
-            Self::Ago(duration) => now - duration,
+            Self::Away(duration) => now - duration,
+        }
+    }
+
+    /// Where it must lie ahead.
+    pub(crate) fn ahead(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Away(duration) => now + duration,
         }
     }
 }
@@ -107,14 +120,16 @@ impl std::str::FromStr for Moment {
     type Err = Usage;
 
     fn from_str(text: &str) -> Result<Self, Usage> {
-        if let Ok(ago) = humantime::parse_duration(text) {
-            return Ok(Self::Ago(ago));
+        if let Ok(away) = humantime::parse_duration(text) {
+            return Ok(Self::Away(away));
         }
         let midnight = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
         let time = text.parse().ok().or_else(|| midnight().map(|zoned| zoned.timestamp()));
         let micros = time.and_then(|time: jiff::Timestamp| u64::try_from(time.as_microsecond()).ok());
         micros.map(|micros| Self::At(Timestamp::from_micros(micros))).ok_or_else(|| {
-            Usage("no time: write for instance 2h (so long ago), 2026-01-31 or 2026-01-31T08:30:00Z".into())
+            Usage(
+                "no time: write for instance 2h (so far from now), 2026-01-31 or 2026-01-31T08:30:00Z".into(),
+            )
         })
     }
 }

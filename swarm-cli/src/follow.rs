@@ -1,10 +1,15 @@
 //! Follows a run to its end, through cut connections and restarts of the scheduler.
 
+mod feed;
+
+pub use feed::TestsNews;
+
 use crate::{
     live::Live,
     model::Run,
     remote::{CallError, Scheduler, Update},
 };
+use feed::Feed;
 use futures::StreamExt as _;
 use proto::RunId;
 use std::{pin::pin, time::Duration};
@@ -85,8 +90,15 @@ pub async fn follow(
 ) -> Result<Followed, CallError> {
     let deadline = timeout.map(|timeout| scheduler.clock().elapsed() + timeout);
     let mut patience = Patience::with(acquaintance);
-    let mut following =
-        Following { scheduler, live, deadline, heard: false, seen: None, shown: Duration::ZERO };
+    let mut following = Following {
+        scheduler,
+        live,
+        deadline,
+        heard: false,
+        seen: None,
+        shown: Duration::ZERO,
+        feed: Feed::default(),
+    };
     loop {
         let error = match following.session(run).await {
             Ok(Session::Ended(run)) => return Ok(Followed::Ended(*run)),
@@ -117,6 +129,14 @@ struct Following<'a> {
     seen: Option<Run>,
     /// When, on the clock's own time.
     shown: Duration,
+    /// What becomes of tests.
+    feed: Feed,
+}
+
+/// What came next.
+enum Heard {
+    Update(Option<Result<Update, CallError>>),
+    Tests(TestsNews),
 }
 
 /// How one connection ended.
@@ -134,10 +154,19 @@ impl Following<'_> {
         };
         let mut updates = pin!(opened?);
         loop {
-            match tokio::time::timeout(TICK, updates.next()).await {
-                Ok(Some(update)) => self.take(update?),
+            let heard = tokio::time::timeout(TICK, async {
+                tokio::select! {
+                    update = updates.next() => Heard::Update(update),
+                    news = self.feed.next() => Heard::Tests(news),
+                }
+            });
+            match heard.await {
+                Ok(Heard::Update(Some(update))) => self.take(update?),
                 // Of a run that has ended the scheduler has told everything, and this was seen below.
-                Ok(None) => return Err(self.scheduler.unavailable("it ended the watch early")),
+                Ok(Heard::Update(None)) => {
+                    return Err(self.scheduler.unavailable("it ended the watch early"));
+                }
+                Ok(Heard::Tests(news)) => self.take_tests(&news),
                 Err(_) => {}
             }
             if let Some(run) = &self.seen {
@@ -159,10 +188,20 @@ impl Following<'_> {
     fn take(&mut self, update: Update) {
         self.heard = true;
         match (update, &mut self.seen) {
-            (Update::Whole(run), seen) => *seen = Some(*run),
+            (Update::Whole(run), seen) => {
+                self.feed.begin(self.scheduler, &run);
+                *seen = Some(*run);
+            }
             (Update::Changes(changes), Some(run)) => run.apply(changes),
             (Update::Changes(_), None) => tracing::warn!("the scheduler told changes before the run itself"),
         }
+    }
+
+    fn take_tests(&mut self, news: &TestsNews) {
+        if let (Some(run), Some(counts)) = (&mut self.seen, news.counts) {
+            run.count_tests(news.step, counts);
+        }
+        self.live.tests(news);
     }
 
     fn time_is_up(&self) -> bool {

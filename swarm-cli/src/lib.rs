@@ -11,6 +11,7 @@
 mod cli;
 mod commands;
 pub mod console;
+pub mod coverage;
 pub mod display;
 pub mod failure;
 pub mod follow;
@@ -21,8 +22,10 @@ pub mod live;
 pub mod model;
 pub mod output;
 pub mod outputs;
+mod publish;
 pub mod remote;
 pub mod report;
+pub mod selection;
 #[cfg(test)]
 mod testing;
 mod up;

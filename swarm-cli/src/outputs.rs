@@ -16,7 +16,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{Digest, RelPath, ShardId};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -76,24 +77,63 @@ async fn read_reports(
     manifest: Digest,
     reports: &mut ShardReports,
 ) -> Result<(), ReadError> {
-    if manifest.size() > MAX_MANIFEST {
-        return Err(ReadError::TooLarge { size: manifest.size() });
-    }
-    let bytes = store.get(manifest).await?;
-    let isolated = Isolated::parse(&bytes).map_err(|source| ReadError::Manifest { manifest, source })?;
-    let candidates = candidates(&isolated, &mut reports.unreadable);
-    let (small, large): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|(_, digest)| digest.size() <= proto::limits::MAX_BATCH_BYTES);
-    let digests: Vec<Digest> = small.iter().map(|(_, digest)| *digest).collect();
-    for ((path, _), bytes) in small.into_iter().zip(store.read_batch(&digests).await?) {
-        take(path, bytes, reports);
-    }
-    for (path, digest) in large {
-        let bytes = store.get(digest).await;
+    let isolated = read_manifest(store, manifest).await?;
+    let mut seen = BTreeSet::new();
+    // Each content once.
+    let wanted = |path: &RelPath, digest| has_ending(path, "xml") && seen.insert(digest);
+    let found = candidates(&isolated, wanted, &mut reports.unreadable);
+    for (path, bytes) in read_all(store, found).await? {
         take(path, bytes, reports);
     }
     reports.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(())
+}
+
+/// The files with one of these endings that a shard left, in order of their paths. All of them or none.
+pub async fn files(
+    store: &dyn BlobStore,
+    shard: &Shard,
+    endings: &[&str],
+) -> anyhow::Result<Vec<(RelPath, bytes::Bytes)>> {
+    let Some(manifest) = shard.result().and_then(|result| result.outputs) else { return Ok(Vec::new()) };
+    let isolated = read_manifest(store, manifest).await?;
+    let mut left_out = Vec::new();
+    let wanted = |path: &RelPath, _| endings.iter().any(|ending| has_ending(path, ending));
+    let found = candidates(&isolated, wanted, &mut left_out);
+    if let Some(reason) = left_out.into_iter().next() {
+        anyhow::bail!(reason);
+    }
+    let read = read_all(store, found).await?.into_iter().map(|(path, bytes)| Ok((path, bytes?)));
+    let mut files = read.collect::<cas::Result<Vec<_>>>()?;
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(files)
+}
+
+async fn read_manifest(store: &dyn BlobStore, manifest: Digest) -> Result<Isolated, ReadError> {
+    if manifest.size() > MAX_MANIFEST {
+        return Err(ReadError::TooLarge { size: manifest.size() });
+    }
+    let bytes = store.get(manifest).await?;
+    Isolated::parse(&bytes).map_err(|source| ReadError::Manifest { manifest, source })
+}
+
+async fn read_all(
+    store: &dyn BlobStore,
+    files: Vec<(RelPath, Digest)>,
+) -> cas::Result<Vec<(RelPath, cas::Result<bytes::Bytes>)>> {
+    let (small, large): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(_, digest)| digest.size() <= proto::limits::MAX_BATCH_BYTES);
+    let digests: Vec<Digest> = small.iter().map(|(_, digest)| *digest).collect();
+    let bytes = store.read_batch(&digests).await?;
+    let mut read: Vec<_> = small.into_iter().map(|(path, _)| path).zip(bytes).collect();
+    for (path, digest) in large {
+        read.push((path, store.get(digest).await));
+    }
+    Ok(read)
+}
+
+fn has_ending(path: &RelPath, ending: &str) -> bool {
+    path.as_str().to_ascii_lowercase().ends_with(&format!(".{ending}"))
 }
 
 fn take(path: RelPath, bytes: cas::Result<bytes::Bytes>, reports: &mut ShardReports) {
@@ -103,15 +143,17 @@ fn take(path: RelPath, bytes: cas::Result<bytes::Bytes>, reports: &mut ShardRepo
     }
 }
 
-/// Files that may be reports, each content once.
-fn candidates(isolated: &Isolated, unreadable: &mut Vec<String>) -> Vec<(RelPath, Digest)> {
-    let mut seen = BTreeSet::new();
+/// Files that are wanted, of those that are not empty. Says which of them are more than are read.
+fn candidates(
+    isolated: &Isolated,
+    mut wanted: impl FnMut(&RelPath, Digest) -> bool,
+    unreadable: &mut Vec<String>,
+) -> Vec<(RelPath, Digest)> {
     let mut total = 0;
     let mut candidates = Vec::new();
     for (path, entry) in &isolated.files {
         let Entry::File { digest, .. } = entry else { continue };
-        if !path.as_str().to_ascii_lowercase().ends_with(".xml") || digest.is_empty() || !seen.insert(*digest)
-        {
+        if digest.is_empty() || !wanted(path, *digest) {
             continue;
         }
         if digest.size() > MAX_REPORT || total + digest.size() > MAX_REPORTS {
@@ -124,7 +166,8 @@ fn candidates(isolated: &Isolated, unreadable: &mut Vec<String>) -> Vec<(RelPath
     candidates
 }
 
-/// Lays out what every shard left in a directory of its own below `target`. Returns how many there are.
+/// Lays out what every shard left in a directory of its own below `target`, and gathers the logs of tests that were shared
+/// out in one for each step. Returns how many there are.
 pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::Result<u64> {
     let failed = || format!("cannot write to {}", target.display());
     std::fs::create_dir_all(target).with_context(failed)?;
@@ -139,6 +182,7 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
         let outputs = shard.result()?.outputs?;
         Some((target.join(names.get(&shard.id)?), outputs, shard.id))
     });
+    let logs: Vec<_> = run.shards.iter().filter_map(|shard| logs_of(run, shard.id, &names, target)).collect();
     let done = futures::stream::iter(all)
         .map(|(directory, outputs, id)| {
             let cache = cache.clone();
@@ -149,7 +193,59 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
             }
         })
         .buffer_unordered(CONCURRENCY);
-    done.try_fold(0, async |n, ()| Ok(n + 1)).await
+    let laid_out = done.try_fold(0, async |n, ()| Ok(n + 1)).await?;
+    tokio::task::spawn_blocking(move || logs.iter().try_for_each(Logs::gather))
+        .await?
+        .with_context(failed)?;
+    Ok(laid_out)
+}
+
+/// Where the outputs of workers have the logs of tests, one file each.
+const TEST_LOGS: &str = "test-logs";
+
+/// The logs of the tests that one worker ran, and where those of all are gathered.
+struct Logs {
+    from: PathBuf,
+    to: PathBuf,
+    /// Of the worker.
+    index: u32,
+}
+
+fn logs_of(run: &Run, id: ShardId, names: &BTreeMap<ShardId, String>, target: &Path) -> Option<Logs> {
+    run.tests_policy(id.step)?;
+    let name = names.get(&id)?;
+    let step = name.strip_suffix(&format!("-{}", id.index))?;
+    let (from, to) = (target.join(name).join(TEST_LOGS), target.join(format!("{step}-{TEST_LOGS}")));
+    Some(Logs { from, to, index: id.index })
+}
+
+impl Logs {
+    /// A test that several workers have run has the worker's number after its name in all but the first.
+    fn gather(&self) -> io::Result<()> {
+        let mut directories = vec![PathBuf::new()];
+        while let Some(below) = directories.pop() {
+            let entries = match std::fs::read_dir(self.from.join(&below)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            std::fs::create_dir_all(self.to.join(&below))?;
+            for entry in entries {
+                let entry = entry?;
+                let path = below.join(entry.file_name());
+                if entry.file_type()?.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let mut to = self.to.join(&path);
+                if to.symlink_metadata().is_ok() {
+                    to.as_mut_os_string().push(format!(".{}", self.index));
+                }
+                std::fs::rename(entry.path(), to)?;
+            }
+        }
+        std::fs::remove_dir_all(&self.from)
+    }
 }
 
 async fn lay_out(

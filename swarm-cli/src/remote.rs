@@ -2,6 +2,7 @@
 //!
 //! The only module (with its children) that knows wire messages.
 
+mod assignment;
 mod decode;
 mod encode;
 mod error;
@@ -9,15 +10,15 @@ mod ledger;
 mod output;
 mod terms;
 
+pub use assignment::Assignment;
 pub use error::CallError;
 pub use output::{OutputChunk, OutputEnd, OutputStart};
 pub use terms::{
     BotFilter, CancelScope, Canceled, CanceledRuns, Novelty, RunFilter, TestsOrder, Trial, Triggered, Update,
 };
 
-use crate::model::{Assignment, Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
+use crate::model::{Bot, BotOrder, Evaluation, Explanation, Run, RunSpec};
 use futures::{Stream, StreamExt as _};
-use prost::Message as _;
 use proto::{BotId, RequestId, RunId, Secret, ShardId, v1, v1::swarm_client::SwarmClient};
 use runtime::{Clock, Entropy, connect::Failover};
 use std::{
@@ -178,35 +179,11 @@ impl Scheduler {
         Ok(answer.steps.into_iter().map(decode::explanation).collect())
     }
 
-    /// What a bot is told to do for a shard: an encoded `isoswarm.v1.Assignment` without the run's secret, for another
-    /// program of ours. These words are added to its command, and this secret is put in.
-    pub async fn assignment(
-        &self,
-        shard: ShardId,
-        words: &[String],
-        secret: Option<&Secret>,
-    ) -> Result<(Vec<u8>, bool), CallError> {
-        let (mut assignment, has_secret) = self.get_assignment(shard, words).await?;
-        assignment.secret = secret.map(Into::into);
-        Ok((assignment.encode_to_vec(), has_secret))
-    }
-
-    /// The same, to be read by people and programs.
-    pub async fn told(&self, shard: ShardId, words: &[String]) -> Result<(Assignment, bool), CallError> {
-        let (assignment, has_secret) = self.get_assignment(shard, words).await?;
-        Ok((decode::assignment(assignment)?, has_secret))
-    }
-
-    async fn get_assignment(
-        &self,
-        shard: ShardId,
-        words: &[String],
-    ) -> Result<(v1::Assignment, bool), CallError> {
+    /// What a bot is told to do for a shard.
+    pub async fn assignment(&self, shard: ShardId) -> Result<Assignment, CallError> {
         let request = v1::GetAssignmentRequest { shard_id: shard.to_string() };
         let answer = self.call(async |mut client| client.get_assignment(request.clone()).await).await?;
-        let mut assignment = answer.assignment.unwrap_or_default();
-        assignment.extra_args.extend_from_slice(words);
-        Ok((assignment, answer.has_secret))
+        Assignment::new(answer)
     }
 
     /// Bots by id, and where the next page starts.

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::{
     cli::{CasArgs, SchedulerArgs, duration},
+    coverage,
     display::{self, TestCounts},
     failure::{TimedOut, Usage},
     follow::{Acquaintance::Unknown, Followed, follow},
@@ -12,6 +13,7 @@ use crate::{
     model::{Driver, Run, Shard, TestResult},
     output::{self, Completeness},
     outputs,
+    publish::write,
     remote::Scheduler,
     report::{self, ChromiumJson, Report, ReportJson, Totals},
     verdict::{self, Findings, Outcome, Verdict},
@@ -23,7 +25,6 @@ use proto::{RunId, ShardId};
 use runtime::Exit;
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -69,6 +70,10 @@ pub(crate) struct CollectHow {
     /// Download what the shards left into DIR/STEP-INDEX, and logs of tests that were shared out into DIR/STEP-test-logs
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
+    /// Gather the coverage that shards left among their outputs here: *.info files of lcov are added up, *.profraw files are
+    /// merged by the `llvm-profdata` on the PATH
+    #[arg(long, value_name = "FILE")]
+    merge_coverage: Option<PathBuf>,
     /// Print so many last lines of each failing shard or test
     #[arg(long, value_name = "N", default_value_t = 200)]
     tail: usize,
@@ -187,6 +192,12 @@ async fn tell(
         console.note(format!("{}: {note}", console.note_paint().yellow("note")));
     }
     let written = write_files(context, run, &report, &ledgers, &verdict, how);
+    let gathered = match &how.merge_coverage {
+        Some(target) => coverage::gather(store, run, target).await.map(|what| {
+            console.print(format!("{what}: {}\n", target.display()));
+        }),
+        None => Ok(()),
+    };
     let downloaded = match &how.output_dir {
         Some(target) => outputs::download(store, run, target).await.map(|n| {
             console.print(format!("outputs of {}: {}\n", display::count(n, "shard"), target.display()));
@@ -194,7 +205,7 @@ async fn tell(
         None => Ok(()),
     };
     console.print(display::verdict_line(run, &verdict, report.tests, paint));
-    match (verdict.outcome, written.and(downloaded)) {
+    match (verdict.outcome, written.and(gathered).and(downloaded)) {
         (_, Ok(())) => Ok(verdict.exit()),
         (Outcome::Passed, Err(error)) => Err(error),
         // What the suite is worth is the better part of the news.
@@ -243,20 +254,6 @@ fn write_files(
         write(path, &(serde_json::to_string_pretty(&ChromiumJson::new(ledgers))? + "\n"))?;
         console.print(format!("Chromium report: {}\n", path.display()));
     }
-    Ok(())
-}
-
-/// Whole or not at all, into directories that are made when they are missing.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).with_context(failed)?;
-    let mut builder = tempfile::Builder::new();
-    // Others read reports; a temporary file would be its owner's alone.
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.tempfile_in(dir).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
     Ok(())
 }
 

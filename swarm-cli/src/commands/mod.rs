@@ -7,8 +7,12 @@ pub(crate) mod child;
 pub(crate) mod collect;
 pub(crate) mod delete;
 pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod list_tests;
 pub(crate) mod logs;
+pub(crate) mod quarantine;
 pub(crate) mod reproduce;
+pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
@@ -84,6 +88,10 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::explain(&context, args).await,
         Command::Logs(args) => logs::logs(&context, args).await,
         Command::Reproduce(args) => reproduce::reproduce(&context, args).await,
+        Command::Tests(args) => list_tests::tests(&context, args).await,
+        Command::Rerun(args) => rerun::rerun(&context, args).await,
+        Command::History(args) => history::history(&context, args).await,
+        Command::Quarantine(args) => quarantine::quarantine(&context, args).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Child(args) => Ok(child::child(args)),
     }

@@ -5,6 +5,8 @@ use crate::{
     cli::{CasArgs, SchedulerArgs},
     failure::Usage,
     json::AssignmentJson,
+    remote::Assignment,
+    selection::{Selection, select},
     up::{program, terminate},
 };
 use anyhow::Context as _;
@@ -24,6 +26,7 @@ use tokio::{
 const EXAMPLES: &str = "\
 Examples:
   swarm reproduce 1hf7yat000005/0/3
+  swarm reproduce 1hf7yat000005/0/3 --test Parser.ReadsNothing
   swarm reproduce 1hf7yat000005/0/3 --output-dir results -- --gtest_filter=Parser.*
   swarm reproduce 1hf7yat000005/0/3 --json         # what a bot is told, without running it
   swarm reproduce 1hf7yat000005/0/3 --work /tmp/look   # what was laid out stays in /tmp/look/work/1/in
@@ -41,6 +44,10 @@ pub(crate) struct ReproduceArgs {
     /// The shard (RUN/STEP/INDEX)
     #[arg(value_name = "SHARD")]
     shard: ShardId,
+    /// Run this test alone, by its full name, of a step that shares out its tests; with the driver pytest the command must
+    /// name no files itself
+    #[arg(long, value_name = "TEST")]
+    test: Option<String>,
     /// Lay the input out in this new or empty directory, and leave it there [default: one that goes away]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -66,18 +73,18 @@ pub(crate) struct ReproduceArgs {
 }
 
 pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow::Result<Exit> {
+    let secret = args.secret_file.as_deref().map(read_secret).transpose()?;
     let scheduler = args.scheduler.connect(context)?;
+    let told = scheduler.assignment(args.shard).await?;
+    let selection = selection(context, &told, args.test.as_deref())?;
     if args.json {
-        let (assignment, has_secret) = scheduler.told(args.shard, &args.words).await?;
-        let document = AssignmentJson::new(args.shard, &assignment, has_secret);
+        let document = AssignmentJson::new(args.shard, &told.shown(selection, &args.words)?, told.has_secret);
         context.console.print(serde_json::to_string_pretty(&document)? + "\n");
         return Ok(Exit::Success);
     }
     let bot = program("bot")?;
-    let secret = args.secret_file.as_deref().map(read_secret).transpose()?;
-    let told = scheduler.assignment(args.shard, &args.words, secret.as_ref()).await;
-    let (assignment, has_secret) = told?;
-    if has_secret && secret.is_none() {
+    let assignment = told.encode(selection, &args.words, secret.as_ref());
+    if told.has_secret && secret.is_none() {
         context
             .console
             .note("the run has a secret, which its command will miss here: give it with --secret-file");
@@ -117,6 +124,22 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
             status = child.wait() => return Ok(exit(status?)),
             _ = term.recv() => terminate(&child),
         }
+    }
+}
+
+/// What makes the command run this test alone.
+fn selection(context: &Context, told: &Assignment, test: Option<&str>) -> Result<Selection, Usage> {
+    match (told.driver, test) {
+        (Some(driver), Some(test)) => select(driver, test),
+        (None, Some(test)) => Err(Usage(format!(
+            "--test {test} is for steps that share out their tests (--driver): write the command's own words after --"
+        ))),
+        (Some(driver), None) => {
+            let what = "the shard took tests as the scheduler gave them; here the whole command is run";
+            context.console.note(format!("{what} ({}): name one test with --test", driver.name()));
+            Ok(Selection::default())
+        }
+        (None, None) => Ok(Selection::default()),
     }
 }
 

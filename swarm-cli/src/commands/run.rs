@@ -52,7 +52,11 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     };
     let id = triggered.run;
     let again = if triggered.novelty == Novelty::Existing { ", made by this request id before" } else { "" };
-    context.console.note(format!("run {id}: {}{again}", count(triggered.shards, "shard")));
+    let cut = match args.spec.driver() {
+        None => count(triggered.shards, "shard"),
+        Some(driver) => format!("tests are shared out by {}", driver.name()),
+    };
+    context.console.note(format!("run {id}: {cut}{again}"));
     let mut live = live::on(&context.console);
     let followed = tokio::select! {
         followed = follow(&scheduler, id, Known, args.how.timeout, &mut *live) => Some(followed),

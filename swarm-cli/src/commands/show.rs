@@ -3,7 +3,9 @@
 use super::Context;
 use crate::{
     cli::{RunOrShard, SchedulerArgs},
-    display::{Cell, Column, Page, Table, bytes, duration, run_line, shard_table, state_text, utc},
+    display::{
+        Cell, Column, Page, Table, bytes, duration, outcome_counts, run_line, shard_table, state_text, utc,
+    },
     failure::NotFound,
     json::{RunJson, ShardJson},
     model::{Attempt, Run, Shard},
@@ -63,10 +65,11 @@ fn render_run(run: &Run, page: Page) -> String {
     if let Some(ended) = run.ended {
         fact("took", duration(ended.since(run.created)));
     }
-    for step in &run.spec.steps {
+    for (number, step) in (0..).zip(&run.spec.steps) {
         fact("input", step.input.to_string());
         fact("command", step.command.join(" "));
         fact("arguments", step.extra_args.join(" "));
+        fact("tests", tests(run, number));
         for (number, slice) in std::iter::once(&step.first).chain(&step.fallbacks).enumerate() {
             let words: Vec<String> = slice.requirements.iter().map(ToString::to_string).collect();
             match number {
@@ -78,6 +81,18 @@ fn render_run(run: &Run, page: Page) -> String {
     }
     text.push('\n');
     text + &shard_table(run, &BTreeMap::new(), page)
+}
+
+/// What knows the tests of a step, and what they have come to.
+fn tests(run: &Run, step: u32) -> String {
+    let Some(policy) = run.tests_policy(step) else { return String::new() };
+    let told = run.tests.iter().find(|tests| tests.step == step);
+    let counts = match told.and_then(|tests| tests.counts) {
+        Some(counts) => outcome_counts(&counts),
+        None => "not listed yet".into(),
+    };
+    let unverified = if policy.driver.lists_tests() { "" } else { ", unverified" };
+    format!("by {}{unverified}: {counts} (see `swarm tests {}`)", policy.driver.name(), run.id)
 }
 
 fn render_shard(shard: &Shard, page: Page) -> String {

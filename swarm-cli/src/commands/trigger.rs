@@ -237,12 +237,23 @@ impl SpecArgs {
 
 /// What `--json` prints.
 #[derive(Debug, serde::Serialize)]
-struct TriggeredJson {
+pub(crate) struct TriggeredJson {
     run: String,
     shards: u32,
     created: bool,
     /// Shards that have ended with an earlier success.
     deduped: u32,
+}
+
+impl From<&Triggered> for TriggeredJson {
+    fn from(triggered: &Triggered) -> Self {
+        Self {
+            run: triggered.run.to_string(),
+            shards: triggered.shards,
+            created: triggered.novelty == Novelty::Created,
+            deduped: triggered.deduped,
+        }
+    }
 }
 
 pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Result<Exit> {
@@ -261,10 +272,7 @@ pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Res
     let triggered = args.spec.trigger(context, &scheduler).await?;
     let created = triggered.novelty == Novelty::Created;
     if args.json {
-        let run = triggered.run.to_string();
-        let (shards, deduped) = (triggered.shards, triggered.deduped);
-        let answer = TriggeredJson { run, shards, created, deduped };
-        context.console.print(serde_json::to_string(&answer)? + "\n");
+        context.console.print(serde_json::to_string(&TriggeredJson::from(&triggered))? + "\n");
     } else {
         if !created {
             context.console.note("this request id has made the run before");

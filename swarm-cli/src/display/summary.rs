@@ -1,7 +1,7 @@
 //! Runs and shards as lines and tables.
 
 use super::{Cell, Column, Page, Paint, Table, bytes, count, duration};
-use crate::model::{AttemptStats, Counts, Run, RunState, Shard, ShardState};
+use crate::model::{AttemptStats, Counts, OutcomeCounts, Run, RunState, Shard, ShardState};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What the reports of one shard say.
@@ -45,6 +45,25 @@ pub fn counts(counts: Counts) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     format!("{}: {}", count(counts.total(), "shard"), parts.join(", "))
+}
+
+/// `5 tests: 1 open, 2 passed, 2 failed`.
+pub fn outcome_counts(counts: &OutcomeCounts) -> String {
+    let parts = [
+        (counts.open, "open"),
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.flaky, "flaky"),
+        (counts.skipped, "skipped"),
+        (counts.crashed, "crashed"),
+        (counts.timed_out, "timed out"),
+        (counts.unknown, "unknown"),
+        (counts.missing, "missing"),
+        (counts.quarantined, "quarantined"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    format!("{}: {}", count(counts.listed, "test"), parts.join(", "))
 }
 
 /// The state of a shard in words, with the exit code or signal that says more.

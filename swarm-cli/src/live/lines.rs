@@ -1,28 +1,35 @@
 //! One line for each transition, for logs that are read later.
 
-use super::Live;
+use super::{Live, tests_view::TestsView};
 use crate::{
     console::Console,
     display::{duration, state_text},
+    follow::TestsNews,
     model::{Run, Shard, ShardState},
 };
 use proto::{ShardId, Timestamp};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Between two lines on how far the tests are.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Remembers what it said last of every shard.
 pub(super) struct Lines {
     console: Arc<Console>,
     said: HashMap<ShardId, (ShardState, usize)>,
+    tests: TestsView,
+    /// When it said last how far the tests are, and what.
+    progress: Option<(Timestamp, String)>,
 }
 
 impl Lines {
     pub(super) fn new(console: Arc<Console>) -> Self {
-        Self { console, said: HashMap::new() }
+        Self { console, said: HashMap::new(), tests: TestsView::default(), progress: None }
     }
 }
 
 impl Live for Lines {
-    fn update(&mut self, run: &Run, _: Timestamp) {
+    fn update(&mut self, run: &Run, now: Timestamp) {
         for shard in &run.shards {
             let stands = (shard.state, shard.attempts.len());
             let before = self.said.insert(shard.id, stands);
@@ -30,6 +37,20 @@ impl Live for Lines {
             if before != Some(stands) && (before.is_some() || shard.state != ShardState::Pending) {
                 self.console.note(transition(run, shard));
             }
+        }
+        if self.progress.as_ref().is_none_or(|(then, _)| now.since(*then) >= PROGRESS) {
+            let lines = self.tests.lines(run, now, self.console.note_paint()).join("; ");
+            let news = self.progress.as_ref().is_none_or(|(_, before)| *before != lines);
+            if news && !lines.is_empty() {
+                self.console.note(&lines);
+            }
+            self.progress = (!lines.is_empty()).then_some((now, lines));
+        }
+    }
+
+    fn tests(&mut self, news: &TestsNews) {
+        for line in self.tests.take(news, self.console.note_paint()) {
+            self.console.note(line);
         }
     }
 

@@ -3,9 +3,11 @@
 mod lines;
 mod screen;
 mod terminal;
+mod tests_view;
 
 use crate::{
     console::{Console, Liveness},
+    follow::TestsNews,
     model::Run,
 };
 use lines::Lines;
@@ -17,6 +19,9 @@ use terminal::Terminal;
 pub trait Live: Send {
     /// The run is like this now. Called for every change, and a few times a second without one.
     fn update(&mut self, run: &Run, now: Timestamp);
+
+    /// Something has become of tests.
+    fn tests(&mut self, news: &TestsNews);
 
     /// Something to say beside it.
     fn note(&mut self, line: &str);

@@ -3,9 +3,11 @@
 use super::{
     Live,
     screen::{self, Screen},
+    tests_view::{self, TestsView},
 };
 use crate::{
     display::{Paint, counts, cut, duration, state_text},
+    follow::TestsNews,
     model::{Run, Shard, ShardState},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -25,6 +27,7 @@ pub(super) struct Terminal {
     paint: Paint,
     /// Of several lines.
     bar: ProgressBar,
+    tests: TestsView,
 }
 
 impl Terminal {
@@ -32,7 +35,8 @@ impl Terminal {
         let style =
             ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWINGS);
-        Self { paint, bar: ProgressBar::with_draw_target(None, target).with_style(style) }
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style);
+        Self { paint, bar, tests: TestsView::default() }
     }
 }
 
@@ -40,11 +44,18 @@ impl Live for Terminal {
     fn update(&mut self, run: &Run, now: Timestamp) {
         let (width, height) = screen::size();
         let most = MAX_LINES.min(usize::from(height).saturating_sub(OTHER_LINES).max(1));
-        let lines = lines(run, now, most, self.paint);
+        let tests = self.tests.lines(run, now, self.paint);
+        let lines = lines(run, now, most.saturating_sub(tests.len()).max(1), self.paint, tests);
         let lines: Vec<_> = lines.iter().map(|line| cut(line, usize::from(width))).collect();
         let text = lines.join("\n");
         if self.bar.message() != text {
             self.bar.set_message(text);
+        }
+    }
+
+    fn tests(&mut self, news: &TestsNews) {
+        for line in self.tests.take(news, self.paint) {
+            self.bar.println(line);
         }
     }
 
@@ -57,8 +68,8 @@ impl Live for Terminal {
     }
 }
 
-/// A line for each shard, or for each running one when they are many, above a line for all.
-fn lines(run: &Run, now: Timestamp, most: usize, paint: Paint) -> Vec<String> {
+/// A line for each shard, or for each running one when they are many, above those on tests and a line for all.
+fn lines(run: &Run, now: Timestamp, most: usize, paint: Paint, tests: Vec<String>) -> Vec<String> {
     let total = run.shards.len();
     let worth_a_line = |shard: &&Shard| total <= most || shard.state == ShardState::Running;
     let width = run.shards.iter().map(|shard| run.label(shard.id).chars().count()).max().unwrap_or(0);
@@ -73,6 +84,7 @@ fn lines(run: &Run, now: Timestamp, most: usize, paint: Paint) -> Vec<String> {
     if total > most && running > most {
         lines.push(paint.dim(&format!("… and {} more running", running - most)));
     }
+    lines.extend(tests);
     let elapsed = duration(run.ended.unwrap_or(now).since(run.created));
     lines.push(format!("{} {} · {elapsed}", bar(run), counts(run.counts)));
     lines
@@ -99,12 +111,14 @@ fn shard_line(run: &Run, shard: &Shard, now: Timestamp, width: usize, paint: Pai
     line
 }
 
-/// `[████████░░░░]`: how much of the run has ended.
+/// `[████████░░░░]`: how much of the run has ended, by time where its tests are shared out.
 fn bar(run: &Run) -> String {
     const WIDTH: u32 = 20;
-    let total = u64::from(run.counts.total().max(1));
-    let ended = u64::from(run.counts.succeeded + run.counts.failed);
-    let full = usize::try_from(ended * u64::from(WIDTH) / total).unwrap_or(0);
+    let share = match tests_view::all(run) {
+        Some(counts) => tests_view::share(&counts),
+        None => f64::from(run.counts.succeeded + run.counts.failed) / f64::from(run.counts.total().max(1)),
+    };
+    let full = (0..WIDTH).filter(|&n| f64::from(n + 1) <= share * f64::from(WIDTH)).count();
     format!("[{}{}]", "█".repeat(full), "░".repeat(WIDTH as usize - full))
 }
 
@@ -119,7 +133,7 @@ mod tests {
 
     fn shown(shards: Vec<Shard>, most: usize) -> String {
         let run = run(RunState::Running, shards);
-        lines(&run, START + Duration::from_secs(12), most, Paint::Plain).join("\n")
+        lines(&run, START + Duration::from_secs(12), most, Paint::Plain, vec![]).join("\n")
     }
 
     #[test]

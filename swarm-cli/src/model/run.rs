@@ -1,6 +1,6 @@
 //! Runs, and how far they are.
 
-use super::{RunSpec, Shard, ShardState, StepTests, TestsPolicy};
+use super::{OutcomeCounts, RunSpec, Shard, ShardState, StepTests, TestsPolicy};
 use proto::{RunId, ShardId, Timestamp};
 use std::time::Duration;
 
@@ -131,6 +131,17 @@ impl Run {
             }
         }
         self.counts = Counts::of(&self.shards);
+    }
+
+    /// Takes later news of the tests of a step.
+    pub fn count_tests(&mut self, step: u32, counts: OutcomeCounts) {
+        match self.tests.iter_mut().find(|tests| tests.step == step) {
+            Some(tests) => tests.counts = Some(counts),
+            None => {
+                let verified = self.tests_policy(step).is_some_and(|policy| policy.driver.lists_tests());
+                self.tests.push(StepTests { step, counts: Some(counts), verified });
+            }
+        }
     }
 
     /// Whether all of its shards are here: many come in several messages.

@@ -18,7 +18,7 @@ pub enum Driver {
     Ctest,
     /// A command that follows Bazel's test protocol: cut into parts, nobody knows its tests
     Bazel,
-    /// Any command that heeds SWARM_SHARD_INDEX and SWARM_SHARD_COUNT: cut into parts, nobody knows its tests
+    /// Any command that heeds SHARD_INDEX and SHARD_TOTAL: cut into parts, nobody knows its tests
     Opaque,
 }
 
@@ -117,7 +117,28 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 impl OutcomeCounts {
     /// Those that are not good.
     pub fn bad(self) -> u32 {
-        self.failed + self.crashed + self.timed_out + self.unknown + self.missing
+        let bad = [self.failed, self.crashed, self.timed_out, self.unknown, self.missing];
+        bad.into_iter().fold(0, u32::saturating_add)
+    }
+
+    /// Of two steps together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            listed: self.listed.saturating_add(other.listed),
+            open: self.open.saturating_add(other.open),
+            running: self.running.saturating_add(other.running),
+            passed: self.passed.saturating_add(other.passed),
+            failed: self.failed.saturating_add(other.failed),
+            flaky: self.flaky.saturating_add(other.flaky),
+            skipped: self.skipped.saturating_add(other.skipped),
+            crashed: self.crashed.saturating_add(other.crashed),
+            timed_out: self.timed_out.saturating_add(other.timed_out),
+            unknown: self.unknown.saturating_add(other.unknown),
+            missing: self.missing.saturating_add(other.missing),
+            quarantined: self.quarantined.saturating_add(other.quarantined),
+            estimate: self.estimate.saturating_add(other.estimate),
+            estimate_done: self.estimate_done.saturating_add(other.estimate_done),
+        }
     }
 
     /// Those with a verdict.

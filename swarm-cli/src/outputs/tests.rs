@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    model::RunState,
-    testing::{completed, run},
+    model::{Driver, RunState},
+    testing::{completed, run, run_with_tests},
 };
 use cas::memory::MemoryStore;
 use proto::DigestFunction;
@@ -77,7 +77,7 @@ async fn a_report_that_is_too_large_is_left_alone() {
     let huge = Digest::new(DigestFunction::Blake3, &[7; 32], MAX_REPORT + 1).unwrap();
     isolated.files.insert(RelPath::new("r.xml").unwrap(), Entry::File { digest: huge, mode: None });
     let mut unreadable = vec![];
-    assert_eq!(candidates(&isolated, &mut unreadable), []);
+    assert_eq!(candidates(&isolated, |_, _| true, &mut unreadable), []);
     assert_eq!(unreadable, ["r.xml: 67108865 bytes are more than are read"]);
 }
 
@@ -117,4 +117,23 @@ fn steps_of_one_name_have_directories_of_their_own() {
     run.shards[1].id.step = 1;
     let names: Vec<_> = directory_names(&run).into_values().collect();
     assert_eq!(names, ["suite-0-0", "suite-1-1"]);
+}
+
+#[tokio::test]
+async fn logs_of_tests_are_gathered_from_all_workers() {
+    let store = MemoryStore::new();
+    let first =
+        stored(&store, &[("test-logs/A/b.log", "one"), ("test-logs/A/c.log", "c"), ("kept", "k")]).await;
+    let second = stored(&store, &[("test-logs/A/b.log", "two"), ("test-logs/d.log", "d")]).await;
+    let shards = run_with(&[Some(first), Some(second), None]).shards;
+    let run = run_with_tests(Driver::Gtest, RunState::Succeeded, shards);
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(download(&store, &run, dir.path()).await.unwrap(), 2);
+    let text = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+    assert_eq!(text("suite-test-logs/A/b.log") + &text("suite-test-logs/A/b.log.1"), "onetwo");
+    assert_eq!(
+        text("suite-test-logs/A/c.log") + &text("suite-test-logs/d.log") + &text("suite-0/kept"),
+        "cdk"
+    );
+    assert!(!dir.path().join("suite-0/test-logs").exists());
 }

@@ -2,7 +2,7 @@
 
 mod ledger;
 
-pub(super) use ledger::{history, quarantine, tests_page};
+pub(super) use ledger::{driver, history, quarantine, tests_page};
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{

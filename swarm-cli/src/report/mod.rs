@@ -12,6 +12,8 @@ mod ledger;
 mod merge;
 mod owed;
 mod parse;
+#[cfg(test)]
+mod schema;
 
 pub use case::{Problem, ProblemKind, Status, TestCase};
 pub use chromium::ChromiumJson;

@@ -29,6 +29,37 @@ impl State {
         self.change(|run| run.tests = vec![v1::StepTests { step: 0, counts, verified: true }]);
     }
 
+    /// One more worker, in this state.
+    pub(crate) fn add_shard(&self, state: v1::ShardState) {
+        self.change(|run| {
+            let index = u32::try_from(run.shards.len()).unwrap();
+            let id = shard_id(index).to_string();
+            run.shards.push(v1::Shard { id, index, state: state.into(), ..v1::Shard::default() });
+        });
+    }
+
+    /// The first worker and the run have ended.
+    pub(crate) fn end_worker(&self, state: v1::RunState) {
+        self.change(|run| {
+            run.state = state.into();
+            run.ended = Some((START + Duration::from_secs(65)).into());
+            run.shards[0].state = v1::ShardState::Completed.into();
+            let result = v1::AttemptResult {
+                state: v1::ShardState::Completed.into(),
+                exit_code: Some(0),
+                ..v1::AttemptResult::default()
+            };
+            let number = 1;
+            let attempt = v1::Attempt {
+                number,
+                bot_id: "bot-0".into(),
+                result: Some(result),
+                ..v1::Attempt::default()
+            };
+            run.shards[0].attempts = vec![attempt];
+        });
+    }
+
     pub(crate) fn tests_page(&self, request: &v1::ListTestsRequest) -> v1::ListTestsResponse {
         let results = self.tests.lock().unwrap();
         let from: usize = request.page_token.parse().unwrap_or(0);

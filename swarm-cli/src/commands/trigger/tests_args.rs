@@ -15,7 +15,7 @@ const PARTITIONS: u32 = 64;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sharing out tests")]
 pub(super) struct TestsArgs {
-    /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SWARM_SHARD_INDEX
+    /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SHARD_INDEX
     /// [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
     shards: Option<u32>,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::{FanOut, RunState, ShardState},
-    report::{ChromiumJson, ReportJson, junit, merge},
+    report::{ChromiumJson, ReportJson, junit, merge, schema::departures},
     testing::{completed, ended, ledger, run_with_tests, tested},
     verdict::{Outcome, judge},
 };
@@ -44,6 +44,7 @@ fn a_test_is_one_case_whatever_was_retried() {
     assert_eq!(verdict.outcome, Outcome::Incomplete);
     assert_eq!(verdict.reasons, ["3 tests failed", "2 tests without a verdict (Suite.unheard, Suite.lost)"]);
     let document = serde_json::to_string_pretty(&ReportJson::new(&run, &report, &verdict)).unwrap();
+    assert_eq!(departures(&serde_json::from_str(&document).unwrap()), Vec::<String>::new());
     insta::assert_snapshot!("json", document);
     insta::assert_snapshot!(report.notes.join("\n"), @r"
     flaky: they failed, then passed on the same input: Suite.flaky/it's
@@ -122,6 +123,7 @@ fn parts_of_a_command_are_never_called_verified() {
     assert!(junit(&run, &report).contains(r#"<property name="unverified" value="true"/>"#));
     assert!(report.notes[0].contains("unverified"), "{:?}", report.notes);
     let json = serde_json::to_value(ReportJson::new(&run, &report, &verdict)).unwrap();
+    assert_eq!(departures(&json), Vec::<String>::new());
     assert_eq!(json["unverified"], serde_json::json!(["suite"]));
 }
 
