@@ -57,7 +57,7 @@ pub(crate) fn fixed(baseline: Baseline, trace: &Trace, estimates: &Estimates, wo
     let all: Vec<TestIndex> = (0..estimates.len() as u32).map(TestIndex).collect();
     if baseline == Baseline::StaticLpt {
         let units = units(&trace.listed, estimates, &all, workers as u32);
-        for (share, dealt) in shares.iter_mut().zip(plan(&units, &vec![1.0; workers])) {
+        for (share, dealt) in shares.iter_mut().zip(plan(&units, workers as u32)) {
             share.extend(dealt.into_iter().flat_map(|position| units[position as usize].tests.clone()));
         }
     } else {
@@ -78,7 +78,7 @@ pub(crate) fn fixed(baseline: Baseline, trace: &Trace, estimates: &Estimates, wo
 }
 
 impl Policy for Static {
-    fn joined(&mut self, _: u32, _: f64, _: Timestamp) {}
+    fn joined(&mut self, _: u32, _: Option<f64>, _: Timestamp) {}
 
     fn next(&mut self, worker: u32, _: Timestamp) -> Work {
         let tests = self.shares[worker as usize].clone();
@@ -96,7 +96,7 @@ impl Policy for Static {
 }
 
 impl Policy for Queue {
-    fn joined(&mut self, _: u32, _: f64, _: Timestamp) {}
+    fn joined(&mut self, _: u32, _: Option<f64>, _: Timestamp) {}
 
     fn next(&mut self, worker: u32, _: Timestamp) -> Work {
         self.runs[worker as usize] = self.left.pop_front();

@@ -27,7 +27,7 @@ pub(crate) enum Work {
 
 /// Who decides which worker runs what.
 pub(crate) trait Policy {
-    fn joined(&mut self, worker: u32, speed: f64, now: Timestamp);
+    fn joined(&mut self, worker: u32, speed: Option<f64>, now: Timestamp);
     fn next(&mut self, worker: u32, now: Timestamp) -> Work;
     /// The first report of a test ends it.
     fn ended(&mut self, worker: u32, test: TestIndex, took: Duration, now: Timestamp);
@@ -159,7 +159,7 @@ impl<P: Policy> Engine<'_, P> {
 
     fn join(&mut self, slot: usize, now: Timestamp) {
         let bot = &self.fleet.bots[self.slots[slot].bot];
-        let speed = if self.fleet.is_known { bot.speed } else { 1.0 };
+        let speed = self.fleet.is_known.then_some(bot.speed);
         self.slots[slot].since = Some(now);
         self.policy.joined(slot as u32, speed, now);
         self.ask(slot, now);

@@ -59,7 +59,7 @@ impl Ours {
 }
 
 impl Policy for Ours {
-    fn joined(&mut self, worker: u32, speed: f64, now: Timestamp) {
+    fn joined(&mut self, worker: u32, speed: Option<f64>, now: Timestamp) {
         self.last_lease += 1;
         self.leases[worker as usize] = (self.last_lease, false);
         self.shares.join(WorkerId(worker), speed, now);

@@ -22,6 +22,8 @@ mod ledger;
 mod plan;
 mod quarantine;
 mod shares;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use breaker::Breaker;
@@ -29,7 +31,7 @@ pub(crate) use environment::environment;
 pub use estimate::Estimates;
 pub use history::{History, Past, SuiteKey, TimeoutLimits};
 pub use ledger::{Accepted, Attempt, Budget, Counts, Ledger, ListError, Outcome, Standing};
-pub use plan::{Unit, plan, units, workers};
+pub use plan::{Unit, horizon, plan, units, workers};
 pub use quarantine::{Quarantine, QuarantineEntry};
 pub use shares::{Decisions, Mode, Next, Settings, Shares};
 pub use types::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict, WorkerId};

@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+/// A test decides when a run ends if so many of it would take longer than the run.
+const DECISIVE: u32 = 4;
+
 /// Tests that go to one worker together: a group, a part of a large group, or one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -15,6 +18,22 @@ pub struct Unit {
     pub tests: Vec<TestIndex>,
     /// Of all of them.
     pub estimate: Duration,
+    /// Whether history has all of them.
+    pub is_known: bool,
+}
+
+impl Unit {
+    /// Whether the run's end depends on when and where this begins. `horizon` is when the run ends at the soonest.
+    pub fn is_decisive(&self, horizon: Duration) -> bool {
+        self.is_known && self.estimate * DECISIVE > horizon
+    }
+}
+
+/// When a run of these units ends at the soonest, on so many equal workers.
+pub fn horizon(units: &[Unit], workers: u32) -> Duration {
+    let total: Duration = units.iter().map(|unit| unit.estimate).sum();
+    let longest = units.iter().map(|unit| unit.estimate).max().unwrap_or_default();
+    longest.max(total / workers.max(1))
 }
 
 /// How many workers a suite is worth, at most `most`: as few as end within `target` (as many as help, without one).
@@ -40,44 +59,37 @@ pub fn units(listed: &[ListedTest], estimates: &Estimates, open: &[TestIndex], w
         if let Some(position) = group.and_then(|group| last_of_group.get(group))
             && units[*position].estimate + estimate <= fair
         {
-            units[*position].tests.push(*test);
-            units[*position].estimate += estimate;
+            let unit = &mut units[*position];
+            unit.tests.push(*test);
+            unit.estimate += estimate;
+            unit.is_known &= estimates.known(*test).is_some();
             continue;
         }
         if let Some(group) = group {
             last_of_group.insert(group, units.len());
         }
-        units.push(Unit { tests: vec![*test], estimate });
+        units.push(Unit { tests: vec![*test], estimate, is_known: estimates.known(*test).is_some() });
     }
     units
 }
 
-/// Of so many workers that are free soonest the one is taken that would end the unit first.
-const LOOK_AT: usize = 8;
-
-/// Deals units to workers: the longest first, each to who would end it soonest. `speeds` are relative, 1 is usual.
-/// Answers positions in `units` for each worker, the longest first. O((units + workers) log workers).
-pub fn plan(units: &[Unit], speeds: &[f64]) -> Vec<Vec<u32>> {
+/// Deals units to equal workers, each to the one with the least: first what decides the end, then what may be anything,
+/// then the rest, the longest first. Answers positions in `units` for each worker, in that order. O(units log workers).
+pub fn plan(units: &[Unit], workers: u32) -> Vec<Vec<u32>> {
+    let horizon = horizon(units, workers);
     let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by_key(|position| Reverse(units[*position].estimate));
-    let mut fastest: Vec<usize> = (0..speeds.len()).collect();
-    fastest.sort_by(|a, b| speeds[*b].total_cmp(&speeds[*a]));
-    let mut shares = vec![Vec::new(); speeds.len()];
-    // (end in µs, rank by speed): among equals the fastest comes first.
-    let mut ends: BinaryHeap<Reverse<(u64, usize)>> =
-        (0..fastest.len()).map(|rank| Reverse((0, rank))).collect();
+    order.sort_by_key(|position| {
+        let unit = &units[*position];
+        (!unit.is_decisive(horizon), unit.is_known, Reverse(unit.estimate))
+    });
+    let mut shares = vec![Vec::new(); workers as usize];
+    let mut loads: BinaryHeap<Reverse<(Duration, usize)>> =
+        (0..shares.len()).map(|w| Reverse((Duration::ZERO, w))).collect();
     for position in order {
-        let seconds = units[position].estimate.as_secs_f64();
-        // One more, so that tests of no duration are dealt round.
-        let ended =
-            |end: u64, rank: usize| end + 1 + (seconds * 1e6 / speeds[fastest[rank]].max(0.01)) as u64;
-        let soonest: Vec<(u64, usize)> =
-            (0..LOOK_AT).map_while(|_| ends.pop()).map(|Reverse(candidate)| candidate).collect();
-        let Some(best) = soonest.iter().copied().min_by_key(|(end, rank)| ended(*end, *rank)) else { break };
-        let left = soonest.into_iter().filter(|candidate| *candidate != best);
-        ends.extend(left.map(Reverse));
-        shares[fastest[best.1]].push(u32::try_from(position).unwrap_or(u32::MAX));
-        ends.push(Reverse((ended(best.0, best.1), best.1)));
+        let Some(Reverse((load, worker))) = loads.pop() else { break };
+        shares[worker].push(u32::try_from(position).unwrap_or(u32::MAX));
+        // A little more, so that tests of no duration are dealt round.
+        loads.push(Reverse((load + units[position].estimate + Duration::from_nanos(1), worker)));
     }
     shares
 }
@@ -95,6 +107,7 @@ mod tests {
         let unit = |(position, s): (usize, &u64)| Unit {
             tests: vec![TestIndex::of(position)],
             estimate: Duration::from_secs(*s),
+            is_known: true,
         };
         seconds.iter().enumerate().map(unit).collect()
     }
@@ -135,22 +148,29 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_goes_to_the_fastest() {
-        assert_eq!(plan(&singles(&[1, 9, 2]), &[1.0, 2.0, 0.5]), [vec![2], vec![1], vec![0]]);
+    fn the_longest_is_dealt_first() {
+        assert_eq!(plan(&singles(&[1, 9, 2, 8]), 2), [vec![1, 0], vec![3, 2]]);
+    }
+
+    #[test]
+    fn what_is_unknown_comes_after_what_decides_the_end_and_before_the_rest() {
+        let mut units = singles(&[2, 2, 90, 2]);
+        units[3].is_known = false;
+        assert_eq!(plan(&units, 2), [vec![2], vec![3, 0, 1]]);
     }
 
     #[test]
     fn equal_guesses_are_dealt_round() {
-        assert_eq!(plan(&singles(&[0; 6]), &[1.0; 3]), [vec![0, 3], vec![1, 4], vec![2, 5]]);
+        assert_eq!(plan(&singles(&[0; 6]), 3), [vec![0, 3], vec![1, 4], vec![2, 5]]);
     }
 
     proptest! {
         #[test]
         fn each_unit_is_dealt_once_and_the_bound_of_graham_holds(
             seconds in proptest::collection::vec(1..1000u64, 0..200),
-            workers in 1..20usize,
+            workers in 1..20u32,
         ) {
-            let shares = plan(&singles(&seconds), &vec![1.0; workers]);
+            let shares = plan(&singles(&seconds), workers);
             let mut dealt: Vec<u32> = shares.iter().flatten().copied().collect();
             dealt.sort();
             prop_assert_eq!(dealt, (0..seconds.len() as u32).collect::<Vec<_>>());
@@ -158,7 +178,7 @@ mod tests {
             let makespan = shares.iter().map(load).max().unwrap();
             let total: u64 = seconds.iter().sum();
             let longest = seconds.iter().max().copied().unwrap_or(0);
-            prop_assert!(makespan <= total / workers as u64 + 1 + longest);
+            prop_assert!(makespan <= total / u64::from(workers) + 1 + longest);
         }
     }
 }

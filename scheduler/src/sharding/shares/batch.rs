@@ -4,6 +4,8 @@ use super::{Mode, Next, Place, Presence, Shares, TestIndex, WorkerId, worker::re
 use proto::Timestamp;
 use std::collections::VecDeque;
 
+type Queue = VecDeque<Vec<TestIndex>>;
+
 /// A process runs tests worth so many dispatches, at least.
 const PROCESS_FLOOR: f64 = 8.0;
 /// Tests in one batch: a batch is one message.
@@ -14,8 +16,9 @@ const PATIENCE: f64 = 5.0;
 impl Shares {
     /// What a worker is to do now. It may ask while the last test of its last batch runs.
     ///
-    /// In this order: what came back, its own share, what it can steal, what it can double. Until a worker that runs
-    /// something has nearly ended that, it waits: what is granted cannot be stolen any more.
+    /// In this order: what came back, what decides the end of the run (if nobody else would end it sooner), its own
+    /// share, what it can steal, what it can double. A worker waits until it has nearly ended what it runs: what is
+    /// granted cannot be stolen any more.
     pub fn next(&mut self, id: WorkerId, now: Timestamp) -> Next {
         if self.workers.get(&id).is_none_or(|worker| worker.presence != Presence::Active) {
             return Next::Nothing;
@@ -24,14 +27,19 @@ impl Shares {
         if busy > self.overhead {
             return Next::Wait;
         }
+        let is_free = busy == 0.0;
         let mut batch = self.take_returned(id, now);
         if batch.is_empty() {
+            batch = self.probe(id, now);
+        }
+        if batch.is_empty() && (is_free || self.decisive.is_empty()) {
+            self.take_decisive(id, now);
             batch = self.take_own(id);
         }
-        if batch.is_empty() && busy == 0.0 && self.steal(id, now) {
+        if batch.is_empty() && is_free && self.steal(id, now) {
             batch = self.take_own(id);
         }
-        if batch.is_empty() && busy == 0.0 {
+        if batch.is_empty() && is_free {
             batch.extend(self.double(id, now));
         }
         if batch.is_empty() {
@@ -63,7 +71,7 @@ impl Shares {
         let mut expected = worker.out.iter().map(|test| self.estimate(*test) / speed);
         let Some(first) = expected.next() else { return 0.0 };
         let elapsed = now.since(worker.since).as_secs_f64();
-        remaining(first, elapsed).max(1e-6) + expected.sum::<f64>()
+        remaining(first, elapsed, self.fleet.overdue()).max(1e-6) + expected.sum::<f64>()
     }
 
     /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.
@@ -101,7 +109,7 @@ impl Shares {
     }
 
     /// Seconds of tests in one batch out of so many that are left.
-    fn enough(&self, left: f64) -> f64 {
+    pub(super) fn enough(&self, left: f64) -> f64 {
         match self.settings.mode {
             Mode::Pull => self.overhead,
             Mode::Process => (left / 2.0).max(self.overhead * PROCESS_FLOOR),
@@ -110,42 +118,49 @@ impl Shares {
 
     fn take_own(&mut self, id: WorkerId) -> Vec<TestIndex> {
         let unknown = self.unknown.get();
-        let Some(left) = self.workers.get(&id).map(|worker| worker.load.seconds(unknown)) else {
-            return Vec::new();
-        };
-        let enough = self.enough(left);
-        let (mut batch, mut sum) = (Vec::new(), 0.0);
-        while batch.len() < BATCH_MOST && (batch.is_empty() || sum < enough) {
-            let Some(test) = self.pop(id) else { break };
-            sum += self.estimate(test);
-            batch.push(test);
-        }
-        batch
+        let Some(worker) = self.workers.get(&id) else { return Vec::new() };
+        // A slow bot takes as long for less; one that is not measured yet may be slow.
+        let speed =
+            worker.speed(self.fleet).min(1.0) * if worker.is_measured(self.fleet) { 1.0 } else { 0.5 };
+        let enough = self.enough(worker.load.seconds(unknown) * speed);
+        self.take(id, enough, VecDeque::front_mut, VecDeque::pop_front)
     }
 
-    /// The next test of a worker's queue that is still there.
-    fn pop(&mut self, id: WorkerId) -> Option<TestIndex> {
-        let worker = self.workers.get_mut(&id)?;
-        while let Some(unit) = worker.queue.last_mut() {
+    /// The next tests out of a worker's queue, from one end of it.
+    pub(super) fn take(
+        &mut self,
+        id: WorkerId,
+        enough: f64,
+        end: fn(&mut Queue) -> Option<&mut Vec<TestIndex>>,
+        drop_end: fn(&mut Queue) -> Option<Vec<TestIndex>>,
+    ) -> Vec<TestIndex> {
+        let unknown = self.unknown.get();
+        let (mut batch, mut sum) = (Vec::new(), 0.0);
+        let Some(worker) = self.workers.get_mut(&id) else { return batch };
+        while batch.len() < BATCH_MOST && (batch.is_empty() || sum < enough) {
+            let Some(unit) = end(&mut worker.queue) else { break };
             let Some(test) = unit.pop() else {
-                worker.queue.pop();
+                drop_end(&mut worker.queue);
                 continue;
             };
             let state = &mut self.tests[test.at()];
             if state.place == Place::Queued(id) {
                 state.place = Place::Out;
                 worker.load.remove(state.known);
-                return Some(test);
+                sum += state.known.unwrap_or(unknown);
+                batch.push(test);
             }
         }
-        None
+        batch
     }
 
     /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for.
     fn wait(&mut self, id: WorkerId, now: Timestamp) -> Next {
         let end = self.workers.keys().map(|worker| self.busy(*worker, now)).fold(0.0, f64::max);
-        let is_over =
-            end == 0.0 && self.returned.is_empty() && self.workers.values().all(|w| w.load.is_empty());
+        let is_over = end == 0.0
+            && self.returned.is_empty()
+            && self.decisive.is_empty()
+            && self.workers.values().all(|w| w.load.is_empty());
         let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
         if !worker.out.is_empty() {
             return Next::Wait;

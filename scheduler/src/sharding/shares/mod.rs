@@ -1,13 +1,17 @@
 //! Who will run what is not granted yet. Volatile: planned, then corrected as workers come, report and vanish.
 
 mod batch;
+mod decisive;
 mod speculate;
 mod steal;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use super::{Estimates, ListedTest, TestIndex, Unit, WorkerId, plan, units};
+use super::{
+    Estimates, ListedTest, TestIndex, Unit, WorkerId,
+    plan::{horizon, plan, units},
+};
 use proto::Timestamp;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -62,6 +66,8 @@ pub struct Decisions {
 /// Where a test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    /// Among the decisive ones.
+    Decisive,
     /// In the queue of a worker.
     Queued(WorkerId),
     /// In the line of those that came back.
@@ -88,6 +94,9 @@ pub struct Shares {
     settings: Settings,
     tests: Vec<Test>,
     workers: BTreeMap<WorkerId, Worker>,
+    /// Units that decide when the run ends, the longest first; of each the tests in reverse order. In no queue, because
+    /// where they run depends on who is there and how fast it is.
+    decisive: Vec<Vec<TestIndex>>,
     /// Lost or to be retried, and who should not have it again.
     returned: VecDeque<(TestIndex, Option<WorkerId>)>,
     planned: Timestamp,
@@ -95,12 +104,16 @@ pub struct Shares {
     overhead: f64,
     /// Seconds of all planned tests.
     total: f64,
+    /// Seconds from the plan to its soonest end.
+    horizon: f64,
+    /// Seconds that duplicates may take.
+    duplicates: f64,
     /// Seconds promised to duplicates.
     duplicated: f64,
     /// Seconds that workers have waited, those of now left out.
     waited: f64,
     unknown: worker::Mean,
-    /// Estimated and real seconds of all tests with history that were reported.
+    /// Of all workers.
     fleet: worker::Pace,
     decisions: Decisions,
 }
@@ -121,47 +134,73 @@ impl Shares {
             place: Place::Settled,
             copies: 0,
         });
+        let total: f64 = open.iter().map(|test| estimates.of(*test).as_secs_f64()).sum();
+        let units = units(listed, estimates, open, workers);
+        let longest = open.iter().filter_map(|test| estimates.known(*test)).max().unwrap_or_default();
         let mut shares = Self {
             settings,
             tests: tests.collect(),
             workers: (0..workers).map(|index| (WorkerId(index), Worker::default())).collect(),
+            decisive: Vec::new(),
             returned: VecDeque::new(),
             planned: now,
             overhead: settings.overhead.as_secs_f64(),
-            total: open.iter().map(|test| estimates.of(*test).as_secs_f64()).sum(),
+            total,
+            horizon: horizon(&units, workers).as_secs_f64(),
+            // The longest test may be doubled, however small the suite is.
+            duplicates: match settings.duplicates_percent {
+                0 => 0.0,
+                percent => (total * f64::from(percent) / 100.0).max(longest.as_secs_f64() * 1.1),
+            },
             duplicated: 0.0,
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
             fleet: worker::Pace::default(),
             decisions: Decisions::default(),
         };
-        shares.deal(units(listed, estimates, open, workers), workers);
+        shares.deal(&units, workers);
         shares
     }
 
-    fn deal(&mut self, units: Vec<Unit>, workers: u32) {
-        let dealt = plan(&units, &vec![1.0; workers as usize]);
-        for (share, index) in dealt.into_iter().zip(0..) {
-            for position in share.into_iter().rev() {
-                self.enqueue(WorkerId(index), units[position as usize].tests.iter().rev().copied().collect());
+    fn deal(&mut self, units: &[Unit], workers: u32) {
+        let horizon = horizon(units, workers);
+        let mut decisive = Vec::new();
+        for (share, index) in plan(units, workers).into_iter().zip(0..) {
+            for unit in share.into_iter().map(|position| &units[position as usize]) {
+                let tests = unit.tests.iter().rev().copied().collect();
+                if unit.is_decisive(horizon) {
+                    decisive.push((unit.estimate, tests));
+                } else {
+                    self.enqueue(WorkerId(index), tests, VecDeque::push_back);
+                }
             }
         }
+        decisive.sort_by_key(|(estimate, _)| std::cmp::Reverse(*estimate));
+        for test in decisive.iter().flat_map(|(_, tests)| tests) {
+            self.tests[test.at()].place = Place::Decisive;
+        }
+        self.decisive = decisive.into_iter().map(|(_, tests)| tests).collect();
     }
 
-    /// Adds a unit, whose tests are in reverse order, at the front of a worker's queue.
-    fn enqueue(&mut self, id: WorkerId, unit: Vec<TestIndex>) {
+    /// Adds a unit, whose tests are in reverse order, to a worker's queue.
+    fn enqueue(
+        &mut self,
+        id: WorkerId,
+        unit: Vec<TestIndex>,
+        push: fn(&mut VecDeque<Vec<TestIndex>>, Vec<TestIndex>),
+    ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         for test in &unit {
             let state = &mut self.tests[test.at()];
             state.place = Place::Queued(id);
             worker.load.add(state.known);
         }
-        worker.queue.push(unit);
+        push(&mut worker.queue, unit);
     }
 
-    /// A bot begins as this worker. `speed` is how fast it was in earlier runs; 1 is usual, and what an unknown bot is
-    /// taken to be.
-    pub fn join(&mut self, id: WorkerId, speed: f64, now: Timestamp) {
+    /// A bot begins as this worker. `speed` is how fast it was in earlier runs beside other bots: 1 is usual. One of
+    /// which nothing is known is measured before it gets anything that decides when the run ends.
+    pub fn join(&mut self, id: WorkerId, speed: Option<f64>, now: Timestamp) {
         let worker = self.workers.entry(id).or_default();
         worker.begin(speed, now);
     }
@@ -244,7 +283,7 @@ impl Shares {
                 }
             }
             Place::Returned => self.returned.retain(|(other, _)| *other != test),
-            Place::Out | Place::Settled => {}
+            Place::Decisive | Place::Out | Place::Settled => {}
         }
     }
 

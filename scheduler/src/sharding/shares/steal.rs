@@ -2,6 +2,7 @@
 
 use super::{Place, Presence, Shares, TestIndex, WorkerId};
 use proto::Timestamp;
+use std::collections::VecDeque;
 
 impl Shares {
     /// Moves tests to the queue of `thief`, if it would end some of them sooner than their worker by more than a
@@ -16,9 +17,9 @@ impl Shares {
             return false;
         };
         let (mut mine, mut theirs) = (self.overhead, end);
-        let (mut stolen, mut left) = (Vec::new(), Vec::new());
+        let (mut stolen, mut left) = (Vec::new(), VecDeque::new());
         // The longest first: it is the one that should not wait.
-        for unit in queue.into_iter().rev() {
+        for unit in queue {
             let unit: Vec<TestIndex> = unit
                 .into_iter()
                 .filter(|test| self.tests[test.at()].place == Place::Queued(victim))
@@ -28,19 +29,15 @@ impl Shares {
             }
             let estimate: f64 = unit.iter().map(|test| self.estimate(*test)).sum();
             let (after, without) = (mine + estimate / fast, theirs - estimate / slow);
-            let is_worth = if stolen.is_empty() {
-                !is_here || after.max(without) + self.overhead < theirs
-            } else {
-                after <= without
-            };
+            let needed = if stolen.is_empty() { self.overhead } else { 0.0 };
+            let is_worth = after.max(without) + needed < theirs || (stolen.is_empty() && !is_here);
             if is_worth {
                 (mine, theirs) = (after, without);
                 stolen.push(unit);
             } else {
-                left.push(unit);
+                left.push_back(unit);
             }
         }
-        left.reverse();
         if let Some(worker) = self.workers.get_mut(&victim) {
             worker.queue = left;
             for test in stolen.iter().flatten() {
@@ -50,13 +47,13 @@ impl Shares {
         let any = !stolen.is_empty();
         self.decisions.steals += u64::from(any);
         for unit in stolen.into_iter().rev() {
-            self.enqueue(thief, unit);
+            self.enqueue(thief, unit, VecDeque::push_front);
         }
         any
     }
 
     /// Who has something in its queue and would end last, and in how many seconds.
-    fn last_to_end(&self, thief: WorkerId, now: Timestamp) -> Option<(WorkerId, f64)> {
+    pub(super) fn last_to_end(&self, thief: WorkerId, now: Timestamp) -> Option<(WorkerId, f64)> {
         let unknown = self.unknown.get();
         let others = self.workers.iter().filter(|(id, worker)| **id != thief && !worker.load.is_empty());
         let ends = others.map(|(id, worker)| {

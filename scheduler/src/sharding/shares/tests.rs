@@ -31,7 +31,7 @@ fn shares(seconds: &[Option<u64>], workers: u32, settings: Settings) -> Shares {
 fn joined(seconds: &[Option<u64>], workers: u32, settings: Settings) -> Shares {
     let mut shares = shares(seconds, workers, settings);
     for worker in 0..workers {
-        shares.join(WorkerId(worker), 1.0, at(0.0));
+        shares.join(WorkerId(worker), Some(1.0), at(0.0));
     }
     shares
 }
@@ -45,7 +45,7 @@ fn took(shares: &mut Shares, worker: u32, test: u32, seconds: u64, now: f64) {
 }
 
 #[test]
-fn the_longest_comes_first_and_what_is_unknown_before() {
+fn what_decides_the_end_comes_first_then_what_is_unknown_then_the_rest() {
     let mut shares = joined(&[Some(1), None, Some(3), Some(2)], 1, SETTINGS);
     let mut order = Vec::new();
     while let Next::Batch(tests) = shares.next(WorkerId(0), at(0.0)) {
@@ -54,7 +54,7 @@ fn the_longest_comes_first_and_what_is_unknown_before() {
             took(&mut shares, 0, test.0, 1, 0.0);
         }
     }
-    assert_eq!(order, [1, 2, 3, 0]);
+    assert_eq!(order, [2, 1, 3, 0]);
     assert_eq!(shares.next(WorkerId(0), at(0.0)), Next::Nothing);
 }
 
@@ -72,12 +72,12 @@ fn a_process_gets_half_of_what_is_left_but_not_too_little() {
 #[test]
 fn who_has_nothing_takes_about_half_of_what_is_left_to_the_last() {
     let mut shares = shares(&[Some(10); 8], 2, SETTINGS);
-    shares.join(WorkerId(0), 1.0, at(0.0));
+    shares.join(WorkerId(0), Some(1.0), at(0.0));
     assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
-    shares.join(WorkerId(1), 1.0, at(0.0));
+    shares.join(WorkerId(1), Some(1.0), at(0.0));
     for (test, now) in [(1, 0.0), (3, 1.0), (5, 2.0), (7, 3.0)] {
         assert_eq!(shares.next(WorkerId(1), at(now)), batch(&[test]));
-        took(&mut shares, 1, test, 1, now + 1.0);
+        took(&mut shares, 1, test, 10, now + 1.0);
     }
     assert_eq!(shares.next(WorkerId(1), at(4.0)), batch(&[2]));
     assert_eq!(shares.workers[&WorkerId(1)].load.seconds(0.0), 10.0);
@@ -97,7 +97,7 @@ fn nothing_is_stolen_that_is_not_worth_a_dispatch() {
 #[test]
 fn a_worker_that_never_comes_is_worked_for() {
     let mut shares = shares(&[Some(1); 6], 3, SETTINGS);
-    shares.join(WorkerId(2), 1.0, at(0.0));
+    shares.join(WorkerId(2), Some(1.0), at(0.0));
     let mut done = 0;
     while let Next::Batch(tests) = shares.next(WorkerId(2), at(f64::from(done))) {
         for test in tests {
@@ -140,15 +140,55 @@ fn a_retry_runs_where_it_failed_when_nobody_else_is_there() {
 
 #[test]
 fn a_straggler_is_doubled_once() {
-    let mut shares = joined(&[Some(10), Some(1), Some(1)], 3, SETTINGS);
+    let mut shares = shares(&[Some(10); 3], 3, SETTINGS);
     for worker in 0..3 {
-        shares.next(WorkerId(worker), at(0.0));
+        shares.join(WorkerId(worker), None, at(0.0));
     }
+    for worker in 0..3 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    took(&mut shares, 1, 1, 10, 10.0);
+    took(&mut shares, 2, 2, 10, 10.0);
+    assert_eq!(shares.next(WorkerId(1), at(12.0)), Next::Wait, "it is a little late");
+    assert_eq!(shares.next(WorkerId(1), at(35.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(2), at(35.0)), Next::Wait);
+}
+
+#[test]
+fn on_a_bot_of_known_speed_a_late_test_is_a_long_test() {
+    let mut shares = joined(&[Some(10), Some(1)], 2, SETTINGS);
+    shares.next(WorkerId(0), at(0.0));
+    shares.next(WorkerId(1), at(0.0));
     took(&mut shares, 1, 1, 1, 1.0);
-    assert_eq!(shares.next(WorkerId(1), at(1.0)), Next::Wait, "nine seconds are not more than ten");
-    took(&mut shares, 2, 2, 1, 1.0);
-    assert_eq!(shares.next(WorkerId(1), at(15.0)), batch(&[0]));
-    assert_eq!(shares.next(WorkerId(2), at(15.0)), Next::Wait);
+    assert_eq!(shares.next(WorkerId(1), at(35.0)), Next::Wait);
+}
+
+#[test]
+fn a_slow_bot_leaves_the_longest_test_to_a_faster_one() {
+    let mut shares = shares(&[Some(100), Some(10), Some(10)], 2, SETTINGS);
+    shares.join(WorkerId(0), Some(0.7), at(0.0));
+    shares.join(WorkerId(1), Some(1.0), at(0.0));
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[1]));
+    assert_eq!(shares.next(WorkerId(1), at(0.0)), batch(&[0]));
+}
+
+#[test]
+fn the_longest_test_does_not_wait_for_ever_for_faster_bots_that_never_come() {
+    let mut shares = shares(&[Some(100)], 2, SETTINGS);
+    shares.join(WorkerId(0), Some(1.0), at(0.0));
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), Next::Wait);
+    assert_eq!(shares.next(WorkerId(0), at(20.0)), batch(&[0]));
+}
+
+#[test]
+fn a_bot_of_unknown_speed_is_measured_with_short_tests_before_it_gets_the_longest() {
+    let mut seconds = vec![Some(1); 20];
+    seconds.push(Some(100));
+    let mut shares = shares(&seconds, 2, SETTINGS);
+    shares.join(WorkerId(0), None, at(0.0));
+    shares.join(WorkerId(1), None, at(0.0));
+    let Next::Batch(first) = shares.next(WorkerId(0), at(0.0)) else { panic!("there is something to do") };
+    assert_eq!(shares.estimate(first[0]), 1.0);
 }
 
 #[test]
@@ -184,8 +224,8 @@ fn the_next_batch_is_granted_only_when_the_last_test_has_nearly_ended() {
 #[test]
 fn tests_held_over_a_restart_are_not_given_away() {
     let mut shares = shares(&[Some(2), Some(1)], 2, SETTINGS);
-    shares.join(WorkerId(1), 1.0, at(0.0));
+    shares.join(WorkerId(1), Some(1.0), at(0.0));
     shares.holds(WorkerId(1), &[TestIndex(0)], at(0.0));
-    shares.join(WorkerId(0), 1.0, at(0.0));
+    shares.join(WorkerId(0), Some(1.0), at(0.0));
     assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[1]));
 }

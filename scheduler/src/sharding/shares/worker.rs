@@ -4,12 +4,16 @@ use super::TestIndex;
 use proto::Timestamp;
 use std::collections::VecDeque;
 
-/// Seconds of tests for which a bot's speed from before counts as if it were measured now.
-const PRIOR_SECONDS: f64 = 10.0;
+/// Deviation of the logarithm of bots' speeds: of those that nothing is known of, and of one that was measured before.
+const SPREAD: f64 = 0.3;
+const SPREAD_MEASURED: f64 = 0.1;
+/// Deviation of the logarithm of real to estimated durations, as if it had been seen so often.
+const NOISE: f64 = 0.3;
+const NOISE_SEEN: f64 = 10.0;
+/// Logarithms beyond this say that a test has changed, nothing about the bot.
+const OUTLIER: f64 = 2.0;
 /// Tests for which the first guess about unknown ones counts.
 const PRIOR_TESTS: f64 = 5.0;
-/// A test that has taken this much longer than estimated is taken to need as long again as it has by now.
-const OVERDUE: f64 = 1.25;
 
 /// Whether somebody works as this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,25 +90,44 @@ impl Mean {
     }
 }
 
-/// Estimated and real seconds of the same tests.
+/// How much faster tests with history ended than estimated: logarithms, summed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    estimated: f64,
-    took: f64,
+    sum: f64,
+    squares: f64,
+    count: f64,
 }
 
 impl Pace {
+    /// Durations of no length say nothing.
     pub(super) fn add(&mut self, estimated: f64, took: f64) {
-        self.estimated += estimated;
-        self.took += took;
+        let faster = (estimated.max(1e-3) / took.max(1e-3)).ln().clamp(-OUTLIER, OUTLIER);
+        self.sum += faster;
+        self.squares += faster * faster;
+        self.count += 1.0;
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / (self.count + NOISE_SEEN)
+    }
+
+    /// Of one test.
+    fn variance(self) -> f64 {
+        let seen = self.squares - self.count * self.mean().powi(2);
+        (NOISE * NOISE * NOISE_SEEN + seen.max(0.0)) / (NOISE_SEEN + self.count)
+    }
+
+    /// So many times its estimate a test takes seldom: two and a half deviations.
+    pub(super) fn overdue(self) -> f64 {
+        (2.5 * self.variance().sqrt()).exp().clamp(1.25, 4.0)
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) presence: Presence,
-    /// Units, the next one last; the tests of each in reverse order. May name tests that have gone elsewhere.
-    pub(super) queue: Vec<Vec<TestIndex>>,
+    /// Units, the next one first; the tests of each in reverse order. May name tests that have gone elsewhere.
+    pub(super) queue: VecDeque<Vec<TestIndex>>,
     /// Of the tests in the queue that are still there.
     pub(super) load: Load,
     /// Granted and not reported, in the order in which they are run.
@@ -112,38 +135,51 @@ pub(super) struct Worker {
     /// When the first of `out` began.
     pub(super) since: Timestamp,
     pub(super) waits_since: Option<Timestamp>,
-    speed_before: f64,
+    speed_before: Option<f64>,
     pub(super) pace: Pace,
+    /// Seconds given to it to be measured.
+    pub(super) probed: f64,
 }
 
 impl Default for Worker {
     fn default() -> Self {
         Self {
             presence: Presence::New,
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             load: Load::default(),
             out: VecDeque::new(),
             since: Timestamp::default(),
             waits_since: None,
-            speed_before: 1.0,
+            speed_before: None,
             pace: Pace::default(),
+            probed: 0.0,
         }
     }
 }
 
 impl Worker {
-    pub(super) fn begin(&mut self, speed: f64, now: Timestamp) {
+    pub(super) fn begin(&mut self, speed: Option<f64>, now: Timestamp) {
         self.presence = Presence::Active;
-        self.speed_before = if speed.is_finite() { speed.clamp(0.05, 20.0) } else { 1.0 };
+        self.speed_before = speed.filter(|speed| speed.is_finite()).map(|speed| speed.clamp(0.05, 20.0));
         self.pace = Pace::default();
+        self.probed = 0.0;
         self.since = now;
     }
 
     /// How fast it is beside the fleet: what was known before, corrected by what it has reported.
     pub(super) fn speed(&self, fleet: Pace) -> f64 {
-        let drift = (PRIOR_SECONDS + fleet.estimated) / (PRIOR_SECONDS + fleet.took);
-        let usual = self.pace.took * drift;
-        ((PRIOR_SECONDS * self.speed_before + self.pace.estimated) / (PRIOR_SECONDS + usual)).max(0.05)
+        let (before, trust) = match self.speed_before {
+            Some(speed) => (speed.ln(), SPREAD_MEASURED.powi(-2)),
+            None => (0.0, SPREAD.powi(-2)),
+        };
+        let seen = self.pace.sum - self.pace.count * fleet.mean();
+        let noise = fleet.variance();
+        ((seen / noise + before * trust) / (self.pace.count / noise + trust)).exp()
+    }
+
+    /// Whether the speed is known about as well as that of a bot that was measured before.
+    pub(super) fn is_measured(&self, fleet: Pace) -> bool {
+        self.speed_before.is_some() || self.pace.count / fleet.variance() >= SPREAD_MEASURED.powi(-2)
     }
 
     /// Seconds that it waited, when it did.
@@ -152,7 +188,8 @@ impl Worker {
     }
 }
 
-/// Seconds until a test that has run for `elapsed` ends, when `expected` was expected.
-pub(super) fn remaining(expected: f64, elapsed: f64) -> f64 {
-    if elapsed > expected * OVERDUE { elapsed } else { (expected - elapsed).max(0.0) }
+/// Seconds until a test that has run for `elapsed` ends, when `expected` was expected: one that is overdue is taken to
+/// need as long again.
+pub(super) fn remaining(expected: f64, elapsed: f64, overdue: f64) -> f64 {
+    if elapsed > expected * overdue { elapsed } else { (expected - elapsed).max(0.0) }
 }
