@@ -33,17 +33,15 @@ bench-isolate: build
 bench-sharding: build
 	$(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
 
-# The parts `decisions` and `simulation` are about the queue alone, without a server: ignored tests beside it.
-SCHEDULER_PARTS := connections cycles gaps trigger restart
+# These parts are about the queue alone, without a server: ignored tests beside it.
 QUEUE_PARTS := decisions simulation
-bench-scheduler: PARTS ?= $(SCHEDULER_PARTS) $(QUEUE_PARTS)
+SCHEDULER_PARTS = $(or $(PARTS),connections cycles gaps trigger restart $(QUEUE_PARTS))
+bench-scheduler: SERVER = $(filter-out $(QUEUE_PARTS),$(SCHEDULER_PARTS))
+bench-scheduler: QUEUE = $(patsubst %,tests::%::,$(filter $(QUEUE_PARTS),$(SCHEDULER_PARTS)))
 bench-scheduler: build
 	@tests/setup/tools nextest
-	$(if $(filter-out $(QUEUE_PARTS),$(PARTS)),$(CARGO) bench --profile release -p tests --bench scheduler --locked -- \
-		$(filter-out $(QUEUE_PARTS),$(PARTS)))
-	$(foreach part,$(filter $(QUEUE_PARTS),$(PARTS)),$(CARGO) nextest run --release -p scheduler --lib --locked \
-		--run-ignored only --no-capture tests::$(part)::
-	)
+	$(if $(SERVER),$(CARGO) bench --profile release -p tests --bench scheduler --locked -- $(SERVER))
+	$(if $(QUEUE),$(CARGO) nextest run --release -p scheduler --lib --locked --run-ignored only --no-capture $(QUEUE))
 
 # SECONDS=3600 goes on for longer, CHAOS_SEED=N repeats what died when.
 chaos: build
