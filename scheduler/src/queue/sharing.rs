@@ -436,10 +436,10 @@ impl Queue {
         self.sharing.pools.insert((run, step), pool);
     }
 
-    /// How fast a bot was, beside what was expected of it.
-    fn speed(&self, bot: &BotId) -> f64 {
+    /// How fast a bot was, beside what was expected of it. None when it is not known.
+    fn speed(&self, bot: &BotId) -> Option<f64> {
         let pace = self.sharing.paces.get(bot).filter(|(_, took)| *took > 1.0);
-        pace.map_or(1.0, |(estimated, took)| estimated / took)
+        pace.map(|(estimated, took)| estimated / took)
     }
 
     /// The tests that an attempt holds which is about to end.

@@ -78,7 +78,8 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
     let told = scheduler.assignment(args.shard).await?;
     let selection = selection(context, &told, args.test.as_deref())?;
     if args.json {
-        let document = AssignmentJson::new(args.shard, &told.shown(selection, &args.words)?, told.has_secret);
+        let shown = told.shown(selection, &args.words)?;
+        let document = AssignmentJson::new(args.shard, &shown, told.has_secret);
         context.console.print(serde_json::to_string_pretty(&document)? + "\n");
         return Ok(Exit::Success);
     }
