@@ -211,3 +211,49 @@ async fn lay_out(cache: &DiskCache, outputs: Digest, target: &Path) -> Result<()
     let laid_out = laid_out.await.map_err(|error| PerformError::Assignment { reason: error.to_string() })?;
     laid_out.map_err(PerformError::Outputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cas::{BlobStoreExt as _, isolated::Isolated};
+    use proto::DigestFunction;
+    use runtime::{SystemClock, SystemEntropy};
+
+    #[tokio::test]
+    async fn the_assignment_of_a_worker_is_its_command_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let performance = Performance {
+            // Everything is in the cache.
+            cas: "http://127.0.0.1:1".into(),
+            ca_cert: None,
+            cache: path("cache"),
+            work: path("work"),
+            keep: false,
+            outputs: None,
+            supervisor: None,
+        };
+        let cache = DiskCache::open(&path("cache"), DiskCacheOptions::default()).unwrap();
+        let command = ["/bin/sh", "-c", "echo $*; exit 3", "sh"].map(str::to_owned).into();
+        let manifest = Isolated { command, ..Isolated::new(DigestFunction::Blake3) };
+        let store = DiskStore::new(cache);
+        let input = store.put(DigestFunction::Blake3, manifest.to_bytes().into()).await.unwrap();
+        let tests = v1::TestsOrder { driver: v1::TestDriver::Gtest.into(), partitions: 0 };
+        let assignment = v1::Assignment {
+            input: Some(input.into()),
+            extra_args: vec!["--gtest_filter=A.b".into()],
+            tests: Some(tests),
+            ..Default::default()
+        };
+        let mut output = Vec::new();
+        let sink = |bytes: &[u8]| {
+            output.extend_from_slice(bytes);
+            Ok(())
+        };
+        let host = (SystemClock::shared(), SystemEntropy::shared());
+        let performed =
+            performance.perform(&assignment.encode_to_vec(), host, Shutdown::new(), sink).await.unwrap();
+        assert_eq!(performed.exit, Exit::Command(3), "{}", performed.message);
+        assert_eq!(output, b"--gtest_filter=A.b\n");
+    }
+}

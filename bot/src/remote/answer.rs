@@ -53,4 +53,26 @@ mod tests {
         assert!(parsed.desired.is_empty());
         assert_eq!(parsed.call_again, DEFAULT_CALL_AGAIN);
     }
+    #[test]
+    fn a_worker_lists_the_tests_if_they_are_not_known() {
+        let lease = v1::LeaseRef { shard_id: "0000000000007/0/1".into(), attempt: 1, token: 1 };
+        let tests = v1::TestsOrder { driver: v1::TestDriver::Pytest.into(), partitions: 0 };
+        let input = Some(proto::DigestFunction::Blake3.digest(b"x").into());
+        let assignment = v1::Assignment { input, tests: Some(tests), ..Default::default() };
+        let grant = |list| v1::TestsGrant { list, reports_taken: 3, ..Default::default() };
+        for grant in [None, Some(grant(false)), Some(grant(true))] {
+            let desired = v1::DesiredAttempt {
+                lease: Some(lease.clone()),
+                assignment: Some(assignment.clone()),
+                tests: grant.clone(),
+                ..Default::default()
+            };
+            let parsed = answer(v1::SynchronizeResponse { desired: vec![desired], ..Default::default() })
+                .desired
+                .remove(0);
+            let list = grant.as_ref().is_some_and(|grant| grant.list);
+            assert_eq!(parsed.assignment.unwrap().tests.unwrap().list, list);
+            assert_eq!(parsed.tests.map(|tests| tests.reports_taken), grant.map(|_| 3));
+        }
+    }
 }

@@ -94,3 +94,18 @@ async fn tests_of_an_unknown_driver_are_refused_with_a_remedy() {
     assert_eq!(ended(&result), (v1::ShardState::ClientError, None));
     assert!(result.message.contains("does not know test driver 77: use a newer bot"), "{}", result.message);
 }
+
+#[tokio::test]
+async fn a_scheduler_that_grants_without_end_costs_the_attempt_and_not_the_bot() {
+    let bench = Bench::new(1).await;
+    let assignment = bench.suite(100, v1::TestDriver::Gtest).await;
+    let mut tests = Tests::of(1);
+    tests.hasty = true;
+    let token = bench.scheduler.assign_tests(assignment, tests);
+    let (_, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.state(), v1::ShardState::InternalError);
+    assert!(result.message.contains("more tests than it was asked for"), "{}", result.message);
+    let next = bench.assign("echo next").await;
+    assert_eq!(bench.scheduler.result(next).await.0.text(), "next\n");
+    bench.eventually(|| bench.work_is_empty()).await;
+}
