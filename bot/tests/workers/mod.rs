@@ -58,6 +58,21 @@ async fn every_test_is_run_and_reported_once_through_restarts_of_the_scheduler()
 }
 
 #[tokio::test]
+async fn a_worker_calls_for_its_reports_together_and_for_each_batch() {
+    let bench = Bench::new(1).await;
+    let assignment = bench.suite(200, v1::TestDriver::Gtest).await;
+    let (before, began) = (bench.scheduler.calls(), bench.clock.elapsed());
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(50));
+    let (attempt, _) = bench.scheduler.result(token).await;
+    let calls = u128::from(bench.scheduler.calls() - before);
+    let took = (bench.clock.elapsed() - began).as_millis();
+    assert_eq!(attempt.tests.reports.len(), 200);
+    // Reports are gathered for 50 ms, output for 250 ms; each such call is followed by one that waits.
+    let (told, batches, others) = (took / 50 + took / 250, attempt.tests.batches.len() as u128, 10);
+    assert!(calls <= 2 * (told + batches) + others, "{calls} calls in {took} ms");
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_tells_what_it_has_and_which_test_it_is_at() {
     let bench = Bench::new(1).await;
     let assignment = bench.suite(5000, v1::TestDriver::Gtest).await;
