@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read as _, Write as _},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     thread,
     time::Duration,
@@ -25,6 +26,11 @@ impl Supervised {
     }
 
     fn start_program(program: &str, arguments: &[&str]) -> Self {
+        Self::start_into(program, arguments, None)
+    }
+
+    /// With stdout going to a file.
+    fn start_into(program: &str, arguments: &[&str], stdout: Option<&Path>) -> Self {
         let (output, writer) = io::pipe().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_bot"))
             .arg(bot::SUPERVISE)
@@ -38,6 +44,7 @@ impl Supervised {
         let environment = BTreeMap::from([("PATH", std::env::var("PATH").unwrap())]);
         let order = serde_json::json!({
             "program": program, "arguments": arguments, "environment": environment, "directory": "/",
+            "stdout": stdout,
         });
         writeln!(bot, "{order}").unwrap();
         Self { child, bot: Some(bot), output }
@@ -191,4 +198,15 @@ fn processes_that_breed_are_ended_too() {
     reading.join().unwrap();
     assert!(ended.contains(r#""stuck":0"#), "{ended}");
     assert_eq!(alive(&mark), 0);
+}
+
+#[test]
+fn stdout_may_go_to_a_file_and_stderr_alone_is_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stdout");
+    let mut supervised = Supervised::start_into("/bin/sh", &["-c", "echo out; echo err >&2"], Some(&file));
+    supervised.hear("err\n");
+    let verdict = supervised.verdict();
+    assert_eq!(verdict["ended"]["exit"], serde_json::json!({ "code": 0 }), "{verdict}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "out\n");
 }

@@ -9,6 +9,7 @@ mod channel;
 mod log;
 mod process;
 mod progress;
+mod report;
 
 use crate::{
     attempt::{CommandExit, Ending, Timeouts},
@@ -180,7 +181,8 @@ impl<'a> Suite<'a> {
     async fn list(&mut self) -> Result<(), Stop> {
         while let Some(listing) = self.runner.list() {
             write(&listing.files, &[]).map_err(|error| self.cannot_write(&error))?;
-            let timeouts = Timeouts { hard: self.left(), ..self.timeouts };
+            // Its output goes elsewhere, so its silence means nothing.
+            let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
             let execution = self.executor.run(&listing.command, timeouts, self.spool, self.interrupted).await;
             let execution = execution.map_err(Failure::from)?;
             match execution.cause {

@@ -3,17 +3,15 @@
 use super::{
     Stop, Suite,
     channel::Channel,
-    killed,
     log::Tail,
-    overtime,
-    progress::{Concluded, Conclusion, End, EndedBy, Now, Outcome, Progress},
+    progress::{Concluded, End, EndedBy, Outcome, Progress},
     write,
 };
 use crate::{
     attempt::{CommandExit, Timeouts},
     drivers::{Event, Finished, Launch, Left, Next, Reader, Takes},
     executor::{Cause, Command, ExecuteError, Execution, Interruption},
-    suite::{MAX_MESSAGE, TestReport, TestToRun, TestVerdict, TestsNews},
+    suite::{TestToRun, TestVerdict},
     task::failure::Failure,
 };
 use std::{
@@ -30,28 +28,22 @@ const PIECES: usize = 16;
 /// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Most notes on an attempt.
-const NOTES: usize = 16;
-
-/// Bytes of the output of a runner that cannot be made use of, in the message.
-const LAST_WORDS: usize = 2000;
-
 /// What is known of a process that runs.
-struct Process {
-    reader: Box<dyn Reader>,
-    progress: Progress,
+pub(super) struct Process {
+    pub(super) reader: Box<dyn Reader>,
+    pub(super) progress: Progress,
     channel: Channel,
     /// The end of its output since the last test began.
-    tail: Tail,
+    pub(super) tail: Tail,
     /// When it said something last.
     stirred: Duration,
-    takes: Takes,
+    pub(super) takes: Takes,
     /// It waits for a test.
     ready: bool,
     /// It was told to end.
     dismissed: bool,
     /// Why we end it.
-    stopping: Option<EndedBy>,
+    pub(super) stopping: Option<EndedBy>,
 }
 
 impl Suite<'_> {
@@ -260,7 +252,7 @@ impl Suite<'_> {
         self.take_in(process, events).await
     }
 
-    async fn take_in(&mut self, process: &mut Process, events: Vec<Event>) -> Result<(), Stop> {
+    pub(super) async fn take_in(&mut self, process: &mut Process, events: Vec<Event>) -> Result<(), Stop> {
         for event in events {
             let now = self.now();
             process.stirred = now.elapsed;
@@ -281,94 +273,6 @@ impl Suite<'_> {
         }
         Ok(())
     }
-
-    /// What the end of a process means for its tests.
-    async fn take_leave(
-        &mut self,
-        mut process: Process,
-        execution: Execution,
-        left: Left,
-    ) -> Result<(), Stop> {
-        let mut events = Vec::new();
-        process.reader.ended(&left, &mut events);
-        self.take_in(&mut process, events).await?;
-        self.runner.left(&left);
-        let by = match execution.cause {
-            Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
-            Cause::Itself => EndedBy::Itself,
-            Cause::Interrupted => process.stopping.unwrap_or(EndedBy::Interrupted),
-            Cause::HardTimeout => EndedBy::HardTimeout,
-            Cause::IoTimeout => EndedBy::Silent,
-        };
-        self.out_of_memory |= by == EndedBy::OutOfMemory;
-        let conclusion = process.progress.conclude(End { exit: execution.exit, by }, self.now());
-        let Conclusion { outcomes, rest, failure, note } = conclusion;
-        let last_words = process.tail.as_bytes().to_vec();
-        self.tell_all(outcomes, &mut process.tail).await?;
-        rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
-        if let Some(note) = note.filter(|_| process.takes != Takes::Nothing) {
-            self.failed = true;
-            self.note(note);
-        }
-        match by {
-            EndedBy::Interrupted => return Err(killed()),
-            EndedBy::HardTimeout => return Err(overtime(self.timeouts.hard)),
-            _ => {}
-        }
-        match failure {
-            None => Ok(()),
-            Some(failure) => Err(of_runner(failure, &last_words, by, execution.exit)),
-        }
-    }
-
-    async fn tell_all(&mut self, outcomes: Vec<Outcome>, tail: &mut Tail) -> Result<(), Stop> {
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Started { index, at } => {
-                    *tail = Tail::default();
-                    self.tell(TestsNews::Started { index, at }).await?;
-                }
-                Outcome::Ended(concluded) => {
-                    let report = self.report(concluded, tail);
-                    self.tell(TestsNews::Finished(report)).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, concluded: Concluded, last_words: &Tail) -> TestReport {
-        let Concluded { test, verdict, mut message, started, duration } = concluded;
-        let mut tail = self.logs.finish(&test.name).unwrap_or_else(|error| {
-            self.note(format!("the logs of tests are not complete: {error}"));
-            Vec::new()
-        });
-        let by_its_end = matches!(verdict, TestVerdict::Crashed { .. } | TestVerdict::TimedOut);
-        if tail.is_empty() && by_its_end {
-            tail = last_words.as_bytes().to_vec();
-            // Its runner kept for itself what the test wrote; this is all that there is.
-            let kept = self.logs.add(&test.name, &tail).and_then(|()| self.logs.finish(&test.name));
-            kept.err().into_iter().for_each(|error| self.note(format!("a log is lost: {error}")));
-        }
-        match verdict {
-            TestVerdict::Passed => tail.clear(),
-            TestVerdict::Skipped => {}
-            _ => self.failed = true,
-        }
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        TestReport { index: test.index, verdict, started, duration, message, tail }
-    }
-
-    fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) && self.notes.len() < NOTES {
-            self.notes.push(note);
-        }
-    }
-
-    fn now(&self) -> Now {
-        let clock = &self.executor.clock;
-        Now { elapsed: clock.elapsed(), at: clock.now() }
-    }
 }
 
 impl Process {
@@ -385,15 +289,4 @@ impl Process {
 
 fn failed(error: io::Error) -> Failure {
     Failure::internal(format!("cannot open a channel: {error}"))
-}
-
-/// A runner that cannot be made use of, with its last words.
-fn of_runner(failure: String, last_words: &[u8], by: EndedBy, exit: CommandExit) -> Stop {
-    let text = String::from_utf8_lossy(last_words);
-    let text = text.trim();
-    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
-    let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
-    // Nothing of the input made the kernel or somebody else kill it.
-    let of_the_bot = by == EndedBy::OutOfMemory || exit == CommandExit::Signal(9);
-    Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
 }

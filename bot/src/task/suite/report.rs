@@ -1,0 +1,123 @@
+//! What becomes of tests, told: their reports, and what the end of a process means.
+
+use super::{
+    Stop, Suite, killed,
+    log::Tail,
+    overtime,
+    process::Process,
+    progress::{Concluded, Conclusion, End, EndedBy, Now, Outcome},
+};
+use crate::{
+    attempt::CommandExit,
+    drivers::{Left, Takes},
+    executor::{Cause, Execution},
+    suite::{MAX_MESSAGE, TestReport, TestVerdict, TestsNews},
+    task::failure::Failure,
+};
+
+/// Most notes on an attempt.
+const NOTES: usize = 16;
+
+/// Bytes of the output of a runner that cannot be made use of, in the message.
+const LAST_WORDS: usize = 2000;
+
+impl Suite<'_> {
+    /// What the end of a process means for its tests.
+    pub(super) async fn take_leave(
+        &mut self,
+        mut process: Process,
+        execution: Execution,
+        left: Left,
+    ) -> Result<(), Stop> {
+        let mut events = Vec::new();
+        process.reader.ended(&left, &mut events);
+        self.take_in(&mut process, events).await?;
+        self.runner.left(&left);
+        let by = match execution.cause {
+            Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
+            Cause::Itself => EndedBy::Itself,
+            Cause::Interrupted => process.stopping.unwrap_or(EndedBy::Interrupted),
+            Cause::HardTimeout => EndedBy::HardTimeout,
+            Cause::IoTimeout => EndedBy::Silent,
+        };
+        self.out_of_memory |= by == EndedBy::OutOfMemory;
+        let conclusion = process.progress.conclude(End { exit: execution.exit, by }, self.now());
+        let Conclusion { outcomes, rest, failure, note } = conclusion;
+        let last_words = process.tail.as_bytes().to_vec();
+        self.tell_all(outcomes, &mut process.tail).await?;
+        rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
+        if let Some(note) = note.filter(|_| process.takes != Takes::Nothing) {
+            self.failed = true;
+            self.note(note);
+        }
+        match by {
+            EndedBy::Interrupted => return Err(killed()),
+            EndedBy::HardTimeout => return Err(overtime(self.timeouts.hard)),
+            _ => {}
+        }
+        match failure {
+            None => Ok(()),
+            Some(failure) => Err(of_runner(failure, &last_words, by, execution.exit)),
+        }
+    }
+
+    pub(super) async fn tell_all(&mut self, outcomes: Vec<Outcome>, tail: &mut Tail) -> Result<(), Stop> {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Started { index, at } => {
+                    *tail = Tail::default();
+                    self.tell(TestsNews::Started { index, at }).await?;
+                }
+                Outcome::Ended(concluded) => {
+                    let report = self.report(concluded, tail);
+                    self.tell(TestsNews::Finished(report)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, concluded: Concluded, last_words: &Tail) -> TestReport {
+        let Concluded { test, verdict, mut message, started, duration } = concluded;
+        let mut tail = self.logs.finish(&test.name).unwrap_or_else(|error| {
+            self.note(format!("the logs of tests are not complete: {error}"));
+            Vec::new()
+        });
+        let by_its_end = matches!(verdict, TestVerdict::Crashed { .. } | TestVerdict::TimedOut);
+        if tail.is_empty() && by_its_end {
+            tail = last_words.as_bytes().to_vec();
+            // Its runner kept for itself what the test wrote; this is all that there is.
+            let kept = self.logs.add(&test.name, &tail).and_then(|()| self.logs.finish(&test.name));
+            kept.err().into_iter().for_each(|error| self.note(format!("a log is lost: {error}")));
+        }
+        match verdict {
+            TestVerdict::Passed => tail.clear(),
+            TestVerdict::Skipped => {}
+            _ => self.failed = true,
+        }
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        TestReport { index: test.index, verdict, started, duration, message, tail }
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) && self.notes.len() < NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let clock = &self.executor.clock;
+        Now { elapsed: clock.elapsed(), at: clock.now() }
+    }
+}
+
+/// A runner that cannot be made use of, with its last words.
+fn of_runner(failure: String, last_words: &[u8], by: EndedBy, exit: CommandExit) -> Stop {
+    let text = String::from_utf8_lossy(last_words);
+    let text = text.trim();
+    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
+    let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
+    // Nothing of the input made the kernel or somebody else kill it.
+    let of_the_bot = by == EndedBy::OutOfMemory || exit == CommandExit::Signal(9);
+    Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
+}
