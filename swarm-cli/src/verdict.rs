@@ -97,30 +97,11 @@ impl Verdict {
 
 /// Judges a run that has ended. Exit codes cannot be talked away by reports, nor failing tests by exit codes.
 pub fn judge(run: &Run, findings: &Findings) -> Verdict {
-    let mut outcome = Outcome::Passed;
-    let mut reasons = Vec::new();
     let settled: Vec<u32> =
         findings.accounts.iter().filter(|one| one.settles()).map(|one| one.step).collect();
-    let unsettled = || run.shards.iter().filter(|shard| !settled.contains(&shard.id.step));
-    let kinds: [(Kind, &str); 10] = [
-        (Kind::NonZero, "exited with an error"),
-        (Kind::State(ShardState::TimedOut), "timed out"),
-        (Kind::State(ShardState::Canceled), "canceled before a bot took it"),
-        (Kind::State(ShardState::Killed), "killed"),
-        (Kind::State(ShardState::Expired), "expired: no bot took it in time"),
-        (Kind::State(ShardState::NoResource), "without a bot that fits"),
-        (Kind::State(ShardState::BotDied), "lost with its bots"),
-        (Kind::State(ShardState::ClientError), "could not be set up"),
-        (Kind::State(ShardState::InternalError), "failed on the bot's side"),
-        (Kind::NotEnded, "not ended"),
-    ];
-    for (kind, what) in kinds {
-        let n = unsettled().filter(|shard| Kind::of(shard) == Some(kind)).count() as u64;
-        if n > 0 {
-            outcome = outcome.max(kind.outcome());
-            reasons.push(format!("{} {what}", count(n, "shard")));
-        }
-    }
+    let shards = run.shards.iter().filter(|shard| !settled.contains(&shard.id.step));
+    let mut reasons = Vec::new();
+    let mut outcome = judge_shards(&shards.collect::<Vec<_>>(), &mut reasons);
     let failed = findings.failed + findings.accounts.iter().map(|account| account.failed).sum::<u64>();
     if failed > 0 {
         outcome = outcome.max(Outcome::Failed);
@@ -155,6 +136,31 @@ pub fn judge(run: &Run, findings: &Findings) -> Verdict {
         reasons.push(format!("the scheduler calls the run {}", run.state.name()));
     }
     Verdict { outcome, reasons, unverified: findings.unverified().next().is_some() }
+}
+
+/// By how they ended.
+fn judge_shards(shards: &[&Shard], reasons: &mut Vec<String>) -> Outcome {
+    let mut outcome = Outcome::Passed;
+    let kinds: [(Kind, &str); 10] = [
+        (Kind::NonZero, "exited with an error"),
+        (Kind::State(ShardState::TimedOut), "timed out"),
+        (Kind::State(ShardState::Canceled), "canceled before a bot took it"),
+        (Kind::State(ShardState::Killed), "killed"),
+        (Kind::State(ShardState::Expired), "expired: no bot took it in time"),
+        (Kind::State(ShardState::NoResource), "without a bot that fits"),
+        (Kind::State(ShardState::BotDied), "lost with its bots"),
+        (Kind::State(ShardState::ClientError), "could not be set up"),
+        (Kind::State(ShardState::InternalError), "failed on the bot's side"),
+        (Kind::NotEnded, "not ended"),
+    ];
+    for (kind, what) in kinds {
+        let n = shards.iter().filter(|shard| Kind::of(shard) == Some(kind)).count() as u64;
+        if n > 0 {
+            outcome = outcome.max(kind.outcome());
+            reasons.push(format!("{} {what}", count(n, "shard")));
+        }
+    }
+    outcome
 }
 
 fn judge_account(account: &Account, reasons: &mut Vec<String>) -> Outcome {

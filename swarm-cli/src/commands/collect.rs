@@ -193,9 +193,11 @@ async fn tell(
     }
     let written = write_files(context, run, &report, &ledgers, &verdict, how);
     let gathered = match &how.merge_coverage {
-        Some(target) => coverage::gather(store, run, target).await.map(|what| {
-            console.print(format!("{what}: {}\n", target.display()));
-        }),
+        Some(target) => {
+            coverage::gather(store, run, target, Path::new(coverage::PROFDATA)).await.map(|what| {
+                console.print(format!("{what}: {}\n", target.display()));
+            })
+        }
         None => Ok(()),
     };
     let downloaded = match &how.output_dir {

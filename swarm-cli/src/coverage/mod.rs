@@ -20,11 +20,17 @@ use std::{
 };
 use tokio::process::Command;
 
-/// What merges raw profiles.
-const PROFDATA: &str = "llvm-profdata";
+/// What merges raw profiles, most often.
+pub const PROFDATA: &str = "llvm-profdata";
 
-/// Gathers the coverage of all shards in `target`. Says in words what was gathered.
-pub async fn gather(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::Result<String> {
+/// Gathers the coverage of all shards in `target`; raw profiles are merged by the program `profdata`. Says in words what
+/// was gathered.
+pub async fn gather(
+    store: &dyn BlobStore,
+    run: &Run,
+    target: &Path,
+    profdata: &Path,
+) -> anyhow::Result<String> {
     let dir = directory(target);
     let failed = || format!("cannot write {}", target.display());
     std::fs::create_dir_all(dir).with_context(failed)?;
@@ -54,7 +60,7 @@ pub async fn gather(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::
         )
         .into()),
         (0, n) => {
-            merge_profiles(scratch.path(), &profiles, target).await?;
+            merge_profiles(scratch.path(), &profiles, target, profdata).await?;
             Ok(format!("coverage of {}", crate::display::count(n as u64, "profile")))
         }
         (n, 0) => {
@@ -65,12 +71,17 @@ pub async fn gather(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::
     }
 }
 
-async fn merge_profiles(scratch: &Path, profiles: &[PathBuf], target: &Path) -> anyhow::Result<()> {
+async fn merge_profiles(
+    scratch: &Path,
+    profiles: &[PathBuf],
+    target: &Path,
+    profdata: &Path,
+) -> anyhow::Result<()> {
     let list = scratch.join("profiles");
     let names: String = profiles.iter().map(|path| format!("{}\n", path.display())).collect();
     std::fs::write(&list, names)?;
     let merged = scratch.join("merged");
-    let mut command = Command::new(PROFDATA);
+    let mut command = Command::new(profdata);
     command.args(["merge", "-sparse", "-f"]).arg(&list).arg("-o").arg(&merged);
     let output = match command.stdin(Stdio::null()).kill_on_drop(true).output().await {
         Ok(output) => output,

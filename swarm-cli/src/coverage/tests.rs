@@ -27,11 +27,15 @@ async fn left(store: &MemoryStore, files: &[(&str, &str)]) -> Run {
 }
 
 async fn gathered(files: &[(&str, &str)]) -> Result<(String, String), String> {
+    gathered_by(Path::new("/nonexistent/llvm-profdata"), files).await
+}
+
+async fn gathered_by(profdata: &Path, files: &[(&str, &str)]) -> Result<(String, String), String> {
     let store = MemoryStore::new();
     let run = left(&store, files).await;
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("new/coverage.info");
-    let said = gather(&store, &run, &target).await.map_err(|error| format!("{error:#}"))?;
+    let said = gather(&store, &run, &target, profdata).await.map_err(|error| format!("{error:#}"))?;
     let left: Vec<_> = std::fs::read_dir(target.parent().unwrap()).unwrap().collect();
     assert_eq!(left.len(), 1, "nothing else stays there");
     Ok((said, std::fs::read_to_string(target).unwrap()))
@@ -55,8 +59,28 @@ async fn what_cannot_be_gathered_is_told_with_its_place() {
     assert!(both.contains("no one file"), "{both}");
 }
 
+/// A program that takes the arguments of `llvm-profdata merge` and puts the profiles one after the other.
+fn profdata(dir: &Path) -> PathBuf {
+    let script = "#!/bin/sh\n\
+        [ \"$1 $2 $3 $5\" = 'merge -sparse -f -o' ] || exit 9\n\
+        while read -r file; do\n\
+        grep -q broken \"$file\" && { echo 'not a profile' >&2; exit 1; }\n\
+        cat \"$file\" >> \"$6\"; done < \"$4\"\n";
+    let path = dir.join("profdata");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
 #[tokio::test]
-async fn profiles_that_cannot_be_merged_are_an_error_that_names_the_program() {
-    let error = gathered(&[("a.profraw", "no profile")]).await.unwrap_err();
-    assert!(error.contains("llvm-profdata"), "missing here, or refuses what is no profile: {error}");
+async fn raw_profiles_of_all_shards_are_merged_by_llvm() {
+    let dir = tempfile::tempdir().unwrap();
+    let profdata = profdata(dir.path());
+    let (said, text) =
+        gathered_by(&profdata, &[("a.profraw", "one "), ("sub/a.profraw", "two")]).await.unwrap();
+    assert_eq!((said.as_str(), text.as_str()), ("coverage of 2 profiles", "one two"));
+    let refused = gathered_by(&profdata, &[("a.profraw", "broken")]).await.unwrap_err();
+    assert_eq!(refused, "llvm-profdata cannot merge the profiles: not a profile");
+    let missing = gathered(&[("a.profraw", "one")]).await.unwrap_err();
+    assert!(missing.contains("no llvm-profdata on the PATH"), "{missing}");
 }

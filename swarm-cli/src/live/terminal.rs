@@ -126,8 +126,8 @@ fn bar(run: &Run) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::RunState,
-        testing::{START, completed, ended, pending, run, running},
+        model::{Driver, OutcomeCounts, RunState, StepTests},
+        testing::{START, completed, ended, pending, run, run_with_tests, running},
     };
     use std::time::Duration;
 
@@ -161,6 +161,23 @@ mod tests {
            4  running           10.0s  bot-4
         … and 5 more running
         [░░░░░░░░░░░░░░░░░░░░] 12 shards: 4 pending, 8 running · 12.0s
+        ");
+    }
+
+    #[test]
+    fn the_bar_of_a_run_that_shares_out_tests_goes_by_their_time() {
+        let mut run = run_with_tests(Driver::Gtest, RunState::Running, vec![running(0), running(1)]);
+        let (estimate, estimate_done) = (Duration::from_secs(100), Duration::from_secs(55));
+        let counts =
+            OutcomeCounts { listed: 9, open: 8, estimate, estimate_done, ..OutcomeCounts::default() };
+        run.tests = vec![StepTests { step: 0, counts: Some(counts), verified: true }];
+        let now = START + Duration::from_secs(12);
+        let tests = TestsView::default().lines(&run, now, Paint::Plain);
+        insta::assert_snapshot!(lines(&run, now, 30, Paint::Plain, tests).join("\n"), @r"
+          0  running           10.0s  bot-0
+          1  running           10.0s  bot-1
+        55 % by time, 1 of 9 tests
+        [███████████░░░░░░░░░] 2 shards: 2 running · 12.0s
         ");
     }
 }

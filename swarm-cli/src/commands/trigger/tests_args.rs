@@ -11,41 +11,43 @@ use std::time::Duration;
 /// Into how many parts a command is cut whose tests nobody knows: several for each bot, so that a slow one takes fewer.
 const PARTITIONS: u32 = 64;
 
+/// What these flags are listed under.
+const HEADING: &str = "Sharing out tests";
+
 /// How to cut the suite.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Sharing out tests")]
 pub(super) struct TestsArgs {
     /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SHARD_INDEX
     /// [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
     shards: Option<u32>,
     /// Share the suite's tests out to bots one by one: what knows how to list them, run some of them, and tell what became
     /// of each
-    #[arg(long, value_name = "DRIVER")]
+    #[arg(long, help_heading = HEADING, value_name = "DRIVER")]
     driver: Option<Driver>,
     /// Of the drivers bazel and opaque: cut the command into this many parts [default: 64]
-    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_PARTITIONS)))]
+    #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_PARTITIONS)))]
     partitions: Option<u32>,
     /// At most so many bots at once [default: all that fit]
-    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
+    #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
     max_bots: Option<u32>,
     /// No more bots than it takes to be done in this time, by what is known of the tests
-    #[arg(long, value_name = "DURATION", requires = "driver", value_parser = duration)]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
     target_time: Option<Duration>,
     /// Run a test that failed so often again, on another bot where there is one [default: 1]
-    #[arg(long, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(..=i64::from(proto::limits::MAX_TEST_RETRIES)))]
+    #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(..=i64::from(proto::limits::MAX_TEST_RETRIES)))]
     retries: Option<u32>,
     /// End the suite with the first test that failed and is not run again
-    #[arg(long, requires = "driver")]
+    #[arg(long, help_heading = HEADING, requires = "driver")]
     fail_fast: bool,
     /// Remember how long tests took, and how they ended, under this name [default: the run's]
-    #[arg(long, value_name = "NAME", requires = "driver")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "driver")]
     suite: Option<String>,
     /// Run this test alone, by its full name (repeatable)
-    #[arg(long, value_name = "TEST", requires = "driver")]
+    #[arg(long, help_heading = HEADING, value_name = "TEST", requires = "driver")]
     only: Vec<String>,
     /// Most that one test may take [default: by what is known of it]
-    #[arg(long, value_name = "DURATION", requires = "driver", value_parser = duration)]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
     test_timeout: Option<Duration>,
 }
 
