@@ -54,6 +54,9 @@ struct AddArgs {
     /// When its failures count again (`14d` from now, `2026-01-31`, `2026-01-31T08:30:00Z`)
     #[arg(long, value_name = "WHEN")]
     expires: Moment,
+    /// Print what was said as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     scheduler: SchedulerArgs,
 }
@@ -66,6 +69,9 @@ struct RemoveArgs {
     /// The suite that it belongs to
     #[arg(long, value_name = "NAME")]
     suite: String,
+    /// Print what has ended as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     scheduler: SchedulerArgs,
 }
@@ -82,7 +88,14 @@ struct ListArgs {
     scheduler: SchedulerArgs,
 }
 
-/// What `--json` prints.
+/// What `--json` prints of one.
+#[derive(Debug, serde::Serialize)]
+struct QuarantinedJson<'a> {
+    schema_version: u32,
+    quarantine: QuarantineJson<'a>,
+}
+
+/// What `--json` prints of a list.
 #[derive(Debug, serde::Serialize)]
 struct QuarantinesJson<'a> {
     schema_version: u32,
@@ -113,7 +126,14 @@ async fn add(context: &Context, args: AddArgs) -> anyhow::Result<Exit> {
     let quarantine = Quarantine { suite, test, owner, reason, expires };
     args.scheduler.connect(context)?.quarantine(&quarantine).await?;
     let Quarantine { suite, test, .. } = &quarantine;
-    context.console.print(format!("{test} of {suite} is quarantined until {}\n", utc(expires)));
+    let said = format!("{test} of {suite} is quarantined until {}\n", utc(expires));
+    tell(context, &quarantine, said, args.json)
+}
+
+/// What was done, in words or as a document.
+fn tell(context: &Context, quarantine: &Quarantine, said: String, json: bool) -> anyhow::Result<Exit> {
+    let answer = QuarantinedJson { schema_version: SCHEMA_VERSION, quarantine: quarantine.into() };
+    context.console.print(if json { serde_json::to_string_pretty(&answer)? + "\n" } else { said });
     Ok(Exit::Success)
 }
 
@@ -125,9 +145,9 @@ async fn remove(context: &Context, args: RemoveArgs) -> anyhow::Result<Exit> {
         let see = "see `swarm quarantine list`";
         return Err(NotFound(format!("{test} of suite {suite} is not quarantined: {see}")).into());
     };
-    scheduler.quarantine(&Quarantine { expires: context.clock.now(), ..quarantine }).await?;
-    context.console.print(format!("failures of {test} of {suite} count again\n"));
-    Ok(Exit::Success)
+    let ended = Quarantine { expires: context.clock.now(), ..quarantine };
+    scheduler.quarantine(&ended).await?;
+    tell(context, &ended, format!("failures of {test} of {suite} count again\n"), args.json)
 }
 
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<Exit> {

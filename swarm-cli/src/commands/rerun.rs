@@ -124,13 +124,7 @@ fn again(run: &Run, ledgers: &[Ledger]) -> Result<RunSpec, Usage> {
         if only.is_empty() {
             continue;
         }
-        // Durations stay those of the suite, whatever the step or the run is called.
-        let suite = match (ledger.policy.suite.as_str(), step.name.as_str()) {
-            ("", "") => run.spec.name.clone(),
-            ("", name) => name.to_owned(),
-            (suite, _) => suite.to_owned(),
-        };
-        let fan_out = FanOut::Tests(crate::model::TestsPolicy { only, suite, ..ledger.policy.clone() });
+        let fan_out = FanOut::Tests(crate::model::TestsPolicy { only, ..ledger.policy.clone() });
         steps.push(StepSpec { fan_out, ..step.clone() });
     }
     let mut tags = run.spec.tags.clone();
