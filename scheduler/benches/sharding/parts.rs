@@ -5,7 +5,7 @@ use crate::{
     engine::{Played, play},
     fleet::Fleet,
     ours::Ours,
-    table::{figure, geometric_mean, head, mean, row},
+    table::{figure, geometric_mean, head, row},
     trace::Trace,
 };
 use scheduler::sharding::{Estimates, Mode};
@@ -51,6 +51,16 @@ impl Runner {
     }
 }
 
+/// What one run cost, as parts of its test seconds.
+struct Cost {
+    column: usize,
+    size: usize,
+    /// Traces of one shape count as one.
+    weight: f64,
+    paid: f64,
+    doubled: f64,
+}
+
 /// One row for each size and trace, and their geometric mean, beside all baselines.
 fn ratios(
     title: &str,
@@ -64,38 +74,39 @@ fn ratios(
     for (size, target) in SIZES.into_iter().zip(targets) {
         let fleets = fleets(size);
         let mut columns = vec![Vec::new(); runners().len()];
-        for trace in traces {
-            let estimates = estimates(trace);
-            let cells: Vec<f64> = runners()
-                .iter()
-                .enumerate()
-                .map(|(column, runner)| {
+        for same in traces.chunk_by(|a, b| a.name == b.name) {
+            let mut cells = vec![Vec::new(); runners().len()];
+            for trace in same {
+                let estimates = estimates(trace);
+                for (column, runner) in runners().into_iter().enumerate() {
                     let ratio = |fleet: &Fleet| {
                         let played = runner.play(trace, &estimates, fleet);
-                        costs.push((
-                            column,
-                            size,
-                            played.paid / trace.total(),
-                            played.doubled / trace.total(),
-                        ));
+                        let (paid, doubled) = (played.paid / trace.total(), played.doubled / trace.total());
+                        costs.push(Cost { column, size, weight: 1.0 / same.len() as f64, paid, doubled });
                         played.makespan / fleet.lower_bound(trace.total(), trace.longest())
                     };
-                    geometric_mean(&fleets.iter().map(ratio).collect::<Vec<_>>())
-                })
-                .collect();
-            row(&format!("  N = {size}, {}", trace.name), cells[0], cells[1], None, &cells[2..]);
+                    cells[column].extend(fleets.iter().map(ratio));
+                }
+            }
+            let cells: Vec<f64> = cells.iter().map(|ratios| geometric_mean(ratios)).collect();
+            row(&format!("  N = {size}, {}", same[0].name), cells[0], cells[1], None, &cells[2..]);
             columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
         }
         let means: Vec<f64> = columns.iter().map(|column| geometric_mean(column)).collect();
         row(&format!("makespan / lower bound, N = {size}"), means[0], means[1], Some(target), &means[2..]);
     }
     for size in SIZES {
-        let of = |pick: fn(&(usize, usize, f64, f64)) -> f64| -> Vec<f64> {
-            let column =
-                |column| costs.iter().filter(move |cost| cost.0 == column && cost.1 == size).map(pick);
-            (0..runners().len()).map(|index| mean(&column(index).collect::<Vec<_>>())).collect()
+        let of = |pick: fn(&Cost) -> f64| -> Vec<f64> {
+            let of_column = |column| {
+                let these = costs.iter().filter(|cost| cost.column == column && cost.size == size);
+                let (sum, weight) = these.fold((0.0, 0.0), |(sum, weight), cost| {
+                    (sum + pick(cost) * cost.weight, weight + cost.weight)
+                });
+                sum / weight
+            };
+            (0..runners().len()).map(of_column).collect()
         };
-        let (paid, doubled) = (of(|cost| cost.2), of(|cost| cost.3 * 100.0));
+        let (paid, doubled) = (of(|cost| cost.paid), of(|cost| cost.doubled * 100.0));
         row(&format!("bot-seconds / test-seconds, N = {size}"), paid[0], paid[1], Some(1.10), &paid[2..]);
         row(&format!("duplicates in percent, N = {size}"), doubled[0], doubled[1], Some(2.0), &doubled[2..]);
     }
@@ -130,7 +141,7 @@ pub(crate) fn unequal(traces: &[Trace]) {
 pub(crate) fn killed(traces: &[Trace]) {
     head("1 of 64 bots killed at a random time, lease 5 s, with history, h = 0.2 s", &baselines::ALL);
     let mut columns = vec![Vec::new(); runners().len()];
-    for trace in traces {
+    for trace in traces.chunk_by(|a, b| a.name == b.name).map(|same| &same[0]) {
         let estimates = trace.warm();
         let cells: Vec<f64> = runners()
             .iter()

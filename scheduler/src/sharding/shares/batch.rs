@@ -87,7 +87,8 @@ impl Shares {
         for (test, avoid) in std::mem::take(&mut self.returned) {
             let estimate = self.estimate(test);
             let is_avoided = avoid == Some(id) && others < estimate.max(PATIENCE);
-            if is_avoided || sum >= enough || batch.len() >= BATCH_MOST {
+            let is_full = !batch.is_empty() && (sum >= enough || batch.len() >= BATCH_MOST);
+            if is_avoided || is_full {
                 kept.push_back((test, avoid));
                 continue;
             }
@@ -112,7 +113,9 @@ impl Shares {
     pub(super) fn enough(&self, left: f64) -> f64 {
         match self.settings.mode {
             Mode::Pull => self.overhead,
-            Mode::Process => (left / 2.0).max(self.overhead * PROCESS_FLOOR),
+            // What is left over must be worth a process, too.
+            Mode::Process if left < 2.0 * self.overhead * PROCESS_FLOOR => left,
+            Mode::Process => left / 2.0,
         }
     }
 

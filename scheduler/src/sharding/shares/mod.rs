@@ -106,8 +106,7 @@ pub struct Shares {
     total: f64,
     /// Seconds from the plan to its soonest end.
     horizon: f64,
-    /// Seconds that duplicates may take.
-    duplicates: f64,
+
     /// Seconds promised to duplicates.
     duplicated: f64,
     /// Seconds that workers have waited, those of now left out.
@@ -136,7 +135,6 @@ impl Shares {
         });
         let total: f64 = open.iter().map(|test| estimates.of(*test).as_secs_f64()).sum();
         let units = units(listed, estimates, open, workers);
-        let longest = open.iter().filter_map(|test| estimates.known(*test)).max().unwrap_or_default();
         let mut shares = Self {
             settings,
             tests: tests.collect(),
@@ -147,11 +145,6 @@ impl Shares {
             overhead: settings.overhead.as_secs_f64(),
             total,
             horizon: horizon(&units, workers).as_secs_f64(),
-            // The longest test may be doubled, however small the suite is.
-            duplicates: match settings.duplicates_percent {
-                0 => 0.0,
-                percent => (total * f64::from(percent) / 100.0).max(longest.as_secs_f64() * 1.1),
-            },
             duplicated: 0.0,
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),

@@ -5,6 +5,8 @@ use proto::Timestamp;
 
 /// What a duplicate has to gain of what the straggler still needs.
 const GAIN: f64 = 0.1;
+/// And when the budget is spent, for one test, however small the suite is.
+const GAIN_ONCE: f64 = 0.4;
 
 /// Shorter ones are not worth the look.
 const LEAST: f64 = 1.0;
@@ -12,8 +14,10 @@ const LEAST: f64 = 1.0;
 impl Shares {
     /// The test that gains most by being run here, too: more than a tenth, more than a dispatch costs, within the budget.
     pub(super) fn double(&mut self, id: WorkerId, now: Timestamp) -> Option<TestIndex> {
-        let budget = self.duplicates - self.duplicated;
-        if budget <= 0.0 {
+        let percent = self.settings.duplicates_percent;
+        let budget = self.total * f64::from(percent) / 100.0 - self.duplicated;
+        let is_first = percent > 0 && self.duplicated == 0.0;
+        if budget <= 0.0 && !is_first {
             return None;
         }
         let speed = self.workers.get(&id)?.speed(self.fleet);
@@ -23,7 +27,8 @@ impl Shares {
         let gains = self.stragglers(last, now).into_iter().filter_map(|(test, left, needs)| {
             let here = self.overhead + needs / speed;
             let gain = left - here;
-            let is_worth = gain > left * GAIN && gain > self.overhead && here <= budget;
+            let is_paid = here <= budget || (is_first && gain > left * GAIN_ONCE);
+            let is_worth = gain > left * GAIN && gain > self.overhead && is_paid;
             is_worth.then_some((test, gain, here))
         });
         let (test, _, here) = gains.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;

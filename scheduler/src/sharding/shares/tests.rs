@@ -130,6 +130,15 @@ fn a_retry_goes_to_another_worker_when_there_is_one() {
 }
 
 #[test]
+fn a_retry_of_no_duration_is_not_forgotten() {
+    let mut shares = joined(&[Some(0)], 1, Settings { mode: Mode::Process, ..SETTINGS });
+    shares.next(WorkerId(0), at(0.0));
+    took(&mut shares, 0, 0, 0, 1.0);
+    shares.give_back(&[TestIndex(0)], None);
+    assert_eq!(shares.next(WorkerId(0), at(1.0)), batch(&[0]));
+}
+
+#[test]
 fn a_retry_runs_where_it_failed_when_nobody_else_is_there() {
     let mut shares = joined(&[Some(1)], 1, SETTINGS);
     shares.next(WorkerId(0), at(0.0));
