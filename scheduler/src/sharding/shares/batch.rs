@@ -1,10 +1,8 @@
 //! What a worker gets when it asks.
 
-use super::{Mode, Next, Place, Presence, Shares, TestIndex, WorkerId, worker::remaining};
+use super::{Mode, Next, Place, Presence, Queue, Shares, TestIndex, WorkerId, worker::remaining};
 use proto::Timestamp;
 use std::collections::VecDeque;
-
-type Queue = VecDeque<Vec<TestIndex>>;
 
 /// A process runs tests worth so many dispatches, at least.
 const PROCESS_FLOOR: f64 = 8.0;

@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
-use worker::{Presence, Worker};
+use worker::{Presence, Queue, Worker};
 
 /// How a driver's runner takes tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,12 +176,7 @@ impl Shares {
     }
 
     /// Adds a unit, whose tests are in reverse order, to a worker's queue.
-    fn enqueue(
-        &mut self,
-        id: WorkerId,
-        unit: Vec<TestIndex>,
-        push: fn(&mut VecDeque<Vec<TestIndex>>, Vec<TestIndex>),
-    ) {
+    fn enqueue(&mut self, id: WorkerId, unit: Vec<TestIndex>, push: fn(&mut Queue, Vec<TestIndex>)) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         for test in &unit {
             let state = &mut self.tests[test.at()];

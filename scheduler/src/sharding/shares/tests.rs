@@ -95,6 +95,20 @@ fn nothing_is_stolen_that_is_not_worth_a_dispatch() {
 }
 
 #[test]
+fn many_small_tests_are_worth_a_dispatch_together() {
+    let mut shares = joined(&[None; 100], 2, SETTINGS);
+    shares.next(WorkerId(0), at(0.0));
+    for _ in 0..25 {
+        let Next::Batch(tests) = shares.next(WorkerId(1), at(0.0)) else { panic!("it has a share") };
+        for test in tests {
+            shares.reported(WorkerId(1), test, Duration::from_millis(100), at(0.0));
+        }
+    }
+    assert!(matches!(shares.next(WorkerId(1), at(0.0)), Next::Batch(_)));
+    assert_eq!(shares.decisions().steals, 1);
+}
+
+#[test]
 fn a_worker_that_never_comes_is_worked_for() {
     let mut shares = shares(&[Some(1); 6], 3, SETTINGS);
     shares.join(WorkerId(2), Some(1.0), at(0.0));

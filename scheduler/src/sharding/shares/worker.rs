@@ -123,11 +123,14 @@ impl Pace {
     }
 }
 
+/// Units, the next one first; the tests of each in reverse order.
+pub(super) type Queue = VecDeque<Vec<TestIndex>>;
+
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) presence: Presence,
-    /// Units, the next one first; the tests of each in reverse order. May name tests that have gone elsewhere.
-    pub(super) queue: VecDeque<Vec<TestIndex>>,
+    /// May name tests that have gone elsewhere.
+    pub(super) queue: Queue,
     /// Of the tests in the queue that are still there.
     pub(super) load: Load,
     /// Granted and not reported, in the order in which they are run.
