@@ -123,7 +123,14 @@ impl Shares {
         // A slow bot takes as long for less; one that is not measured yet may be slow.
         let speed =
             worker.speed(self.fleet).min(1.0) * if worker.is_measured(self.fleet) { 1.0 } else { 0.5 };
-        let enough = self.enough(worker.load.seconds(unknown) * speed);
+        let enough = match self.settings.mode {
+            // Nothing is known of any: as little as possible, until something is.
+            Mode::Pull if worker.load.is_unknown() && self.unknown.is_guess() => 0.0,
+            Mode::Process if worker.load.is_unknown() && self.unknown.is_guess() => {
+                worker.load.seconds(unknown) / 4.0
+            }
+            _ => self.enough(worker.load.seconds(unknown) * speed),
+        };
         self.take(id, enough, VecDeque::front_mut, VecDeque::pop_front)
     }
 

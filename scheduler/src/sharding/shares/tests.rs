@@ -98,7 +98,7 @@ fn nothing_is_stolen_that_is_not_worth_a_dispatch() {
 fn many_small_tests_are_worth_a_dispatch_together() {
     let mut shares = joined(&[None; 100], 2, SETTINGS);
     shares.next(WorkerId(0), at(0.0));
-    for _ in 0..25 {
+    while !shares.workers[&WorkerId(1)].load.is_empty() {
         let Next::Batch(tests) = shares.next(WorkerId(1), at(0.0)) else { panic!("it has a share") };
         for test in tests {
             shares.reported(WorkerId(1), test, Duration::from_millis(100), at(0.0));

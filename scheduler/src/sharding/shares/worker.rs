@@ -58,6 +58,12 @@ impl Load {
         }
     }
 
+    /// Whether history has none of them.
+    pub(super) fn is_unknown(self) -> bool {
+        self.known_count == 0
+    }
+
+    /// Whether there are none.
     pub(super) fn is_empty(self) -> bool {
         self.known_count + self.unknown_count == 0
     }
@@ -87,6 +93,11 @@ impl Mean {
 
     pub(super) fn get(self) -> f64 {
         self.sum / self.weight
+    }
+
+    /// Whether hardly anything was added yet.
+    pub(super) fn is_guess(self) -> bool {
+        self.weight < 2.0 * PRIOR_TESTS
     }
 }
 
