@@ -220,12 +220,19 @@ impl BlobStore for RemoteStore {
     }
 
     async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
-        let wanted: HashSet<Digest> = digests.iter().filter(|digest| !digest.is_empty()).copied().collect();
-        let split = batches::split(wanted.into_iter().collect(), |digest| *digest);
+        let mut wanted: Vec<Digest> = digests.iter().filter(|digest| !digest.is_empty()).copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let split = batches::split(wanted, |digest| *digest);
         let calls = streams::iter(split.batches).map(|(function, part)| self.read_part(function, part));
         let found: Vec<_> = calls.buffered(IN_FLIGHT).try_collect().await?;
+        let found: Vec<(Digest, Result<Bytes>)> = found.into_iter().flatten().collect();
+        if found.iter().map(|(digest, _)| digest).eq(digests) {
+            // As servers answer a single call about blobs in order, mostly.
+            return Ok(found.into_iter().map(|(_, blob)| blob).collect());
+        }
         let mut answers = Answers::default();
-        answers.extend(found.into_iter().flatten());
+        answers.extend(found);
         for digest in split.large {
             answers.extend([(digest, self.get(digest).await)]);
         }
