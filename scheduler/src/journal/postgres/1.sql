@@ -7,9 +7,12 @@ CREATE TABLE isoswarm_owner (
     epoch bigint NOT NULL,
     holder text NOT NULL,
     address text NOT NULL,
-    expires timestamptz NOT NULL
+    expires timestamptz NOT NULL,
+    -- Its session on the server.
+    session integer NOT NULL,
+    session_start timestamptz NOT NULL
 );
-INSERT INTO isoswarm_owner (epoch, holder, address, expires) VALUES (0, '', '', '-infinity');
+INSERT INTO isoswarm_owner VALUES (true, 0, '', '', '-infinity', 0, '-infinity');
 
 -- Records from 1 on, without gaps: a version byte and an encoded isoswarm.journal.v1.Record, or a hole.
 CREATE TABLE isoswarm_record (

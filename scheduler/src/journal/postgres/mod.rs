@@ -79,6 +79,11 @@ impl PostgresJournal {
     }
 
     #[cfg(test)]
+    pub(super) fn execute(&self, sql: &str) {
+        self.session.wait(async |client| client.batch_execute(sql).await).unwrap();
+    }
+
+    #[cfg(test)]
     pub(super) fn put_raw(&self, sequence: u64, value: Option<&[u8]>) {
         let put = "INSERT INTO isoswarm_record VALUES ($1, $2)
             ON CONFLICT (sequence) DO UPDATE SET value = excluded.value";

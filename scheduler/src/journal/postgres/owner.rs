@@ -21,6 +21,19 @@ const TURN: i64 = 0x0069_736f_7377_6172;
 /// columns for ever: a scheduler of any version looks there first.
 const MIGRATIONS: &[&str] = &[include_str!("1.sql")];
 
+/// A former owner may have been stopped while its last statement was on its way, all but the word that ends it; then the
+/// server still waits for that and keeps the row locked.
+const END_FORMER_SESSION: &str = "
+    SELECT pg_terminate_backend(activity.pid) FROM isoswarm_owner JOIN pg_stat_activity AS activity
+    ON activity.pid = session AND activity.backend_start = session_start
+    WHERE activity.pid <> pg_backend_pid() AND (holder = $1 OR expires <= clock_timestamp())";
+
+const TAKE: &str = "
+    UPDATE isoswarm_owner SET epoch = epoch + 1, holder = $1, address = $2,
+        expires = clock_timestamp() + make_interval(secs => $3), session = pg_backend_pid(),
+        session_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+    WHERE holder = $1 OR expires <= clock_timestamp() RETURNING epoch";
+
 /// A scheduler that wants the journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
@@ -89,11 +102,9 @@ async fn ask(transaction: &Transaction<'_>, candidate: &Candidate) -> Result<Out
         transaction.batch_execute(migration).await?;
         transaction.execute("UPDATE isoswarm_schema SET version = version + 1", &[]).await?;
     }
-    let take = "UPDATE isoswarm_owner SET epoch = epoch + 1, holder = $1, address = $2,
-            expires = clock_timestamp() + make_interval(secs => $3)
-         WHERE holder = $1 OR expires <= clock_timestamp() RETURNING epoch";
+    transaction.execute(END_FORMER_SESSION, &[&candidate.holder]).await?;
     let candidacy: [&(dyn ToSql + Sync); 3] = [&candidate.holder, &candidate.address, &LEASE_SECONDS];
-    match transaction.query_opt(take, &candidacy).await? {
+    match transaction.query_opt(TAKE, &candidacy).await? {
         Some(row) => Ok(Outcome::Owner { epoch: row.try_get(0)? }),
         // It has renewed its lease in the last moment.
         None => {

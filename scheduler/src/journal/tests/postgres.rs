@@ -24,6 +24,11 @@ impl Database {
     fn expire_lease(&self) {
         self.execute("UPDATE isoswarm_owner SET expires = clock_timestamp()");
     }
+
+    /// Whoever takes the journal over does not find the owner's session, as behind a pooler.
+    fn hide_session(&self) {
+        self.execute("UPDATE isoswarm_owner SET session = 0");
+    }
 }
 
 /// As an administrator would.
@@ -104,6 +109,7 @@ async fn nothing_of_a_former_owner_is_accepted_nor_confirmed() {
     with_database(|database| {
         let former = database.open_as("a").unwrap();
         write(&*former, 1, &[1], &[chunk(1, 0, "before")]);
+        database.hide_session();
         database.expire_lease();
         let owner = database.open_as("b").unwrap();
         let fenced = |result: Result<(), JournalError>| {
@@ -127,11 +133,28 @@ async fn nothing_of_a_former_owner_is_accepted_nor_confirmed() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_owner_that_was_stopped_in_the_middle_of_a_statement_is_in_nobodys_way() {
+    with_database(|database| {
+        let former = database.open_as("a").unwrap();
+        database.expire_lease();
+        former.execute(
+            "SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT FROM isoswarm_owner FOR SHARE",
+        );
+        let owner = database.open_as("b").unwrap();
+        write(&*owner, 1, &[1], &[]);
+        let ended = try_write(&*former, 1, &[2], &[]).unwrap_err();
+        assert!(matches!(ended, JournalError::Unreachable { .. } | JournalError::Store { .. }), "{ended:?}");
+    })
+    .await;
+}
+
 /// A scheduler that opens its journal again has lost its connection, not its statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_connection_has_left_under_way_is_refused_after_reopening() {
     with_database(|database| {
         let lost = database.open_as("a").unwrap();
+        database.hide_session();
         let again = database.open_as("a").unwrap();
         assert!(matches!(try_write(&*lost, 1, &[1], &[]), Err(JournalError::Fenced { .. })));
         write(&*again, 1, &[2], &[]);
