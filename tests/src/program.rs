@@ -79,6 +79,16 @@ impl Program {
         Pid::from_raw(id.cast_signed()).unwrap()
     }
 
+    /// SIGSTOP: it does nothing until [`Self::resume`].
+    pub fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     /// SIGKILL, at whatever instruction it is.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -2,7 +2,8 @@
 
 use crate::{Finished, Program, Proxy, Suite, binary, eventually, http, soon};
 use proto::v1::{self, ShardState, swarm_client::SwarmClient};
-use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::Path};
+use runtime::{Clock as _, SystemClock, testing::Postgres};
+use std::{collections::BTreeMap, ffi::OsStr, net::SocketAddr, path::Path, time::Duration};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::transport::Channel;
@@ -18,30 +19,66 @@ pub struct System {
     pub bots: Vec<Option<Program>>,
     /// Before the CAS: what bots and clients connect to.
     pub cas_proxy: Proxy,
-    /// Before the scheduler: what bots and clients connect to.
+    /// Before the scheduler.
     pub scheduler_proxy: Proxy,
     /// What the scheduler is told beside what it always is.
     scheduler_flags: Vec<String>,
+    /// Stands by for the scheduler, where there is a database.
+    pub standby: Option<Program>,
+    /// What bots and clients take for the scheduler.
+    addresses: String,
+    /// The journal of both schedulers. Stopped after those who use it.
+    _database: Option<Postgres>,
     dir: TempDir,
 }
 
 impl System {
     /// Brings up everything and waits until the scheduler knows every bot.
     pub async fn start(bots: usize) -> Self {
-        Self::start_with(bots, &[]).await
+        Self::assemble(bots, None, &[]).await
     }
 
     /// The same with more flags for the scheduler.
     pub async fn start_with(bots: usize, scheduler_flags: &[&str]) -> Self {
-        let scheduler_flags: Vec<String> = scheduler_flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::assemble(bots, None, scheduler_flags).await
+    }
+
+    /// The same with two schedulers on one PostgreSQL database. Bots and clients know both, the standby first, and go
+    /// there without a proxy.
+    pub async fn with_standby(bots: usize) -> Self {
+        Self::assemble(bots, Some(Postgres::start()), &[]).await
+    }
+
+    async fn assemble(bots: usize, database: Option<Postgres>, flags: &[&str]) -> Self {
+        let journal = database.iter().flat_map(|database| ["--journal".to_owned(), database.url()]);
+        let scheduler_flags: Vec<String> =
+            flags.iter().map(|flag| (*flag).to_owned()).chain(journal).collect();
         let dir = TempDir::with_prefix("isoswarm-test-").unwrap();
         let cas = Self::cas_program(dir.path()).await;
         let cas_proxy = Proxy::start(cas.address()).await;
         let scheduler = Self::scheduler_program(dir.path(), &cas_proxy, &scheduler_flags).await;
         let scheduler_proxy = Proxy::start(scheduler.address()).await;
-        let (cas, scheduler) = (Some(cas), Some(scheduler));
-        let mut system =
-            Self { cas, scheduler, bots: Vec::new(), cas_proxy, scheduler_proxy, scheduler_flags, dir };
+        let (standby, addresses) = match &database {
+            None => (None, scheduler_proxy.url()),
+            Some(_) => {
+                let standby = Self::scheduler_program(dir.path(), &cas_proxy, &scheduler_flags).await;
+                let addresses = format!("{},{}", standby.url(), scheduler.url());
+                (Some(standby), addresses)
+            }
+        };
+        let (cas, scheduler, bots_yet) = (Some(cas), Some(scheduler), Vec::new());
+        let mut system = Self {
+            cas,
+            scheduler,
+            bots: bots_yet,
+            cas_proxy,
+            scheduler_proxy,
+            scheduler_flags,
+            standby,
+            addresses,
+            _database: database,
+            dir,
+        };
         for number in 0..bots {
             let bot = system.bot_program(number).await;
             system.bots.push(Some(bot));
@@ -72,9 +109,9 @@ impl System {
 
     async fn bot_program(&self, number: usize) -> Program {
         let data = self.dir.path().join(format!("bot-{number}"));
-        let (scheduler, cas) = (self.scheduler_proxy.url(), self.cas_proxy.url());
+        let (scheduler, cas) = (&self.addresses, self.cas_proxy.url());
         let id = format!("bot-{number}");
-        let flags = ["--scheduler", &scheduler, "--cas", &cas, "--id", &id, "--data"].map(OsStr::new);
+        let flags = ["--scheduler", scheduler, "--cas", &cas, "--id", &id, "--data"].map(OsStr::new);
         Program::start("bot", flags.into_iter().chain([data.as_os_str()])).await
     }
 
@@ -101,6 +138,20 @@ impl System {
             Self::scheduler_program(self.dir.path(), &self.cas_proxy, &self.scheduler_flags).await;
         self.scheduler_proxy.retarget(scheduler.address());
         self.scheduler = Some(scheduler);
+    }
+
+    /// Waits until the standby serves; what was the scheduler, if it is still there, and how long that took.
+    pub async fn wait_for_takeover(&mut self) -> (Option<Program>, Duration) {
+        let (clock, standby) = (SystemClock::new(), self.standby.take().unwrap());
+        let start = clock.elapsed();
+        let former = self.scheduler.replace(standby);
+        let client = self.client();
+        eventually("the standby to take over", || {
+            let mut client = client.clone();
+            async move { client.list(v1::ListRequest::default()).await.ok() }
+        })
+        .await;
+        (former, clock.elapsed() - start)
     }
 
     /// `kill -9` of a bot.
@@ -136,7 +187,7 @@ impl System {
         let mut command = Command::new(binary(name));
         command
             .env("ISOSWARM_CAS", self.cas_proxy.url())
-            .env("ISOSWARM_SCHEDULER", self.scheduler_proxy.url())
+            .env("ISOSWARM_SCHEDULER", &self.addresses)
             .env("XDG_CACHE_HOME", self.dir.path().join("cache"))
             .env("XDG_DATA_HOME", self.dir.path().join("share"))
             .current_dir(self.dir.path());
