@@ -102,6 +102,8 @@ struct Hand {
     /// There is nothing more for it.
     complete: bool,
     running: Vec<TestIndex>,
+    /// When it was granted its last batch, until something of that is told.
+    granted: Option<Timestamp>,
 }
 
 impl Queue {
@@ -160,6 +162,7 @@ impl Queue {
         }
         let reports = new.to_vec();
         self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
+        self.measure_dispatch(id, token, new, now);
         let trips = self.count_reports(id, bot, new, now);
         if trips && self.workers_live(id.run, id.step) > 1 {
             self.dismiss(id, token, now);
@@ -194,6 +197,16 @@ impl Queue {
             }
         }
         trips
+    }
+
+    /// What was not spent on tests since a batch was granted is what the dispatch has cost.
+    fn measure_dispatch(&mut self, id: ShardId, token: Token, reports: &[TestReport], now: Timestamp) {
+        let granted = self.sharing.hands.get_mut(&token).and_then(|hand| hand.granted.take());
+        let pool = self.sharing.pools.get_mut(&(id.run, id.step));
+        if let (Some(granted), Some(pool)) = (granted, pool) {
+            let tests: Duration = reports.iter().map(|report| report.duration).sum();
+            pool.shares.dispatched(now.since(granted).saturating_sub(tests));
+        }
     }
 
     /// A worker gets no more tests.
@@ -265,12 +278,13 @@ impl Queue {
     ) -> bool {
         let Some(suite) = self.suite(id.run, id.step) else { return false };
         let batches = suite.batches(token);
-        let over = suite.ledger.is_complete() || suite.ledger.is_stopped();
+        let over = suite.ledger.is_complete() || suite.ledger.is_stopped() || self.may_leave(id);
         let Some(hand) = self.sharing.hands.get_mut(&token) else { return false };
         if !hand.hungry || hand.complete || hand.had != batches {
             return false;
         }
         let next = if over {
+            self.dismiss(id, token, now);
             Next::Nothing
         } else {
             self.plan(id.run, id.step, now);
@@ -281,6 +295,9 @@ impl Queue {
             Next::Batch(tests) => {
                 let granted = Transition::TestsGranted { shard: id, token, tests: tests.into() };
                 self.commit(granted, now, decided);
+                if let Some(hand) = self.sharing.hands.get_mut(&token) {
+                    hand.granted = Some(now);
+                }
                 return true;
             }
             Next::Wait => {}
@@ -292,6 +309,12 @@ impl Queue {
         }
         self.end_idle_workers(id.run, id.step, now, decided);
         next == Next::Nothing
+    }
+
+    /// Whether the bot of a worker wants to stop, and others can do its work.
+    fn may_leave(&self, id: ShardId) -> bool {
+        let bot = self.shard(id).and_then(|shard| self.presence.bots.get(&shard.live()?.bot));
+        bot.is_some_and(|bot| bot.draining) && self.workers_live(id.run, id.step) > 1
     }
 
     /// Ends the pending workers of a step when nothing is left that is not granted: what is lost by others comes with
@@ -371,11 +394,21 @@ impl Queue {
     }
 
     /// What the tests of a step are expected to take.
-    pub(crate) fn estimates(&self, step: &StepSpec, listing: &Listing) -> Estimates {
+    fn estimates(&self, step: &StepSpec, listing: &Listing) -> Estimates {
         match suite_key(step) {
             Some(key) => Estimates::new(&listing.tests, &self.state.books.history, &key),
             None => Estimates::from_known(vec![None; listing.tests.len()]),
         }
+    }
+
+    /// What the tests of a step were expected to take when they were shared out; what they are expected to take now when
+    /// nobody has them yet.
+    pub(crate) fn planned(&self, run: RunId, step: u32) -> Option<Estimates> {
+        if let Some(pool) = self.sharing.pools.get(&(run, step)) {
+            return Some(pool.estimates.clone());
+        }
+        let (_, spec) = self.state.context(ShardId { run, step, index: 0 })?;
+        Some(self.estimates(spec, &self.suite(run, step)?.listing))
     }
 
     /// Tests of a step that are being run, as far as bots have told.

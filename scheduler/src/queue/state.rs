@@ -227,7 +227,10 @@ impl State {
     ) -> Result<(), Impossible> {
         let end = AttemptEnd::Finished { at, result: Box::new(result.clone()), output_size };
         self.end_attempt(id, token, end)?;
-        if self.set(id, ShardState::Ended(result.ending), at)?.succeeded() {
+        let succeeded = self.set(id, ShardState::Ended(result.ending), at)?.succeeded();
+        // A worker's exit code says whether its tests passed, and those have verdicts of their own.
+        let shares = self.context(id).is_some_and(|(_, step)| step.fan_out.tests().is_some());
+        if succeeded || (shares && result.ending == Ending::Completed) {
             self.count_success(id);
             if let Some((run, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
                 let slice = step.slice(self.shard(id).map_or(0, |shard| shard.slice));

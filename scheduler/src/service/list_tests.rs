@@ -59,16 +59,17 @@ enum Missing {
 fn page(queue: &Queue, asked: &Asked) -> Result<v1::ListTestsResponse, Missing> {
     let run = queue.run(asked.run).ok_or(Missing::Refused(Refusal::UnknownRun { run: asked.run }))?;
     let step = run.spec.steps.get(asked.step as usize);
-    let Some(step) = step.filter(|step| step.fan_out.tests().is_some()) else {
+    if step.is_none_or(|step| step.fan_out.tests().is_none()) {
         let problem = format!("{} is no step that shares out tests", asked.step);
         return Err(Missing::Field(FieldError::new("step", problem)));
-    };
+    }
     let ended = run.ended.is_some();
-    let Some(suite) = queue.suite(asked.run, asked.step) else {
+    let (Some(suite), Some(estimates)) =
+        (queue.suite(asked.run, asked.step), queue.planned(asked.run, asked.step))
+    else {
         let next_page_token = if asked.changed { asked.from.to_string() } else { String::new() };
         return Ok(v1::ListTestsResponse { next_page_token, ended, ..Default::default() });
     };
-    let estimates = queue.estimates(step, &suite.listing);
     let (results, next) = results(run, suite, &estimates, asked);
     Ok(v1::ListTestsResponse {
         results,

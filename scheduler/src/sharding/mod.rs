@@ -20,7 +20,6 @@ mod estimate;
 mod history;
 mod ledger;
 mod plan;
-mod quarantine;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -32,6 +31,5 @@ pub use estimate::Estimates;
 pub use history::{History, Past, SuiteKey, TimeoutLimits};
 pub use ledger::{Accepted, Attempt, Budget, Counts, Ledger, ListError, Outcome, Standing};
 pub use plan::{Unit, horizon, plan, units, workers};
-pub use quarantine::{Quarantine, QuarantineEntry};
 pub use shares::{Decisions, Mode, Next, Settings, Shares};
 pub use types::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict, WorkerId};

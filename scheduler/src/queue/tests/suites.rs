@@ -53,7 +53,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn held(&self) -> Vec<Held> {
+    fn held(&self, exit_code: i32) -> Vec<Held> {
         let Some(lease) = self.lease else { return vec![] };
         let reports = self.reports[self.taken as usize..].to_vec();
         let over = self.complete && self.queue.is_empty() && reports.is_empty();
@@ -65,7 +65,7 @@ impl Worker {
             hungry: !self.complete && self.queue.is_empty(),
             running: vec![],
         };
-        let held = if over { finished(lease, 0) } else { running(lease) };
+        let held = if over { finished(lease, exit_code) } else { running(lease) };
         vec![Held { tests: Some(progress), ..held }]
     }
 
@@ -99,20 +99,25 @@ struct Fleet {
     /// What becomes of a test on its nth execution; passes when it is not in here.
     outcomes: BTreeMap<u32, Vec<TestOutcome>>,
     executions: BTreeMap<u32, usize>,
+    /// Of workers that have run all they were granted.
+    exit_code: i32,
+    draining: Option<&'static str>,
 }
 
 impl Fleet {
     fn new(bots: &[&'static str], tests: u32) -> Self {
         let workers = bots.iter().map(|bot| (*bot, Worker::default())).collect();
         let (outcomes, executions) = (BTreeMap::new(), BTreeMap::new());
-        Self { bench: Bench::new(), workers, all: numbered(tests), outcomes, executions }
+        let (bench, all) = (Bench::new(), numbered(tests));
+        Self { bench, workers, all, outcomes, executions, exit_code: 0, draining: None }
     }
 
     /// One bot calls, and hears the answer unless it is lost.
     fn call(&mut self, bot: &'static str, heard: bool) {
         let worker = &self.workers[bot];
         let session = format!("s{}", worker.sessions);
-        let report = report(bot, &session, worker.held());
+        let draining = self.draining == Some(bot);
+        let report = BotReport { draining, ..report(bot, &session, worker.held(self.exit_code)) };
         let (id, session) = (report.bot.clone(), report.session.clone());
         self.bench.apply(Event::Synchronize(report)).unwrap();
         let desired = self.bench.queue.desired(&id, &session).pop();
@@ -286,6 +291,34 @@ fn a_lost_bot_costs_nothing_that_it_has_told() {
     assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
     let twice = fleet.executions.values().filter(|count| **count > 1).count();
     assert!(told > 3 && twice <= 1, "{told} told, {twice} run twice");
+}
+
+#[test]
+fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
+    let mut fleet = Fleet::new(&["b1"], 4);
+    fleet.exit_code = 1;
+    fleet.outcomes.insert(1, vec![TestOutcome::Failed, TestOutcome::Passed]);
+    let run = fleet.bench.run(spec(0, [sharing(policy(1))]));
+    fleet.finish(run);
+    assert_eq!(fleet.verdicts(run)[1], Some(Verdict::Flaky));
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+}
+
+#[test]
+fn a_bot_that_wants_to_stop_leaves_the_rest_to_others() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 100);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    for _ in 0..4 {
+        for bot in ["b1", "b2"] {
+            fleet.call(bot, true);
+            fleet.work(bot);
+        }
+    }
+    fleet.draining = Some("b1");
+    let before = fleet.workers["b1"].ran;
+    fleet.finish(run);
+    assert!(fleet.workers["b1"].ran <= before + 1, "what it had, and no more");
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
 }
 
 #[derive(Clone, Debug)]

@@ -70,6 +70,7 @@ impl BotSide {
             output_size: 3,
             result: attempt.result.clone(),
             busy: attempt.result.is_none(),
+            tests: None,
         };
         BotReport { held: self.held.iter().map(held).collect(), ..self.said.clone() }
     }

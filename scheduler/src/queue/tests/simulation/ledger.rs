@@ -62,6 +62,10 @@ impl Ledger {
             | Transition::KillRequested { .. }
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}
+            Transition::TestsListed { .. }
+            | Transition::TestsGranted { .. }
+            | Transition::TestsReported { .. }
+            | Transition::TestQuarantined { .. } => panic!("none of its steps shares out tests"),
         }
     }
 
