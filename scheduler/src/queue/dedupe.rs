@@ -63,6 +63,10 @@ impl ListingKey {
         fields.list(&step.extra_args);
         fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
         fields.list(step.environment_prefixes.iter().map(ToString::to_string));
+        // Other bots may have other tests.
+        for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
+            fields.list(slice.requirements.iter().map(ToString::to_string));
+        }
         fields.list([format!("{:?}", policy.driver), policy.partitions.to_string()]);
         Some(Self(DigestFunction::Blake3.digest(&fields.0)))
     }

@@ -73,6 +73,14 @@ impl Transition {
         }
     }
 
+    /// The run that it cancels, if it does.
+    pub(super) fn canceled(&self) -> Option<RunId> {
+        match self {
+            Self::CancelRequested { run } => Some(*run),
+            _ => None,
+        }
+    }
+
     /// The one shard that it changes, if it is one.
     pub(crate) fn shard(&self) -> Option<ShardId> {
         match self {

@@ -14,7 +14,8 @@ use super::{
     suites::suite_key,
 };
 use crate::sharding::{
-    Breaker, Estimates, Mode, Next, Settings, Shares, TestIndex, TestReport, TimeoutLimits, WorkerId, workers,
+    Breaker, Estimates, Mode, Next, Settings, Shares, SuiteKey, TestIndex, TestReport, TimeoutLimits,
+    WorkerId, workers,
 };
 use proto::{BotId, RunId, ShardId, Timestamp};
 use std::{
@@ -25,6 +26,9 @@ use std::{
 
 /// What a dispatch costs a worker until that is measured: a call, and the start of a runner.
 const OVERHEAD: Duration = Duration::from_millis(200);
+
+/// What a dispatch is taken to cost at most: a bot that was stopped meanwhile says nothing of the others.
+const LONGEST_DISPATCH: Duration = Duration::from_secs(5);
 
 /// Of the time of all tests, what may be spent on running tests twice that take too long.
 const DUPLICATES_PERCENT: u32 = 2;
@@ -205,7 +209,7 @@ impl Queue {
         let pool = self.sharing.pools.get_mut(&(id.run, id.step));
         if let (Some(granted), Some(pool)) = (granted, pool) {
             let tests: Duration = reports.iter().map(|report| report.duration).sum();
-            pool.shares.dispatched(now.since(granted).saturating_sub(tests));
+            pool.shares.dispatched(now.since(granted).saturating_sub(tests).min(LONGEST_DISPATCH));
         }
     }
 
@@ -251,7 +255,12 @@ impl Queue {
             }
             _ => None,
         };
-        let steps: BTreeSet<(RunId, u32)> = decided.records.iter().filter_map(changed).collect();
+        let mut steps: BTreeSet<(RunId, u32)> = decided.records.iter().filter_map(changed).collect();
+        // What runs of a cancelled run ends what it has.
+        for run in decided.records.iter().filter_map(|record| record.transition.canceled()) {
+            let suites = self.run(run).into_iter().flat_map(|run| run.suites.keys());
+            steps.extend(suites.map(|step| (run, *step)));
+        }
         for (run, step) in steps {
             self.feed(run, step, now, decided);
         }
@@ -266,6 +275,7 @@ impl Queue {
                 decided.effects.insert(Effect::Wake(bot));
             }
         }
+        self.end_idle_workers(run, step, now, decided);
     }
 
     /// Gives a worker more, if it asks for it and there is something to say.
@@ -276,13 +286,18 @@ impl Queue {
         now: Timestamp,
         decided: &mut Decided,
     ) -> bool {
-        let Some(suite) = self.suite(id.run, id.step) else { return false };
-        let batches = suite.batches(token);
-        let over = suite.ledger.is_complete() || suite.ledger.is_stopped() || self.may_leave(id);
-        let Some(hand) = self.sharing.hands.get_mut(&token) else { return false };
-        if !hand.hungry || hand.complete || hand.had != batches {
+        let Some(hand) = self.sharing.hands.get(&token).filter(|hand| hand.hungry && !hand.complete) else {
+            return false;
+        };
+        let Some((run, suite)) = self.run(id.run).and_then(|run| Some((run, run.suites.get(&id.step)?)))
+        else {
+            return false;
+        };
+        if hand.had != suite.batches(token) {
             return false;
         }
+        let is_over = suite.ledger.is_complete() || suite.ledger.is_stopped() || run.canceled;
+        let over = is_over || self.may_leave(id);
         let next = if over {
             self.dismiss(id, token, now);
             Next::Nothing
@@ -307,14 +322,14 @@ impl Queue {
                 }
             }
         }
-        self.end_idle_workers(id.run, id.step, now, decided);
         next == Next::Nothing
     }
 
     /// Whether the bot of a worker wants to stop, and others can do its work.
     fn may_leave(&self, id: ShardId) -> bool {
         let bot = self.shard(id).and_then(|shard| self.presence.bots.get(&shard.live()?.bot));
-        bot.is_some_and(|bot| bot.draining) && self.workers_live(id.run, id.step) > 1
+        // It is none of those that go on itself.
+        bot.is_some_and(|bot| bot.draining) && self.workers_live(id.run, id.step) > 0
     }
 
     /// Ends the pending workers of a step when nothing is left that is not granted: what is lost by others comes with
@@ -362,8 +377,11 @@ impl Queue {
         };
         let hand = self.sharing.hands.get(&token);
         let had = hand.map_or(0, |hand| hand.had);
+        let key = suite_key(step);
         let batches = suite.batches_after(token, had).map(|(number, tests)| {
-            (number, tests.iter().filter_map(|test| self.granted(*test, suite, policy, step)).collect())
+            let granted =
+                tests.iter().filter_map(|test| self.granted(*test, suite, policy, step, key.as_ref()));
+            (number, granted.collect())
         });
         Some(Grant {
             list: false,
@@ -379,11 +397,12 @@ impl Queue {
         suite: &Suite,
         policy: &TestsPolicy,
         step: &StepSpec,
+        key: Option<&SuiteKey>,
     ) -> Option<GrantedTest> {
         let name = Arc::clone(&suite.listing.tests.get(test.0 as usize)?.name);
         let limits =
             TimeoutLimits { floor: SHORTEST_TIMEOUT.min(step.timeouts.hard), cap: step.timeouts.hard };
-        let by_history = || Some(self.state.books.history.timeout(&suite_key(step)?, &name, limits));
+        let by_history = || Some(self.state.books.history.timeout(key?, &name, limits));
         let timeout = policy.test_timeout.or_else(by_history).unwrap_or(step.timeouts.hard);
         Some(GrantedTest { test, name, timeout })
     }
@@ -402,12 +421,13 @@ impl Queue {
     }
 
     /// What the tests of a step were expected to take when they were shared out; what they are expected to take now when
-    /// nobody has them yet.
+    /// nobody has them yet. None when the run has ended.
     pub(crate) fn planned(&self, run: RunId, step: u32) -> Option<Estimates> {
         if let Some(pool) = self.sharing.pools.get(&(run, step)) {
             return Some(pool.estimates.clone());
         }
-        let (_, spec) = self.state.context(ShardId { run, step, index: 0 })?;
+        let (_, spec) =
+            self.state.context(ShardId { run, step, index: 0 }).filter(|(run, _)| run.ended.is_none())?;
         Some(self.estimates(spec, &self.suite(run, step)?.listing))
     }
 
@@ -435,8 +455,15 @@ impl Queue {
         in_state.map(|(index, _)| ShardId { run, step, index }).collect()
     }
 
+    /// Workers that go on taking tests.
     fn workers_live(&self, run: RunId, step: u32) -> usize {
-        self.shards_of(run, step, ShardState::Running).len()
+        let goes_on = |id: &ShardId| {
+            let Some(live) = self.shard(*id).and_then(|shard| shard.live()) else { return false };
+            let told = self.sharing.hands.get(&live.token).is_some_and(|hand| hand.complete);
+            let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
+            !told && !leaving && self.order_of(&live.bot).is_none()
+        };
+        self.shards_of(run, step, ShardState::Running).iter().filter(|id| goes_on(id)).count()
     }
 
     /// Plans who is to run what of a step, unless that is planned.

@@ -64,6 +64,10 @@ impl State {
         if run.ended.is_some() || run.suites.contains_key(&number) {
             return Err(impossible(id, "has listed its tests before, or has ended"));
         }
+        // Equal listings share their memory, also after a replay.
+        let known = self.listing_of(&step).filter(|known| ***known == **listing).cloned();
+        let listing = &known.unwrap_or_else(|| Arc::clone(listing));
+        let run = self.runs.get_mut(&id).ok_or_else(missing)?;
         let quarantined = self.books.quarantined(&policy.suite, listing, at);
         let suite = Suite::new(Arc::clone(listing), policy, quarantined);
         run.suites.insert(number, suite.ok_or_else(|| impossible(id, "lists a test twice"))?);
@@ -78,7 +82,9 @@ impl State {
             shards.push(Shard::new(at));
             run.tally.pending += 1;
         }
-        if let Some(key) = ListingKey::of(&step).filter(|_| policy.only.is_empty()) {
+        if let Some(key) =
+            ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())
+        {
             self.books.listings.insert(key, (id, number));
         }
         Ok(())
@@ -125,6 +131,7 @@ impl State {
 
     pub(super) fn quarantine(&mut self, quarantined: &Quarantined, at: Timestamp) {
         let key = (quarantined.suite.clone(), quarantined.test.clone());
+        self.books.quarantines.retain(|_, quarantined| at < quarantined.expires);
         if quarantined.expires <= at {
             self.books.quarantines.remove(&key);
         } else {

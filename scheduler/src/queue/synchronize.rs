@@ -43,7 +43,9 @@ impl Queue {
             self.presence.renew(*token, now + self.tuning.lease_ttl);
         }
         for held in &report.held {
-            self.feed_one(held.lease.shard, held.lease.token, now, decided);
+            if self.live(&held.lease, &report.bot, &report.session).is_some() {
+                self.feed_one(held.lease.shard, held.lease.token, now, decided);
+            }
         }
         // Before their pending shards are given to anybody.
         self.cancel_orphans(now, decided);

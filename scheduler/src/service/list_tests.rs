@@ -64,17 +64,16 @@ fn page(queue: &Queue, asked: &Asked) -> Result<v1::ListTestsResponse, Missing> 
         return Err(Missing::Field(FieldError::new("step", problem)));
     }
     let ended = run.ended.is_some();
-    let (Some(suite), Some(estimates)) =
-        (queue.suite(asked.run, asked.step), queue.planned(asked.run, asked.step))
-    else {
+    let Some(suite) = queue.suite(asked.run, asked.step) else {
         let next_page_token = if asked.changed { asked.from.to_string() } else { String::new() };
         return Ok(v1::ListTestsResponse { next_page_token, ended, ..Default::default() });
     };
-    let (results, next) = results(run, suite, &estimates, asked);
+    let estimates = queue.planned(asked.run, asked.step);
+    let (results, next) = results(run, suite, estimates.as_ref(), asked);
     Ok(v1::ListTestsResponse {
         results,
         next_page_token: next.map(|next| next.to_string()).unwrap_or_default(),
-        counts: Some(counts(queue, asked, suite, &estimates)),
+        counts: Some(counts(queue, asked, suite, estimates.as_ref())),
         ended,
     })
 }
@@ -83,7 +82,7 @@ fn page(queue: &Queue, asked: &Asked) -> Result<v1::ListTestsResponse, Missing> 
 fn results(
     run: &Run,
     suite: &Suite,
-    estimates: &Estimates,
+    estimates: Option<&Estimates>,
     asked: &Asked,
 ) -> (Vec<v1::TestResult>, Option<usize>) {
     let log = suite.changed_after(asked.from);
@@ -102,7 +101,8 @@ fn results(
         next += 1;
         // The last word on each: what comes again in this page is the same.
         if told.insert(test)
-            && let Some(result) = suite::result_to_wire(run, suite, test, estimates.known(test))
+            && let Some(result) =
+                suite::result_to_wire(run, suite, test, estimates.and_then(|known| known.known(test)))
         {
             bytes += result.encoded_len();
             results.push(result);
@@ -111,8 +111,9 @@ fn results(
     (results, asked.changed.then_some(next))
 }
 
-fn counts(queue: &Queue, asked: &Asked, suite: &Suite, estimates: &Estimates) -> v1::TestCounts {
+fn counts(queue: &Queue, asked: &Asked, suite: &Suite, estimates: Option<&Estimates>) -> v1::TestCounts {
     let Some(view) = TestsView::of(queue, asked.run, asked.step) else { return v1::TestCounts::default() };
+    let Some(estimates) = estimates else { return suite::counts_to_wire(&view) };
     let tests = (0u32..).zip(suite.listing.tests.iter()).filter(|(_, test)| !test.disabled);
     let (mut all, mut done) = (Duration::ZERO, Duration::ZERO);
     for test in tests.map(|(index, _)| TestIndex(index)) {

@@ -39,6 +39,9 @@ fn parse_policy(wire: &v1::TestsPolicy, step: &v1::StepSpec) -> Result<TestsPoli
         return Err(FieldError::new("driver", problem));
     }
     let suite = if wire.suite.is_empty() { &step.name } else { &wire.suite };
+    if wire.only.iter().any(String::is_empty) {
+        return Err(FieldError::new("only", "has an empty name: give the frameworks' full names"));
+    }
     let only = wire.only.iter().map(|name| text("only", name, limits::MAX_TEST_NAME));
     Ok(TestsPolicy {
         driver,

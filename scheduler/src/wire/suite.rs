@@ -102,14 +102,16 @@ fn parse_report(wire: &v1::TestReport) -> Result<TestReport, FieldError> {
         v1::TestVerdict::TimedOut => TestOutcome::TimedOut,
         v1::TestVerdict::Unknown => TestOutcome::Unknown,
     };
-    let output = &wire.output[wire.output.len().saturating_sub(limits::MAX_TEST_OUTPUT)..];
+    // What is kept reads as it was written: bytes that are no text take more room as text.
+    let output = String::from_utf8_lossy(&wire.output);
+    let output = &output[output.ceil_char_boundary(output.len().saturating_sub(limits::MAX_TEST_OUTPUT))..];
     Ok(TestReport {
         test: TestIndex(wire.test),
         outcome,
         duration: duration("took", wire.took.as_ref())?.unwrap_or_default(),
         started: wire.started.as_ref().map(Timestamp::from).unwrap_or_default(),
         message,
-        output: String::from_utf8_lossy(output).into(),
+        output: output.into(),
     })
 }
 

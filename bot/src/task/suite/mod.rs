@@ -270,11 +270,18 @@ fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
         return Err(Failure::client(reason));
     }
     let mut names = HashSet::new();
-    for ListedTest { name, .. } in &tests {
+    // What the scheduler refuses would stop all that this bot has to say.
+    let is_told = |text: &Option<String>| {
+        text.as_ref().is_none_or(|text| text.len() <= MAX_NAME && !text.contains(char::is_control))
+    };
+    for ListedTest { name, group, file, .. } in &tests {
         let wrong = match name.len() {
             0 => "a test without a name",
             length if length > MAX_NAME => "a name that is too long",
-            _ if name.contains(['\n', '\0']) => "a name that is no line",
+            _ if name.contains(char::is_control) => "a name with control characters",
+            _ if !is_told(group) || !is_told(file) => {
+                "a test whose group or file has control characters or is too long"
+            }
             _ if !names.insert(name.as_str()) => "two tests of one name",
             _ => continue,
         };

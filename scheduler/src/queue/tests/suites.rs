@@ -181,7 +181,8 @@ fn each_test_is_run_once_and_all_bots_take_part() {
     let shards = &fleet.bench.queue.run(run).unwrap().steps[0];
     assert_eq!(shards.len(), 4, "as many workers as there may be");
     let unneeded = shards.iter().filter(|shard| shard.state == ShardState::Ended(Ending::NotNeeded));
-    assert_eq!(unneeded.count(), 1, "and no bot for one of them");
+    let unneeded = unneeded.count();
+    assert!(unneeded <= 1, "and a bot for three of them at least");
 }
 
 #[test]
@@ -368,7 +369,10 @@ proptest! {
         fleet.finish(run);
         let state = fleet.bench.run_state(run);
         // A shard may have lost more bots than it is allowed: then the run says so.
-        if state != RunState::Incomplete {
+        let tally = &fleet.bench.queue.run(run).unwrap().tally;
+        if state == RunState::Incomplete {
+            prop_assert!(tally.ended.contains_key(&Ending::BotDied), "{tally:?}");
+        } else {
             prop_assert_eq!(state, RunState::Failed);
             let verdicts = fleet.verdicts(run);
             let passed = verdicts.iter().filter(|verdict| **verdict == Some(Verdict::Passed)).count();

@@ -245,7 +245,7 @@ impl Ledger {
         let verdict = match outcome {
             TestOutcome::Passed if failures > 0 => Verdict::Flaky,
             TestOutcome::Passed => Verdict::Passed,
-            TestOutcome::Skipped => Verdict::Skipped,
+            TestOutcome::Skipped if failures == 0 => Verdict::Skipped,
             _ if !entry.holders.is_empty() => return Accepted::Twin,
             _ if crashes < 2 && self.may_retry(failures) => {
                 self.retried += 1;
@@ -253,7 +253,8 @@ impl Ledger {
             }
             TestOutcome::Unknown => Verdict::Unknown,
             _ if self.quarantined.contains(&test) => Verdict::Quarantined,
-            TestOutcome::Failed => Verdict::Failed,
+            // Left out after it had failed: nothing says that it would pass.
+            TestOutcome::Failed | TestOutcome::Skipped => Verdict::Failed,
             TestOutcome::Crashed(_) => Verdict::Crashed,
             TestOutcome::TimedOut => Verdict::TimedOut,
         };
@@ -301,6 +302,11 @@ impl Ledger {
             if self.entries[position].verdict.is_none() {
                 self.judge(TestIndex::of(position), Verdict::Missing);
             }
+            // Runs stay in history for long.
+            let entry = &mut self.entries[position];
+            entry.holders = Vec::new();
+            entry.attempts.shrink_to_fit();
         }
+        self.grants.clear();
     }
 }

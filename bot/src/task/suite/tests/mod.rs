@@ -4,8 +4,8 @@
 mod ctest;
 mod fixture;
 mod gtest;
-mod listing;
 mod libtest;
+mod listing;
 mod partitions;
 mod pytest;
 
