@@ -90,6 +90,19 @@ pub(crate) enum Ending {
     InternalError,
 }
 
+impl Ending {
+    /// As hooks are told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::TimedOut => "timed-out",
+            Self::Killed => "killed",
+            Self::ClientError => "client-error",
+            Self::InternalError => "internal-error",
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,7 @@
 //! A bot: polls the scheduler for attempts, fetches what they need by digest, runs them and reports.
 //!
-//! - [`Config`] is what a bot is told, `dimensions` what it finds out about its host.
+//! - [`Config`] is what a bot is told, `host` what it finds out about its host, `hooks` what it asks the operator's programs,
+//!   `health` whether it is fit for work.
 //! - `synchronize` decides: pure, what to tell the scheduler, when, and what its answers mean. `remote` is the wire and
 //!   `shell` performs: one call in flight, one task for each attempt.
 //! - `task` is one attempt from its digest to its result. `executor` runs the command and leaves no process behind,
@@ -12,9 +13,11 @@
 mod attempt;
 mod causes;
 mod config;
-mod dimensions;
 mod drivers;
 mod executor;
+mod health;
+mod hooks;
+mod host;
 mod perform;
 mod remote;
 mod shell;
@@ -22,10 +25,13 @@ mod spool;
 mod suite;
 mod synchronize;
 mod task;
+mod update;
 mod workdir;
 
-pub use config::{Config, Flags, SAMPLE};
-pub use executor::{SUPERVISE, supervise};
+pub use config::{Config, Flags, SAMPLE, SandboxKind};
+pub use executor::{CgroupError, SUPERVISE, supervise};
+pub use hooks::HooksError;
 pub use perform::{PERFORM, PerformError, Performance, Performed};
-pub use shell::{Bot, BotError, Stop, run};
+pub use shell::{Bot, BotError, Finish, Stop};
+pub use update::{TRIAL, Update, become_program};
 pub use workdir::DataDirError;

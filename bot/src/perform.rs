@@ -166,7 +166,7 @@ impl Performance {
             outputs,
             cache: cache.clone(),
             named_caches: NamedCaches::open(&data.named_caches(), NamedCacheOptions::default())?,
-            executor: Executor { supervisor: self.supervisor.clone(), clock: Arc::clone(&clock) },
+            executor: Executor::plain(self.supervisor.clone(), Arc::clone(&clock)),
             clock,
             entropy,
             bot: BotId::new(NAME).expect("it is a name"),

@@ -1,11 +1,15 @@
 //! What the program does beyond the library: flags, signals, the line that says that it is ready.
 
-use bot::{Bot, BotError, Config, Flags, PerformError, Performance, Performed, Stop};
+use bot::{
+    Bot, BotError, Config, Finish, Flags, PerformError, Performance, Performed, Stop, TRIAL, become_program,
+};
 use clap::Parser;
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, config::ConfigError};
 use std::{
+    ffi::OsString,
     io::{self, Read as _, Write as _},
     path::PathBuf,
+    sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,8 +36,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config: Config = runtime::config::load(arguments.config.as_deref(), &arguments.flags)?;
     // The file that this process was started from, also when it was replaced meanwhile.
     config.supervisor = Some("/proc/self/exe".into());
+    config.trial = std::env::var_os(TRIAL).is_some();
     let stop = Stop::default();
-    let bot = Bot::open(config, SystemClock::shared(), SystemEntropy::shared()).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let asked = stop.clone();
     let signals = async move {
@@ -44,12 +48,36 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
             shutdown.request();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
-    say(&format!("bot {} ready", bot.id()));
     tokio::select! {
-        worked = bot.run_until(stop) => Ok(worked?),
+        ended = bots(&config, &stop) => ended,
         () = signals => Ok(()),
+    }
+}
+
+/// One bot after the other, until one is told to stop: another one follows when a new program was of no use.
+async fn bots(config: &Config, stop: &Stop) -> anyhow::Result<()> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let clock = SystemClock::shared();
+    loop {
+        let bot = Bot::open(config.clone(), Arc::clone(&clock), SystemEntropy::shared()).await?;
+        say(&format!("bot {} ready", bot.id()));
+        let Finish::Update(update) = bot.run_until(stop.clone()).await? else { return Ok(()) };
+        tracing::info!(program = %update.digest, "trying another program");
+        let tried = tokio::select! {
+            tried = update.try_out(&arguments, None) => tried,
+            // The trial is ended with it.
+            () = stop.drain.requested() => return Ok(()),
+        };
+        let Err(reason) = tried.and_then(|()| {
+            tracing::info!(program = %update.digest, "it works: going on as this program");
+            become_program(&update, &arguments).map_err(|error| format!("cannot become it: {error}"))
+        });
+        tracing::error!(program = %update.digest, reason, "going on as before");
+        if let Err(error) = update.note_failure(&reason, clock.now()) {
+            tracing::warn!(%error, "cannot remember that: it may be tried again soon");
+        }
     }
 }
 

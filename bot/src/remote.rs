@@ -12,7 +12,7 @@ pub(crate) use suite::{TestsGrant, TestsProgress};
 use crate::attempt::{Assignment, AttemptResult, Lease, Refused};
 use answer::answer;
 use bytes::Bytes;
-use proto::{BotId, CacheName, Dimensions, SessionId, limits, v1};
+use proto::{BotId, CacheName, Digest, Dimensions, SessionId, Timestamp, limits, v1};
 use request::request;
 use runtime::connect::Failover;
 use std::time::Duration;
@@ -22,7 +22,6 @@ use std::time::Duration;
 pub(crate) struct Identity {
     pub(crate) bot: BotId,
     pub(crate) session: SessionId,
-    pub(crate) dimensions: Dimensions,
     pub(crate) slots: u32,
 }
 
@@ -30,12 +29,27 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug)]
 pub(crate) struct Statement {
     pub(crate) accepting: Accepting,
+    pub(crate) word: Word,
     pub(crate) held: Vec<HeldAttempt>,
     /// Leases that are given back unfinished, because the bot has to stop.
     pub(crate) returned: Vec<Lease>,
     /// Named caches that the next attempt may have, the one that was used last first.
     pub(crate) caches: Vec<CacheName>,
     pub(crate) wait: Duration,
+}
+
+/// What the bot says of itself and its host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) dimensions: Dimensions,
+    /// Why it keeps itself from work; empty when it does not. One line, as the next two.
+    pub(crate) quarantined: String,
+    /// The same, because somebody works on the host.
+    pub(crate) maintenance: String,
+    /// What an operator should know beside that.
+    pub(crate) notice: String,
+    /// A JSON object. Empty: nothing new.
+    pub(crate) state: String,
 }
 
 /// Whether the bot takes new attempts.
@@ -64,6 +78,10 @@ pub(crate) struct Answer {
     pub(crate) call_again: Duration,
     /// The bot is to end when it has finished what it has.
     pub(crate) terminate: bool,
+    /// By the scheduler's clock.
+    pub(crate) now: Option<Timestamp>,
+    /// The program that the bot should be.
+    pub(crate) program: Option<Digest>,
 }
 
 /// One attempt that the bot should hold.

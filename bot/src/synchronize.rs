@@ -65,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) wait: Duration,
     pub(crate) accepting: Accepting,
     began: Duration,
+    version: u64,
 }
 
 /// What a call tells of one attempt.
@@ -109,6 +110,8 @@ pub(crate) struct Synchronizer {
     ended: VecDeque<Lease>,
     /// The scheduler does not know yet who we are, or that we are draining.
     unannounced: bool,
+    /// Rises with everything that is to be announced.
+    version: u64,
     call_again: Duration,
     /// No call before this time.
     not_before: Duration,
@@ -127,6 +130,7 @@ impl Synchronizer {
             held: BTreeMap::new(),
             ended: VecDeque::new(),
             unannounced: true,
+            version: 0,
             call_again: Duration::ZERO,
             not_before: Duration::ZERO,
             output_told: Duration::ZERO,
@@ -189,14 +193,14 @@ impl Synchronizer {
             || self.unannounced
             || reports.iter().any(|report| report.result.is_some());
         let wait = if tells { Duration::ZERO } else { self.call_again.min(LONGEST_WAIT) };
-        Plan { reports, wait, accepting: self.accepting, began: now }
+        Plan { reports, wait, accepting: self.accepting, began: now, version: self.version }
     }
 
     /// A call was answered.
     pub(crate) fn answered(&mut self, plan: &Plan, answer: Answer, now: Duration) -> Vec<Action> {
         self.failures = 0;
         self.call_again = answer.call_again;
-        if plan.accepting == self.accepting {
+        if plan.version == self.version {
             self.unannounced = false;
         }
         let desired: BTreeSet<Lease> = answer.desired.iter().map(|desired| desired.lease).collect();
@@ -264,8 +268,26 @@ impl Synchronizer {
     pub(crate) fn drain(&mut self) -> bool {
         let new = self.accepting == Accepting::Work;
         self.accepting = Accepting::Nothing;
-        self.unannounced |= new;
+        if new {
+            self.announce();
+        }
         new
+    }
+
+    /// What the bot says of itself has changed: the next call tells it at once.
+    pub(crate) fn announce(&mut self) {
+        self.unannounced = true;
+        self.version += 1;
+    }
+
+    /// Whether the scheduler knows all that was to be announced.
+    pub(crate) fn is_announced(&self) -> bool {
+        !self.unannounced
+    }
+
+    /// Whether nothing is held.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// Whether a draining bot may go: the scheduler knows of it, or cannot be told, and nothing is held.

@@ -1,10 +1,11 @@
 //! A whole bot, its commands under real supervisors, between a scheduler that goes by the protocol and a store in memory.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
+mod health;
 mod scheduler;
 mod workers;
 
-use bot::{Bot, BotError, Config, Stop};
+use bot::{Bot, BotError, Config, Finish, Stop};
 use bytes::Bytes;
 use cas::{BlobStoreExt as _, isolated::Isolated, memory::MemoryStore};
 use proto::{DigestFunction, limits, v1};
@@ -21,25 +22,30 @@ struct Bench {
     store: Arc<MemoryStore>,
     root: TempDir,
     stop: Stop,
-    bots: JoinSet<Result<(), BotError>>,
+    bots: JoinSet<Result<Finish, BotError>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Bench {
     async fn new(slots: u32) -> Self {
+        Self::with(|config, _| config.slots = slots).await
+    }
+
+    /// With what `change` does to the configuration; it is given a directory for files of its own.
+    async fn with(change: impl FnOnce(&mut Config, &Path)) -> Self {
         let (scheduler, stop) = (Scheduler::start().await, Stop::default());
         let (root, store) = (tempfile::tempdir().unwrap(), Arc::default());
         let clock = SystemClock::shared();
         let mut bench = Self { scheduler, store, root, stop, bots: JoinSet::new(), clock };
-        let config = Config {
+        let mut config = Config {
             scheduler: bench.scheduler.url(),
             id: Some("b1".into()),
             data: bench.root.path().join("data"),
-            slots,
             drain_timeout: Duration::from_secs(20),
             supervisor: Some(env!("CARGO_BIN_EXE_bot").into()),
             ..Config::default()
         };
+        change(&mut config, bench.root.path());
         let store = Arc::clone(&bench.store);
         let bot =
             Bot::open_over(store, config, SystemClock::shared(), SystemEntropy::shared()).await.unwrap();
@@ -85,7 +91,7 @@ impl Bench {
         fs::read_dir(self.root.path().join("data/work")).unwrap().count() == 0
     }
 
-    async fn ended(&mut self) -> Result<(), BotError> {
+    async fn ended(&mut self) -> Result<Finish, BotError> {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.bots.join_next()).await;
         ended.expect("it ends in time").unwrap().unwrap()
     }

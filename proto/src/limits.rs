@@ -61,3 +61,9 @@ pub const MAX_PARTITIONS: u32 = 10_000;
 
 /// Most often that a failed test is run again.
 pub const MAX_TEST_RETRIES: u32 = 10;
+
+/// What a bot says of its host, as JSON.
+pub const MAX_BOT_STATE_BYTES: usize = 64 * 1024;
+
+/// Longest reason that a bot gives for a state of its own.
+pub const MAX_BOT_WORDS: usize = 1024;

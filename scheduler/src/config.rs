@@ -55,6 +55,8 @@ pub struct Config {
     pub cas: Option<String>,
     /// PEM file of the certificates to trust when the CAS or the journal's server speaks TLS.
     pub ca_cert: Option<PathBuf>,
+    /// `PLATFORM=DIGEST`: the program that bots of a platform should run, a blob in the CAS.
+    pub bot_program: Vec<String>,
     /// How old a success may be that an idempotent shard ends with.
     #[serde(with = "humantime_serde")]
     pub reuse_for: Duration,
@@ -80,6 +82,7 @@ impl Default for Config {
             soonest_priority: 0,
             cas: None,
             ca_cert: None,
+            bot_program: Vec::new(),
             reuse_for: Duration::from_secs(7 * 24 * 3600),
         }
     }

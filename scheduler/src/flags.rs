@@ -93,6 +93,10 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_cert: Option<PathBuf>,
+    /// PLATFORM=sha256:HEX/SIZE: the program that bots of a platform should run; may be repeated.
+    #[arg(long, value_name = "PLATFORM=DIGEST")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bot_program: Vec<String>,
     /// How old a success may be that an idempotent shard ends with [default: 7d].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
@@ -138,6 +142,7 @@ mod tests {
             "--max-attempts=6",
             "--cas=127.0.0.1:1",
             "--ca-cert=ca",
+            "--bot-program=linux-x86_64=a",
             "--reuse-for=7s",
             "--retain-for=9s",
             "--secret-key=sk",
@@ -162,6 +167,7 @@ mod tests {
             soonest_priority: 20,
             cas: Some("127.0.0.1:1".into()),
             ca_cert: Some("ca".into()),
+            bot_program: vec!["linux-x86_64=a".into()],
             reuse_for: Duration::from_secs(7),
             no_resource_after: Duration::from_secs(8),
         };

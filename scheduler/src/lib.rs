@@ -11,6 +11,7 @@ pub mod config;
 mod journal;
 mod metrics;
 mod outputs;
+mod programs;
 mod queue;
 mod server;
 mod service;
@@ -21,5 +22,6 @@ mod wire;
 
 pub use config::Config;
 pub use journal::{PostgresUrl, PostgresUrlError};
+pub use programs::ProgramError;
 pub use server::{Running, StartError, Stopped, start};
 pub use vault::KeyError;

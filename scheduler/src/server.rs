@@ -5,8 +5,12 @@ use crate::{
     journal::{Candidate, JournalError, Location},
     metrics::Metrics,
     outputs::Outputs,
+    programs::{ProgramError, Programs},
     queue::Tuning,
-    service::{METHODS, Service},
+    service::{
+        METHODS, Service,
+        bootstrap::{self, Bootstrap},
+    },
     shell::{Health, Settings, Shell},
     vault::{KeyError, Vault},
     wire::spec::Defaults,
@@ -36,6 +40,9 @@ pub enum StartError {
         /// Which and why.
         reason: &'static str,
     },
+    /// A bot program that is none.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The address of the CAS, or the certificates to trust, cannot be used.
     #[error("the CAS cannot be asked")]
     Cas(#[from] ConnectError),
@@ -62,7 +69,9 @@ impl StartError {
     /// What the shell is told.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config { .. } | Self::Cas(_) | Self::Key(_) | Self::Serve(_) => Exit::Usage,
+            Self::Config { .. } | Self::Program(_) | Self::Cas(_) | Self::Key(_) | Self::Serve(_) => {
+                Exit::Usage
+            }
             Self::Journal { exit, .. } => *exit,
             Self::Reflection(_) => Exit::Internal,
         }
@@ -114,6 +123,7 @@ pub async fn start(
         insecure: config.insecure,
     };
     let outputs = Outputs::new(config.cas.as_deref(), config.ca_cert.as_deref())?;
+    let programs = Arc::new(Programs::parse(&config.bot_program)?);
     let server = Server::bind(listen).await?;
     let mut registry = Registry::with_prefix("scheduler");
     let metrics = Metrics::new(&mut registry);
@@ -131,9 +141,16 @@ pub async fn start(
         },
     };
     let latency = Latency::new(Arc::clone(&clock), &mut registry, METHODS);
-    let (shell, handle) = Shell::open(settings, clock, entropy, metrics).await?;
-    let service = Service::new(handle, defaults(&config), outputs, vault, config.soonest_priority);
+    let (shell, handle) = Shell::open(settings, Arc::clone(&clock), entropy, metrics).await?;
+    let bootstrap = Bootstrap {
+        programs: Arc::clone(&programs),
+        cas: config.cas.clone(),
+        scheme: if config.tls_cert.is_some() { "https" } else { "http" },
+    };
+    let soonest = config.soonest_priority;
+    let service = Service::new(handle, defaults(&config), outputs, vault, soonest, programs, clock);
     let (router, reporter) = routes(service).await?;
+    let router = router.merge(bootstrap::routes(bootstrap));
     let health = shell.health();
     let check = move || health.borrow().clone().map_or(Ok(()), Err);
     let router = router.merge(telemetry::routes(Arc::new(registry), check));

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     attempt::CommandExit,
-    executor::Command,
+    executor::{Command, Files},
     suite::{ListedTest, TestToRun, TestVerdict},
 };
 use model::{Model, Test};
@@ -73,7 +73,7 @@ impl Ctest {
             arguments: arguments.to_vec(),
             environment,
             directory: directory.map_or_else(|| self.base.command.directory.clone(), Into::into),
-            stdout: None,
+            ..Command::default()
         })
     }
 
@@ -99,7 +99,7 @@ impl Runner for Ctest {
         }
         let mut command = self.base.command.clone();
         command.arguments.push("--show-only=json-v1".into());
-        command.stdout = Some(self.base.own.join("list"));
+        command.files = Some(Files { stdin: None, stdout: self.base.own.join("list") });
         Some(Listing { command, files: Vec::new(), result: None })
     }
 

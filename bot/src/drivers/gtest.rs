@@ -11,7 +11,7 @@ mod read;
 use super::{Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
 use crate::{
     attempt::CommandExit,
-    executor::Command,
+    executor::{Command, Files},
     suite::{ListedTest, TestToRun},
 };
 use read::GtestReader;
@@ -99,7 +99,7 @@ impl Runner for Gtest {
         let result = self.own("list.json");
         let output = format!("--gtest_output=json:{}", result.display());
         let mut command = self.command(["--gtest_list_tests".to_owned(), output]);
-        command.stdout = Some(self.own("list"));
+        command.files = Some(Files { stdin: None, stdout: self.own("list") });
         Some(Listing { command, files: Vec::new(), result: Some(result) })
     }
 

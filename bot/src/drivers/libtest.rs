@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     attempt::CommandExit,
-    executor::Command,
+    executor::{Command, Files},
     suite::{ListedTest, TestToRun, TestVerdict},
 };
 use binaries::Binary;
@@ -98,7 +98,7 @@ impl Runner for Libtest {
         if ignored {
             command.arguments.push("--ignored".into());
         }
-        command.stdout = Some(self.base.own.join("list"));
+        command.files = Some(Files { stdin: None, stdout: self.base.own.join("list") });
         self.asked += 1;
         Some(Listing { command, files: Vec::new(), result: None })
     }

@@ -8,7 +8,7 @@
 use super::{Base, DriverError, Event, Finished, Launch, Left, Listed, Listing, Next, Reader, Runner, Takes};
 use crate::{
     attempt::CommandExit,
-    executor::Command,
+    executor::{Command, Files},
     suite::{ListedTest, TestToRun, TestVerdict},
 };
 use serde::Deserialize;
@@ -70,7 +70,7 @@ impl Runner for Pytest {
         }
         let result = self.base.own.join("list.jsonl");
         let mut command = self.command("ISOSWARM_PYTEST_LIST", result.display().to_string());
-        command.stdout = Some(self.base.own.join("list"));
+        command.files = Some(Files { stdin: None, stdout: self.base.own.join("list") });
         Some(Listing { command, files: self.files(), result: Some(result) })
     }
 

@@ -1,7 +1,8 @@
 //! Runs one command within its limits, its output going to a spool.
 
 use super::{
-    Cause, Command,
+    Cause, Command, Sandbox,
+    cgroup::{Cgroup, Cgroups},
     launch::{Ended, Failure, Running},
     memory::OomKills,
     watch::{Step, Watch},
@@ -44,6 +45,9 @@ pub(crate) struct Executor {
     /// See [`crate::Config::supervisor`].
     pub(crate) supervisor: Option<PathBuf>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Limits for each command.
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// A command that was run, of which nothing is left.
@@ -70,6 +74,11 @@ pub(crate) enum ExecuteError {
 }
 
 impl Executor {
+    /// One that neither limits nor hides anything.
+    pub(crate) fn plain(supervisor: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        Self { supervisor, clock, cgroups: None, sandbox: None }
+    }
+
     /// Runs `command` to its end, whatever brings that about.
     pub(crate) async fn run(
         &self,
@@ -94,18 +103,24 @@ impl Executor {
         let (reader, writer) = io::pipe().map_err(failed)?;
         let pipe = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
         let began = self.clock.elapsed();
-        let kills = OomKills::find();
+        let cgroup = self.cgroups.as_ref().map(|cgroups| cgroups.create()).transpose().map_err(failed)?;
+        let mut order = match &self.sandbox {
+            Some(sandbox) => sandbox.around(command),
+            None => command.clone(),
+        };
+        order.gates = cgroup.as_ref().map(Cgroup::gates).unwrap_or_default();
+        let kills = OomKills::of(cgroup.as_ref().and_then(Cgroup::counter));
         let before = kills.count();
         spool.touch();
         let ended = async {
-            let running = Running::start(command, self.supervisor.as_deref(), writer.into()).await?;
+            let running = Running::start(&order, self.supervisor.as_deref(), writer.into()).await?;
             let fill = Arc::clone(spool).fill(pipe, tap);
             self.watch(running, fill, timeouts, spool, interruption).await
         };
         match ended.await {
             Ok((Ended { exit, leaked }, cause)) => {
                 let took = self.clock.elapsed().saturating_sub(began);
-                let out_of_memory = cause == Cause::Itself && before.explain(&kills.count(), exit);
+                let out_of_memory = cause == Cause::Itself && kills.explain(&before, exit);
                 Ok(Execution { exit, cause, leaked, took, out_of_memory })
             }
             Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),

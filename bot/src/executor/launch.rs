@@ -1,6 +1,7 @@
 //! Starts a command and holds on to it: through a supervisor, or directly where there is none.
 
 use super::{
+    cgroup::Gate,
     processes::{kill_marked_below, kill_marked_or_in, start_when_closed},
     supervisor::{KILL, Order, SUPERVISE, TERMINATE, Verdict},
 };
@@ -11,9 +12,12 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{self, ExitStatus, Stdio},
     time::Duration,
 };
 use tokio::{
@@ -35,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SHORT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What to run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Command {
     /// An absolute path, or a name to be looked up in the environment's `PATH`.
     pub(crate) program: PathBuf,
@@ -43,17 +47,48 @@ pub(crate) struct Command {
     /// All of it. Holds [`MARKER`].
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) directory: PathBuf,
-    /// A file to be made for stdout, which otherwise goes where stderr does.
-    pub(crate) stdout: Option<PathBuf>,
+    /// Where its stdout goes, which otherwise goes where its stderr does, and what it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<Files>,
+    /// The ways into the control groups that it is born in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gates: Vec<Gate>,
+    /// What is run is the sandbox around it: when that ends nothing of it is left, so that only what is in there is asked
+    /// to end.
+    #[serde(default)]
+    pub(crate) sandboxed: bool,
+}
+
+/// Files of a command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Files {
+    /// Nothing, when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// To be made.
+    pub(crate) stdout: PathBuf,
 }
 
 impl Command {
-    /// Where stdout is to go, given where stderr does.
-    pub(super) fn stdout(&self, output: OwnedFd) -> io::Result<Stdio> {
-        match &self.stdout {
-            Some(path) => Ok(File::create(path)?.into()),
-            None => Ok(output.into()),
+    /// The command with its output going to `output`.
+    pub(super) fn to_run(&self, output: &OwnedFd) -> io::Result<process::Command> {
+        let mut command = process::Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stderr(output.try_clone()?)
+            .process_group(0);
+        match &self.files {
+            Some(files) => command.stdout(File::create(&files.stdout)?),
+            None => command.stdout(output.try_clone()?),
+        };
+        if let Some(stdin) = self.files.as_ref().and_then(|files| files.stdin.as_ref()) {
+            command.stdin(File::open(stdin)?);
         }
+        Ok(command)
     }
 }
 
@@ -181,18 +216,10 @@ pub(super) struct Direct {
 
 impl Direct {
     fn start(command: &Command, output: OwnedFd) -> io::Result<Self> {
-        let start = || {
-            tokio::process::Command::new(&command.program)
-                .args(&command.arguments)
-                .env_clear()
-                .envs(&command.environment)
-                .current_dir(&command.directory)
-                .stdin(Stdio::null())
-                .stdout(command.stdout(output.try_clone()?)?)
-                .stderr(output.try_clone()?)
-                .process_group(0)
-                .spawn()
-        };
+        if !command.gates.is_empty() || command.sandboxed {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "limits and sandboxes need a supervisor"));
+        }
+        let start = || tokio::process::Command::from(command.to_run(&output)?).spawn();
         let child = start_when_closed(start)?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let group = group.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;

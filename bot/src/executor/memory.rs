@@ -1,9 +1,11 @@
 //! Whether the kernel killed for lack of memory while a command ran.
 //!
 //! The kernel counts its kills: for each memory cgroup in `memory.events` (version 2) or `memory.oom_control` (version 1,
-//! since Linux 4.13), and for the whole host in `/proc/vmstat`. A command is in the cgroup of its bot. That a counter has
-//! risen does not say who was killed: only together with the command's own end does it tell why.
+//! since Linux 4.13), and for the whole host in `/proc/vmstat`. A command without limits is in the cgroup of its bot. That a
+//! counter has risen does not say who was killed there: only together with the command's own end does it tell why. A
+//! command whose memory is limited has a cgroup of its own, and what is counted there was killed of it.
 
+use super::cgroup::{Group, counter};
 use crate::attempt::CommandExit;
 use std::{
     fs,
@@ -16,55 +18,43 @@ const KILLED_BELOW: i32 = 128 + KILL;
 
 /// Where kills are counted for the processes that this one starts.
 #[derive(Clone, Debug)]
-pub(super) struct OomKills(Vec<PathBuf>);
+pub(super) struct OomKills {
+    counters: Vec<PathBuf>,
+    /// They count nobody else.
+    own: bool,
+}
 
 /// How many there were at some time, by counter. None: it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Counts(Vec<Option<u64>>);
 
 impl OomKills {
-    /// The counters of this process's own cgroup and of the host.
-    pub(super) fn find() -> Self {
-        let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self(counters(&cgroups, &mounts).into_iter().chain([PathBuf::from("/proc/vmstat")]).collect())
+    /// Those of a command with this counter of its own; without one, of this process's own cgroup and of the host.
+    pub(super) fn of(own: Option<&Path>) -> Self {
+        match own {
+            Some(counter) => Self { counters: vec![counter.to_owned()], own: true },
+            None => {
+                let shared = Group::of_self("memory").map(|group| group.path.join(counter(group.version)));
+                let counters = shared.into_iter().chain([PathBuf::from("/proc/vmstat")]).collect();
+                Self { counters, own: false }
+            }
+        }
+    }
+
+    /// Whether a command that ended like this lacked memory, when these were counted before it.
+    pub(super) fn explain(&self, before: &Counts, exit: CommandExit) -> bool {
+        let after = self.count();
+        if self.own {
+            return exit != CommandExit::Code(0) && after.0.iter().flatten().any(|kills| *kills > 0);
+        }
+        before.explain(&after, exit)
     }
 
     /// What they say now.
     pub(super) fn count(&self) -> Counts {
         let read = |path: &PathBuf| parse(&fs::read_to_string(path).ok()?);
-        Counts(self.0.iter().map(read).collect())
+        Counts(self.counters.iter().map(read).collect())
     }
-}
-
-/// The files that count the kills in the memory cgroup that `/proc/self/cgroup` names, as `/proc/self/mountinfo` has it.
-fn counters(cgroups: &str, mounts: &str) -> Option<PathBuf> {
-    let of = |controller: &str| {
-        let mut lines = cgroups.lines().map(|line| line.splitn(3, ':'));
-        lines.find_map(|mut line| {
-            let (_, controllers, path) = (line.next()?, line.next()?, line.next()?);
-            controllers.split(',').any(|one| one == controller).then(|| path.to_owned())
-        })
-    };
-    // Version 1 names its controllers; where memory is not among them it may be in the one hierarchy of version 2.
-    let (path, kind, option, file) = match of("memory") {
-        Some(path) => (path, "cgroup", "memory", "memory.oom_control"),
-        None => (of("")?, "cgroup2", "", "memory.events"),
-    };
-    let mount = mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        let (found, options) = (right.next()?, right.nth(1)?);
-        if found != kind || !(option.is_empty() || options.split(',').any(|one| one == option)) {
-            return None;
-        }
-        let mut left = left.split(' ').skip(3);
-        Some((left.next()?, left.next()?))
-    });
-    let (root, mounted) = mount?;
-    // In a container the mount shows a part of the hierarchy only, and the path may lead outside of it.
-    let below = path.strip_prefix(root).map_or("", |below| below.trim_start_matches('/'));
-    Some(Path::new(mounted).join(below).join(file))
 }
 
 /// The number of kills in one of these files.
@@ -75,7 +65,7 @@ fn parse(text: &str) -> Option<u64> {
 
 impl Counts {
     /// Whether a command that ended like this lacked memory, when these were counted before and `after` then.
-    pub(super) fn explain(&self, after: &Self, exit: CommandExit) -> bool {
+    fn explain(&self, after: &Self, exit: CommandExit) -> bool {
         let killed = match exit {
             CommandExit::Signal(signal) => signal == KILL,
             CommandExit::Code(code) => code == KILLED_BELOW,
@@ -112,6 +102,24 @@ mod tests {
         assert_eq!(counters(V1, v2), None);
     }
 
+    fn counters(cgroups: &str, mounts: &str) -> Option<PathBuf> {
+        let group = Group::locate("memory", cgroups, mounts)?;
+        Some(group.path.join(counter(group.version)))
+    }
+
+    #[test]
+    fn a_kill_in_a_group_of_its_own_explains_every_failure() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let kills = OomKills::of(Some(file.path()));
+        let before = kills.count();
+        let explained = |exit| kills.explain(&before, exit);
+        fs::write(file.path(), "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n").unwrap();
+        assert!(!explained(CommandExit::Signal(9)), "somebody else has killed it");
+        fs::write(file.path(), "oom_kill 1\n").unwrap();
+        assert!(explained(CommandExit::Code(1)), "a test runner has lost a child");
+        assert!(explained(CommandExit::Signal(9)) && !explained(CommandExit::Code(0)));
+    }
+
     #[test]
     fn files_of_kernels_are_read() {
         assert_eq!(parse("low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n"), Some(1));
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn this_kernel_counts() {
-        let counts = OomKills::find().count();
-        assert!(counts.0.iter().any(Option::is_some), "{:?} {counts:?}", OomKills::find());
+        let counts = OomKills::of(None).count();
+        assert!(counts.0.iter().any(Option::is_some), "{:?} {counts:?}", OomKills::of(None));
     }
 }

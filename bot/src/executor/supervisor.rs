@@ -9,7 +9,7 @@
 //! async runtime, so that it is up in a millisecond.
 
 use super::{
-    Command,
+    Command, cgroup,
     processes::{PAUSE, descendants, pause, start_when_closed},
 };
 use crate::attempt::CommandExit;
@@ -23,8 +23,7 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::AsFd as _, unix::process::CommandExt as _},
-    process::{self, Stdio},
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -84,7 +83,12 @@ fn supervised() -> io::Result<()> {
     let verdict = match start_when_closed(|| start(&order)) {
         Err(error) => Verdict::NotStarted(error.raw_os_error().unwrap_or(0)),
         Ok(command) => {
-            let wards = Arc::new(Mutex::new(Wards { command: Some(command), group: command, own }));
+            let wards = Arc::new(Mutex::new(Wards {
+                command: Some(command),
+                group: command,
+                own,
+                sandboxed: order.sandboxed,
+            }));
             let obeying = Arc::clone(&wards);
             thread::spawn(move || obey(control, &obeying));
             watch(command, &wards)?
@@ -104,17 +108,9 @@ fn supervised() -> io::Result<()> {
 }
 
 fn start(order: &Order) -> io::Result<Pid> {
-    let output = || io::stderr().as_fd().try_clone_to_owned();
-    let child = process::Command::new(&order.program)
-        .args(&order.arguments)
-        .env_clear()
-        .envs(&order.environment)
-        .current_dir(&order.directory)
-        .stdin(Stdio::null())
-        .stdout(order.stdout(output()?)?)
-        .stderr(output()?)
-        .process_group(0)
-        .spawn()?;
+    let output = io::stderr().as_fd().try_clone_to_owned()?;
+    let mut command = order.to_run(&output)?;
+    let child = cgroup::inside(&order.gates, || command.spawn())?;
     Ok(Pid::from_child(&child))
 }
 
@@ -125,11 +121,19 @@ struct Wards {
     /// The command's process group, which may outlive it.
     group: Pid,
     own: Pid,
+    /// The command is the sandbox around the one that is meant.
+    sandboxed: bool,
 }
 
 impl Wards {
     fn terminate(&self) {
-        if let Some(command) = self.command {
+        if self.sandboxed {
+            let command = self.command.unwrap_or(self.own);
+            let inside =
+                descendants(self.own).unwrap_or_default().into_iter().filter(|ward| ward.pid != command);
+            // An error means that it is gone. The first process of the sandbox takes no TERM, and waits for the others.
+            inside.for_each(|ward| drop(ward.signal(Signal::TERM)));
+        } else if let Some(command) = self.command {
             // An error means that the group is gone.
             let _ = kill_process_group(command, Signal::TERM);
         }

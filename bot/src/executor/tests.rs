@@ -47,9 +47,9 @@ impl Bench {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: BTreeMap::from([("PATH".into(), path), (MARKER.to_owned(), marker)]),
             directory: self.dir.path().to_owned(),
-            stdout: None,
+            ..Command::default()
         };
-        let executor = Executor { supervisor: None, clock: SystemClock::shared() };
+        let executor = Executor::plain(None, SystemClock::shared());
         let mut interrupted = self.interruption.subscribe();
         let run = executor.run(&command, self.timeouts, &self.spool, &mut interrupted);
         tokio::time::timeout(Duration::from_secs(50), run).await.expect("it ends in time")

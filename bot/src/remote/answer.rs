@@ -2,7 +2,7 @@
 
 use super::{Answer, Desired, Wish, assignment, positive, suite};
 use crate::attempt::{Assignment, Lease};
-use proto::v1;
+use proto::{Digest, Timestamp, v1};
 use std::time::Duration;
 
 /// Used when the scheduler does not say when to call again.
@@ -28,8 +28,18 @@ pub(super) fn answer(response: v1::SynchronizeResponse) -> Answer {
             tests,
         })
     };
-    let terminate = response.terminate;
-    Answer { desired: response.desired.into_iter().filter_map(known).collect(), call_again, terminate }
+    let program = response.program.as_ref().map(Digest::try_from).transpose();
+    let program = program.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the scheduler names a program that is none");
+        None
+    });
+    Answer {
+        desired: response.desired.into_iter().filter_map(known).collect(),
+        call_again,
+        terminate: response.terminate,
+        now: response.now.as_ref().map(Timestamp::from),
+        program,
+    }
 }
 
 fn lease(wire: &v1::LeaseRef) -> Option<Lease> {
@@ -49,10 +59,11 @@ mod tests {
         ];
         let negative = prost_types::Duration { seconds: -1, nanos: 0 };
         let parsed =
-            answer(v1::SynchronizeResponse { desired, call_again: Some(negative), terminate: false });
+            answer(v1::SynchronizeResponse { desired, call_again: Some(negative), ..Default::default() });
         assert!(parsed.desired.is_empty());
         assert_eq!(parsed.call_again, DEFAULT_CALL_AGAIN);
     }
+
     #[test]
     fn a_worker_lists_the_tests_if_they_are_not_known() {
         let lease = v1::LeaseRef { shard_id: "0000000000007/0/1".into(), attempt: 1, token: 1 };

@@ -1,11 +1,11 @@
 //! What the bot says: its whole state.
 
-use super::{Accepting, HeldAttempt, Identity, Statement, duration, suite};
+use super::{Accepting, HeldAttempt, Identity, Statement, Word, duration, suite};
 use crate::attempt::{AttemptResult, Ending, Lease};
 use proto::v1;
 
 pub(super) fn request(identity: &Identity, statement: Statement) -> v1::SynchronizeRequest {
-    let mut dimensions = identity.dimensions.clone();
+    let Word { mut dimensions, quarantined, maintenance, notice, state } = statement.word;
     for cache in &statement.caches {
         // As many as a dimension may have; what the bot was told to say stays.
         let _ = dimensions.insert("caches", cache.as_str());
@@ -20,7 +20,18 @@ pub(super) fn request(identity: &Identity, statement: Statement) -> v1::Synchron
         held: statement.held.into_iter().map(held).collect(),
         returned: statement.returned.into_iter().map(lease_to_wire).collect(),
         wait: duration(statement.wait),
+        quarantined,
+        maintenance,
+        notice,
+        state,
+        platform: platform(),
     }
+}
+
+/// `linux-x86_64`, as `uname` says it.
+fn platform() -> String {
+    let uname = rustix::system::uname();
+    format!("{}-{}", uname.sysname().to_string_lossy().to_lowercase(), uname.machine().to_string_lossy())
 }
 
 fn held(held: HeldAttempt) -> v1::HeldAttempt {

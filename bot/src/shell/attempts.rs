@@ -1,8 +1,10 @@
 //! The attempts that the bot holds: a task and a directory each, until they are forgotten.
 
 use crate::{
-    attempt::{Assignment, AttemptResult, Ending, Lease},
+    attempt::{Assignment, AttemptResult, CommandExit, Ending, Lease},
     executor::Interruption,
+    health::Attempted,
+    hooks::{Hook, Hooks},
     spool::Spool,
     suite::{TestsCommand, TestsLine, TestsNews},
     synchronize::Synchronizer,
@@ -10,10 +12,12 @@ use crate::{
     workdir::{DataDir, WorkDir},
 };
 use cas::named::NamedCaches;
+use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
     io,
+    path::Path,
     sync::Arc,
     task::Poll,
 };
@@ -36,9 +40,10 @@ const NEWS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Attempts {
     worker: Arc<Worker>,
-    data: DataDir,
+    data: Arc<DataDir>,
     held: BTreeMap<Lease, Attempt>,
-    running: JoinSet<AttemptResult>,
+    hooks: Arc<Hooks>,
+    running: JoinSet<Attempted>,
     leases: HashMap<Id, Lease>,
     removals: JoinSet<()>,
     /// Some output has grown.
@@ -71,11 +76,12 @@ enum Phase {
 }
 
 impl Attempts {
-    pub(super) fn new(worker: Worker, data: DataDir) -> Self {
+    pub(super) fn new(worker: Worker, data: Arc<DataDir>, hooks: Arc<Hooks>) -> Self {
         Self {
             worker: Arc::new(worker),
             data,
             held: BTreeMap::new(),
+            hooks,
             running: JoinSet::new(),
             leases: HashMap::new(),
             removals: JoinSet::new(),
@@ -106,9 +112,11 @@ impl Attempts {
                 let (interruption, interrupted) = watch::channel(Interruption::None);
                 let (worker, task_dir, task_spool) =
                     (Arc::clone(&self.worker), dir.clone(), Arc::clone(&spool));
+                let hooks = Arc::clone(&self.hooks);
                 let (line, worker_line) = assignment.tests.is_some().then(line).unzip();
                 let task = async move {
-                    worker.perform(&assignment, &task_dir, &task_spool, interrupted, line).await
+                    let performing = worker.perform(&assignment, &task_dir, &task_spool, interrupted, line);
+                    between_hooks(&hooks, lease, &assignment, &task_dir.path(), performing).await
                 };
                 self.leases.insert(self.running.spawn(task).id(), lease);
                 let phase = Phase::Running;
@@ -170,10 +178,11 @@ impl Attempts {
         held
     }
 
-    /// Waits for the next news of an attempt and tells them to `synchronizer`. May be dropped at any time.
-    pub(super) async fn news(&mut self, synchronizer: &mut Synchronizer) {
+    /// Waits for the next news of an attempt and tells them to `synchronizer`; what has ended is told to the caller. May
+    /// be dropped at any time.
+    pub(super) async fn news(&mut self, synchronizer: &mut Synchronizer) -> Option<Attempted> {
         tokio::select! {
-            Some(ended) = self.running.join_next_with_id() => self.ended(ended, synchronizer),
+            Some(ended) = self.running.join_next_with_id() => return self.ended(ended, synchronizer),
             Some(_) = self.removals.join_next() => {}
             (lease, news) = tests_news(&mut self.held, synchronizer) => {
                 synchronizer.tests(lease, news);
@@ -185,6 +194,7 @@ impl Attempts {
                 }
             }
         }
+        None
     }
 
     /// Takes in all that a worker has told.
@@ -199,27 +209,33 @@ impl Attempts {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, AttemptResult), JoinError>, synchronizer: &mut Synchronizer) {
-        let (id, result) = match ended {
-            Ok((id, result)) => (id, result),
+    fn ended(
+        &mut self,
+        ended: Result<(Id, Attempted), JoinError>,
+        synchronizer: &mut Synchronizer,
+    ) -> Option<Attempted> {
+        let (id, attempted) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 let message = format!("the bot failed to carry it out: {error}");
-                (error.id(), AttemptResult::unstarted(Ending::InternalError, message))
+                let result = AttemptResult::unstarted(Ending::InternalError, message);
+                (error.id(), Attempted { result, hook_failure: None })
             }
         };
-        let Some(lease) = self.leases.remove(&id) else { return };
-        let Some(attempt) = self.held.get_mut(&lease) else { return };
+        let lease = self.leases.remove(&id)?;
+        let attempt = self.held.get_mut(&lease)?;
         // The last words of a worker come before its result, however many they are.
         if let Some(WorkerLine { mut news, .. }) = attempt.worker.take() {
             while let Ok(news) = news.try_recv() {
                 synchronizer.tests(lease, news);
             }
         }
+        let result = &attempted.result;
         let dir = attempt.dir.clone();
         if attempt.phase == Phase::Forgotten {
             self.held.remove(&lease);
             self.remove(move || dir.remove());
-            return;
+            return Some(attempted);
         }
         tracing::info!(
             shard = %lease.shard, attempt = lease.attempt, ending = ?result.ending, exit = ?result.exit,
@@ -227,8 +243,9 @@ impl Attempts {
         );
         attempt.phase = Phase::Ended;
         synchronizer.output_grew(lease, attempt.spool.len());
-        synchronizer.finished(lease, result);
+        synchronizer.finished(lease, result.clone());
         self.remove(move || dir.remove_trees());
+        Some(attempted)
     }
 
     fn remove(&mut self, remove: impl FnOnce() -> io::Result<()> + Send + 'static) {
@@ -250,6 +267,33 @@ impl Attempts {
         }
         while self.removals.join_next().await.is_some() {}
     }
+}
+
+/// Carries an attempt out between the hooks of it. Without the first one nothing is done; the last one changes nothing of
+/// the result.
+async fn between_hooks(
+    hooks: &Hooks,
+    lease: Lease,
+    assignment: &Assignment,
+    place: &Path,
+    performing: impl Future<Output = AttemptResult>,
+) -> Attempted {
+    let mut about = json!({
+        "shard": lease.shard.to_string(),
+        "attempt": lease.attempt,
+        "input": assignment.input.to_string(),
+        "command": assignment.command,
+    });
+    if let Err(why) = hooks.run(Hook::BeforeTask, about.clone(), place).await {
+        let result = AttemptResult::unstarted(Ending::InternalError, format!("not started: {why}"));
+        return Attempted { result, hook_failure: Some(why) };
+    }
+    let result = performing.await;
+    about["ending"] = result.ending.name().into();
+    about["exit_code"] = result.exit.map(CommandExit::code).into();
+    about["message"] = result.message.as_str().into();
+    let hook_failure = hooks.run(Hook::AfterTask, about, place).await.err();
+    Attempted { result, hook_failure }
 }
 
 impl Attempt {

@@ -4,7 +4,7 @@ use super::attempts::Attempts;
 use crate::{
     attempt::Lease,
     causes::explain,
-    remote::{Accepting, Answer, HeldAttempt, Scheduler, Statement},
+    remote::{Accepting, Answer, HeldAttempt, Scheduler, Statement, Word},
     spool::Spool,
     synchronize::{Plan, Report},
 };
@@ -34,21 +34,28 @@ pub(super) enum CallError {
 }
 
 /// A call that has ended: what it told, and what came back.
-pub(super) type Ended = (Plan, Result<Answer, CallError>);
+pub(super) struct Ended {
+    pub(super) plan: Plan,
+    pub(super) state: String,
+    pub(super) answer: Result<Answer, CallError>,
+}
 
 /// A call in flight. Dropping it cuts it off.
 pub(super) struct Call {
     plan: Plan,
+    /// Of the host, if the call tells it.
+    state: String,
     answer: BoxFuture<'static, Result<Answer, CallError>>,
 }
 
 impl Call {
     /// Begins a call that tells `plan`.
-    pub(super) fn begin(scheduler: &Scheduler, plan: Plan, attempts: &Attempts) -> Self {
+    pub(super) fn begin(scheduler: &Scheduler, plan: Plan, attempts: &Attempts, word: Word) -> Self {
         let reports = plan.reports.iter();
         let reports: Vec<_> = reports.map(|report| (report.clone(), attempts.spool(report.lease))).collect();
         let (scheduler, accepting, wait) = (scheduler.clone(), plan.accepting, plan.wait);
         let caches = attempts.caches();
+        let state = word.state.clone();
         let answer = Box::pin(async move {
             let read = tokio::task::spawn_blocking(move || {
                 let held = reports.into_iter().map(read).collect::<std::io::Result<Vec<HeldAttempt>>>();
@@ -58,10 +65,10 @@ impl Call {
             // Without them the bot still works.
             let caches = caches.unwrap_or_default();
             let held = held.map_err(failed)?;
-            let statement = Statement { accepting, held, returned: Vec::new(), caches, wait };
+            let statement = Statement { accepting, word, held, returned: Vec::new(), caches, wait };
             bounded(wait + PATIENCE, &scheduler, statement).await
         });
-        Self { plan, answer }
+        Self { plan, state, answer }
     }
 
     /// Whether it only waits for work.
@@ -76,16 +83,21 @@ impl Call {
             None => std::future::pending().await,
         };
         match slot.take() {
-            Some(call) => (call.plan, answer),
+            Some(Self { plan, state, .. }) => Ended { plan, state, answer },
             None => std::future::pending().await,
         }
     }
 }
 
 /// Says that nothing is held any more and nothing wanted, and gives these leases back.
-pub(super) async fn farewell(scheduler: &Scheduler, returned: Vec<Lease>) -> Result<Answer, CallError> {
+pub(super) async fn farewell(
+    scheduler: &Scheduler,
+    word: Word,
+    returned: Vec<Lease>,
+) -> Result<Answer, CallError> {
     let (held, caches) = (Vec::new(), Vec::new());
-    let statement = Statement { accepting: Accepting::Nothing, held, returned, caches, wait: Duration::ZERO };
+    let (accepting, wait) = (Accepting::Nothing, Duration::ZERO);
+    let statement = Statement { accepting, word, held, returned, caches, wait };
     bounded(FAREWELL, scheduler, statement).await
 }
 

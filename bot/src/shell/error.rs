@@ -1,6 +1,6 @@
 //! Why a bot does not run.
 
-use crate::workdir::DataDirError;
+use crate::{executor::CgroupError, hooks::HooksError, workdir::DataDirError};
 use proto::{BotId, DimensionError, IdError};
 use runtime::{Exit, connect::ConnectError};
 
@@ -33,6 +33,27 @@ pub enum BotError {
         /// What the scheduler said.
         reason: String,
     },
+    /// The hooks.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
+    /// Limits cannot be set.
+    #[error(transparent)]
+    Cgroups(#[from] CgroupError),
+    /// A limit that nothing could run in.
+    #[error("{key} = {given} lets nothing run: {remedy}")]
+    Limit {
+        /// Which.
+        key: &'static str,
+        /// What was given.
+        given: String,
+        /// What makes sense.
+        remedy: &'static str,
+    },
+    /// The sandbox is not installed.
+    #[error(
+        "sandbox = bubblewrap needs the program bwrap in the PATH: install it (Debian: apt install bubblewrap)"
+    )]
+    Bubblewrap,
     /// Work that was handed to another thread was lost.
     #[error("internal error")]
     Internal(#[from] tokio::task::JoinError),
@@ -42,9 +63,15 @@ impl BotError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Id(_) | Self::Slots | Self::Dimension(_) | Self::Connect(_) | Self::Replaced { .. } => {
-                Exit::Usage
-            }
+            Self::Id(_)
+            | Self::Slots
+            | Self::Dimension(_)
+            | Self::Connect(_)
+            | Self::Hooks(_)
+            | Self::Cgroups(_)
+            | Self::Limit { .. }
+            | Self::Bubblewrap
+            | Self::Replaced { .. } => Exit::Usage,
             Self::Data(DataDirError::InUse { .. } | DataDirError::Name { .. }) => Exit::Usage,
             Self::Data(DataDirError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::StorageFull =>

@@ -6,27 +6,20 @@
 mod attempts;
 mod call;
 mod error;
+mod open;
 
 pub use error::BotError;
 
 use crate::{
-    Config,
     attempt::Lease,
-    dimensions::{Host, dimensions},
-    executor::Executor,
-    remote::{Identity, Scheduler},
+    health::Health,
+    remote::Scheduler,
     synchronize::{Action, Synchronizer},
-    task::Worker,
-    workdir::DataDir,
+    update::{Update, Updater},
 };
 use attempts::Attempts;
 use call::{Call, CallError};
-use cas::{
-    BlobStore,
-    disk::{DiskCache, DiskCacheOptions},
-    named::{NamedCacheOptions, NamedCaches},
-};
-use proto::{BotId, SessionId};
+use proto::{BotId, Digest, SessionId};
 use runtime::{Clock, Entropy, Shutdown};
 use std::{sync::Arc, time::Duration};
 
@@ -57,100 +50,42 @@ pub struct Bot {
     scheduler: Scheduler,
     attempts: Attempts,
     synchronizer: Synchronizer,
+    health: Health,
+    updater: Updater,
+    /// What takes the place of this program when nothing runs any more.
+    update: Option<Update>,
+    trial: bool,
+    exit_when_idle: Option<Duration>,
+    /// Since when nothing is held.
+    idle_since: Option<Duration>,
 }
 
-/// Opens a bot and runs it until `shutdown`, which drains it.
-pub async fn run(
-    config: Config,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    shutdown: Shutdown,
-) -> Result<(), BotError> {
-    let bot = Bot::open(config, clock, entropy).await?;
-    bot.run_until(Stop { drain: shutdown, now: Shutdown::new() }).await
+/// Why a bot has come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It was told to, or had nothing to do for long enough.
+    Stopped,
+    /// Another program is to be tried in its place. Nothing of this bot is left.
+    Update(Update),
 }
 
 impl Bot {
-    /// Checks the configuration, takes the data directory and clears it of what a former bot left. Servers need not be
-    /// up: the bot keeps calling.
-    pub async fn open(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, BotError> {
-        let ca_cert = config.ca_cert.as_deref();
-        let store = cas::connect(&config.cas, ca_cert, Arc::clone(&clock), Arc::clone(&entropy))?;
-        Self::open_over(store, config, clock, entropy).await
-    }
-
-    /// Like [`Bot::open`], with a store of the caller's instead of the one that `config` names.
-    pub async fn open_over(
-        store: Arc<dyn BlobStore>,
-        config: Config,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, BotError> {
-        let id = match &config.id {
-            Some(id) => BotId::new(id)?,
-            None => host_name()?,
-        };
-        if config.slots == 0 {
-            return Err(BotError::Slots);
-        }
-        let dimensions = dimensions(&Host::inspect(), &id, &config.dimension)?;
-        let session = SessionId::new(&entropy.name())?;
-        let channel = runtime::connect::Failover::new(&config.scheduler, config.ca_cert.as_deref())?;
-        let path = config.data.clone();
-        let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
-        let options = DiskCacheOptions {
-            max_bytes: config.cache_size.as_u64(),
-            max_items: config.cache_max_items,
-            min_free: config.cache_min_free_space.as_u64(),
-            max_age: config.cache_max_age,
-        };
-        let named_options = NamedCacheOptions {
-            min_free: options.min_free,
-            max_age: options.max_age,
-            ..NamedCacheOptions::default()
-        };
-        let (dir, named) = (data.cache(), data.named_caches());
-        let open = move || {
-            Ok::<_, cas::Error>((DiskCache::open(&dir, options)?, NamedCaches::open(&named, named_options)?))
-        };
-        let (cache, named_caches) = tokio::task::spawn_blocking(open).await??;
-        let executor = Executor { supervisor: config.supervisor, clock: Arc::clone(&clock) };
-        let worker = Worker {
-            outputs: Arc::clone(&store),
-            store,
-            cache,
-            named_caches,
-            executor,
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-            bot: id.clone(),
-        };
-        let identity = Identity { bot: id.clone(), session, dimensions, slots: config.slots };
-        Ok(Self {
-            id,
-            address: config.scheduler,
-            drain_timeout: config.drain_timeout,
-            clock,
-            entropy,
-            scheduler: Scheduler::new(channel, identity),
-            attempts: Attempts::new(worker, data),
-            synchronizer: Synchronizer::new(config.slots as usize),
-        })
-    }
-
     /// The bot's name.
     pub fn id(&self) -> &BotId {
         &self.id
     }
 
     /// Works until it is told to stop, or another process takes its name over.
-    pub async fn run_until(mut self, stop: Stop) -> Result<(), BotError> {
+    pub async fn run_until(mut self, stop: Stop) -> Result<Finish, BotError> {
+        if self.trial {
+            self.synchronizer.drain();
+        }
+        let began = tokio::select! {
+            () = self.health.begin(&*self.clock) => true,
+            () = stop.now.requested() => false,
+        };
         tracing::info!(bot = %self.id, "polling for work");
-        let worked = self.work(&stop).await;
+        let worked = if began { self.work(&stop).await } else { Ok(Finish::Stopped) };
         let abandoned = self.attempts.abandon_all();
         if !abandoned.is_empty() && worked.is_ok() {
             self.give_up_leases(abandoned).await;
@@ -158,16 +93,23 @@ impl Bot {
         if tokio::time::timeout(STOP, self.attempts.finish()).await.is_err() {
             tracing::warn!("some attempts could not be stopped in time");
         }
+        self.health.end().await;
         worked
     }
 
-    async fn work(&mut self, stop: &Stop) -> Result<(), BotError> {
+    async fn work(&mut self, stop: &Stop) -> Result<Finish, BotError> {
         let mut call: Option<Call> = None;
         let mut drain_by: Option<Duration> = None;
         loop {
             let now = self.clock.elapsed();
-            if self.synchronizer.is_drained() || drain_by.is_some_and(|by| now >= by) {
-                return Ok(());
+            let idle_until = self.idle_until(now);
+            if drain_by.is_none() && idle_until.is_some_and(|until| now >= until) {
+                tracing::info!("there was nothing to do for long enough: ending");
+                self.synchronizer.drain();
+                drain_by = Some(now + self.drain_timeout);
+            }
+            if let Some(finish) = self.finish(drain_by, now) {
+                return Ok(finish);
             }
             let news = self.synchronizer.news_from();
             if call.as_ref().is_some_and(Call::is_idle) && news.is_some_and(|from| from <= now) {
@@ -175,29 +117,87 @@ impl Bot {
             }
             if call.is_none() && self.synchronizer.not_before() <= now {
                 let plan = self.synchronizer.plan(now);
-                call = Some(Call::begin(&self.scheduler, plan, &self.attempts));
+                call = Some(Call::begin(&self.scheduler, plan, &self.attempts, self.health.word().clone()));
             }
             let wake = match &call {
                 None => Some(self.synchronizer.not_before()),
                 Some(call) if call.is_idle() => news,
                 Some(_) => None,
             };
-            let wake = wake.into_iter().chain(drain_by).min().map_or(LONG, |wake| wake.saturating_sub(now));
+            let idle_until = idle_until.filter(|_| drain_by.is_none());
+            let wake = wake
+                .into_iter()
+                .chain(drain_by)
+                .chain(idle_until)
+                .min()
+                .map_or(LONG, |wake| wake.saturating_sub(now));
             tokio::select! {
                 answer = Call::ended(&mut call) => self.take_answer(answer)?,
-                () = self.attempts.news(&mut self.synchronizer) => {}
+                attempted = self.attempts.news(&mut self.synchronizer) => {
+                    if let Some(attempted) = attempted {
+                        let now = self.clock.elapsed();
+                        self.health.attempted(&attempted, now);
+                        self.judge(now);
+                    }
+                }
+                () = self.health.news(&*self.clock) => self.judge(self.clock.elapsed()),
                 () = self.clock.sleep(wake) => {}
                 () = stop.drain.requested(), if drain_by.is_none() => {
                     tracing::info!("finishing what runs, taking nothing new");
                     self.synchronizer.drain();
                     drain_by = Some(self.clock.elapsed() + self.drain_timeout);
                 }
-                () = stop.now.requested() => return Ok(()),
+                () = self.updater.news() => self.follow(None),
+                () = stop.now.requested() => return Ok(Finish::Stopped),
             }
         }
     }
 
-    fn take_answer(&mut self, (plan, answer): call::Ended) -> Result<(), BotError> {
+    /// What the bot ends with now, if it does.
+    fn finish(&mut self, drain_by: Option<Duration>, now: Duration) -> Option<Finish> {
+        if self.trial {
+            return self.synchronizer.is_announced().then_some(Finish::Stopped);
+        }
+        let drained = self.synchronizer.is_drained();
+        if let Some(by) = drain_by {
+            return (drained || now >= by).then_some(Finish::Stopped);
+        }
+        drained.then(|| self.update.take().map_or(Finish::Stopped, Finish::Update))
+    }
+
+    /// Looks at what is known of the program that this one should be; `named` is what the scheduler says just now.
+    fn follow(&mut self, named: Option<Option<Digest>>) {
+        if let Some(program) = named {
+            self.updater.name(program);
+        }
+        if self.health.set_notice(self.updater.notice()) {
+            self.synchronizer.announce();
+        }
+        // One that already drains does so for another reason.
+        if let Some(update) = self.updater.ready()
+            && self.synchronizer.drain()
+        {
+            self.update = Some(update.clone());
+        }
+    }
+
+    /// Tells the scheduler when the bot is fit in another way than before.
+    fn judge(&mut self, now: Duration) {
+        if self.health.judge(now) {
+            self.synchronizer.announce();
+        }
+    }
+
+    /// When the bot is to end, if nothing comes.
+    fn idle_until(&mut self, now: Duration) -> Option<Duration> {
+        let idle = self.synchronizer.is_idle();
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(now));
+        self.health.set_idle_since(self.idle_since);
+        Some(self.idle_since? + self.exit_when_idle?)
+    }
+
+    fn take_answer(&mut self, ended: call::Ended) -> Result<(), BotError> {
+        let call::Ended { plan, state, answer } = ended;
         let now = self.clock.elapsed();
         let answer = match answer {
             Ok(answer) => answer,
@@ -221,6 +221,10 @@ impl Bot {
         if self.synchronizer.failures() > 0 {
             tracing::info!("the scheduler answers again");
         }
+        self.health.state_was_told(&state);
+        self.health.compare_clocks(self.clock.now(), answer.now);
+        self.judge(now);
+        self.follow(Some(answer.program));
         if answer.terminate && self.synchronizer.drain() {
             tracing::info!("an operator wants the bot to end: finishing what runs, taking nothing new");
         }
@@ -243,16 +247,9 @@ impl Bot {
     /// call of the old one that is still under way is refused and takes nothing.
     async fn give_up_leases(&self, leases: Vec<Lease>) {
         let Ok(session) = SessionId::new(&self.entropy.name()) else { return };
-        if let Err(error) = call::farewell(&self.scheduler.in_session(session), leases).await {
+        let word = self.health.word().clone();
+        if let Err(error) = call::farewell(&self.scheduler.in_session(session), word, leases).await {
             tracing::debug!(%error, "the scheduler will notice by itself that the bot is gone");
         }
     }
-}
-
-/// The host's name, as far as a bot's name allows.
-fn host_name() -> Result<BotId, BotError> {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    Ok(BotId::new(&name.replace(|c| !allowed(c), "-"))?)
 }

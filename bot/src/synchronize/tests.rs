@@ -53,7 +53,7 @@ fn desired(n: u64) -> Desired {
 }
 
 fn answer(desired: Vec<Desired>) -> Answer {
-    Answer { desired, call_again: ms(5000), terminate: false }
+    Answer { desired, call_again: ms(5000), terminate: false, now: None, program: None }
 }
 
 /// One call that is answered at once.
@@ -396,7 +396,13 @@ impl World {
             output_received: known.output,
             tests: None,
         });
-        Answer { desired: desired.collect(), call_again: ms(1000), terminate: false }
+        Answer {
+            desired: desired.collect(),
+            call_again: ms(1000),
+            terminate: false,
+            now: None,
+            program: None,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn command(
         arguments: arguments.iter().chain(&assignment.extra_args).map(substitute).collect(),
         environment: environment(assignment, place, substitute),
         directory,
-        stdout: None,
+        ..executor::Command::default()
     })
 }
 

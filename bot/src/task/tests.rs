@@ -41,7 +41,7 @@ impl Bench {
         let spooled = Arc::clone(&clock);
         let (dir, spool) = data.attempt(|dir| Spool::create(&dir.spool(), spooled, Arc::default())).unwrap();
         let input = archive(&store, files, &["/bin/sh", "-c", script]).await;
-        let executor = Executor { supervisor: None, clock: Arc::clone(&clock) };
+        let executor = Executor::plain(None, Arc::clone(&clock));
         let bot = BotId::new("b1").unwrap();
         let named_caches = NamedCaches::open(&data.named_caches(), NamedCacheOptions::default()).unwrap();
         let store: Arc<dyn BlobStore> = Arc::new(store);

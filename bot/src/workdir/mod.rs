@@ -81,6 +81,11 @@ impl DataDir {
         Ok(data)
     }
 
+    /// The whole directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the input cache is.
     pub(crate) fn cache(&self) -> PathBuf {
         self.root.join("cache")
@@ -89,6 +94,11 @@ impl DataDir {
     /// Where named caches are while no attempt has them: on one disk with the attempts.
     pub(crate) fn named_caches(&self) -> PathBuf {
         self.root.join("named")
+    }
+
+    /// Where programs are that the scheduler has named.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.root.join("program")
     }
 
     fn work(&self) -> PathBuf {
@@ -129,6 +139,20 @@ impl DataDir {
     }
 }
 
+const INPUT: &str = "in";
+const OUTPUTS: &str = "out";
+const TEMPORARY: &str = "tmp";
+
+/// What a command may write to, of the place of its attempt.
+pub(crate) fn writable(place: &Path) -> [PathBuf; 3] {
+    [INPUT, OUTPUTS, TEMPORARY].map(|name| place.join(name))
+}
+
+/// The file for the secret in the place of an attempt.
+pub(crate) fn secret(place: &Path) -> PathBuf {
+    place.join("secret")
+}
+
 /// The place of one attempt. Stays until it is removed.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkDir {
@@ -146,22 +170,22 @@ impl WorkDir {
 
     /// Where the inputs go.
     pub(crate) fn input(&self) -> PathBuf {
-        self.path().join("in")
+        self.path().join(INPUT)
     }
 
     /// What `${ISOLATED_OUTDIR}` stands for.
     pub(crate) fn outputs(&self) -> PathBuf {
-        self.path().join("out")
+        self.path().join(OUTPUTS)
     }
 
     /// The command's home and temporary directory.
     pub(crate) fn temporary(&self) -> PathBuf {
-        self.path().join("tmp")
+        self.path().join(TEMPORARY)
     }
 
     /// The file for the secret of the run, while the command runs.
     pub(crate) fn secret(&self) -> PathBuf {
-        self.path().join("secret")
+        secret(&self.path())
     }
 
     /// The file for the command's output.

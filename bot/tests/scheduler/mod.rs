@@ -50,6 +50,13 @@ struct State {
     returned: Vec<u64>,
     terminate: bool,
     calls: u64,
+    /// What the bot said last.
+    said: v1::SynchronizeRequest,
+    /// The last state that it told.
+    told: String,
+    /// How far the scheduler's clock is ahead.
+    ahead: Duration,
+    program: Option<v1::Digest>,
 }
 
 #[derive(Clone, Default)]
@@ -89,10 +96,13 @@ impl v1::bots_server::Bots for Service {
             desired = self.state().desired(&request);
         }
         let call_again = prost_types::Duration { seconds: 5, nanos: 0 };
+        let state = self.state();
         Ok(Response::new(v1::SynchronizeResponse {
             desired,
             call_again: Some(call_again),
-            terminate: self.state().terminate,
+            terminate: state.terminate,
+            now: Some((SystemClock::shared().now() + state.ahead).into()),
+            program: state.program.clone(),
         }))
     }
 }
@@ -100,6 +110,10 @@ impl v1::bots_server::Bots for Service {
 impl State {
     fn take_in(&mut self, request: &v1::SynchronizeRequest) -> Result<(), Status> {
         self.calls += 1;
+        self.said = request.clone();
+        if !request.state.is_empty() {
+            self.told.clone_from(&request.state);
+        }
         self.draining = request.draining;
         self.returned.extend(request.returned.iter().map(|lease| lease.token));
         let session = &request.session_id;
@@ -133,8 +147,9 @@ impl State {
             let held = request.held.iter().find(|held| held.lease.as_ref().unwrap().token == token);
             held.and_then(|held| held.tests.as_ref()).map_or(0, |tests| tests.batches)
         };
+        let accepts = !request.draining && request.quarantined.is_empty() && request.maintenance.is_empty();
         for (token, attempt) in &mut self.attempts {
-            if attempt.session.is_none() && attempt.is_live() && free > 0 && !request.draining {
+            if attempt.session.is_none() && attempt.is_live() && free > 0 && accepts {
                 attempt.session = Some(request.session_id.clone());
                 free -= 1;
             }
@@ -238,6 +253,22 @@ impl Scheduler {
     /// Tells the bot to end, at once if it waits.
     pub(crate) fn terminate(&self) {
         self.service.state().terminate = true;
+        self.service.news.notify_waiters();
+    }
+
+    /// What the bot said last.
+    pub(crate) fn said(&self) -> v1::SynchronizeRequest {
+        self.service.state().said.clone()
+    }
+
+    /// What the bot said of its host last.
+    pub(crate) fn told(&self) -> serde_json::Value {
+        serde_json::from_str(&self.service.state().told).unwrap()
+    }
+
+    /// Sets the scheduler's clock.
+    pub(crate) fn be_ahead(&self, by: Duration) {
+        self.service.state().ahead = by;
         self.service.news.notify_waiters();
     }
 

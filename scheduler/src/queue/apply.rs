@@ -238,7 +238,7 @@ impl Queue {
 
     /// How many more attempts a bot can take.
     pub(super) fn free_slots(&self, id: &BotId) -> usize {
-        let Some(bot) = self.presence.bots.get(id).filter(|bot| !bot.draining) else { return 0 };
+        let Some(bot) = self.presence.bots.get(id).filter(|bot| bot.is_willing()) else { return 0 };
         if self.bytes_held(id) >= MOST_BYTES_HELD || self.order_of(id).is_some() {
             return 0;
         }

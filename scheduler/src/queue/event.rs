@@ -1,6 +1,7 @@
 //! What the queue is told, and what it decides.
 
 use super::{
+    condition::Condition,
     dedupe::Reuse,
     orders::Wanted,
     record::Record,
@@ -62,6 +63,7 @@ pub(crate) struct BotReport {
     pub(crate) dimensions: Dimensions,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
+    pub(crate) condition: Condition,
     pub(crate) held: Vec<Held>,
     /// Leases that it gives back unfinished, because it has to stop.
     pub(crate) returned: Vec<LeaseRef>,

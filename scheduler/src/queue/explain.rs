@@ -136,6 +136,7 @@ impl Queue {
         if bot.draining {
             criteria.push("the bot is draining".into());
         }
+        criteria.extend(bot.condition.obstacles());
         criteria.extend(self.order_of(id).map(ToString::to_string));
         if bot.slots == 0 {
             criteria.push("the bot has no slots".into());

@@ -11,6 +11,7 @@ mod apply;
 mod cancel;
 mod capacity;
 mod children;
+mod condition;
 mod dedupe;
 mod delete;
 mod event;
@@ -38,6 +39,7 @@ mod tick;
 mod trigger;
 
 pub(crate) use apply::{Queue, Tuning};
+pub(crate) use condition::Condition;
 pub(crate) use dedupe::Reuse;
 pub(crate) use event::{
     BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,

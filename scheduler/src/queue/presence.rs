@@ -1,6 +1,6 @@
 //! What is known of bots and leases only as long as the scheduler runs: nothing of it is in the journal.
 
-use super::{event::BotReport, shard::Token};
+use super::{condition::Condition, event::BotReport, shard::Token};
 use proto::{BotId, Dimensions, Requirements, SessionId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,6 +22,7 @@ pub(crate) struct Bot {
     pub(crate) dimensions: Dimensions,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
+    pub(crate) condition: Condition,
     /// Attempts that take slots without a live lease: it has yet to stop them.
     pub(super) strays: usize,
     pub(crate) first_seen: Timestamp,
@@ -37,10 +38,16 @@ impl Bot {
             dimensions: Dimensions::default(),
             slots: 0,
             draining: false,
+            condition: Condition::default(),
             strays: 0,
             first_seen: now,
             last_seen: now,
         }
+    }
+
+    /// Whether it takes new work, as far as it says itself.
+    pub(super) fn is_willing(&self) -> bool {
+        !self.draining && self.condition.is_fit()
     }
 
     /// Whether a call of this session comes too late.
@@ -91,6 +98,7 @@ impl Presence {
         }
         bot.slots = report.slots;
         bot.draining = report.draining;
+        bot.condition.update(&report.condition);
         bot.last_seen = now;
     }
 

@@ -67,8 +67,10 @@ pub(crate) enum BotState {
     Busy,
     /// It takes no new work.
     Draining,
-    /// An operator has quarantined it.
+    /// An operator has quarantined it, or it has itself.
     Quarantined,
+    /// It says that somebody works on its host.
+    Maintenance,
     /// It has been silent for longer than a lease lives.
     Dead,
 }
@@ -129,12 +131,15 @@ impl Queue {
         let busy = self.running_on(id).next().is_some();
         match state {
             BotState::Alive => alive,
-            BotState::Idle => alive && !busy && !bot.draining && order.is_none(),
+            BotState::Idle => alive && !busy && bot.is_willing() && order.is_none(),
             BotState::Busy => alive && busy,
             BotState::Draining => {
                 alive && (bot.draining || order.is_some_and(|order| *order != BotOrder::Quarantine))
             }
-            BotState::Quarantined => order == Some(&BotOrder::Quarantine),
+            BotState::Quarantined => {
+                order == Some(&BotOrder::Quarantine) || (alive && !bot.condition.quarantined.is_empty())
+            }
+            BotState::Maintenance => alive && !bot.condition.maintenance.is_empty(),
             BotState::Dead => !alive,
         }
     }

@@ -168,7 +168,7 @@ impl Queue {
         let Some((_, step)) = self.state.context(id) else { return false };
         self.bots().any(|(other, known)| {
             other != bot
-                && !known.draining
+                && known.is_willing()
                 && self.order_of(other).is_none()
                 && known.slots > 0
                 && !self.is_dead(known, now)

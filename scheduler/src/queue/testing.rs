@@ -94,6 +94,7 @@ pub(super) fn report(bot: &str, session: &str, held: Vec<Held>) -> BotReport {
         dimensions,
         slots: 1,
         draining: false,
+        condition: Condition::default(),
         held,
         returned: vec![],
     }

@@ -1,6 +1,7 @@
 //! The scheduler as clients and bots call it: one file for each verb. Each parses its request, asks the shell, and maps
 //! the answer; none decides anything.
 
+pub(crate) mod bootstrap;
 mod cancel;
 mod cancel_runs;
 mod delete_run;
@@ -19,9 +20,10 @@ mod test_history;
 mod trigger;
 mod watch;
 
-use crate::{outputs::Outputs, shell::Handle, vault::Vault, wire::spec::Defaults};
+use crate::{outputs::Outputs, programs::Programs, shell::Handle, vault::Vault, wire::spec::Defaults};
 use futures::stream::BoxStream;
 use proto::v1;
+use runtime::Clock;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -56,6 +58,9 @@ pub(crate) struct Service {
     vault: Arc<Vault>,
     /// No run may have a sooner priority.
     soonest: u8,
+    programs: Arc<Programs>,
+    /// For bots, which compare theirs.
+    clock: Arc<dyn Clock>,
 }
 
 impl Service {
@@ -66,8 +71,10 @@ impl Service {
         outputs: Outputs,
         vault: Arc<Vault>,
         soonest: u8,
+        programs: Arc<Programs>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { shell, defaults, outputs, vault, soonest }
+        Self { shell, defaults, outputs, vault, soonest, programs, clock }
     }
 }
 

@@ -196,6 +196,7 @@ fn to_queue(report: &Report, kept: &BTreeMap<Token, Kept>) -> BotReport {
         dimensions: report.dimensions.clone(),
         slots: report.slots,
         draining: report.draining,
+        condition: report.condition.clone(),
         held: report.held.iter().map(held).collect(),
         returned: report.returned.clone(),
     }

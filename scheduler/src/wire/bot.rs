@@ -18,6 +18,10 @@ pub(crate) fn bot(queue: &Queue, id: &BotId, bot: &Bot, now: Timestamp) -> v1::B
         draining: bot.draining,
         order: order_to_wire(queue.order_of(id).map_or(&BotOrder::Work, |standing| &standing.order)).into(),
         order_message: queue.order_of(id).map(|standing| standing.message.clone()).unwrap_or_default(),
+        quarantined: bot.condition.quarantined.clone(),
+        maintenance: bot.condition.maintenance.clone(),
+        notice: bot.condition.notice.clone(),
+        state: bot.condition.state.clone(),
     }
 }
 
@@ -30,6 +34,7 @@ pub(crate) fn parse_bot_state(state: i32) -> Option<BotState> {
         v1::BotState::Busy => Some(BotState::Busy),
         v1::BotState::Draining => Some(BotState::Draining),
         v1::BotState::Quarantined => Some(BotState::Quarantined),
+        v1::BotState::Maintenance => Some(BotState::Maintenance),
         v1::BotState::Dead => Some(BotState::Dead),
     }
 }

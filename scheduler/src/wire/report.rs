@@ -6,16 +6,19 @@ use super::{
     result, spec, suite,
 };
 use crate::{
-    queue::{AttemptResult, Grant, LeaseRef, Progress, StepSpec, Token},
+    queue::{AttemptResult, Condition, Grant, LeaseRef, Progress, StepSpec, Token},
     sharding,
     vault::Unopenable,
 };
 use bytes::Bytes;
-use proto::{BotId, Dimensions, Secret, SessionId, ShardId, v1};
+use proto::{BotId, Digest, Dimensions, Secret, SessionId, ShardId, Timestamp, limits, v1};
 use std::time::Duration;
 
 /// More than this is a defect of the bot.
 const MOST_SLOTS: u32 = 10_000;
+
+/// Longest reason that a bot gives for anything, in bytes.
+const MOST_WORDS: usize = limits::MAX_BOT_WORDS;
 
 /// A bot's call.
 #[derive(Clone, Debug)]
@@ -26,11 +29,21 @@ pub(crate) struct Report {
     pub(crate) dimensions: Dimensions,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
+    pub(crate) condition: Condition,
     pub(crate) held: Vec<HeldAttempt>,
     /// Leases that it gives back unfinished.
     pub(crate) returned: Vec<LeaseRef>,
     /// How long the answer may be held back.
     pub(crate) wait: Duration,
+}
+
+/// What every answer to a bot says beside its attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Greeting {
+    /// By the clock of this host.
+    pub(crate) now: Timestamp,
+    /// What it should run instead of itself.
+    pub(crate) program: Option<Digest>,
 }
 
 /// An attempt that it holds, with the next of its output.
@@ -84,6 +97,12 @@ pub(crate) fn parse_report(wire: v1::SynchronizeRequest) -> Result<Report, Field
         dimensions,
         slots: wire.slots,
         draining: wire.draining,
+        condition: Condition {
+            quarantined: text("quarantined", &wire.quarantined, MOST_WORDS)?,
+            maintenance: text("maintenance", &wire.maintenance, MOST_WORDS)?,
+            notice: text("notice", &wire.notice, MOST_WORDS)?,
+            state: text("state", &wire.state, limits::MAX_BOT_STATE_BYTES)?,
+        },
         held: wire.held.into_iter().enumerate().map(held).collect::<Result<_, _>>()?,
         returned: wire.returned.iter().enumerate().map(returned).collect::<Result<_, _>>()?,
         wait: super::field::duration("wait", wire.wait.as_ref())?.unwrap_or_default(),
@@ -117,11 +136,14 @@ pub(crate) fn answer_to_wire(
     orders: &[Order],
     call_again: Duration,
     terminate: bool,
+    greeting: Greeting,
 ) -> v1::SynchronizeResponse {
     v1::SynchronizeResponse {
         desired: orders.iter().map(order_to_wire).collect(),
         call_again: Some(to_wire(call_again)),
         terminate,
+        now: Some(greeting.now.into()),
+        program: greeting.program.map(Into::into),
     }
 }
 

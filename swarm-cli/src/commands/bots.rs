@@ -104,13 +104,14 @@ fn table(bots: &[Bot], now: Timestamp) -> Table {
                 BotHealth::Alive => Cell::green("alive"),
                 BotHealth::Draining => Cell::yellow("draining"),
                 BotHealth::Quarantined => Cell::red("quarantined"),
+                BotHealth::Maintenance => Cell::yellow("maintenance"),
                 BotHealth::Terminating => Cell::yellow("terminating"),
                 BotHealth::Dead => Cell::red("dead"),
             },
             format!("{}/{}", bot.running.len(), bot.slots).into(),
             bot.last_seen.map(|seen| ago(seen, now)).unwrap_or_default().into(),
             dimensions.collect::<Vec<_>>().join(" ").into(),
-            bot.message.as_str().into(),
+            [bot.message.as_str(), &bot.notice].join(" ").trim().to_owned().into(),
         ]);
     }
     table
@@ -138,6 +139,8 @@ mod tests {
             last_seen: Some(last_seen),
             health,
             message: String::new(),
+            notice: String::new(),
+            state: serde_json::Value::Null,
         };
         let old = Timestamp::from_micros(700_000_000);
         let table = table(&[bot("a", BotHealth::Alive, now), bot("long-name", BotHealth::Dead, old)], now);

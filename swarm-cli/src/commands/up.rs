@@ -192,7 +192,7 @@ async fn registered(scheduler: &Scheduler, bots: &[String]) -> anyhow::Result<()
     let all = async {
         for tries in 0.. {
             let known = scheduler.bots(&BotFilter::default(), 0, "").await?.0;
-            let alive = |id: &String| known.iter().any(|bot| bot.id == *id && bot.health == BotHealth::Alive);
+            let alive = |id: &String| known.iter().any(|bot| bot.id == *id && bot.health != BotHealth::Dead);
             if bots.iter().all(alive) {
                 break;
             }

@@ -14,8 +14,10 @@ pub struct BotJson<'a> {
     pub id: &'a str,
     /// Whether it takes work.
     pub health: BotHealth,
-    /// Why an operator keeps it from work; empty otherwise.
+    /// Why an operator, or the bot itself, keeps it from work; empty otherwise.
     pub message: &'a str,
+    /// What an operator should know of it beside that; empty otherwise.
+    pub notice: &'a str,
     /// What it says of itself.
     pub dimensions: BTreeMap<&'a str, &'a BTreeSet<String>>,
     /// Of its program.
@@ -28,6 +30,8 @@ pub struct BotJson<'a> {
     pub first_seen: Option<String>,
     /// When it called last.
     pub last_seen: Option<String>,
+    /// What it says of its host; null when it has said nothing yet.
+    pub state: &'a serde_json::Value,
 }
 
 /// Why the pending shards of a step have no bot.
@@ -111,12 +115,14 @@ impl<'a> From<&'a Bot> for BotJson<'a> {
             id: &bot.id,
             health: bot.health,
             message: &bot.message,
+            notice: &bot.notice,
             dimensions: bot.dimensions.iter().collect(),
             version: &bot.version,
             slots: bot.slots,
             running: bot.running.iter().map(ToString::to_string).collect(),
             first_seen: bot.first_seen.map(utc),
             last_seen: bot.last_seen.map(utc),
+            state: &bot.state,
         }
     }
 }

@@ -21,8 +21,12 @@ pub struct Bot {
     pub last_seen: Option<Timestamp>,
     /// Whether it takes work.
     pub health: BotHealth,
-    /// Why an operator keeps it from work; empty otherwise.
+    /// Why an operator, or the bot itself, keeps it from work; empty otherwise.
     pub message: String,
+    /// What an operator should know of it beside that; empty otherwise.
+    pub notice: String,
+    /// What it says of its host: a JSON object, if anything.
+    pub state: serde_json::Value,
 }
 
 /// Whether a bot takes work.
@@ -33,8 +37,10 @@ pub enum BotHealth {
     Alive,
     /// It finishes what it has.
     Draining,
-    /// An operator has quarantined it.
+    /// An operator has quarantined it, or it has itself.
     Quarantined,
+    /// Somebody works on its host.
+    Maintenance,
     /// It finishes what it has and ends.
     Terminating,
     /// It has not called for longer than a lease lives.
@@ -65,8 +71,10 @@ pub enum BotState {
     Busy,
     /// It takes no new work.
     Draining,
-    /// An operator has quarantined it.
+    /// An operator has quarantined it, or it has itself.
     Quarantined,
+    /// It says that somebody works on its host.
+    Maintenance,
     /// It has not called for longer than a lease lives.
     Dead,
 }

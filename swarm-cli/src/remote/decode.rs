@@ -6,8 +6,8 @@ pub(super) use ledger::{driver, history, quarantine, tests_page};
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation, Explanation, FanOut,
-    Reused, Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
+    Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation,
+    Explanation, FanOut, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
@@ -314,9 +314,18 @@ pub(super) fn bot(wire: &v1::Bot) -> Result<Bot, Malformed> {
             (false, v1::BotOrder::Quarantine) => BotHealth::Quarantined,
             (false, v1::BotOrder::Terminate) => BotHealth::Terminating,
             (false, v1::BotOrder::Drain) => BotHealth::Draining,
+            (false, _) if !wire.quarantined.is_empty() => BotHealth::Quarantined,
+            (false, _) if !wire.maintenance.is_empty() => BotHealth::Maintenance,
             (false, _) if wire.draining => BotHealth::Draining,
             (false, _) => BotHealth::Alive,
         },
-        message: wire.order_message.clone(),
+        message: [&wire.order_message, &wire.quarantined, &wire.maintenance]
+            .into_iter()
+            .find(|why| !why.is_empty())
+            .cloned()
+            .unwrap_or_default(),
+        notice: wire.notice.clone(),
+        // A bot that says what is no JSON has said nothing.
+        state: serde_json::from_str(&wire.state).unwrap_or_default(),
     })
 }

@@ -132,6 +132,7 @@ pub(super) fn list_bots(filter: &BotFilter, page_size: u32, page_token: &str) ->
             BotState::Busy => v1::BotState::Busy,
             BotState::Draining => v1::BotState::Draining,
             BotState::Quarantined => v1::BotState::Quarantined,
+            BotState::Maintenance => v1::BotState::Maintenance,
             BotState::Dead => v1::BotState::Dead,
         }
         .into()

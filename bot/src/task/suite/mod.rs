@@ -194,7 +194,8 @@ impl<'a> Suite<'a> {
                 }
             }
             let read = |path: Option<&Path>| path.and_then(|path| std::fs::read(path).ok());
-            let stdout = read(listing.command.stdout.as_deref()).unwrap_or_default();
+            let files = listing.command.files.as_ref();
+            let stdout = read(files.map(|files| files.stdout.as_path())).unwrap_or_default();
             let listed = Listed { exit: execution.exit, stdout, result: read(listing.result.as_deref()) };
             self.runner.listed(listed).map_err(|error| Failure::client(error.to_string()))?;
         }

@@ -72,6 +72,35 @@ fn a_draining_bot_keeps_what_it_has_and_gets_nothing_new() {
 }
 
 #[test]
+fn a_bot_that_is_unfit_by_its_own_word_gets_nothing_until_it_is_fit_again() {
+    let mut bench = Bench::new();
+    let run = bench.run(spec(0, [step(3, &[])]));
+    let [lease] = bench.bot("b", vec![])[..] else { panic!() };
+    let unfit = |condition, held| BotReport { condition, slots: 2, ..report("b", "s1", held) };
+    let why =
+        |words: &str| Condition { quarantined: words.into(), state: "{}".into(), ..Condition::default() };
+    assert_eq!(bench.call(unfit(why("disk full"), vec![running(lease)])), [lease], "it keeps what it has");
+    assert_eq!(bench.call(unfit(why("disk full"), vec![finished(lease, 0)])), []);
+    let criteria = |bench: &Bench| {
+        let steps = bench.queue.explain(Subject::Run(run), bench.now).unwrap();
+        steps[0].bots.obstacles.iter().map(|obstacle| obstacle.criterion.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(criteria(&bench), ["the bot has quarantined itself: disk full"]);
+    let is = |bench: &Bench, state| {
+        let (id, bot) = bench.queue.bots().next().unwrap();
+        bench.queue.bot_is(id, bot, state, bench.now)
+    };
+    assert!(is(&bench, BotState::Quarantined) && !is(&bench, BotState::Idle));
+    let maintenance = Condition { maintenance: "new disk".into(), ..Condition::default() };
+    assert_eq!(bench.call(unfit(maintenance, vec![])), []);
+    assert_eq!(criteria(&bench), ["the bot is in maintenance: new disk"]);
+    assert!(is(&bench, BotState::Maintenance) && !is(&bench, BotState::Quarantined));
+    assert_eq!(bench.queue.bots().next().unwrap().1.condition.state, "{}", "what was said last stands");
+    let notice = Condition { notice: "an update failed".into(), ..Condition::default() };
+    assert_eq!(bench.call(unfit(notice, vec![])).len(), 1);
+}
+
+#[test]
 fn a_bot_that_waits_gets_work_by_asking() {
     let mut bench = Bench::new();
     assert_eq!(bench.bot("b", vec![]), []);

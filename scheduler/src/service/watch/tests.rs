@@ -9,7 +9,7 @@ use crate::{
     wire::{report::parse_report, spec::parse_run},
 };
 use prometheus_client::registry::Registry;
-use proto::DigestFunction;
+use proto::{DigestFunction, Timestamp};
 use runtime::{SeededEntropy, Shutdown, SystemClock};
 use std::{num::NonZeroU32, time::Duration};
 use tempfile::TempDir;
@@ -41,7 +41,8 @@ async fn finish(shell: &Handle, shards: u32) {
             ..Default::default()
         };
         let orders = shell.synchronize(parse_report(request).unwrap()).await.unwrap();
-        let answer = crate::wire::report::answer_to_wire(&orders.desired, orders.call_again, false);
+        let greeting = crate::wire::report::Greeting { now: Timestamp::default(), program: None };
+        let answer = crate::wire::report::answer_to_wire(&orders.desired, orders.call_again, false, greeting);
         let result = v1::AttemptResult {
             state: v1::ShardState::Completed.into(),
             exit_code: Some(0),

@@ -76,7 +76,7 @@ impl Bench {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
             directory: root.path().join("in"),
-            stdout: None,
+            ..Command::default()
         };
         let timeouts = Timeouts { hard: Duration::from_secs(100), io: None, grace: Duration::from_secs(2) };
         Self { root, command, driver, timeouts, hang: &[] }
@@ -118,7 +118,7 @@ impl Bench {
         let spool = Arc::new(
             Spool::create(&spool.path().join("output"), Arc::clone(&clock), Arc::default()).unwrap(),
         );
-        let executor = Executor { supervisor: None, clock };
+        let executor = Executor::plain(None, clock);
         let interruption = watch::Sender::default();
         let mut interrupted = interruption.subscribe();
         let (commands, obeyed) = mpsc::channel(4);

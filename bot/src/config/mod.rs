@@ -1,12 +1,15 @@
 //! What a bot is told: a TOML file with flags laid over it.
 
+mod flags;
+
+pub use flags::Flags;
+
 use bytesize::ByteSize;
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
 
 /// The commented sample configuration, which holds the defaults.
-pub const SAMPLE: &str = include_str!("sample.toml");
+pub const SAMPLE: &str = include_str!("../sample.toml");
 
 /// Configuration of a bot.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -38,11 +41,57 @@ pub struct Config {
     /// How long attempts may go on after the first request to stop.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    /// Directory of the executables that are called at certain moments; none without it.
+    pub hooks: Option<PathBuf>,
+    /// How long each of them may take.
+    #[serde(with = "humantime_serde")]
+    pub hook_timeout: Duration,
+    /// How often the bot looks at its host and calls `get-dimensions` and `get-state`.
+    #[serde(with = "humantime_serde")]
+    pub check_interval: Duration,
+    /// With less free disk the bot takes no work; 0: whatever is free.
+    pub min_free_disk: ByteSize,
+    /// With a clock that is further from the scheduler's the bot takes no work; 0: whatever it says.
+    #[serde(with = "humantime_serde")]
+    pub max_clock_skew: Duration,
+    /// After so many attempts in a row that failed by its own fault the bot takes no work for a while; 0: never.
+    pub max_failures: u32,
+    /// How long that is the first time.
+    #[serde(with = "humantime_serde")]
+    pub retry_after: Duration,
+    /// Memory that one attempt may use.
+    pub memory_limit: Option<ByteSize>,
+    /// Processes and threads that one attempt may have.
+    pub pids_limit: Option<u64>,
+    /// Processors that one attempt may use.
+    pub cpu_limit: Option<f64>,
+    /// What commands are shut in.
+    pub sandbox: SandboxKind,
+    /// Whether commands in the sandbox reach the network.
+    pub sandbox_network: bool,
+    /// Ends when there was nothing to do for so long.
+    #[serde(with = "humantime_serde")]
+    pub exit_when_idle: Option<Duration>,
+    /// Whether the bot becomes the program that the scheduler names.
+    pub update: bool,
+    /// Whether this is a bot on trial: it ends when its first call was answered. See [`crate::TRIAL`].
+    #[serde(skip)]
+    pub trial: bool,
     /// The program that has [`crate::SUPERVISE`] as a subcommand and puts every command under supervision. Without it,
     /// as in tests that run a bot inside their own process, a process that a command detached *and* whose environment
     /// it wiped is not found.
     #[serde(skip)]
     pub supervisor: Option<PathBuf>,
+}
+
+/// What commands can be shut in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxKind {
+    /// Nothing: they do what the bot's user may.
+    None,
+    /// The program `bwrap`: the host read-only, the bot's directory hidden, no network.
+    Bubblewrap,
 }
 
 impl Default for Config {
@@ -60,63 +109,24 @@ impl Default for Config {
             cache_max_age: Duration::from_secs(21 * 24 * 60 * 60),
             dimension: Vec::new(),
             drain_timeout: Duration::from_secs(5 * 60),
+            hooks: None,
+            hook_timeout: Duration::from_secs(30),
+            check_interval: Duration::from_secs(60),
+            min_free_disk: ByteSize::mib(512),
+            max_clock_skew: Duration::from_secs(5 * 60),
+            max_failures: 5,
+            retry_after: Duration::from_secs(60),
+            memory_limit: None,
+            pids_limit: None,
+            cpu_limit: None,
+            sandbox: SandboxKind::None,
+            sandbox_network: false,
+            exit_when_idle: None,
+            update: true,
+            trial: false,
             supervisor: None,
         }
     }
-}
-
-/// The keys of [`Config`] as flags.
-#[derive(Args, Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Flags {
-    /// The scheduler to ask for work [default: http://127.0.0.1:8990]; give those that stand by for it, too: URL,URL
-    #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheduler: Option<String>,
-    /// The CAS for inputs and outputs [default: http://127.0.0.1:8980]
-    #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cas: Option<String>,
-    /// Certificates to trust (PEM), when the servers speak TLS
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_cert: Option<PathBuf>,
-    /// The bot's name, unique among the scheduler's bots [default: the host's name]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// Directory of the cache and of the work directories [default: isoswarm-bot]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
-    /// How many attempts run at once [default: 1]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slots: Option<u32>,
-    /// Byte budget of the input cache [default: 20GiB]
-    #[arg(long, value_name = "SIZE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_size: Option<ByteSize>,
-    /// Most blobs in the input cache [default: 2000000]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_max_items: Option<u64>,
-    /// What the caches leave free on the disk, as far as they can [default: 2GiB]
-    #[arg(long, value_name = "SIZE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_min_free_space: Option<ByteSize>,
-    /// How long the caches keep what nobody uses [default: 21days]
-    #[arg(long, value_name = "TIME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_max_age: Option<String>,
-    /// A dimension of the bot; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub dimension: Vec<String>,
-    /// How long attempts may go on after the first TERM [default: 5m]
-    #[arg(long, value_name = "TIME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain_timeout: Option<String>,
 }
 
 #[cfg(test)]
@@ -148,6 +158,20 @@ mod tests {
             cache_max_age: Some("8h".into()),
             dimension: vec!["pool=x".into()],
             drain_timeout: Some("7s".into()),
+            hooks: Some("h".into()),
+            hook_timeout: Some("8s".into()),
+            check_interval: Some("9s".into()),
+            min_free_disk: Some(ByteSize::mib(10)),
+            max_clock_skew: Some("11s".into()),
+            max_failures: Some(12),
+            retry_after: Some("13s".into()),
+            exit_when_idle: Some("14s".into()),
+            memory_limit: Some(ByteSize::gib(15)),
+            pids_limit: Some(16),
+            cpu_limit: Some(1.7),
+            sandbox: Some(SandboxKind::Bubblewrap),
+            sandbox_network: Some(true),
+            update: Some(false),
         };
         let config: Config = runtime::config::load(None, &flags).unwrap();
         assert_eq!((config.slots, config.cache_size), (4, ByteSize::mib(5)));
@@ -155,6 +179,15 @@ mod tests {
         assert_eq!(config.cache_max_age, Duration::from_secs(8 * 3600));
         assert_eq!(config.drain_timeout, Duration::from_secs(7));
         assert_eq!(config.dimension, ["pool=x"]);
+        let s = Duration::from_secs;
+        assert_eq!((config.hooks, config.hook_timeout), (Some("h".into()), s(8)));
+        assert_eq!((config.check_interval, config.min_free_disk), (s(9), ByteSize::mib(10)));
+        assert_eq!((config.max_clock_skew, config.max_failures), (s(11), 12));
+        assert_eq!((config.retry_after, config.exit_when_idle), (s(13), Some(s(14))));
+        assert_eq!((config.memory_limit, config.pids_limit), (Some(ByteSize::gib(15)), Some(16)));
+        assert_eq!(config.cpu_limit, Some(1.7));
+        assert_eq!((config.sandbox, config.sandbox_network), (SandboxKind::Bubblewrap, true));
+        assert!(!config.update);
         assert_eq!(runtime::config::load::<Config>(None, &Flags::default()).unwrap(), Config::default());
     }
 }

@@ -1,0 +1,180 @@
+//! Opens a bot: checks what it is told, takes its directory, and puts its parts together.
+
+use super::{Attempts, Bot, BotError};
+use crate::{
+    Config, SandboxKind,
+    executor::{self, Cgroups, Executor, Sandbox},
+    health::{Examiner, Health, Limits, Schedule},
+    hooks::Hooks,
+    host::{Host, Told, dimensions, told},
+    remote::{Identity, Scheduler},
+    synchronize::Synchronizer,
+    task::Worker,
+    update::Updater,
+    workdir::{DataDir, DataDirError},
+};
+use bytesize::ByteSize;
+use cas::{
+    BlobStore,
+    disk::{DiskCache, DiskCacheOptions},
+    named::{NamedCacheOptions, NamedCaches},
+};
+use proto::{BotId, SessionId};
+use runtime::{Clock, Entropy};
+use std::{path::Path, sync::Arc};
+
+/// Nothing starts in less.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(4);
+
+/// The supervisor, for a moment, and the command with something of its own.
+const LEAST_PIDS: u64 = 4;
+
+impl Bot {
+    /// Checks the configuration, takes the data directory and clears it of what a former bot left. Servers need not be
+    /// up: the bot keeps calling.
+    pub async fn open(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, BotError> {
+        let ca_cert = config.ca_cert.as_deref();
+        let store = cas::connect(&config.cas, ca_cert, Arc::clone(&clock), Arc::clone(&entropy))?;
+        Self::open_over(store, config, clock, entropy).await
+    }
+
+    /// Like [`Bot::open`], with a store of the caller's instead of the one that `config` names.
+    pub async fn open_over(
+        store: Arc<dyn BlobStore>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, BotError> {
+        let id = match &config.id {
+            Some(id) => BotId::new(id)?,
+            None => host_name()?,
+        };
+        if config.slots == 0 {
+            return Err(BotError::Slots);
+        }
+        let configured = told(&config.dimension)?;
+        // What is refused is refused at the start.
+        dimensions(&Host::default(), &id, &configured, &Told::new())?;
+        let session = SessionId::new(&entropy.name())?;
+        let channel = runtime::connect::Failover::new(&config.scheduler, config.ca_cert.as_deref())?;
+        let path = config.data.clone();
+        let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
+        let options = DiskCacheOptions {
+            max_bytes: config.cache_size.as_u64(),
+            max_items: config.cache_max_items,
+            min_free: config.cache_min_free_space.as_u64(),
+            max_age: config.cache_max_age,
+        };
+        let named_options = NamedCacheOptions {
+            min_free: options.min_free,
+            max_age: options.max_age,
+            ..NamedCacheOptions::default()
+        };
+        let data = Arc::new(data);
+        let (dir, named) = (data.cache(), data.named_caches());
+        let open = move || {
+            Ok::<_, cas::Error>((DiskCache::open(&dir, options)?, NamedCaches::open(&named, named_options)?))
+        };
+        let (cache, named_caches) = tokio::task::spawn_blocking(open).await??;
+        let cgroups = cgroups(&config, data.root())?;
+        let plain = Executor::plain(config.supervisor.clone(), Arc::clone(&clock));
+        let executor = Executor { cgroups, sandbox: sandbox(&config, data.root())?, ..plain.clone() };
+        // A bot on trial is seen by nobody but the scheduler.
+        let hooks = config.hooks.as_deref().filter(|_| !config.trial);
+        let hooks = Arc::new(Hooks::open(hooks, plain, config.hook_timeout, id.to_string())?);
+        let examiner = Examiner {
+            bot: id.clone(),
+            configured,
+            hooks: Arc::clone(&hooks),
+            data: Arc::clone(&data),
+            limits: Limits {
+                min_free_disk: config.min_free_disk.as_u64(),
+                max_clock_skew: config.max_clock_skew,
+            },
+            cache: cache.clone(),
+            named_caches: named_caches.clone(),
+            clock: Arc::clone(&clock),
+            started: (clock.now(), clock.elapsed()),
+        };
+        let own = config.supervisor.filter(|_| config.update && !config.trial);
+        let updater = Updater::new(own, data.programs(), Arc::clone(&store), Arc::clone(&clock));
+        let schedule = Schedule {
+            every: config.check_interval,
+            max_failures: config.max_failures,
+            retry_after: config.retry_after,
+        };
+        let worker = Worker {
+            outputs: Arc::clone(&store),
+            store,
+            cache,
+            named_caches,
+            executor,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            bot: id.clone(),
+        };
+        let identity = Identity { bot: id.clone(), session, slots: config.slots };
+        Ok(Self {
+            id,
+            address: config.scheduler,
+            drain_timeout: config.drain_timeout,
+            clock,
+            entropy,
+            scheduler: Scheduler::new(channel, identity),
+            attempts: Attempts::new(worker, data, hooks),
+            synchronizer: Synchronizer::new(config.slots as usize),
+            health: Health::new(examiner, schedule),
+            updater,
+            update: None,
+            trial: config.trial,
+            exit_when_idle: config.exit_when_idle,
+            idle_since: None,
+        })
+    }
+}
+
+/// Groups for what attempts may use.
+fn cgroups(config: &Config, data: &Path) -> Result<Option<Arc<Cgroups>>, BotError> {
+    let refused = |key, given: String, remedy| BotError::Limit { key, given, remedy };
+    if let Some(bytes) = config.memory_limit.filter(|bytes| *bytes < LEAST_MEMORY) {
+        return Err(refused("memory-limit", bytes.to_string(), "give 4MiB or more"));
+    }
+    if let Some(most) = config.pids_limit.filter(|most| *most < LEAST_PIDS) {
+        return Err(refused("pids-limit", most.to_string(), "give 4 or more"));
+    }
+    if let Some(cpus) = config.cpu_limit.filter(|cpus| !cpus.is_finite() || *cpus < 0.01) {
+        return Err(refused("cpu-limit", cpus.to_string(), "give 0.01 or more"));
+    }
+    let limits = executor::Limits {
+        memory: config.memory_limit.map(|bytes| bytes.as_u64()),
+        pids: config.pids_limit,
+        cpu: config.cpu_limit,
+    };
+    // The data directory is locked: nobody else has its name.
+    let stat = rustix::fs::stat(data)
+        .map_err(|errno| DataDirError::Io { path: data.to_owned(), source: errno.into() })?;
+    let name = format!("isoswarm-{:x}-{:x}", stat.st_dev, stat.st_ino);
+    Ok(Cgroups::open(limits, &name)?.map(Arc::new))
+}
+
+fn sandbox(config: &Config, data: &Path) -> Result<Option<Sandbox>, BotError> {
+    if config.sandbox == SandboxKind::None {
+        return Ok(None);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = std::env::split_paths(&path).map(|dir| dir.join("bwrap")).find(|program| program.is_file());
+    let program = program.ok_or(BotError::Bubblewrap)?;
+    Ok(Some(Sandbox { program, data: data.to_owned(), network: config.sandbox_network }))
+}
+
+/// The host's name, as far as a bot's name allows.
+fn host_name() -> Result<BotId, BotError> {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    Ok(BotId::new(&name.replace(|c| !allowed(c), "-"))?)
+}
