@@ -16,7 +16,7 @@ demo: build
 	tests/demo/run $(OUTPUT)/release
 
 test: build
-	@tests/setup/tools nextest strace postgresql cmake gtest
+	@tests/setup/tools nextest strace postgresql cmake gtest bubblewrap
 	$(CARGO) nextest run --release --workspace --locked $(if $(CI),--profile ci)
 	$(CARGO) test --release --workspace --locked --doc -q
 

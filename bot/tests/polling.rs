@@ -47,8 +47,9 @@ impl Bench {
         };
         change(&mut config, bench.root.path());
         let store = Arc::clone(&bench.store);
-        let bot =
-            Bot::open_over(store, config, SystemClock::shared(), SystemEntropy::shared()).await.unwrap();
+        let opened = Bot::open_over(store, config, SystemClock::shared(), SystemEntropy::shared()).await;
+        // It says what it needs.
+        let bot = opened.unwrap_or_else(|error| panic!("{error}"));
         bench.bots.spawn(bot.run_until(bench.stop.clone()));
         bench
     }

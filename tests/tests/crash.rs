@@ -43,6 +43,22 @@ async fn a_killed_bots_task_dies_with_it() {
 }
 
 #[tokio::test]
+async fn what_a_killed_bot_has_told_of_its_last_attempt_stays_readable() {
+    let mut system = System::start(1).await;
+    let digest = system.archive(&Suite::new(400, "0.05")).await;
+    let id = system.trigger(&digest, 1).await;
+    let shard = format!("{id}/0/0");
+    tests::eventually("some output to be told", || async {
+        system.run("swarm", ["logs", &shard]).await.stdout.contains("line 3\n").then_some(())
+    })
+    .await;
+    system.kill_bot(0).await;
+    system.wait_for(&id, |run| !run.shards[0].attempts[0].lost.is_empty()).await;
+    let logs = system.run("swarm", ["logs", &shard, "--attempt", "1"]).await;
+    assert!(logs.stdout.contains("line 3\n"), "{logs:?}");
+}
+
+#[tokio::test]
 async fn a_killed_scheduler_goes_on_with_the_shards_that_were_running() {
     let mut system = System::start(2).await;
     let suite = Suite::new(30, "0.05");

@@ -26,6 +26,9 @@ use tokio::task::JoinSet;
 /// Longest that a bot that ends waits for hooks that are not done.
 const LEAVE: Duration = Duration::from_secs(30);
 
+/// Looks for the sake of attempts are at least so far apart.
+const AFTER_ATTEMPTS: Duration = Duration::from_secs(5);
+
 /// How often the bot looks, and what it puts up with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -52,6 +55,8 @@ pub(crate) struct Health {
     /// At most one look at a time, and what goes on beside it.
     examining: JoinSet<Findings>,
     calling: JoinSet<()>,
+    /// When the last look ended, and when the next one begins.
+    looked: Duration,
     next: Duration,
     idle_since: Option<Duration>,
     strikes: Strikes,
@@ -69,6 +74,7 @@ impl Health {
             every: schedule.every,
             examining: JoinSet::new(),
             calling: JoinSet::new(),
+            looked: Duration::ZERO,
             next: Duration::ZERO,
             idle_since: None,
             strikes: Strikes::new(schedule.max_failures, schedule.retry_after),
@@ -85,7 +91,8 @@ impl Health {
         if let Err(why) = started {
             self.strikes.hook_failed(&why, clock.elapsed());
         }
-        self.next = clock.elapsed() + self.every;
+        self.looked = clock.elapsed();
+        self.next = self.looked + self.every;
         self.judge(clock.elapsed());
     }
 
@@ -102,7 +109,8 @@ impl Health {
             let wake = wake.into_iter().flatten().min().unwrap_or(now + self.every).saturating_sub(now);
             tokio::select! {
                 Some(examined) = self.examining.join_next() => {
-                    self.next = clock.elapsed() + self.every;
+                    self.looked = clock.elapsed();
+                    self.next = self.looked + self.every;
                     match examined {
                         Ok(findings) => self.findings = findings,
                         Err(error) => tracing::error!(%error, "the look at the host was lost"),
@@ -133,8 +141,8 @@ impl Health {
             // Nothing was run, and not by our fault.
             (None, Ending::Killed | Ending::ClientError) => {}
         }
-        // A full disk should be found before the next attempt is taken.
-        self.next = self.next.min(now);
+        // An attempt that has filled the disk should be found soon; short ones should not wear out the host.
+        self.next = self.next.min((self.looked + AFTER_ATTEMPTS).max(now));
     }
 
     /// The scheduler has said what time it is.

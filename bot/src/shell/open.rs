@@ -21,7 +21,10 @@ use cas::{
 };
 use proto::{BotId, SessionId};
 use runtime::{Clock, Entropy};
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// No host changes faster.
+const SOONEST: Duration = Duration::from_millis(100);
 
 /// Nothing starts in less.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(4);
@@ -63,23 +66,8 @@ impl Bot {
         let channel = runtime::connect::Failover::new(&config.scheduler, config.ca_cert.as_deref())?;
         let path = config.data.clone();
         let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
-        let options = DiskCacheOptions {
-            max_bytes: config.cache_size.as_u64(),
-            max_items: config.cache_max_items,
-            min_free: config.cache_min_free_space.as_u64(),
-            max_age: config.cache_max_age,
-        };
-        let named_options = NamedCacheOptions {
-            min_free: options.min_free,
-            max_age: options.max_age,
-            ..NamedCacheOptions::default()
-        };
         let data = Arc::new(data);
-        let (dir, named) = (data.cache(), data.named_caches());
-        let open = move || {
-            Ok::<_, cas::Error>((DiskCache::open(&dir, options)?, NamedCaches::open(&named, named_options)?))
-        };
-        let (cache, named_caches) = tokio::task::spawn_blocking(open).await??;
+        let (cache, named_caches) = caches(&config, &data).await?;
         let cgroups = cgroups(&config, data.root())?;
         let plain = Executor::plain(config.supervisor.clone(), Arc::clone(&clock));
         let executor = Executor { cgroups, sandbox: sandbox(&config, data.root())?, ..plain.clone() };
@@ -100,13 +88,9 @@ impl Bot {
             clock: Arc::clone(&clock),
             started: (clock.now(), clock.elapsed()),
         };
+        let health = Health::new(examiner, schedule(&config));
         let own = config.supervisor.filter(|_| config.update && !config.trial);
         let updater = Updater::new(own, data.programs(), Arc::clone(&store), Arc::clone(&clock));
-        let schedule = Schedule {
-            every: config.check_interval,
-            max_failures: config.max_failures,
-            retry_after: config.retry_after,
-        };
         let worker = Worker {
             outputs: Arc::clone(&store),
             store,
@@ -127,13 +111,41 @@ impl Bot {
             scheduler: Scheduler::new(channel, identity),
             attempts: Attempts::new(worker, data, hooks),
             synchronizer: Synchronizer::new(config.slots as usize),
-            health: Health::new(examiner, schedule),
+            health,
             updater,
             update: None,
             trial: config.trial,
             exit_when_idle: config.exit_when_idle,
             idle_since: None,
         })
+    }
+}
+
+/// What attempts leave to each other.
+async fn caches(config: &Config, data: &DataDir) -> Result<(DiskCache, NamedCaches), BotError> {
+    let options = DiskCacheOptions {
+        max_bytes: config.cache_size.as_u64(),
+        max_items: config.cache_max_items,
+        min_free: config.cache_min_free_space.as_u64(),
+        max_age: config.cache_max_age,
+    };
+    let named_options = NamedCacheOptions {
+        min_free: options.min_free,
+        max_age: options.max_age,
+        ..NamedCacheOptions::default()
+    };
+    let (dir, named) = (data.cache(), data.named_caches());
+    let open = move || {
+        Ok::<_, cas::Error>((DiskCache::open(&dir, options)?, NamedCaches::open(&named, named_options)?))
+    };
+    Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+fn schedule(config: &Config) -> Schedule {
+    Schedule {
+        every: config.check_interval.max(SOONEST),
+        max_failures: config.max_failures,
+        retry_after: config.retry_after,
     }
 }
 

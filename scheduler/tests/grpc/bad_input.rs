@@ -65,7 +65,9 @@ async fn a_bot_that_talks_nonsense_is_told_so_and_harms_nobody() {
     let hold = |lease: Option<LeaseRef>| HeldAttempt { lease, ..Default::default() };
     let mut no_code = completed(0);
     no_code.exit_code = None;
-    let cases: [(&str, SynchronizeRequest); 6] = [
+    let cases: [(&str, SynchronizeRequest); 8] = [
+        ("quarantined: ", SynchronizeRequest { quarantined: "x".repeat(1025), ..bot.request.clone() }),
+        ("state: ", SynchronizeRequest { state: "x".repeat(65_537), ..bot.request.clone() }),
         ("bot_id: ", SynchronizeRequest { bot_id: "a b".into(), ..bot.request.clone() }),
         ("session_id: ", SynchronizeRequest { session_id: String::new(), ..bot.request.clone() }),
         ("slots: ", SynchronizeRequest { slots: u32::MAX, ..bot.request.clone() }),

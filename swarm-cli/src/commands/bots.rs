@@ -143,6 +143,16 @@ mod tests {
             state: serde_json::Value::Null,
         };
         let old = Timestamp::from_micros(700_000_000);
+        let unfit = Bot {
+            message: "only 5 MiB are free".into(),
+            notice: "an update failed".into(),
+            ..bot("c", BotHealth::Quarantined, now)
+        };
+        let text = table(&[unfit], now).render(Page::PLAIN);
+        assert!(
+            text.contains("quarantined") && text.contains("only 5 MiB are free an update failed"),
+            "{text}"
+        );
         let table = table(&[bot("a", BotHealth::Alive, now), bot("long-name", BotHealth::Dead, old)], now);
         insta::assert_snapshot!(table.render(Page::PLAIN), @r"
         bot        state  busy  last seen  dimensions
