@@ -1,4 +1,5 @@
 //! Bots become the program that the scheduler names, or go on as they are; a host without one gets it by a shell line.
+#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
 use proto::{DigestFunction, v1, v1::swarm_client::SwarmClient};
 use std::{

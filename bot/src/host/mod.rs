@@ -1,4 +1,4 @@
-//! The host that a bot runs on: what it is ([`dimensions`]), what state it is in ([`state`]), as far as Linux tells.
+//! The host that a bot runs on: what it is (`dimensions`), what state it is in (`state`), as far as Linux tells.
 
 mod dimensions;
 mod inspect;
