@@ -443,7 +443,7 @@ impl Queue {
     /// Places for workers on the bots that fit.
     fn slots_for(&self, step: &StepSpec) -> u32 {
         let fits = self.bots().filter(|(id, bot)| {
-            !bot.draining && self.order_of(id).is_none() && step.first.requirements.fit(&bot.dimensions)
+            bot.is_willing() && self.order_of(id).is_none() && step.first.requirements.fit(&bot.dimensions)
         });
         fits.map(|(_, bot)| bot.slots).fold(0, u32::saturating_add).max(1)
     }

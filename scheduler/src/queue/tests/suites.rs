@@ -186,6 +186,22 @@ fn each_test_is_run_once_and_all_bots_take_part() {
 }
 
 #[test]
+fn no_worker_is_meant_for_a_bot_that_keeps_itself_from_work() {
+    for (quarantined, workers) in [("", 3), ("disk full", 1)] {
+        let mut fleet = Fleet::new(&["b1"], 60);
+        for bot in ["b2", "b3"] {
+            let condition = Condition { quarantined: quarantined.into(), ..Condition::default() };
+            let idle = BotReport { condition, ..report(bot, "s0", vec![]) };
+            fleet.bench.apply(Event::Synchronize(idle)).unwrap();
+        }
+        let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { max_workers: None, ..policy(0) })]));
+        // The list is asked for, made, and told.
+        (0..3).for_each(|_| fleet.call("b1", true));
+        assert_eq!(fleet.bench.queue.run(run).unwrap().steps[0].len(), workers, "{quarantined}");
+    }
+}
+
+#[test]
 fn a_listing_is_made_once_for_equal_commands() {
     let mut fleet = Fleet::new(&["b1"], 5);
     let first = fleet.bench.run(spec(0, [sharing(policy(0))]));
