@@ -44,7 +44,7 @@ impl Supervised {
         let environment = BTreeMap::from([("PATH", std::env::var("PATH").unwrap())]);
         let order = serde_json::json!({
             "program": program, "arguments": arguments, "environment": environment, "directory": "/",
-            "stdout": stdout,
+            "files": stdout.map(|stdout| serde_json::json!({ "stdout": stdout })),
         });
         writeln!(bot, "{order}").unwrap();
         Self { child, bot: Some(bot), output }

@@ -79,6 +79,11 @@ impl Executor {
         Self { supervisor, clock, cgroups: None, sandbox: None }
     }
 
+    /// Whether commands cannot connect to the bot.
+    pub(crate) fn hides_loopback(&self) -> bool {
+        self.sandbox.as_ref().is_some_and(|sandbox| !sandbox.network)
+    }
+
     /// Runs `command` to its end, whatever brings that about.
     pub(crate) async fn run(
         &self,

@@ -7,7 +7,7 @@ use proto::v1;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 /// Writes a hook, and makes the bot use it.
-fn hook(config: &mut Config, root: &Path, name: &str, script: &str) {
+pub(super) fn hook(config: &mut Config, root: &Path, name: &str, script: &str) {
     let dir = root.join("hooks");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();

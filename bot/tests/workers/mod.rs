@@ -1,7 +1,8 @@
 //! Attempts whose tests are handed out one by one.
 
-use super::{Bench, ended};
+use super::{Bench, ended, health::hook};
 use crate::scheduler::Tests;
+use bot::SandboxKind;
 use proto::v1;
 use std::{fs, time::Duration};
 
@@ -123,4 +124,71 @@ async fn a_scheduler_that_grants_without_end_costs_the_attempt_and_not_the_bot()
     let next = bench.assign("echo next").await;
     assert_eq!(bench.scheduler.result(next).await.0.text(), "next\n");
     bench.eventually(|| bench.work_is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_worker_has_the_hooks_of_one_attempt_around_all_of_its_tests() {
+    let bench = Bench::with(|config, root| {
+        let path = |name: &str| root.join(name).display().to_string();
+        let (heard, ran) = (path("heard"), path("ran"));
+        for name in ["before-task", "after-task"] {
+            let script = format!(r#"echo "$(cat) tests: $(cat {ran} 2>/dev/null | wc -l)" >> {heard}"#);
+            hook(config, root, name, &script);
+        }
+    })
+    .await;
+    let assignment = bench.suite(20, v1::TestDriver::Gtest).await;
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!((result.state(), attempt.tests.reports.len()), (v1::ShardState::Completed, 20));
+    let heard = fs::read_to_string(bench.path("heard")).unwrap();
+    let [before, after] = heard.lines().collect::<Vec<_>>()[..] else { panic!("{heard}") };
+    assert!(before.contains("before-task") && before.ends_with("tests: 0"), "{before}");
+    assert!(after.contains("after-task") && after.ends_with("tests: 20"), "{after}");
+    assert!(after.contains(r#""ending":"completed""#), "{after}");
+}
+
+#[tokio::test]
+async fn a_worker_whose_first_hook_fails_runs_no_test() {
+    let bench = Bench::with(|config, root| hook(config, root, "before-task", "exit 4")).await;
+    let assignment = bench.suite(20, v1::TestDriver::Gtest).await;
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.message, "not started: hook before-task failed: exit code 4");
+    assert!(attempt.tests.listing.is_none() && bench.ran().is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_in_a_sandbox_runs_its_tests() {
+    let bench = Bench::with(|config, _| config.sandbox = SandboxKind::Bubblewrap).await;
+    let assignment = bench.assignment(&program(20, "$TMPDIR/ran")).await;
+    let order = v1::TestsOrder { driver: v1::TestDriver::Gtest.into(), partitions: 0 };
+    let assignment = v1::Assignment { extra_args: vec!["program".into()], tests: Some(order), ..assignment };
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.state(), v1::ShardState::Completed, "{}", result.message);
+    let failed = attempt.tests.reports.iter().filter(|report| report.verdict() == v1::TestVerdict::Failed);
+    assert_eq!((attempt.tests.reports.len(), failed.count()), (20, 1));
+}
+
+#[tokio::test]
+async fn a_sandbox_without_network_refuses_tests_that_are_asked_for_over_it() {
+    for (network, remedy) in [(false, true), (true, false)] {
+        let bench = Bench::with(|config, _| {
+            config.sandbox = SandboxKind::Bubblewrap;
+            config.sandbox_network = network;
+        })
+        .await;
+        // Lists one test, and ends at once when it is to run it.
+        let script =
+            r#"[ -z "$ISOSWARM_PYTEST_LIST" ] || echo '{"name": "t.py::a"}' > $ISOSWARM_PYTEST_LIST"#;
+        let assignment = bench.assignment(script).await;
+        let order = v1::TestsOrder { driver: v1::TestDriver::Pytest.into(), partitions: 0 };
+        let assignment = v1::Assignment { tests: Some(order), ..assignment };
+        let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+        let (_, result) = bench.scheduler.result(token).await;
+        let says = result.message.contains("set `sandbox-network` on the bot");
+        assert_eq!(says, remedy, "{}", result.message);
+        assert_eq!(result.state() == v1::ShardState::InternalError, remedy, "{}", result.message);
+    }
 }

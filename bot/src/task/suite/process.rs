@@ -28,6 +28,10 @@ const PIECES: usize = 16;
 /// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
+/// Of a runner that has nothing but its connection to be told of tests.
+const NO_LOOPBACK: &str = "its runner asks for each test over the loopback address, which the bot's sandbox keeps from it: \
+                           set `sandbox-network` on the bot, or take bots without a sandbox";
+
 /// What is known of a process that runs.
 pub(super) struct Process {
     pub(super) reader: Box<dyn Reader>,
@@ -78,6 +82,9 @@ impl Suite<'_> {
     }
 
     async fn stay_with(&mut self, launch: Launch, mut channel: Channel) -> Result<(), Stop> {
+        if launch.takes == Takes::Pulls && self.executor.hides_loopback() {
+            return Err(Failure::internal(NO_LOOPBACK.into()).into());
+        }
         let progress = match launch.takes {
             Takes::Pulls => Progress::pulling(),
             Takes::Nothing => Progress::default(),
