@@ -32,6 +32,7 @@ Examples (of `trigger` and `run`; docs/testing.md goes from nothing to a sharded
   swarm run $DIGEST --driver ctest --fail-fast --test-timeout 2m
   swarm run $DIGEST --driver bazel --partitions 40
   swarm run $DIGEST --driver gtest --only Parser.ReadsNothing --only Parser.ReadsAll
+  swarm trigger $DIGEST --driver gtest  # prints the run's id and waits for nothing
   swarm run $DIGEST --shards 6        # a suite that cuts itself by GTEST_SHARD_INDEX and the like";
 
 /// Trigger a run and print its id
