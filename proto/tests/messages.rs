@@ -1,5 +1,7 @@
 //! How large messages go, as a client of the public protocols sends them.
 
+#![expect(clippy::unwrap_used, reason = "tests may unwrap, also in their helpers")]
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
