@@ -32,7 +32,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// The two ways to ask a bot to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Finish what runs, within [`Config::drain_timeout`], and take nothing new.
+    /// Finish what runs, within [`crate::Config::drain_timeout`], and take nothing new.
     pub drain: Shutdown,
     /// End what runs. The scheduler gives it to other bots.
     pub now: Shutdown,
