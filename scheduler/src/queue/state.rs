@@ -228,9 +228,10 @@ impl State {
         let end = AttemptEnd::Finished { at, result: Box::new(result.clone()), output_size };
         self.end_attempt(id, token, end)?;
         let succeeded = self.set(id, ShardState::Ended(result.ending), at)?.succeeded();
-        // A worker's exit code says whether its tests passed, and those have verdicts of their own.
+        // Exit code 1 of a worker says that a test has not passed, and tests have verdicts of their own. Any other says that
+        // its runner has failed, which no verdict tells.
         let shares = self.context(id).is_some_and(|(_, step)| step.fan_out.tests().is_some());
-        if succeeded || (shares && result.ending == Ending::Completed) {
+        if succeeded || (shares && result.ending == Ending::Completed && result.exit_code == Some(1)) {
             self.count_success(id);
             if let Some((run, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
                 let slice = step.slice(self.shard(id).map_or(0, |shard| shard.slice));

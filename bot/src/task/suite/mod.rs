@@ -33,11 +33,16 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// Exit code of an attempt whose runner has failed with no test to blame. No verdict tells of it, so the scheduler counts
+/// the worker as failed.
+const BROKEN: i32 = 2;
+
 /// How an attempt with tests ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SuiteEnd {
     pub(super) ending: Ending,
-    /// 0 when every test that was run has passed or was skipped, 1 when one has not.
+    /// 0 when every test that was run has passed or was skipped, 1 when one has not, [`BROKEN`] when a runner has failed
+    /// after its tests, whatever these were.
     pub(super) exit: Option<CommandExit>,
     pub(super) message: String,
     pub(super) out_of_memory: bool,
@@ -64,6 +69,8 @@ pub(super) struct Suite<'a> {
     /// Processes that were started.
     number: u32,
     failed: bool,
+    /// A runner has failed when its tests were over.
+    broken: bool,
     notes: Vec<String>,
     out_of_memory: bool,
 }
@@ -106,7 +113,7 @@ pub(super) async fn run(limits: Limits<'_>, order: &TestsOrder, base: Base, line
         Err(failure) => (end.ending, end.message) = (failure.ending, failure.message),
         Ok(mut suite) => {
             let stopped = suite.carry_out(order.list).await.err();
-            end.exit = Some(CommandExit::Code(i32::from(suite.failed)));
+            end.exit = Some(CommandExit::Code(suite.exit_code()));
             end.out_of_memory = suite.out_of_memory;
             end.message = suite.notes.join("; ");
             let (ending, message) = match stopped {
@@ -153,6 +160,7 @@ impl<'a> Suite<'a> {
             hungry: false,
             number: 0,
             failed: false,
+            broken: false,
             notes: Vec::new(),
             out_of_memory: false,
         })
@@ -242,6 +250,10 @@ impl<'a> Suite<'a> {
 
     async fn tell(&mut self, news: TestsNews) -> Result<(), Stop> {
         self.line.news.send(news).await.map_err(|_| killed())
+    }
+
+    fn exit_code(&self) -> i32 {
+        if self.broken { BROKEN } else { i32::from(self.failed) }
     }
 
     /// Of the hard timeout.

@@ -17,7 +17,7 @@ use crate::{
 use std::{
     collections::{HashSet, VecDeque},
     io,
-    pin::pin,
+    pin::{Pin, pin},
     time::Duration,
 };
 use tokio::sync::{mpsc, watch};
@@ -160,24 +160,16 @@ impl Suite<'_> {
         let mut events = Vec::new();
         process.reader.started(&mut events);
         self.take_in(process, events).await?;
-        let execution = loop {
-            self.look_after(process, &stop);
-            self.give(process).await?;
-            let wake = self.wake(process).map_or(PATIENCE, |(at, _)| at);
-            let left = wake.saturating_sub(executor.clock.elapsed());
-            tokio::select! {
-                biased;
-                Ok(()) = self.interrupted.changed() => {}
-                Some(piece) = output.recv() => self.printed(process, &piece).await?,
-                lines = process.channel.lines() => self.said(process, &lines).await?,
-                command = self.line.commands.recv(), if !self.complete => {
-                    if self.obey(command).is_err() {
-                        self.complete = true;
-                        process.stop(EndedBy::Interrupted, Interruption::Abandon, &stop);
-                    }
+        let execution = match self.listen(process, &stop, &mut output, run.as_mut()).await {
+            Ok(execution) => execution,
+            Err(why) => {
+                // Nobody listens any more. Left alone, the process would live on; held up, it would not end.
+                process.stop(EndedBy::Interrupted, Interruption::Abandon, &stop);
+                drop(output);
+                if let Err(error) = run.await {
+                    tracing::warn!(%error, "a runner that nobody wants any more");
                 }
-                execution = &mut run => break execution,
-                () = executor.clock.sleep(left) => {}
+                return Err(why);
             }
         };
         while let Ok(piece) = output.try_recv() {
@@ -186,6 +178,37 @@ impl Suite<'_> {
         let rest = process.channel.rest();
         self.said(process, &rest).await?;
         Ok(execution)
+    }
+
+    /// The same while the process runs. An error comes only while it still does.
+    async fn listen(
+        &mut self,
+        process: &mut Process,
+        stop: &watch::Sender<Interruption>,
+        output: &mut mpsc::Receiver<Vec<u8>>,
+        mut run: Pin<&mut impl Future<Output = Result<Execution, ExecuteError>>>,
+    ) -> Result<Result<Execution, ExecuteError>, Stop> {
+        let clock = &self.executor.clock;
+        loop {
+            self.look_after(process, stop);
+            self.give(process).await?;
+            let wake = self.wake(process).map_or(PATIENCE, |(at, _)| at);
+            let left = wake.saturating_sub(clock.elapsed());
+            tokio::select! {
+                biased;
+                Ok(()) = self.interrupted.changed() => {}
+                Some(piece) = output.recv() => self.printed(process, &piece).await?,
+                lines = process.channel.lines() => self.said(process, &lines).await?,
+                command = self.line.commands.recv(), if !self.complete => {
+                    if self.obey(command).is_err() {
+                        self.complete = true;
+                        process.stop(EndedBy::Interrupted, Interruption::Abandon, stop);
+                    }
+                }
+                execution = run.as_mut() => return Ok(execution),
+                () = clock.sleep(left) => {}
+            }
+        }
     }
 
     /// Ends a process that takes too long, or that nobody wants any more.

@@ -269,7 +269,8 @@ impl Progress {
     fn is_clean(&self, end: End) -> bool {
         let expected = match end.exit {
             CommandExit::Code(0) => true,
-            CommandExit::Code(_) => self.failed || self.judged,
+            CommandExit::Code(1) => self.failed || self.judged,
+            CommandExit::Code(_) => self.judged,
             CommandExit::Signal(_) => self.judged,
         };
         end.by == EndedBy::Itself && self.done && expected
@@ -413,6 +414,19 @@ mod tests {
         apply(&mut progress, [started("A.a"), finished("A.a", Passed), settled, Event::Done]);
         let conclusion = progress.conclude(by_itself(CommandExit::Code(23)), now(9));
         assert_eq!(verdicts(&conclusion.outcomes), [(0, crashed("exit code 23"))]);
+    }
+
+    #[test]
+    fn a_failed_test_explains_exit_code_1_and_no_other() {
+        for (code, last) in [(1, Passed), (23, crashed("exit code 23"))] {
+            let mut progress = Progress::of([test(0, "A.a"), test(1, "A.b")]);
+            let settled = Event::Settled { group: None };
+            let first = [started("A.a"), finished("A.a", Failed)];
+            apply(&mut progress, first.into_iter().chain([started("A.b"), finished("A.b", Passed), settled]));
+            apply(&mut progress, [Event::Done]);
+            let conclusion = progress.conclude(by_itself(CommandExit::Code(code)), now(9));
+            assert_eq!(verdicts(&conclusion.outcomes), [(1, last)]);
+        }
     }
 
     #[test]

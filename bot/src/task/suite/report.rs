@@ -47,7 +47,7 @@ impl Suite<'_> {
         self.tell_all(outcomes, &mut process.tail).await?;
         rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
         if let Some(note) = note.filter(|_| process.takes != Takes::Nothing) {
-            self.failed = true;
+            self.broken = true;
             self.note(note);
         }
         match by {

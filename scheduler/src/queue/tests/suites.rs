@@ -322,6 +322,16 @@ fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
 }
 
 #[test]
+fn a_worker_whose_runner_failed_after_its_tests_fails_the_run() {
+    let mut fleet = Fleet::new(&["b1"], 4);
+    fleet.exit_code = 2;
+    let run = fleet.bench.run(spec(0, [sharing(policy(1))]));
+    fleet.finish(run);
+    assert!(fleet.verdicts(run).iter().all(|verdict| *verdict == Some(Verdict::Passed)));
+    assert_eq!(fleet.bench.run_state(run), RunState::Failed);
+}
+
+#[test]
 fn a_bot_that_wants_to_stop_leaves_the_rest_to_others() {
     let mut fleet = Fleet::new(&["b1", "b2"], 100);
     let run = fleet.bench.run(spec(0, [sharing(policy(0))]));

@@ -6,7 +6,10 @@ use crate::{
     suite::{Driver, TestVerdict},
 };
 use TestVerdict::{Failed, Passed, Skipped, TimedOut, Unknown};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+
+/// Within this the program starts and comes to the test that hangs, however busy the host is.
+const AMPLE: Duration = Duration::from_secs(10);
 
 fn program() -> PathBuf {
     let arguments = ["-O0", "-std=c++17", "-o", "OUT", "SOURCE", "-lgtest", "-lgtest_main", "-pthread"];
@@ -160,7 +163,7 @@ async fn a_program_that_cannot_start_fails_the_attempt_and_says_why() {
 async fn the_hard_timeout_of_the_attempt_ends_it_and_the_open_test() {
     let mut bench = bench(&[]);
     bench.hang = &[];
-    bench.timeouts.hard = SHORT;
+    bench.timeouts.hard = AMPLE;
     let told = bench.run(&[&[(0, "Plain.Passes"), (1, "Crash.Hangs"), (2, "Death.Dies")]]).await;
     assert_eq!(told.end.ending, Ending::TimedOut);
     assert_eq!((&told.report(0).verdict, &told.report(1).verdict), (&Passed, &TimedOut));
@@ -171,7 +174,7 @@ async fn the_hard_timeout_of_the_attempt_ends_it_and_the_open_test() {
 async fn silence_is_the_open_tests() {
     let mut bench = bench(&[]);
     bench.hang = &[];
-    bench.timeouts.io = Some(SHORT);
+    bench.timeouts.io = Some(AMPLE);
     let told = bench.run(&[&[(0, "Plain.Passes"), (1, "Crash.Hangs"), (2, "Crash.PassesAfterwards")]]).await;
     assert_eq!(told.end.ending, Ending::Completed);
     assert_eq!((&told.report(1).verdict, &told.report(2).verdict), (&TimedOut, &Passed));

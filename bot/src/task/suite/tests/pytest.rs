@@ -84,6 +84,18 @@ async fn one_session_runs_all_batches_and_keeps_its_fixtures_up() {
 }
 
 #[tokio::test]
+async fn a_session_that_fails_after_its_tests_is_told_from_tests_that_fail() {
+    let bench = bench(&[]);
+    let suite = "import pytest\n\n@pytest.fixture(scope='session', autouse=True)\ndef mess():\n    yield\n    \
+                 raise ValueError('cannot put it away')\n\ndef test_a():\n    pass\n";
+    fs::write(bench.path("in/test_mess.py"), suite).unwrap();
+    let told = bench.run(&[&[(0, "test_mess.py::test_a")]]).await;
+    assert_eq!(told.report(0).verdict, Passed);
+    assert_eq!((told.end.ending, told.end.exit), (Ending::Completed, Some(CommandExit::Code(2))));
+    assert!(told.end.message.contains("after the last test"), "{}", told.end.message);
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_collected_are_named() {
     let bench = bench(&[]);
     fs::write(bench.path("in/test_broken.py"), "import nothing_of_this_name\n").unwrap();
