@@ -22,6 +22,10 @@ use std::collections::{HashMap, VecDeque};
 /// Exit code of a program of which tests have failed.
 const FAILED: i32 = 101;
 
+/// Options whose value is the next argument.
+const VALUED: [&str; 7] =
+    ["--color", "--format", "--logfile", "--shuffle-seed", "--skip", "--test-threads", "-Z"];
+
 /// One test program, or several.
 #[derive(Debug)]
 pub(super) struct Libtest {
@@ -132,7 +136,7 @@ impl Runner for Libtest {
             return Ok(Next::Told(TestVerdict::Unknown, "no test program of the input has it".into()));
         };
         let mut command = program.command.clone();
-        command.arguments.retain(|argument| argument != "--ignored");
+        command.arguments = for_one_test(&command.arguments);
         let options = ["--exact", own, "--nocapture", "--test-threads=1", "--include-ignored"];
         // A program takes the option once.
         let given = &program.command.arguments;
@@ -142,6 +146,24 @@ impl Runner for Libtest {
         let reader = Single::of(name, Box::new(judge));
         Ok(Next::Process(Box::new(Launch::of(command, Takes::Front(1), reader))))
     }
+}
+
+/// What stays of the step's arguments where one test is run: no filters, which would run others with it, and nothing that
+/// is ours to say. A program before them, as in `valgrind ./tests`, is no filter, nor is what comes before that.
+fn for_one_test(arguments: &[String]) -> Vec<String> {
+    let is_program = |argument: &String| !argument.starts_with('-') && argument.contains('/');
+    let before = arguments.iter().rposition(is_program).map_or(0, |place| place + 1);
+    let (before, own) = arguments.split_at(before);
+    let mut kept = before.to_vec();
+    let mut own = own.iter();
+    while let Some(argument) = own.next() {
+        let value = if VALUED.contains(&argument.as_str()) { own.next() } else { None };
+        let is_ours = argument == "--ignored" || argument.split('=').next() == Some("--test-threads");
+        if argument.starts_with('-') && !is_ours {
+            kept.extend([argument].into_iter().chain(value).cloned());
+        }
+    }
+    kept
 }
 
 /// Harnesses that count say how many; of others the exit code alone says it.

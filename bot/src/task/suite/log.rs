@@ -1,9 +1,11 @@
 //! What each test wrote: its end for the report, all of it for the outputs, `test-logs/NAME.log`.
 
+use super::files;
 use crate::suite::MAX_TAIL;
 use proto::DigestFunction;
 use std::{
     collections::HashMap,
+    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -44,7 +46,7 @@ impl Tail {
 #[derive(Debug, Default)]
 struct Log {
     buffer: Vec<u8>,
-    file: Option<PathBuf>,
+    file: Option<File>,
     len: usize,
     tail: Tail,
 }
@@ -52,7 +54,7 @@ struct Log {
 /// The logs of an attempt.
 #[derive(Debug)]
 pub(super) struct Logs {
-    directory: PathBuf,
+    outputs: PathBuf,
     open: HashMap<String, Log>,
     /// How often each name of a file was taken.
     taken: HashMap<String, u32>,
@@ -60,7 +62,8 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) fn new(outputs: &Path) -> Self {
-        Self { directory: outputs.join(DIRECTORY), open: HashMap::new(), taken: HashMap::new() }
+        let (open, taken) = (HashMap::new(), HashMap::new());
+        Self { outputs: outputs.to_owned(), open, taken }
     }
 
     /// Adds to what the test `name` wrote. Blocks for a moment, once in [`BUFFER`] bytes.
@@ -79,15 +82,13 @@ impl Logs {
         if log.buffer.len() < BUFFER {
             return Ok(());
         }
-        let file = log.file.get_or_insert_with(|| place(&self.directory, &mut self.taken, name));
-        flush(&self.directory, file, &mut log.buffer)
+        flush(&self.outputs, &mut self.taken, name, log)
     }
 
     /// The run of a test has ended: the end of what it wrote. Nothing written, no file.
     pub(super) fn finish(&mut self, name: &str) -> io::Result<Vec<u8>> {
         let Some(mut log) = self.open.remove(name) else { return Ok(Vec::new()) };
-        let file = log.file.unwrap_or_else(|| place(&self.directory, &mut self.taken, name));
-        flush(&self.directory, &file, &mut log.buffer)?;
+        flush(&self.outputs, &mut self.taken, name, &mut log)?;
         Ok(log.tail.as_bytes().to_vec())
     }
 }
@@ -103,11 +104,14 @@ fn place(directory: &Path, taken: &mut HashMap<String, u32>, name: &str) -> Path
     }
 }
 
-fn flush(directory: &Path, file: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
-    // A test may have emptied the directory of the outputs.
-    std::fs::create_dir_all(directory)?;
-    std::fs::File::options().create(true).append(true).open(file)?.write_all(buffer)?;
-    buffer.clear();
+/// Its file is made once, in the place of whatever a test may have put there.
+fn flush(outputs: &Path, taken: &mut HashMap<String, u32>, name: &str, log: &mut Log) -> io::Result<()> {
+    let file = match &mut log.file {
+        Some(file) => file,
+        none => none.insert(files::create(outputs, &place(&outputs.join(DIRECTORY), taken, name))?),
+    };
+    file.write_all(&log.buffer)?;
+    log.buffer.clear();
     Ok(())
 }
 
@@ -151,6 +155,20 @@ mod tests {
         let sizes: Vec<u64> =
             fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
         assert_eq!((sizes.len(), sizes.iter().max()), (4, Some(&(3 * BUFFER as u64))));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_log_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, directory) = (dir.path().join("victim"), dir.path().join("out").join(DIRECTORY));
+        fs::write(&victim, "precious").unwrap();
+        fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink(&victim, directory.join("a.log")).unwrap();
+        let mut logs = Logs::new(&dir.path().join("out"));
+        logs.add("a", b"said").unwrap();
+        logs.finish("a").unwrap();
+        assert_eq!(fs::read_to_string(directory.join("a.log")).unwrap(), "said");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! have to say is understood by `drivers`; `progress` makes verdicts of it, pure.
 
 mod channel;
+mod files;
 mod log;
 mod process;
 mod progress;
@@ -26,8 +27,7 @@ use log::Logs;
 use proto::limits::MAX_LISTING_BYTES;
 use std::{
     collections::{HashSet, VecDeque},
-    io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -188,7 +188,7 @@ impl<'a> Suite<'a> {
 
     async fn list(&mut self) -> Result<(), Stop> {
         while let Some(listing) = self.runner.list() {
-            write(&listing.files, &[]).map_err(|error| self.cannot_write(&error))?;
+            self.write(&listing.files, &[])?;
             // Its output goes elsewhere, so its silence means nothing.
             let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
             let execution = self.executor.run(&listing.command, timeouts, self.spool, self.interrupted).await;
@@ -201,10 +201,13 @@ impl<'a> Suite<'a> {
                     return Err(Stop::Ended(Ending::TimedOut, message));
                 }
             }
-            let read = |path: Option<&Path>| path.and_then(|path| std::fs::read(path).ok());
-            let files = listing.command.files.as_ref();
-            let stdout = read(files.map(|files| files.stdout.as_path())).unwrap_or_default();
-            let listed = Listed { exit: execution.exit, stdout, result: read(listing.result.as_deref()) };
+            let read = |path: Option<&Path>| {
+                let bytes = path.map_or(Ok(None), |path| files::read(path, files::MOST));
+                bytes.map_err(|error| Failure::client(format!("the list of the tests: {error}")))
+            };
+            let stdout = listing.command.files.as_ref().map(|files| files.stdout.as_path());
+            let stdout = read(stdout)?.unwrap_or_default();
+            let listed = Listed { exit: execution.exit, stdout, result: read(listing.result.as_deref())? };
             self.runner.listed(listed).map_err(|error| Failure::client(error.to_string()))?;
         }
         Ok(())
@@ -261,8 +264,13 @@ impl<'a> Suite<'a> {
         self.deadline.saturating_sub(self.executor.clock.elapsed())
     }
 
-    fn cannot_write(&self, error: &io::Error) -> Stop {
-        Stop::Failed(Failure::internal(format!("cannot write to {}: {error}", self.base.own.display())))
+    /// Writes what a driver wants to be there before its process starts.
+    fn write(&self, files: &[(PathBuf, Vec<u8>)], directories: &[PathBuf]) -> Result<(), Stop> {
+        let own = &self.base.own;
+        let roots = [own.parent().unwrap_or(own), &self.base.outputs];
+        files::write(roots, files, directories).map_err(|error| {
+            Stop::Failed(Failure::internal(format!("cannot write to {}: {error}", own.display())))
+        })
     }
 }
 
@@ -311,15 +319,6 @@ fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
         return Err(Failure::client(reason));
     }
     Ok(tests)
-}
-
-fn write(files: &[(std::path::PathBuf, Vec<u8>)], directories: &[std::path::PathBuf]) -> io::Result<()> {
-    directories.iter().try_for_each(std::fs::create_dir_all)?;
-    files.iter().try_for_each(|(path, content)| {
-        // A test may have emptied the temporary directory.
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        std::fs::write(path, content)
-    })
 }
 
 #[cfg(test)]

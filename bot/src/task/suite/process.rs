@@ -3,9 +3,9 @@
 use super::{
     Stop, Suite,
     channel::Channel,
+    files,
     log::Tail,
     progress::{Concluded, End, EndedBy, Outcome, Progress},
-    write,
 };
 use crate::{
     attempt::{CommandExit, Timeouts},
@@ -17,6 +17,7 @@ use crate::{
 use std::{
     collections::{HashSet, VecDeque},
     io,
+    path::PathBuf,
     pin::{Pin, pin},
     time::Duration,
 };
@@ -95,7 +96,7 @@ impl Suite<'_> {
                 Progress::of(taken.map(limited))
             }
         };
-        write(&launch.files, &launch.directories).map_err(|error| self.cannot_write(&error))?;
+        self.write(&launch.files, &launch.directories)?;
         let _ = channel.is_connected();
         let mut process = Process {
             reader: launch.reader,
@@ -114,7 +115,13 @@ impl Suite<'_> {
             }
             execution => execution.map_err(Failure::from)?,
         };
-        let results = launch.results.iter().map(|path| std::fs::read(path).ok()).collect();
+        let read = |path: &PathBuf| {
+            files::read(path, files::MOST).unwrap_or_else(|error| {
+                self.note(error.to_string());
+                None
+            })
+        };
+        let results = launch.results.iter().map(read).collect();
         let stopped = execution.cause != Cause::Itself || execution.out_of_memory;
         self.take_leave(process, execution, Left { exit: execution.exit, stopped, results }).await
     }
@@ -220,6 +227,7 @@ impl Suite<'_> {
         if let Some((at, by)) = self.wake(process)
             && self.executor.clock.elapsed() >= at
         {
+            process.progress.overdue(by);
             process.stop(by, Interruption::Kill, stop);
         }
     }
@@ -289,7 +297,8 @@ impl Suite<'_> {
             match &event {
                 Event::Output(name, bytes) => {
                     let open = process.progress.open().map(|open| open.test.name.as_str());
-                    if let Some(name) = name.as_deref().or(open)
+                    let named = name.as_deref().filter(|name| process.progress.may_write(name));
+                    if let Some(name) = if name.is_some() { named } else { open }
                         && let Err(error) = self.logs.add(name, bytes)
                     {
                         self.note(format!("the logs of tests are not complete: {error}"));

@@ -113,6 +113,8 @@ pub(super) struct Progress {
     judged: bool,
     begun: usize,
     failed: bool,
+    /// The test for which the process is being ended, by its index, and why.
+    overdue: Option<(u32, EndedBy)>,
 }
 
 impl Progress {
@@ -136,6 +138,19 @@ impl Progress {
 
     pub(super) fn open(&self) -> Option<&Open> {
         self.open.as_ref()
+    }
+
+    /// The process is being ended because the open test, if there is one, takes too long.
+    pub(super) fn overdue(&mut self, by: EndedBy) {
+        self.overdue = self.open.as_ref().map(|open| (open.test.index, by));
+    }
+
+    /// Whether output can be that of the test `name`. A runner that is told of tests one by one writes for the open one;
+    /// another may write for the next before it says that this has begun.
+    pub(super) fn may_write(&self, name: &str) -> bool {
+        let is_open = self.open.as_ref().is_some_and(|open| open.test.name == name);
+        let is_held = || self.held.as_ref().is_some_and(|held| held.test.name == name);
+        is_open || (!self.pulls && (is_held() || self.waiting.contains_key(name)))
     }
 
     /// How many have not begun.
@@ -189,7 +204,14 @@ impl Progress {
     fn finish(&mut self, finished: Finished, now: Now) {
         let Some(open) = self.open.take_if(|open| open.test.name == finished.name) else { return };
         self.failed |= finished.verdict == TestVerdict::Failed;
-        let mut concluded = open.ended(finished.verdict, &finished.message, now);
+        let mut concluded = match self.overdue {
+            // It has come to its end between our decision and the kill.
+            Some((index, by)) if index == open.test.index => {
+                let end = End { exit: CommandExit::Signal(9), by };
+                open.ended(TestVerdict::TimedOut, &format!("before it ended, {end}"), now)
+            }
+            _ => open.ended(finished.verdict, &finished.message, now),
+        };
         if let Some((took, exact)) = finished.took {
             concluded.duration = concluded.duration.clamp(took, took + exact);
         }
@@ -204,8 +226,8 @@ impl Progress {
         rest.sort_unstable_by_key(|(place, _)| *place);
         let mut rest: Vec<TestToRun> = rest.into_iter().map(|(_, test)| test).collect();
         let is_clean = self.is_clean(end);
-        if ended || self.stopped(end) {
-            // The open or the held one has explained it.
+        if ended || self.stopped(end) || (self.overdue.is_some() && end.by != EndedBy::Itself) {
+            // The open, the held or the overdue one has explained it.
         } else if self.pulls && !self.up {
             conclusion.failure = Some(format!("the runner asked for no test: {end}"));
         } else if rest.is_empty() {
@@ -232,8 +254,9 @@ impl Progress {
         let mut outcome = |concluded| conclusion.outcomes.push(Outcome::Ended(concluded));
         if let Some(open) = self.open.take() {
             self.held.take().into_iter().for_each(&mut outcome);
-            if end.by == EndedBy::Interrupted {
-                // It is run again, from its start.
+            let other = self.overdue.is_some_and(|(index, by)| by == end.by && index != open.test.index);
+            if other || end.by == EndedBy::Interrupted {
+                // Nothing of it has ended the process. It is run again, from its start.
                 self.waiting.insert(open.test.name.clone(), (0, open.test));
             } else {
                 let part = open.part.as_ref().map_or("while it ran".into(), |part| format!("in its {part}"));
@@ -243,7 +266,8 @@ impl Progress {
             return true;
         }
         let Some(mut held) = self.held.take() else { return false };
-        let explains = !self.stopped(end) && !self.is_clean(end) && !self.done_with_rest(end);
+        let is_told = held.verdict == TestVerdict::TimedOut;
+        let explains = !is_told && !self.stopped(end) && !self.is_clean(end) && !self.done_with_rest(end);
         if explains {
             if held.verdict != TestVerdict::Failed {
                 held.verdict = verdict(end);
@@ -414,6 +438,34 @@ mod tests {
         apply(&mut progress, [started("A.a"), finished("A.a", Passed), settled, Event::Done]);
         let conclusion = progress.conclude(by_itself(CommandExit::Code(23)), now(9));
         assert_eq!(verdicts(&conclusion.outcomes), [(0, crashed("exit code 23"))]);
+    }
+
+    #[test]
+    fn the_overdue_test_has_timed_out_and_not_the_one_that_began_meanwhile() {
+        let end = End { exit: CommandExit::Signal(9), by: EndedBy::Overdue };
+        let mut next_began = progress();
+        apply(&mut next_began, [started("A.a")]);
+        next_began.overdue(EndedBy::Overdue);
+        let told = apply(&mut next_began, [finished("A.a", Passed), started("A.b")]);
+        assert_eq!(told, [(0, TimedOut)]);
+        let conclusion = next_began.conclude(end, now(9));
+        assert_eq!((verdicts(&conclusion.outcomes), conclusion.rest.len()), (vec![], 2));
+        let mut pulling = Progress::pulling();
+        pulling.tell(test(0, "a"));
+        apply(&mut pulling, [Event::Ready, started("a")]);
+        pulling.overdue(EndedBy::Overdue);
+        assert_eq!(apply(&mut pulling, [finished("a", Passed)]), [(0, TimedOut)]);
+        let conclusion = pulling.conclude(end, now(9));
+        assert_eq!((conclusion.note, conclusion.failure), (None, None));
+    }
+
+    #[test]
+    fn output_is_taken_for_tests_of_the_process_only() {
+        let mut pulling = Progress::pulling();
+        ["a", "b"].into_iter().zip(0..).for_each(|(name, index)| pulling.tell(test(index, name)));
+        apply(&mut pulling, [Event::Ready, started("a")]);
+        assert_eq!(["a", "b", "c"].map(|name| pulling.may_write(name)), [true, false, false]);
+        assert_eq!(["A.a", "B.c", "C.d"].map(|name| progress().may_write(name)), [true, true, false]);
     }
 
     #[test]

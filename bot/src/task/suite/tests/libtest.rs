@@ -104,6 +104,15 @@ async fn a_program_that_does_not_list_or_start_fails_the_attempt_and_says_why() 
 }
 
 #[tokio::test]
+async fn filters_and_threads_of_the_step_are_not_those_of_a_test() {
+    for threads in [&["--test-threads", "2"][..], &["--test-threads=2"]] {
+        let bench = bench(&[threads, &["inner::fails"]].concat());
+        let told = bench.run(&[&[(0, "inner::passes")]]).await;
+        assert_eq!(told.report(0).verdict, Passed, "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn ignored_tests_run_when_the_step_says_so() {
     let bench = bench(&["--ignored"]);
     let told = bench.run_all().await;
