@@ -39,10 +39,15 @@ impl Queue {
             self.commit(Transition::ShardEnded { shard, ending: Ending::Canceled, message }, now, decided);
         }
         for shard in running {
-            self.commit(Transition::KillRequested { shard }, now, decided);
-            let bot = self.shard(shard).and_then(|shard| Some(shard.live()?.bot.clone()));
-            decided.effects.extend(bot.map(Effect::Wake));
+            self.kill(shard, now, decided);
         }
         Ok(())
+    }
+
+    /// A running shard is to be stopped, and its bot hears of it.
+    pub(super) fn kill(&mut self, shard: ShardId, now: Timestamp, decided: &mut Decided) {
+        self.commit(Transition::KillRequested { shard }, now, decided);
+        let bot = self.shard(shard).and_then(|shard| Some(shard.live()?.bot.clone()));
+        decided.effects.extend(bot.map(Effect::Wake));
     }
 }

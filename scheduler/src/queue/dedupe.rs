@@ -29,14 +29,8 @@ pub(crate) struct Reuse {
 impl Properties {
     /// Those of any shard of the step at this slice: its index tells it apart from the others.
     pub(super) fn of(step: &StepSpec, slice: &Slice, secret: Option<&SealedSecret>) -> Self {
-        let mut fields = Fields(Vec::new());
-        fields.list([step.input.to_string()]);
-        fields.list(&step.command);
-        fields.list(&step.extra_args);
+        let mut fields = Fields::of_command(step);
         fields.list(slice.requirements.iter().map(ToString::to_string));
-        // A later setting of a variable replaces an earlier one: their order counts.
-        fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
-        fields.list(step.environment_prefixes.iter().map(ToString::to_string));
         let outputs: BTreeSet<&str> = step.outputs.iter().map(|path| path.as_str()).collect();
         fields.list(outputs);
         let caches: BTreeSet<String> = step.named_caches.iter().map(ToString::to_string).collect();
@@ -57,12 +51,7 @@ impl ListingKey {
     /// None when the step shares out no tests.
     pub(super) fn of(step: &StepSpec) -> Option<Self> {
         let policy = step.fan_out.tests()?;
-        let mut fields = Fields(Vec::new());
-        fields.list([step.input.to_string()]);
-        fields.list(&step.command);
-        fields.list(&step.extra_args);
-        fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
-        fields.list(step.environment_prefixes.iter().map(ToString::to_string));
+        let mut fields = Fields::of_command(step);
         // Other bots may have other tests.
         for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
             fields.list(slice.requirements.iter().map(ToString::to_string));
@@ -76,6 +65,18 @@ impl ListingKey {
 struct Fields(Vec<u8>);
 
 impl Fields {
+    /// What is run, and with which variables.
+    fn of_command(step: &StepSpec) -> Self {
+        let mut fields = Self(Vec::new());
+        fields.list([step.input.to_string()]);
+        fields.list(&step.command);
+        fields.list(&step.extra_args);
+        // A later setting of a variable replaces an earlier one: their order counts.
+        fields.list(step.environment.iter().flat_map(|(name, value)| [name, value]));
+        fields.list(step.environment_prefixes.iter().map(ToString::to_string));
+        fields
+    }
+
     fn list<T: AsRef<[u8]>>(&mut self, texts: impl IntoIterator<Item = T>) {
         let mut count = 0u64;
         for text in texts {

@@ -237,9 +237,7 @@ impl Queue {
         }
         for shard in running {
             if self.shard(shard).is_some_and(|shard| !shard.killing) {
-                self.commit(Transition::KillRequested { shard }, now, decided);
-                let bot = self.shard(shard).and_then(|shard| Some(shard.live()?.bot.clone()));
-                decided.effects.extend(bot.map(Effect::Wake));
+                self.kill(shard, now, decided);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     dedupe::ListingKey,
-    pending::{Claim, Turn},
+    pending::Turn,
     shard::{Shard, ShardState, Token},
     spec::StepSpec,
     state::{Impossible, State, impossible},
@@ -74,13 +74,13 @@ impl State {
         let turn = Turn { lease: self.last_token().0, since: at };
         let run = self.runs.get_mut(&id).ok_or_else(missing)?;
         let shards = run.steps.get_mut(number as usize).ok_or_else(missing)?;
-        while u32::try_from(shards.len()).is_ok_and(|count| count < workers) {
-            let index = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-            let shard = ShardId { run: id, step: number, index };
-            let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard };
-            self.pending.insert(claim, &step.first, at, turn);
-            shards.push(Shard::new(at));
-            run.tally.pending += 1;
+        let first = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        let new: Vec<ShardId> =
+            (first..workers).map(|index| ShardId { run: id, step: number, index }).collect();
+        if !new.is_empty() {
+            self.pending.insert_all(run.spec.priority, &run.spec.user, &new, &step.first, at, turn);
+            shards.extend(new.iter().map(|_| Shard::new(at)));
+            run.tally.pending += workers - first;
         }
         if let Some(key) =
             ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     journal::{AttemptKey, Batch, output},
-    queue::{BotReport, Event, Held, Refusal, Token},
+    queue::{BotReport, Desired, Event, Held, Refusal, Token},
     wire::report::{HeldAttempt, Order, Report},
 };
 use proto::{BotId, SessionId, Timestamp};
@@ -59,10 +59,12 @@ impl Engine {
             session,
             reply,
         };
-        if self.has_news(&report, &parked) || report.wait.is_zero() || self.stopping {
-            self.answer(parked, batch);
+        let desired = self.queue.desired(&parked.bot, &parked.session);
+        if has_news(&report, &parked, &desired) || report.wait.is_zero() || self.stopping {
+            self.tell(parked, desired, batch);
         } else {
-            let until = if self.is_killing(&report) { now + KILL_AGAIN } else { parked.until };
+            let killing = desired.iter().any(|desired| desired.kill);
+            let until = if killing { now + KILL_AGAIN } else { parked.until };
             self.parked.insert(Parked { until: until.min(parked.until), ..parked });
         }
         self.follow_up(decided.effects, now, batch);
@@ -70,7 +72,13 @@ impl Engine {
 
     /// Answers a call that was held back.
     pub(super) fn answer(&mut self, parked: Parked, batch: &mut Batch) {
-        let order = |desired: crate::queue::Desired| {
+        let desired = self.queue.desired(&parked.bot, &parked.session);
+        self.tell(parked, desired, batch);
+    }
+
+    /// Answers a call with what its bot should hold.
+    fn tell(&mut self, parked: Parked, desired: Vec<Desired>, batch: &mut Batch) {
+        let order = |desired: Desired| {
             let token = desired.lease.token;
             let received = parked.received.get(&token).copied();
             let secret = desired.secret.map(|(request, sealed)| self.vault.open(&request, &sealed));
@@ -85,7 +93,7 @@ impl Engine {
                 output_received: received.unwrap_or_else(|| self.queue.output_size(token)),
             }
         };
-        let desired = self.queue.desired(&parked.bot, &parked.session).into_iter().map(order).collect();
+        let desired = desired.into_iter().map(order).collect();
         let terminate = self.queue.is_to_end(&parked.bot, &parked.session);
         let orders = Orders { desired, call_again: self.heartbeat(), terminate };
         // An error means that the bot has hung up. It calls again and is told again.
@@ -132,37 +140,30 @@ impl Engine {
     fn holds(&self, bot: &BotId, session: &SessionId, held: &HeldAttempt) -> bool {
         self.queue.live(&held.lease, bot, session).is_some()
     }
+}
 
-    /// Whether the bot should hear at once: it reported something, or it holds other than it should.
-    fn has_news(&self, report: &Report, parked: &Parked) -> bool {
-        let said_something = report.held.iter().any(|held| {
-            let received = parked.received.get(&held.lease.token);
-            !held.output.is_empty()
-                || held.result.is_some()
-                || received.is_some_and(|received| *received != held.output_offset)
-                || held
-                    .tests
-                    .as_ref()
-                    .is_some_and(|tests| tests.listing.is_some() || !tests.reports.is_empty())
-        });
-        let desired = self.queue.desired(&report.bot, &report.session);
-        let hungry = |token: Token| {
-            let held = report.held.iter().find(|held| held.lease.token == token);
-            held.and_then(|held| held.tests.as_ref()).is_some_and(|tests| tests.hungry)
-        };
-        let has_tests = desired.iter().any(|desired| {
-            desired.tests.as_ref().is_some_and(|grant| {
-                !grant.batches.is_empty() || (grant.complete && hungry(desired.lease.token))
-            })
-        });
-        let desired: BTreeSet<Token> = desired.iter().map(|desired| desired.lease.token).collect();
-        let held: BTreeSet<Token> = report.held.iter().map(|held| held.lease.token).collect();
-        said_something || has_tests || desired != held
-    }
-
-    fn is_killing(&self, report: &Report) -> bool {
-        self.queue.desired(&report.bot, &report.session).iter().any(|desired| desired.kill)
-    }
+/// Whether the bot should hear at once: it reported something, or it holds other than it should.
+fn has_news(report: &Report, parked: &Parked, desired: &[Desired]) -> bool {
+    let said_something = report.held.iter().any(|held| {
+        let received = parked.received.get(&held.lease.token);
+        !held.output.is_empty()
+            || held.result.is_some()
+            || received.is_some_and(|received| *received != held.output_offset)
+            || held.tests.as_ref().is_some_and(|tests| tests.listing.is_some() || !tests.reports.is_empty())
+    });
+    let hungry = |token: Token| {
+        let held = report.held.iter().find(|held| held.lease.token == token);
+        held.and_then(|held| held.tests.as_ref()).is_some_and(|tests| tests.hungry)
+    };
+    let has_tests = desired.iter().any(|desired| {
+        desired
+            .tests
+            .as_ref()
+            .is_some_and(|grant| !grant.batches.is_empty() || (grant.complete && hungry(desired.lease.token)))
+    });
+    let desired: BTreeSet<Token> = desired.iter().map(|desired| desired.lease.token).collect();
+    let held: BTreeSet<Token> = report.held.iter().map(|held| held.lease.token).collect();
+    said_something || has_tests || desired != held
 }
 
 /// What became of the output in a report.
