@@ -13,6 +13,7 @@ fn main() -> Exit {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == bot::PERFORM) {
         return program::perform();
     }
+    runtime::memory::keep_freed();
     let arguments = program::Arguments::parse();
     if arguments.print_config {
         return program::say(bot::SAMPLE.trim_end());

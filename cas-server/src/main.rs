@@ -31,8 +31,13 @@ enum Command {
     Explain(commands::explain::Explain),
 }
 
+fn main() -> Exit {
+    runtime::memory::keep_freed();
+    serve()
+}
+
 #[tokio::main]
-async fn main() -> Exit {
+async fn serve() -> Exit {
     let arguments = Arguments::parse();
     if arguments.print_config {
         return report::print(SAMPLE);

@@ -5,6 +5,7 @@ use isolate_cli::cli::{Cli, normalised, run};
 use runtime::Exit;
 
 fn main() -> Exit {
+    runtime::memory::keep_freed();
     let cli = match Cli::try_parse_from(normalised(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {

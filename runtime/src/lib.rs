@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod entropy;
 pub mod exit;
 pub mod latency;
+pub mod memory;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
