@@ -4,9 +4,9 @@ use super::{cache::DiskCache, layout::footprint, seal::seal};
 use crate::{BlobStore, Error, Result};
 use proto::{Digest, Hasher};
 use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::PathBuf,
 };
 use tempfile::{Builder, NamedTempFile};
@@ -39,6 +39,41 @@ pub struct Staged {
     hasher: Option<Hasher>,
     written: u64,
     digest: Digest,
+}
+
+/// Puts a blob of few bytes, known to be right, under its name at once: with one call that makes the file and one that fills
+/// it. Until then, and for good where the process dies in between, its file is too short, which is as if there were none.
+/// `false`: there is a file of this name already.
+pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<bool> {
+    let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
+    let create = || OpenOptions::new().write(true).create_new(true).mode(MODE).open(&target);
+    let made = match create() {
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&shard).and_then(|()| create()),
+        made => made,
+    };
+    let mut file = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        made => made.map_err(|error| full(target.clone(), error))?,
+    };
+    cache.publishing(footprint(digest.size()));
+    let filled = file.write_all(bytes).and_then(|()| finished(&file, digest));
+    filled.map(|()| true).map_err(|error| {
+        // Nobody wants a part of it.
+        let _ = fs::remove_file(&target);
+        full(target, error)
+    })
+}
+
+/// A file with all of its bytes gets its permissions and its seal.
+fn finished(file: &File, digest: Digest) -> io::Result<()> {
+    let made = file.metadata()?;
+    if made.mode() & 0o7777 != MODE {
+        // The umask has taken something away.
+        file.set_permissions(fs::Permissions::from_mode(MODE))?;
+    }
+    // Without a seal it is only hashed once more. A rename changes it once more, within what a seal allows.
+    let _ = seal(file, &made, digest);
+    Ok(())
 }
 
 impl Staged {
@@ -84,15 +119,9 @@ impl Staged {
         let Self { cache, mut file, digest, .. } = self;
         let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
         let publish = || {
-            let made = file.as_file().metadata()?;
-            if made.mode() & 0o7777 != MODE {
-                // The umask has taken something away.
-                file.as_file().set_permissions(fs::Permissions::from_mode(MODE))?;
-            }
-            // Without a seal it is only hashed once more. The rename changes it once more, within what a seal allows.
-            let _ = seal(file.as_file(), &made, digest);
+            finished(file.as_file(), digest)?;
             match fs::rename(file.path(), &target) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
                     fs::create_dir_all(&shard)?;
                     fs::rename(file.path(), &target)
                 }
@@ -108,7 +137,7 @@ impl Staged {
     }
 }
 
-fn full(path: PathBuf, error: std::io::Error) -> Error {
+fn full(path: PathBuf, error: io::Error) -> Error {
     match Error::io(path, error) {
         Error::Exhausted { reason } => Error::Exhausted {
             reason: format!(

@@ -98,16 +98,31 @@ fn bytes_that_were_hashed_before_are_not_hashed_again_but_counted() {
 }
 
 #[test]
-fn a_torn_file_is_dropped_when_it_is_met() {
+fn a_torn_file_is_as_none_and_whole_bytes_take_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path(), 1 << 30);
     let digest = insert(&cache, 1);
     fs::set_permissions(cache.path(digest), fs::Permissions::from_mode(0o644)).unwrap();
     fs::File::options().write(true).open(cache.path(digest)).unwrap().set_len(4095).unwrap();
     assert_eq!(cache.missing(&[digest]).unwrap(), [digest]);
-    assert!(!cache.path(digest).exists());
+    assert_eq!(cache.read(digest).unwrap(), None);
     assert_eq!(insert(&cache, 1), digest);
     assert_eq!(cache.missing(&[digest]).unwrap(), []);
+}
+
+#[test]
+fn a_file_that_is_being_written_stays_in_a_trim_until_nobody_can_be_writing_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 4096);
+    let digest = FUNCTION.digest(&noise(1, 4096));
+    let path = cache.path(digest);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, b"the beginning").unwrap();
+    let now = cache.accounting().now().unwrap();
+    for (later, remains) in [(0, true), (100_000, false)] {
+        assert!(trim::scan(cache.layout(), now + later).unwrap().is_empty());
+        assert_eq!(path.exists(), remains);
+    }
 }
 
 #[test]
@@ -174,7 +189,7 @@ fn what_another_process_uses_while_a_trim_goes_on_stays() {
     let (cache, other) = (open(dir.path(), 1 << 20), open(dir.path(), 1 << 20));
     let digests: Vec<Digest> = (0..3).map(|seed| insert(&cache, seed)).collect();
     digests.iter().for_each(|digest| age(&cache, *digest, 10_000));
-    let found = trim::scan(cache.layout()).unwrap();
+    let found = trim::scan(cache.layout(), cache.accounting().now().unwrap()).unwrap();
     assert_eq!(other.missing(&digests[..1]).unwrap(), []);
     let (pins, now) = (Arc::default(), cache.accounting().now().unwrap());
     let none = Count::default();

@@ -23,9 +23,9 @@ pub(super) struct Item {
     pub(super) lent: bool,
 }
 
-/// Everything that is there. Files beside blobs that are none of ours, and damaged ones, are removed on the way; what else
-/// somebody may have put there is passed over.
-pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
+/// Everything that is there. Files beside blobs that are none of ours, and damaged ones that nobody can be writing any more, are
+/// removed on the way; what else somebody may have put there is passed over.
+pub(super) fn scan(layout: &Layout, now: i64) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     let blobs = layout.blobs();
     for shard in fs::read_dir(&blobs).map_err(|error| Error::io(&blobs, error))? {
@@ -46,13 +46,16 @@ pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
                 continue;
             }
             let digest = file.file_name().to_str().and_then(parse_file_name);
-            match digest.filter(|digest| metadata.is_file() && metadata.len() == digest.size()) {
+            let whole = digest.filter(|digest| metadata.is_file() && metadata.len() == digest.size());
+            match whole {
                 Some(digest) => items.push(Item {
                     digest,
                     footprint: footprint(metadata.len()),
                     used: (metadata.mtime(), metadata.mtime_nsec()),
                     lent: metadata.nlink() > 1,
                 }),
+                // It is being written.
+                None if digest.is_some() && metadata.mtime() > now - GRACE => {}
                 None => {
                     tracing::warn!(path = %file.path().display(), "removed a foreign or damaged file from the local cache");
                     let _ = fs::remove_file(file.path());
@@ -66,7 +69,7 @@ pub(super) fn scan(layout: &Layout) -> Result<Vec<Item>> {
 /// Removes the least recently used blobs, and those that are too old, and tells what is left. Blobs that were used a moment
 /// ago go last, and only as far as they must.
 pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<Trimmed> {
-    evict(scan(layout)?, layout, pins, now, target)
+    evict(scan(layout, now)?, layout, pins, now, target)
 }
 
 /// The same, of what a scan found.

@@ -11,7 +11,10 @@ use proto::Digest;
 use std::{
     collections::HashSet,
     future::ready,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tokio::sync::mpsc;
 
@@ -21,6 +24,9 @@ const IN_FLIGHT: usize = 8;
 
 /// Batches that wait between who reads and who sends.
 const WAITING: usize = 2;
+
+/// Batches that are sent unasked when the store had nothing of one that it was asked about. Bounds what is sent in vain.
+const UNASKED: u32 = 7;
 
 /// Blobs with their bytes, as many as one call takes.
 type Blobs = Vec<(Digest, Bytes)>;
@@ -55,7 +61,29 @@ pub struct Early {
     pub uploaded: Uploaded,
 }
 
-/// Sends what comes out of `inlet` and the store does not have; ends when nothing more can come. Two calls a batch, or one.
+/// Whether the store is asked before it gets a batch. A tree that is new to it is new in most of its parts: then asking about
+/// each of them takes longer than sending a few in vain.
+#[derive(Debug, Default)]
+struct Asking {
+    /// Batches that may go unasked.
+    unasked: AtomicU32,
+}
+
+impl Asking {
+    /// About the next batch.
+    fn is_due(&self) -> bool {
+        let take = |left: u32| left.checked_sub(1);
+        self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err()
+    }
+
+    /// The answer: the store had so many blobs of the batch.
+    fn answered(&self, present: u64) {
+        self.unasked.store(if present == 0 { UNASKED } else { 0 }, Ordering::Relaxed);
+    }
+}
+
+/// Sends what comes out of `inlet` and the store does not have; ends when nothing more can come. One call a batch, or two.
+/// Where the store lacked all of a batch, some that follow are sent without asking, and may be there already.
 pub async fn upload_early(
     store: &dyn BlobStore,
     inlet: Inlet,
@@ -69,7 +97,8 @@ pub async fn upload_early(
         blobs
     };
     let batches = stream::poll_fn(|context| receiver.poll_recv(context)).map(new);
-    let sent = batches.map(|blobs| send(store, blobs, monitor)).buffer_unordered(IN_FLIGHT);
+    let asking = Asking::default();
+    let sent = batches.map(|blobs| send(store, &asking, blobs, monitor)).buffer_unordered(IN_FLIGHT);
     let add = |mut all: Uploaded, one| {
         all += one;
         ready(Ok(all))
@@ -78,22 +107,53 @@ pub async fn upload_early(
     Ok(Early { digests: seen.into_inner().unwrap_or_else(PoisonError::into_inner), uploaded })
 }
 
-async fn send(store: &dyn BlobStore, mut blobs: Blobs, monitor: &dyn Monitor) -> Result<Uploaded, Error> {
+async fn send(
+    store: &dyn BlobStore,
+    asking: &Asking,
+    mut blobs: Blobs,
+    monitor: &dyn Monitor,
+) -> Result<Uploaded, Error> {
+    if blobs.is_empty() {
+        return Ok(Uploaded::default());
+    }
     monitor.progress(Progress::Planned { files: blobs.len() as u64, bytes: 0 });
-    let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-    let missing = store.find_missing(&digests).await?;
-    let uploaded = Uploaded::planned(&digests, &missing);
-    let (files, bytes) = (uploaded.present_blobs, uploaded.present_bytes);
-    monitor.progress(Progress::Present { files, bytes });
-    let missing: HashSet<Digest> = missing.into_iter().collect();
-    blobs.retain(|(digest, _)| missing.contains(digest));
+    let mut digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+    let mut uploaded = Uploaded::planned(&digests, &digests);
+    if asking.is_due() {
+        let missing = store.find_missing(&digests).await?;
+        uploaded = Uploaded::planned(&digests, &missing);
+        let (files, bytes) = (uploaded.present_blobs, uploaded.present_bytes);
+        asking.answered(files);
+        monitor.progress(Progress::Present { files, bytes });
+        if files > 0 {
+            let missing: HashSet<Digest> = missing.into_iter().collect();
+            blobs.retain(|(digest, _)| missing.contains(digest));
+            digests.retain(|digest| missing.contains(digest));
+        }
+    }
     if blobs.is_empty() {
         return Ok(uploaded);
     }
-    let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-    for (digest, outcome) in digests.iter().zip(store.write_batch(blobs).await?) {
+    for outcome in store.write_batch(blobs).await? {
         outcome?;
-        accepted(*digest, monitor);
     }
+    accepted(&digests, monitor);
     Ok(uploaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_had_nothing_is_asked_about_every_eighth_batch_and_one_that_had_something_about_each() {
+        let asking = Asking::default();
+        // Until it has answered.
+        assert!(asking.is_due() && asking.is_due());
+        asking.answered(0);
+        let due: Vec<bool> = (0..9).map(|_| asking.is_due()).collect();
+        assert_eq!(due.iter().position(|due| *due), Some(UNASKED as usize));
+        asking.answered(1);
+        assert!(asking.is_due() && asking.is_due());
+    }
 }

@@ -140,6 +140,7 @@ impl<'a> Worker<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory: OwnedFd = rustix::fs::openat(CWD, &directory, flags, Mode::empty())
             .map_err(|errno| failed(&directory, errno.into()))?;
+        let (mut files, mut bytes) = (0, 0);
         for path in paths {
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -147,11 +148,12 @@ impl<'a> Worker<'a> {
             let (digest, mode) = self
                 .file(directory.as_fd(), &path)
                 .map_err(|error| failed(&root.join(path.as_path()), error))?;
-            self.job.monitor.progress(Progress::Hashed { files: 1, bytes: digest.size() });
+            (files, bytes) = (files + 1, bytes + digest.size());
             let source = Source::File { root: Arc::clone(root), path: path.clone() };
             self.done.sources.push((digest, source));
             self.done.files.push((path, Entry::File { digest, mode: Some(mode) }));
         }
+        self.job.monitor.progress(Progress::Hashed { files, bytes });
         Ok(())
     }
 

@@ -59,9 +59,10 @@ impl AddAssign for Uploaded {
     }
 }
 
-/// The store has taken a blob.
-pub(super) fn accepted(digest: Digest, monitor: &dyn Monitor) {
-    monitor.progress(Progress::Uploaded { files: 1, bytes: digest.size() });
+/// The store has taken these blobs.
+pub(super) fn accepted(digests: &[Digest], monitor: &dyn Monitor) {
+    let bytes = digests.iter().map(Digest::size).sum();
+    monitor.progress(Progress::Uploaded { files: digests.len() as u64, bytes });
 }
 
 /// Sends what the store does not have. Exactly one `find_missing` when nothing is missing and nothing fails.
@@ -106,8 +107,8 @@ async fn write_batch(
         if let Err(error) = outcome {
             return Err(refused(sources, *digest, error).await);
         }
-        accepted(*digest, monitor);
     }
+    accepted(&digests, monitor);
     Ok(())
 }
 
@@ -170,7 +171,7 @@ async fn write_large(
             Err(error) => return Err(refused(sources, digest, error).await),
         }
     }
-    accepted(digest, monitor);
+    accepted(&[digest], monitor);
     Ok(())
 }
 

@@ -65,7 +65,8 @@ fn a_changed_file_is_dropped_before_it_is_used_again() {
         change(&path);
         // Another process, and one that has used it before.
         assert_eq!(open(dir.path(), 1 << 30).missing(&[digest]).unwrap(), [digest], "{name}");
-        assert!(!path.exists(), "{name}");
+        // One that is too short may be being written.
+        assert_eq!(path.exists(), name == "shorter", "{name}");
         insert(&cache, 1);
         assert_eq!(cache.read(digest).unwrap().unwrap(), noise(1, 4096), "{name}");
     }
