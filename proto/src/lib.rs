@@ -8,6 +8,7 @@ mod digest;
 mod dimensions;
 mod environment_prefix;
 mod ids;
+mod into_dir;
 pub mod limits;
 mod named_cache;
 mod path;
@@ -18,6 +19,7 @@ pub use digest::{Digest, DigestError, DigestFunction, Hasher};
 pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
 pub use environment_prefix::{EnvironmentPrefix, EnvironmentPrefixError};
 pub use ids::{BotId, CacheName, IdError, RequestId, RunId, SessionId, ShardId};
+pub use into_dir::{IntoDir, IntoDirError};
 pub use named_cache::{NamedCache, NamedCacheError};
 pub use path::{PathError, RelPath};
 pub use secret::{Secret, SecretError};
@@ -25,7 +27,7 @@ pub use time::Timestamp;
 
 /// Messages and services of `isoswarm.v1`: the scheduler's interface to its clients and bots, and what the CAS server
 /// does beside the Remote Execution API.
-#[expect(missing_docs, clippy::allow_attributes, reason = "generated")]
+#[expect(missing_docs, clippy::allow_attributes, clippy::large_enum_variant, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("isoswarm.v1");
 }

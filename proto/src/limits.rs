@@ -32,6 +32,12 @@ pub const MAX_SECRET_BYTES: usize = 20 * 1024;
 /// Most steps in one run.
 pub const MAX_STEPS_PER_RUN: usize = 1000;
 
+/// Most earlier steps that a step waits for, and most whose outputs it is given.
+pub const MAX_EARLIER_STEPS: usize = 64;
+
+/// Most shards whose outputs a step is given: a bot hears of all of them in one message.
+pub const MAX_INCLUDED_SHARDS: u32 = 1000;
+
 /// Output that the scheduler keeps of one attempt; the rest is dropped and marked so.
 pub const MAX_OUTPUT_PER_ATTEMPT: u64 = 100 * 1024 * 1024;
 

@@ -12,6 +12,7 @@ use proto::Timestamp;
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pending: Gauge,
+    waiting: Gauge,
     oldest_pending: Gauge,
     running: Gauge,
     bots_alive: Gauge,
@@ -38,6 +39,7 @@ impl Metrics {
         let seconds = |buckets: &[f64]| Histogram::new(buckets.iter().copied());
         let metrics = Self {
             pending: Gauge::default(),
+            waiting: Gauge::default(),
             oldest_pending: Gauge::default(),
             running: Gauge::default(),
             bots_alive: Gauge::default(),
@@ -54,6 +56,7 @@ impl Metrics {
         };
         let m = metrics.clone();
         registry.register("shards_pending", "Shards that wait for a bot", m.pending);
+        registry.register("shards_waiting", "Shards that wait for earlier steps of their runs", m.waiting);
         registry.register("oldest_pending_seconds", "Age of the longest waiting shard", m.oldest_pending);
         registry.register("leases", "Live leases: shards that are running", m.running);
         registry.register("bots_alive", "Bots that have called within the life of a lease", m.bots_alive);
@@ -115,6 +118,7 @@ impl Metrics {
             Ending::InternalError => "internal_error",
             Ending::NoResource => "no_resource",
             Ending::NotNeeded => "not_needed",
+            Ending::Skipped => "skipped",
         };
         self.shards_ended.get_or_create(&State { state }).inc();
     }
@@ -123,6 +127,7 @@ impl Metrics {
     pub(crate) fn gauge(&self, queue: &Queue, now: Timestamp) {
         let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.pending.set(whole(queue.pending()));
+        self.waiting.set(whole(queue.waiting()));
         self.running.set(whole(queue.running()));
         let oldest = queue.oldest_pending().map(|since| now.since(since).as_secs()).unwrap_or_default();
         self.oldest_pending.set(oldest.cast_signed());

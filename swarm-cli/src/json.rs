@@ -4,9 +4,11 @@
 //! Keys may be added; a key that changes its meaning or goes away raises [`crate::json::SCHEMA_VERSION`].
 
 mod bots;
+mod earlier;
 mod ledger;
 
 pub use bots::{BotJson, EvaluationJson, ExplanationJson, SliceEvaluationJson};
+pub use earlier::{AfterJson, OutputOfJson};
 pub use ledger::{ExecutionJson, HistoryJson, QuarantineJson, ResultJson, StepTestsJson};
 
 use crate::{
@@ -56,7 +58,7 @@ pub struct StepJson<'a> {
     /// Its name for people.
     pub name: &'a str,
     /// The `.isolated` manifest.
-    pub input: Digest,
+    pub input: Option<Digest>,
     /// Replaces the manifest's command when not empty.
     pub command: &'a [String],
     /// Appended to the command.
@@ -72,6 +74,12 @@ pub struct StepJson<'a> {
     pub tests: Option<StepTestsJson<'a>>,
     /// Whether an earlier success of the same properties need not be run again.
     pub idempotent: bool,
+    /// The earlier steps that it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<AfterJson>,
+    /// What earlier steps have left, as a part of its input.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<OutputOfJson<'a>>,
 }
 
 /// What a bot is told of one shard.
@@ -82,7 +90,10 @@ pub struct AssignmentJson<'a> {
     /// `RUN/STEP/INDEX`.
     pub shard: String,
     /// The `.isolated` manifest.
-    pub input: Digest,
+    pub input: Option<Digest>,
+    /// The manifests of what earlier shards have left, each with the directory that it is laid out in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<(Option<Digest>, &'a str)>,
     /// Replaces the manifest's command when not empty.
     pub command: &'a [String],
     /// Appended to the command.
@@ -105,6 +116,7 @@ impl<'a> AssignmentJson<'a> {
             schema_version: SCHEMA_VERSION,
             shard: shard.to_string(),
             input: told.input,
+            includes: told.includes.iter().map(|(outputs, into)| (*outputs, into.as_str())).collect(),
             command: &told.command,
             extra_args: &told.extra_args,
             environment: pairs(&told.environment),
@@ -210,6 +222,8 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             shards: step.least_shards(),
             tests: step.tests().map(|policy| StepTestsJson::new(run, number, policy)),
             idempotent: step.idempotent,
+            after: step.after.iter().map(AfterJson::from).collect(),
+            includes: step.includes.iter().map(OutputOfJson::from).collect(),
         };
         Self {
             id: run.id.to_string(),

@@ -176,7 +176,8 @@ impl Scheduler {
     pub async fn explain(&self, id: &str) -> Result<Vec<Explanation>, CallError> {
         let request = v1::ExplainRequest { id: id.to_owned() };
         let answer = self.call(async |mut client| client.explain(request.clone()).await).await?;
-        Ok(answer.steps.into_iter().map(decode::explanation).collect())
+        let pending = answer.steps.into_iter().map(decode::explanation);
+        Ok(pending.chain(answer.waiting.into_iter().map(decode::waiting)).collect())
     }
 
     /// What a bot is told to do for a shard.

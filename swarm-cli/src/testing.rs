@@ -17,7 +17,7 @@ pub(crate) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000
 pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
     let step = StepSpec {
         name: "suite".into(),
-        input: DigestFunction::Blake3.digest(b"input"),
+        input: Some(DigestFunction::Blake3.digest(b"input")),
         command: vec![],
         extra_args: vec![],
         first: Slice::default(),
@@ -32,6 +32,8 @@ pub(crate) fn run(state: RunState, shards: Vec<Shard>) -> Run {
         fan_out: FanOut::Shards(u32::try_from(shards.len()).unwrap()),
         max_attempts: None,
         idempotent: false,
+        after: vec![],
+        includes: vec![],
     };
     let spec = RunSpec {
         name: "nightly".into(),

@@ -111,7 +111,8 @@ pub fn judge(run: &Run, findings: &Findings) -> Verdict {
             n => format!("{failed} failed, {n} in shards that exited with 0"),
         });
     }
-    for account in &findings.accounts {
+    let skipped = |step| run.shards_of(step).iter().any(|shard| shard.state == ShardState::Skipped);
+    for account in findings.accounts.iter().filter(|account| !skipped(account.step)) {
         outcome = outcome.max(judge_account(account, &mut reasons));
     }
     if findings.unreadable > 0 {
@@ -141,7 +142,7 @@ pub fn judge(run: &Run, findings: &Findings) -> Verdict {
 /// By how they ended.
 fn judge_shards(shards: &[&Shard], reasons: &mut Vec<String>) -> Outcome {
     let mut outcome = Outcome::Passed;
-    let kinds: [(Kind, &str); 10] = [
+    let kinds: [(Kind, &str); 11] = [
         (Kind::NonZero, "exited with an error"),
         (Kind::State(ShardState::TimedOut), "timed out"),
         (Kind::State(ShardState::Canceled), "canceled before a bot took it"),
@@ -151,6 +152,7 @@ fn judge_shards(shards: &[&Shard], reasons: &mut Vec<String>) -> Outcome {
         (Kind::State(ShardState::BotDied), "lost with its bots"),
         (Kind::State(ShardState::ClientError), "could not be set up"),
         (Kind::State(ShardState::InternalError), "failed on the bot's side"),
+        (Kind::State(ShardState::Skipped), "skipped because of an earlier step"),
         (Kind::NotEnded, "not ended"),
     ];
     for (kind, what) in kinds {
@@ -200,7 +202,8 @@ impl Kind {
 
     fn outcome(self) -> Outcome {
         match self {
-            Self::NonZero | Self::State(ShardState::TimedOut) => Outcome::Failed,
+            // What led to it counts for itself.
+            Self::NonZero | Self::State(ShardState::TimedOut | ShardState::Skipped) => Outcome::Failed,
             Self::State(_) | Self::NotEnded => Outcome::Incomplete,
         }
     }
@@ -236,6 +239,7 @@ mod tests {
             judged(state(ShardState::BotDied), Findings::default()),
             judged(state(ShardState::ClientError), Findings::default()),
             judged(state(ShardState::InternalError), Findings::default()),
+            judged(state(ShardState::Skipped), Findings::default()),
             judged(vec![completed(0, 2), ended(1, ShardState::Expired, "")], red(1, 0)),
             judged(vec![pending(0), running(1)], Findings::default()),
             judged(vec![completed(0, 0)], Findings { unreadable: 1, ..Findings::default() }),
@@ -254,6 +258,7 @@ mod tests {
         Incomplete 6: 1 shard lost with its bots
         Incomplete 6: 1 shard could not be set up
         Incomplete 6: 1 shard failed on the bot's side
+        Failed 1: 1 shard skipped because of an earlier step
         Incomplete 6: 1 shard exited with an error, 1 shard expired: no bot took it in time, 1 test failed
         Incomplete 6: 2 shards not ended
         Incomplete 6: the reports of 1 shard cannot be read

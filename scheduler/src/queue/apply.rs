@@ -98,6 +98,7 @@ impl Queue {
         }
         self.feed_changed(now, &mut decided);
         self.cancel_orphans(now, &mut decided);
+        self.advance(now, &mut decided);
         Ok(decided)
     }
 
@@ -170,7 +171,8 @@ impl Queue {
             let lease = LeaseRef { shard: id, attempt: attempt.number, token: *token };
             let secret = run.spec.secret.clone().map(|secret| (run.request.clone(), secret));
             let tests = self.grant_of(id, step, *token);
-            Some(Desired { lease, step: step.clone(), secret, kill: shard.killing, tests })
+            let includes = run.included(id.step);
+            Some(Desired { lease, step: step.clone(), includes, secret, kill: shard.killing, tests })
         };
         self.state.held.get(bot).into_iter().flatten().filter_map(desire).collect()
     }
@@ -194,6 +196,11 @@ impl Queue {
     /// How many shards are pending.
     pub(crate) fn pending(&self) -> usize {
         self.state.pending.len()
+    }
+
+    /// How many shards wait for earlier steps.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.waiting
     }
 
     /// Since when the longest waiting shard has been pending. Shards are queued by age, but for those that have lost a
@@ -248,9 +255,9 @@ impl Queue {
 
     /// How large the steps of its attempts are.
     fn bytes_held(&self, id: &BotId) -> usize {
-        let steps = self.running_on(id).filter_map(|shard| self.state.context(shard));
+        let steps = self.running_on(id).filter_map(|id| Some((self.state.context(id)?, id.step)));
         let secret = |run: &Run| run.spec.secret.as_ref().map_or(0, |secret| secret.sealed.len());
-        steps.map(|(run, step)| step.bytes() + secret(run)).sum()
+        steps.map(|((run, step), number)| step.bytes() + secret(run) + run.included_bytes(number)).sum()
     }
 
     /// The secrets of runs that have not ended, with the requests that they were sealed for.

@@ -26,7 +26,9 @@ impl Queue {
                 .map(|(id, _)| id)
                 .collect()
         };
-        let pending = in_state(ShardState::Pending);
+        // Those that wait first, so that none becomes pending because others end.
+        let mut unstarted = in_state(ShardState::Waiting);
+        unstarted.extend(in_state(ShardState::Pending));
         let running = match mode {
             CancelMode::PendingOnly => Vec::new(),
             CancelMode::KillRunning => in_state(ShardState::Running),
@@ -34,7 +36,7 @@ impl Queue {
         if !run.canceled {
             self.commit(Transition::CancelRequested { run: id }, now, decided);
         }
-        for shard in pending {
+        for shard in unstarted {
             let message = "the run was cancelled".to_owned();
             self.commit(Transition::ShardEnded { shard, ending: Ending::Canceled, message }, now, decided);
         }

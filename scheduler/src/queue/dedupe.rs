@@ -2,7 +2,8 @@
 //!
 //! Only successes of steps that are declared idempotent count, and only those that were run: what was deduped itself
 //! leads to the one that was. Whether the outputs of a success are still there is not known here: who triggers finds out
-//! between [`Queue::reusable`] and the event.
+//! between [`Queue::reusable`] and the event. Steps that wait for others cannot be idempotent (`wire::earlier`): what makes
+//! them up is known when those have ended, and nobody asks the CAS then.
 
 use super::{
     apply::Queue,
@@ -48,9 +49,9 @@ impl Properties {
 pub(super) struct ListingKey(Digest);
 
 impl ListingKey {
-    /// None when the step shares out no tests.
+    /// None when the step shares out no tests, or when what earlier steps have left may have some.
     pub(super) fn of(step: &StepSpec) -> Option<Self> {
-        let policy = step.fan_out.tests()?;
+        let policy = step.fan_out.tests().filter(|_| step.includes.is_empty())?;
         let mut fields = Fields::of_command(step);
         // Other bots may have other tests.
         for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
@@ -68,7 +69,7 @@ impl Fields {
     /// What is run, and with which variables.
     fn of_command(step: &StepSpec) -> Self {
         let mut fields = Self(Vec::new());
-        fields.list([step.input.to_string()]);
+        fields.list(step.input.map(|input| input.to_string()));
         fields.list(&step.command);
         fields.list(&step.extra_args);
         // A later setting of a variable replaces an earlier one: their order counts.

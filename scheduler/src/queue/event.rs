@@ -3,6 +3,7 @@
 use super::{
     condition::Condition,
     dedupe::Reuse,
+    earlier::Included,
     orders::Wanted,
     record::Record,
     shard::{AttemptResult, Token},
@@ -96,6 +97,8 @@ pub(crate) struct LeaseRef {
 pub(crate) struct Desired {
     pub(crate) lease: LeaseRef,
     pub(crate) step: Arc<StepSpec>,
+    /// What earlier steps have left for it.
+    pub(crate) includes: Vec<Included>,
     /// The secret of its run, and the request that it was sealed for.
     pub(crate) secret: Option<(RequestId, SealedSecret)>,
     /// It is to be stopped.
@@ -155,4 +158,9 @@ pub(crate) enum Refusal {
     /// Too much is pending.
     #[error("{pending} shards are pending already, and {most} is the most: try again when some have run")]
     Full { pending: usize, most: usize },
+    /// It waits for earlier steps, or was skipped.
+    #[error(
+        "shard {shard} was never ready: what it is given is known when the steps that it waits for have ended"
+    )]
+    NotReady { shard: ShardId },
 }

@@ -14,6 +14,7 @@ mod children;
 mod condition;
 mod dedupe;
 mod delete;
+mod earlier;
 mod event;
 mod explain;
 mod orders;
@@ -41,6 +42,7 @@ mod trigger;
 pub(crate) use apply::{Queue, Tuning};
 pub(crate) use condition::Condition;
 pub(crate) use dedupe::Reuse;
+pub(crate) use earlier::{After, Demand, Included, OutputOf, WaitingStep};
 pub(crate) use event::{
     BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,
 };

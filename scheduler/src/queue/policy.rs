@@ -1,5 +1,6 @@
 //! How a step is cut into shards.
 
+use proto::limits;
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// How a step is cut into shards.
@@ -17,6 +18,14 @@ impl FanOut {
         match self {
             Self::Shards(count) => count.get(),
             Self::Tests(_) => 1,
+        }
+    }
+
+    /// How many it may come to.
+    pub(crate) fn most_shards(&self) -> u32 {
+        match self {
+            Self::Tests(policy) => policy.max_workers.map_or(limits::MAX_INCLUDED_SHARDS, NonZeroU32::get),
+            Self::Shards(_) => self.shards(),
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Record {
 /// A change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// A run and its pending shards.
+    /// A run and its shards, pending or waiting.
     RunCreated { run: RunId, request: RequestId, spec: Arc<RunSpec> },
     /// A pending shard became running.
     Leased { shard: ShardId, attempt: u32, token: Token, bot: BotId, session: SessionId },
@@ -28,7 +28,7 @@ pub(crate) enum Transition {
     AttemptLost { shard: ShardId, token: Token, reason: String, output_size: u64, loss: Loss },
     /// The bot reported; the shard has ended.
     AttemptFinished { shard: ShardId, token: Token, result: AttemptResult, output_size: u64 },
-    /// A pending shard ended without a result.
+    /// A pending or waiting shard ended without a result.
     ShardEnded { shard: ShardId, ending: Ending, message: String },
     /// A pending shard ended with the success of another one.
     ShardDeduped { shard: ShardId, reused: Reused },

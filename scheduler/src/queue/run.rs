@@ -1,6 +1,7 @@
 //! What a user triggered, and what has become of it.
 
 use super::{
+    earlier::Progress,
     shard::{Ending, Shard, ShardState},
     spec::RunSpec,
     suite::Suite,
@@ -20,6 +21,8 @@ pub(crate) struct Run {
     pub(crate) canceled: bool,
     /// By step, then by index.
     pub(crate) steps: Vec<Vec<Shard>>,
+    /// By step.
+    pub(super) progress: Vec<Progress>,
     pub(crate) tally: Tally,
     /// The tests of the steps that share them out and have listed them.
     pub(crate) suites: BTreeMap<u32, Suite>,
@@ -47,21 +50,30 @@ const INCOMPLETE: [Ending; 5] =
     [Ending::Expired, Ending::NoResource, Ending::BotDied, Ending::ClientError, Ending::InternalError];
 
 impl Run {
-    /// All shards pending.
+    /// All shards pending, or waiting.
     pub(crate) fn new(id: RunId, request: RequestId, spec: Arc<RunSpec>, now: Timestamp) -> Self {
-        let shards = |count: u32| (0..count).map(|_| Shard::new(now)).collect();
-        let steps = spec.steps.iter().map(|step| shards(step.fan_out.shards())).collect();
-        let pending = u32::try_from(spec.shards()).unwrap_or(u32::MAX);
-        let tally = Tally { pending, ..Tally::default() };
+        let mut tally = Tally::default();
+        let (mut steps, mut progress) = (Vec::new(), Vec::new());
+        for step in &spec.steps {
+            let (state, counted) = if step.after.is_empty() {
+                (ShardState::Pending, &mut tally.pending)
+            } else {
+                (ShardState::Waiting, &mut tally.waiting)
+            };
+            let shards = step.fan_out.shards();
+            *counted += shards;
+            progress.push(Progress { open: shards, failed: false });
+            steps.push((0..shards).map(|_| Shard::in_state(state, now)).collect());
+        }
         let suites = BTreeMap::new();
-        Self { id, request, spec, created: now, ended: None, canceled: false, steps, tally, suites }
+        Self { id, request, spec, created: now, ended: None, canceled: false, steps, progress, tally, suites }
     }
 
     /// Its state.
     pub(crate) fn state(&self) -> RunState {
         let tally = &self.tally;
         let any = |endings: &[Ending]| endings.iter().any(|ending| tally.ended.contains_key(ending));
-        if tally.pending + tally.running > 0 {
+        if tally.open() > 0 {
             let untouched = tally.running == 0 && tally.ended.is_empty();
             return if untouched { RunState::Pending } else { RunState::Running };
         }
@@ -71,7 +83,9 @@ impl Run {
             RunState::Canceled
         } else if any(&INCOMPLETE) || self.lacks_tests() {
             RunState::Incomplete
-        } else if tally.failed() > 0 || self.suites.values().any(|suite| suite.ledger.counts().red() > 0) {
+        } else if tally.failed() + tally.skipped() > 0
+            || self.suites.values().any(|suite| suite.ledger.counts().red() > 0)
+        {
             RunState::Failed
         } else {
             RunState::Succeeded
@@ -81,7 +95,9 @@ impl Run {
     /// Whether there are tests that nobody has told of, or steps that should have had some and have none.
     fn lacks_tests(&self) -> bool {
         let steps = (0u32..).zip(&self.spec.steps).filter(|(_, step)| step.fan_out.tests().is_some());
-        steps.map(|(step, _)| self.suites.get(&step)).any(|suite| suite.is_none_or(Suite::lacks_tests))
+        // What was skipped has no tests for a reason that is told of another step.
+        let mut steps = steps.filter(|(step, _)| !self.is_skipped(*step));
+        steps.any(|(step, _)| self.suites.get(&step).is_none_or(Suite::lacks_tests))
     }
 
     /// One of its shards.
@@ -101,6 +117,8 @@ impl Run {
 /// How many shards are in which state.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Tally {
+    /// For earlier steps.
+    pub(crate) waiting: u32,
     pub(crate) pending: u32,
     pub(crate) running: u32,
     /// Without zeros.
@@ -110,20 +128,32 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Ended in another way than with exit code 0 or without being needed.
+    /// Not ended.
+    pub(crate) fn open(&self) -> u32 {
+        self.waiting + self.pending + self.running
+    }
+
+    /// Never run because of earlier steps.
+    pub(crate) fn skipped(&self) -> u32 {
+        self.ended.get(&Ending::Skipped).copied().unwrap_or_default()
+    }
+
+    /// Ended in another way than with exit code 0 or without being needed. Without those that were skipped.
     pub(crate) fn failed(&self) -> u32 {
         let unneeded = self.ended.get(&Ending::NotNeeded).copied().unwrap_or_default();
-        self.ended.values().sum::<u32>() - self.succeeded - unneeded
+        self.ended.values().sum::<u32>() - self.succeeded - unneeded - self.skipped()
     }
 
     /// Counts one shard's change of state.
     pub(super) fn move_one(&mut self, from: ShardState, to: ShardState) {
         match from {
+            ShardState::Waiting => self.waiting -= 1,
             ShardState::Pending => self.pending -= 1,
             ShardState::Running => self.running -= 1,
             ShardState::Ended(_) => {}
         }
         match to {
+            ShardState::Waiting => self.waiting += 1,
             ShardState::Pending => self.pending += 1,
             ShardState::Running => self.running += 1,
             ShardState::Ended(ending) => *self.ended.entry(ending).or_default() += 1,

@@ -101,7 +101,7 @@ impl Queue {
                 return selection;
             }
             if run.ended.is_none() && filter.passes(run) {
-                shards += run.tally.pending + run.tally.running;
+                shards += run.tally.open();
                 selection.runs.push(run.id);
             }
             selection.next = Some(run.id);
@@ -115,7 +115,7 @@ impl Queue {
         let Some(run) = self.run(run) else { return (0, 0) };
         let killing = run.shards().filter(|(_, shard)| shard.state == ShardState::Running && shard.killing);
         let killing = u32::try_from(killing.count()).unwrap_or(u32::MAX);
-        (run.tally.pending, run.tally.running.saturating_sub(killing))
+        (run.tally.waiting + run.tally.pending, run.tally.running.saturating_sub(killing))
     }
 
     /// Bots whose ids come after this one, by id.

@@ -7,9 +7,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Token(pub(crate) u64);
 
-/// Where a shard is in its life: pending and running in turn, then ended for good.
+/// Where a shard is in its life: waiting perhaps, then pending and running in turn, then ended for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ShardState {
+    /// For earlier steps.
+    Waiting,
     /// Waits for a bot.
     Pending,
     /// Its last attempt is under a live lease.
@@ -41,6 +43,8 @@ pub(crate) enum Ending {
     InternalError,
     /// A worker that found nothing left to do.
     NotNeeded,
+    /// Never run, because an earlier step did not end as it had to.
+    Skipped,
 }
 
 /// A shard with its history.
@@ -72,8 +76,13 @@ pub(crate) struct Reused {
 impl Shard {
     /// Pending since `now`, never attempted.
     pub(crate) fn new(now: Timestamp) -> Self {
+        Self::in_state(ShardState::Pending, now)
+    }
+
+    /// In its first state.
+    pub(super) fn in_state(state: ShardState, now: Timestamp) -> Self {
         Self {
-            state: ShardState::Pending,
+            state,
             attempts: Vec::new(),
             pending_since: now,
             ended: None,

@@ -17,7 +17,7 @@ use crate::sharding::{
     Breaker, Estimates, Mode, Next, Settings, Shares, SuiteKey, TestIndex, TestReport, TimeoutLimits,
     WorkerId, workers,
 };
-use proto::{BotId, RunId, ShardId, Timestamp};
+use proto::{BotId, RunId, ShardId, Timestamp, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -143,7 +143,11 @@ impl Queue {
         let listing = if policy.only.is_empty() { listing } else { Arc::new(listing.only(&policy.only)) };
         let estimates = self.estimates(spec, &listing);
         let most = policy.max_workers.map_or_else(|| self.slots_for(spec), |most| most.get());
-        let room = u32::try_from(self.tuning.most_pending.saturating_sub(self.pending())).unwrap_or(u32::MAX);
+        let room = u32::try_from(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()))
+            .unwrap_or(u32::MAX);
+        // A later step is given no more than so many.
+        let given = self.run(run).is_some_and(|run| run.is_included(step));
+        let most = if given { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
         let workers = workers(&estimates, policy.target_time, most, OVERHEAD).min(room).max(1);
         self.commit(Transition::TestsListed { run, step, listing, workers }, now, decided);
     }

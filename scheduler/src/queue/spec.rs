@@ -1,6 +1,9 @@
 //! What a user asks for, with every default filled in.
 
-use super::policy::FanOut;
+use super::{
+    earlier::{After, OutputOf},
+    policy::FanOut,
+};
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -51,7 +54,8 @@ impl RunSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepSpec {
     pub(crate) name: String,
-    pub(crate) input: Digest,
+    /// None: there is none but the outputs of earlier steps.
+    pub(crate) input: Option<Digest>,
     /// Replaces the manifest's command when not empty.
     pub(crate) command: Vec<String>,
     pub(crate) extra_args: Vec<String>,
@@ -68,6 +72,9 @@ pub(crate) struct StepSpec {
     pub(crate) max_attempts: NonZeroU32,
     /// The same properties give the same result.
     pub(crate) idempotent: bool,
+    /// By step. Those of `includes` are among them.
+    pub(crate) after: Vec<After>,
+    pub(crate) includes: Vec<OutputOf>,
 }
 
 /// What a shard asks of a bot, and for how long.

@@ -9,7 +9,6 @@ use super::{
     run::Run,
     shard::{Attempt, AttemptEnd, AttemptResult, Ending, Shard, ShardState, Token},
     spec::{RunSpec, StepSpec},
-    suite::Suite,
     suites::Books,
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
@@ -40,6 +39,8 @@ pub(super) struct State {
     /// The same by bot, without empty sets.
     pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
+    /// Shards that wait for earlier steps.
+    pub(super) waiting: usize,
     /// Runs that have not ended, by the shard that has triggered them. Without empty sets.
     pub(super) children: BTreeMap<ShardId, BTreeSet<RunId>>,
     /// Runs by the time when they ended.
@@ -85,15 +86,15 @@ impl State {
                 self.finish(*shard, *token, result, *output_size, at)
             }
             Transition::ShardEnded { shard, ending, message } => {
-                self.in_state(*shard, ShardState::Pending)?;
+                if self.in_state(*shard, ShardState::Waiting).is_err() {
+                    self.in_state(*shard, ShardState::Pending)?;
+                }
                 self.set(*shard, ShardState::Ended(*ending), at)?.message = message.as_str().into();
                 Ok(())
             }
             Transition::ShardDeduped { shard, reused } => {
                 self.in_state(*shard, ShardState::Pending)?.reused = Some(Box::new(reused.clone()));
-                self.set(*shard, ShardState::Ended(Ending::Completed), at)?;
-                self.count_success(*shard);
-                Ok(())
+                self.set(*shard, ShardState::Ended(Ending::Completed), at).map(drop)
             }
             Transition::SliceGivenUp { shard, next } => {
                 self.in_state(*shard, ShardState::Pending)?;
@@ -177,7 +178,7 @@ impl State {
             return Err(impossible(request, "has made a run already"));
         }
         let turn = Turn { lease: self.last_token.0, since: at };
-        for (step, spec_of_step) in (0u32..).zip(&spec.steps) {
+        for (step, spec_of_step) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
             let shard = |index| ShardId { run: id, step, index };
             let shards: Vec<ShardId> = (0..spec_of_step.fan_out.shards()).map(shard).collect();
             self.pending.insert_all(spec.priority, &spec.user, &shards, &spec_of_step.first, at, turn);
@@ -186,7 +187,9 @@ impl State {
             self.children.entry(parent).or_default().insert(id);
         }
         self.requests.insert(request.clone(), id);
-        self.runs.insert(id, Run::new(id, request.clone(), Arc::clone(spec), at));
+        let run = Run::new(id, request.clone(), Arc::clone(spec), at);
+        self.waiting += run.tally.waiting as usize;
+        self.runs.insert(id, run);
         Ok(())
     }
 
@@ -227,25 +230,15 @@ impl State {
     ) -> Result<(), Impossible> {
         let end = AttemptEnd::Finished { at, result: Box::new(result.clone()), output_size };
         self.end_attempt(id, token, end)?;
-        let succeeded = self.set(id, ShardState::Ended(result.ending), at)?.succeeded();
-        // Exit code 1 of a worker says that a test has not passed, and tests have verdicts of their own. Any other says that
-        // its runner has failed, which no verdict tells.
-        let shares = self.context(id).is_some_and(|(_, step)| step.fan_out.tests().is_some());
-        if succeeded || (shares && result.ending == Ending::Completed && result.exit_code == Some(1)) {
-            self.count_success(id);
-            if let Some((run, step)) = self.context(id).filter(|(_, step)| step.idempotent) {
-                let slice = step.slice(self.shard(id).map_or(0, |shard| shard.slice));
-                let properties = Properties::of(step, slice, run.spec.secret.as_ref());
-                self.successes.insert((properties, id.index), id);
-            }
+        let shard = self.set(id, ShardState::Ended(result.ending), at)?;
+        let slice = Some(shard.slice).filter(|_| shard.succeeded());
+        if let (Some(slice), Some((run, step))) = (slice, self.context(id))
+            && step.idempotent
+        {
+            let properties = Properties::of(step, step.slice(slice), run.spec.secret.as_ref());
+            self.successes.insert((properties, id.index), id);
         }
         Ok(())
-    }
-
-    fn count_success(&mut self, id: ShardId) {
-        if let Some(run) = self.runs.get_mut(&id.run) {
-            run.tally.succeeded += 1;
-        }
     }
 
     /// Ends the live attempt of a shard and its lease. The shard's own state is the caller's to set.
@@ -277,7 +270,8 @@ impl State {
         self.move_to(id, to, None, at)
     }
 
-    /// The one place that changes the state or the slice of a shard, and with it every index and count.
+    /// The place that changes the state or the slice of a shard, and with it every index and count; but that all shards of a
+    /// step that waits become pending at once ([`Self::release`]).
     fn move_to(
         &mut self,
         id: ShardId,
@@ -295,10 +289,12 @@ impl State {
         if shard.state == ShardState::Pending {
             self.pending.remove(claim, step.slice(shard.slice), shard.pending_since);
         }
+        self.waiting -= usize::from(shard.state == ShardState::Waiting);
         shard.slice = slice.unwrap_or(shard.slice);
         run.tally.move_one(shard.state, to);
         shard.state = to;
         match to {
+            ShardState::Waiting => self.waiting += 1,
             ShardState::Pending => {
                 shard.pending_since = at;
                 shard.killing = false;
@@ -308,21 +304,31 @@ impl State {
             ShardState::Ended(_) => {
                 shard.ended = Some(at);
                 shard.killing = false;
-                if run.tally.pending + run.tally.running == 0 {
-                    run.suites.values_mut().for_each(Suite::close);
-                    run.ended = Some(at);
-                    self.ended.insert((at, id.run));
-                    if let Some(parent) = run.spec.parent
-                        && let Some(children) = self.children.get_mut(&parent)
-                    {
-                        children.remove(&id.run);
-                        if children.is_empty() {
-                            self.children.remove(&parent);
-                        }
-                    }
+                let released = run.count_end(id);
+                if run.tally.open() == 0 {
+                    self.end_run(id.run, at);
+                }
+                for step in released {
+                    self.release(id.run, step, at);
                 }
             }
         }
-        Ok(shard)
+        let run = self.runs.get_mut(&id.run).ok_or_else(missing)?;
+        let shards = run.steps.get_mut(id.step as usize).ok_or_else(missing)?;
+        shards.get_mut(id.index as usize).ok_or_else(missing)
+    }
+
+    fn end_run(&mut self, id: RunId, at: Timestamp) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.ended = Some(at);
+        self.ended.insert((at, id));
+        if let Some(parent) = run.spec.parent
+            && let Some(children) = self.children.get_mut(&parent)
+        {
+            children.remove(&id);
+            if children.is_empty() {
+                self.children.remove(&parent);
+            }
+        }
     }
 }

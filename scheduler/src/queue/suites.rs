@@ -81,6 +81,9 @@ impl State {
             self.pending.insert_all(run.spec.priority, &run.spec.user, &new, &step.first, at, turn);
             shards.extend(new.iter().map(|_| Shard::new(at)));
             run.tally.pending += workers - first;
+            if let Some(progress) = run.progress.get_mut(number as usize) {
+                progress.open += workers - first;
+            }
         }
         if let Some(key) =
             ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())

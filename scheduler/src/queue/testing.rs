@@ -32,7 +32,7 @@ pub(super) fn slice(requirements: &[&str]) -> Slice {
 pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
     StepSpec {
         name: "step".into(),
-        input: Digest::empty(DigestFunction::Blake3),
+        input: Some(Digest::empty(DigestFunction::Blake3)),
         command: vec![],
         extra_args: vec![],
         first: slice(requirements),
@@ -45,6 +45,8 @@ pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
         fan_out: FanOut::Shards(NonZeroU32::new(shards).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
         idempotent: false,
+        after: vec![],
+        includes: vec![],
     }
 }
 

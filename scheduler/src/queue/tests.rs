@@ -5,6 +5,7 @@ mod children;
 mod decisions;
 mod dedupe;
 mod delete;
+mod earlier;
 mod fairness;
 mod history;
 mod laws;

@@ -6,7 +6,6 @@ use super::{
     explain::SortedBots,
     record::Transition,
     shard::Reused,
-    spec::RunSpec,
 };
 use proto::{RunId, ShardId, Timestamp};
 use std::sync::Arc;
@@ -26,7 +25,9 @@ impl Queue {
         }
         let Trigger { run, request, spec, reuses } = trigger;
         self.commit(Transition::RunCreated { run, request, spec: Arc::clone(&spec) }, now, decided);
-        self.list_known(run, &spec, now, decided);
+        for (step, _) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
+            self.list_known(run, step, now, decided);
+        }
         for reuse in reuses {
             let shard = ShardId { run, step: reuse.step, index: reuse.index };
             let success = self.shard(reuse.from).filter(|from| from.succeeded());
@@ -38,14 +39,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Lists the tests of those steps whose tests an earlier run has listed.
-    fn list_known(&mut self, run: RunId, spec: &RunSpec, now: Timestamp, decided: &mut Decided) {
-        for (step, spec) in (0u32..).zip(&spec.steps) {
-            if let Some(policy) = spec.fan_out.tests()
-                && let Some(listing) = self.state.listing_of(spec).cloned()
-            {
-                self.list(run, step, policy, listing, now, decided);
-            }
+    /// Lists the tests of a pending step if an earlier run has listed the same.
+    pub(super) fn list_known(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
+        let Some((_, spec)) = self.state.context(ShardId { run, step, index: 0 }) else { return };
+        let listing = self.state.listing_of(spec).cloned();
+        if let (Some(policy), Some(listing)) = (spec.fan_out.tests().cloned(), listing) {
+            self.list(run, step, &policy, listing, now, decided);
         }
     }
 
@@ -62,7 +61,7 @@ impl Queue {
                 return Err(Refusal::ParentEnded { parent });
             }
         }
-        let (pending, most) = (self.pending(), self.tuning.most_pending);
+        let (pending, most) = (self.pending() + self.waiting(), self.tuning.most_pending);
         let wanted = usize::try_from(spec.shards()).unwrap_or(usize::MAX).saturating_sub(reuses.len());
         if pending.saturating_add(wanted) > most {
             return Err(Refusal::Full { pending, most });

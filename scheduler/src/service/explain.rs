@@ -2,7 +2,7 @@
 
 use super::{Service, status};
 use crate::{
-    queue::{Obstacle, StepExplanation, Subject},
+    queue::{Obstacle, Queue, Refusal, StepExplanation, Subject, WaitingStep},
     wire::field::InField,
 };
 use proto::{BotId, v1};
@@ -18,9 +18,22 @@ pub(super) async fn explain(
     } else {
         Subject::Run(id.parse().in_field("id")?)
     };
-    let explained = service.shell.read(move |queue, now| queue.explain(subject, now)).await?;
-    let steps = explained.map_err(|refusal| status::of_refusal(&refusal))?;
-    Ok(v1::ExplainResponse { steps: steps.iter().map(to_wire).collect() })
+    let look = move |queue: &Queue, now| Ok((queue.explain(subject, now)?, queue.explain_waiting(subject)));
+    let explained = service.shell.read(look).await?;
+    let (steps, waiting) = explained.map_err(|refusal: Refusal| status::of_refusal(&refusal))?;
+    Ok(v1::ExplainResponse {
+        steps: steps.iter().map(to_wire).collect(),
+        waiting: waiting.iter().map(waiting_to_wire).collect(),
+    })
+}
+
+fn waiting_to_wire(waiting: &WaitingStep) -> v1::WaitingStep {
+    v1::WaitingStep {
+        step: waiting.step,
+        shards: waiting.shards.clone(),
+        for_steps: waiting.for_steps.iter().map(|(step, _)| *step).collect(),
+        summary: waiting.to_string(),
+    }
 }
 
 fn to_wire(step: &StepExplanation) -> v1::StepExplanation {

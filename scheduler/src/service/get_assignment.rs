@@ -2,7 +2,7 @@
 
 use super::{Service, status};
 use crate::{
-    queue::{Queue, Refusal},
+    queue::{Ending, Queue, Refusal, ShardState},
     wire::{field::InField, report},
 };
 use proto::{ShardId, v1};
@@ -15,11 +15,14 @@ pub(super) async fn get_assignment(
     let shard: ShardId = request.shard_id.parse().in_field("shard_id")?;
     let look = move |queue: &Queue, _| {
         let run = queue.run(shard.run)?;
-        run.shard(shard)?;
+        let known = run.shard(shard)?;
         let step = run.spec.steps.get(shard.step as usize)?;
-        let assignment = Some(report::assignment(step, shard));
-        Some(v1::GetAssignmentResponse { assignment, has_secret: run.spec.secret.is_some() })
+        if matches!(known.state, ShardState::Waiting | ShardState::Ended(Ending::Skipped)) {
+            return Some(Err(Refusal::NotReady { shard }));
+        }
+        let assignment = Some(report::assignment(step, &run.included(shard.step), shard));
+        Some(Ok(v1::GetAssignmentResponse { assignment, has_secret: run.spec.secret.is_some() }))
     };
     let found = service.shell.read(look).await?;
-    found.ok_or_else(|| status::of_refusal(&Refusal::UnknownShard { shard }))
+    found.unwrap_or(Err(Refusal::UnknownShard { shard })).map_err(|refusal| status::of_refusal(&refusal))
 }

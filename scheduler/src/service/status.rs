@@ -33,9 +33,10 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::UnknownRun { .. } | Refusal::UnknownShard { .. } | Refusal::UnknownBot { .. } => {
             Status::not_found(message)
         }
-        Refusal::SessionReplaced { .. } | Refusal::ParentEnded { .. } | Refusal::NotEnded { .. } => {
-            Status::failed_precondition(message)
-        }
+        Refusal::SessionReplaced { .. }
+        | Refusal::ParentEnded { .. }
+        | Refusal::NotEnded { .. }
+        | Refusal::NotReady { .. } => Status::failed_precondition(message),
         Refusal::Full { .. } => Status::resource_exhausted(message),
     }
 }

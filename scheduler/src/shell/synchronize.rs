@@ -88,6 +88,7 @@ impl Engine {
                 }),
                 lease: desired.lease,
                 step: desired.step,
+                includes: desired.includes,
                 kill: desired.kill,
                 tests: desired.tests,
                 output_received: received.unwrap_or_else(|| self.queue.output_size(token)),

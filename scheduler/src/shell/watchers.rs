@@ -69,11 +69,20 @@ struct Changed {
     shards: BTreeSet<ShardId>,
     /// Those whose tests have changed.
     steps: BTreeSet<u32>,
+    /// Those that have ended, with what has waited for them.
+    closed: BTreeSet<u32>,
 }
 
 impl Changed {
     fn add(&mut self, transition: &Transition, queue: &Queue) {
         self.shards.extend(transition.shard());
+        if let Some(id) = transition.shard()
+            && let Some(run) = queue.run(id.run)
+            && run.has_ended(id.step)
+            && self.closed.insert(id.step)
+        {
+            self.shards.extend(run.later(id.step).flat_map(|step| run.shards_of(step)));
+        }
         match transition {
             Transition::TestsListed { run, step, .. } => {
                 self.steps.insert(*step);

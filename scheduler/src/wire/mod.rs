@@ -1,6 +1,7 @@
 //! Between wire messages and the queue's values. Used by `service` and by the journal's codec; decides nothing.
 
 pub(crate) mod bot;
+mod earlier;
 mod fan_out;
 pub(crate) mod field;
 pub(crate) mod record;

@@ -1,12 +1,12 @@
 //! What bots report, and what they are told to do.
 
 use super::{
-    fan_out,
+    earlier, fan_out,
     field::{FieldError, InField, text, to_wire},
     result, spec, suite,
 };
 use crate::{
-    queue::{AttemptResult, Condition, Grant, LeaseRef, Progress, StepSpec, Token},
+    queue::{AttemptResult, Condition, Grant, Included, LeaseRef, Progress, StepSpec, Token},
     sharding,
     vault::Unopenable,
 };
@@ -62,6 +62,7 @@ pub(crate) struct HeldAttempt {
 pub(crate) struct Order {
     pub(crate) lease: LeaseRef,
     pub(crate) step: std::sync::Arc<StepSpec>,
+    pub(crate) includes: Vec<Included>,
     pub(crate) secret: Result<Option<Secret>, Unopenable>,
     pub(crate) kill: bool,
     /// Bytes of its output that are durable.
@@ -158,7 +159,7 @@ fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
         // A command that cannot be given its secret is not run: a bot refuses what is empty.
         assignment: order.secret.as_ref().ok().map(|secret| v1::Assignment {
             secret: secret.as_ref().map(Into::into),
-            ..assignment(&order.step, lease.shard)
+            ..assignment(&order.step, &order.includes, lease.shard)
         }),
         kill: order.kill,
         output_received: order.output_received,
@@ -167,14 +168,15 @@ fn order_to_wire(order: &Order) -> v1::DesiredAttempt {
 }
 
 /// What is to be done for a shard. Without its secret.
-pub(crate) fn assignment(step: &StepSpec, shard: ShardId) -> v1::Assignment {
+pub(crate) fn assignment(step: &StepSpec, includes: &[Included], shard: ShardId) -> v1::Assignment {
     let of_shard = sharding::environment(shard, &step.fan_out);
     // The shard's own variables win.
     let of_step = step.environment.iter().filter(|(name, _)| of_shard.iter().all(|(own, _)| own != name));
     let environment = of_step.map(|(name, value)| spec::variable_to_wire(name, value));
     let own = of_shard.iter().map(|(name, value)| spec::variable_to_wire(name, value));
     v1::Assignment {
-        input: Some(step.input.into()),
+        input: step.input.map(Into::into),
+        includes: includes.iter().map(earlier::included_to_wire).collect(),
         command: step.command.clone(),
         extra_args: step.extra_args.clone(),
         environment: environment.chain(own).collect(),

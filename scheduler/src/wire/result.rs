@@ -11,7 +11,10 @@ const LONGEST_MESSAGE: usize = 16 * 1024;
 /// Parses what a bot says.
 pub(crate) fn parse_result(wire: &v1::AttemptResult) -> Result<AttemptResult, FieldError> {
     let ending = parse_ending(wire.state).filter(|ending| {
-        !matches!(ending, Ending::Expired | Ending::NoResource | Ending::Canceled | Ending::BotDied)
+        !matches!(
+            ending,
+            Ending::Expired | Ending::NoResource | Ending::Canceled | Ending::BotDied | Ending::Skipped
+        )
     });
     let ending = ending.ok_or_else(|| {
         let known = "COMPLETED, TIMED_OUT, KILLED, CLIENT_ERROR or INTERNAL_ERROR";
@@ -35,7 +38,10 @@ pub(crate) fn parse_result(wire: &v1::AttemptResult) -> Result<AttemptResult, Fi
 /// The ending with this number of `ShardState`, if it is one.
 pub(crate) fn parse_ending(state: i32) -> Option<Ending> {
     match v1::ShardState::try_from(state).ok()? {
-        v1::ShardState::Unspecified | v1::ShardState::Pending | v1::ShardState::Running => None,
+        v1::ShardState::Unspecified
+        | v1::ShardState::Waiting
+        | v1::ShardState::Pending
+        | v1::ShardState::Running => None,
         v1::ShardState::Completed => Some(Ending::Completed),
         v1::ShardState::Expired => Some(Ending::Expired),
         v1::ShardState::TimedOut => Some(Ending::TimedOut),
@@ -46,6 +52,7 @@ pub(crate) fn parse_ending(state: i32) -> Option<Ending> {
         v1::ShardState::InternalError => Some(Ending::InternalError),
         v1::ShardState::NoResource => Some(Ending::NoResource),
         v1::ShardState::NotNeeded => Some(Ending::NotNeeded),
+        v1::ShardState::Skipped => Some(Ending::Skipped),
     }
 }
 
@@ -62,6 +69,7 @@ pub(crate) fn ending_to_wire(ending: Ending) -> v1::ShardState {
         Ending::InternalError => v1::ShardState::InternalError,
         Ending::NoResource => v1::ShardState::NoResource,
         Ending::NotNeeded => v1::ShardState::NotNeeded,
+        Ending::Skipped => v1::ShardState::Skipped,
     }
 }
 

@@ -65,6 +65,7 @@ fn attempt(attempt: &Attempt, live_output: u64) -> v1::Attempt {
 
 fn shard_state(state: ShardState) -> v1::ShardState {
     match state {
+        ShardState::Waiting => v1::ShardState::Waiting,
         ShardState::Pending => v1::ShardState::Pending,
         ShardState::Running => v1::ShardState::Running,
         ShardState::Ended(ending) => result::ending_to_wire(ending),
@@ -102,5 +103,7 @@ fn counts(tally: &Tally) -> v1::ShardCounts {
         running: tally.running,
         succeeded: tally.succeeded,
         failed: tally.failed(),
+        waiting: tally.waiting,
+        skipped: tally.skipped(),
     }
 }

@@ -1,12 +1,13 @@
 //! Specifications of runs: parsed when they come in, with every default filled in.
 
 use super::{
+    earlier::{self, Earlier},
     fan_out,
     field::{FieldError, InField, duration, text, to_wire},
 };
 use crate::queue::{RunSpec, Slice, StepSpec, Timeouts};
 use prost::Message as _;
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
+use proto::{EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a step gets that does not say.
@@ -53,15 +54,17 @@ pub(crate) fn parse_run(wire: &v1::RunSpec, defaults: &Defaults) -> Result<RunSp
     if wire.steps.len() > limits::MAX_STEPS_PER_RUN {
         return Err(FieldError::new("steps", format!("are more than {}", limits::MAX_STEPS_PER_RUN)));
     }
-    let step = |(number, step)| {
-        parse_step(step, defaults).map(Arc::new).map_err(|error| error.within(&format!("steps[{number}]")))
-    };
+    let mut steps = Vec::with_capacity(wire.steps.len());
+    for (number, step) in wire.steps.iter().enumerate() {
+        let parsed = parse_step(step, &steps, defaults);
+        steps.push(Arc::new(parsed.map_err(|error| error.within(&format!("steps[{number}]")))?));
+    }
     let spec = RunSpec {
         name: text("name", &wire.name, LONGEST_NAME)?,
         user: text("user", &wire.user, LONGEST_NAME)?,
         tags: wire.tags.iter().map(|tag| parse_tag(tag)).collect::<Result<_, _>>()?,
         priority,
-        steps: wire.steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
+        steps,
         parent: parse_parent(&wire.parent)?,
         secret: None,
     };
@@ -87,12 +90,16 @@ fn parse_tag(tag: &str) -> Result<String, FieldError> {
     text("tags", tag, LONGEST_TAG)
 }
 
-fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, FieldError> {
-    let input = wire.input.as_ref().ok_or_else(|| FieldError::new("input", "is missing"))?;
+fn parse_step(
+    wire: &v1::StepSpec,
+    earlier: &[Arc<StepSpec>],
+    defaults: &Defaults,
+) -> Result<StepSpec, FieldError> {
+    let Earlier { after, includes } = earlier::parse_earlier(wire, earlier)?;
     let outputs = wire.outputs.iter().map(|path| RelPath::new(path)).collect::<Result<_, _>>();
     Ok(StepSpec {
         name: text("name", &wire.name, LONGEST_NAME)?,
-        input: Digest::try_from(input).in_field("input")?,
+        input: earlier::parse_input(wire)?,
         command: arguments("command", &wire.command)?,
         extra_args: arguments("extra_args", &wire.extra_args)?,
         first: parse_slice(&wire.requirements, wire.expiration.as_ref(), wire.wait_for_capacity, defaults)?,
@@ -107,6 +114,8 @@ fn parse_step(wire: &v1::StepSpec, defaults: &Defaults) -> Result<StepSpec, Fiel
         fan_out: fan_out::parse_fan_out(wire)?,
         max_attempts: parse_attempts(wire.max_attempts, defaults)?,
         idempotent: wire.idempotent,
+        after,
+        includes,
     })
 }
 
@@ -194,7 +203,7 @@ pub(crate) fn run_to_wire(spec: &RunSpec) -> v1::RunSpec {
 fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
     v1::StepSpec {
         name: step.name.clone(),
-        input: Some(step.input.into()),
+        input: step.input.map(Into::into),
         command: step.command.clone(),
         extra_args: step.extra_args.clone(),
         requirements: (&step.first.requirements).into(),
@@ -209,6 +218,8 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         idempotent: step.idempotent,
+        after: step.after.iter().map(earlier::after_to_wire).collect(),
+        includes: step.includes.iter().map(earlier::output_of_to_wire).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ mod cancel;
 mod children;
 mod dedupe;
 mod delete;
+mod earlier;
 mod full_disk;
 mod long_poll;
 mod main_path;

@@ -10,7 +10,7 @@ use crate::{
     interrupts::Interrupts,
     ledger::{self, Ledger},
     live,
-    model::{Driver, Run, Shard, TestResult},
+    model::{Driver, Run, Shard, ShardState, TestResult},
     output::{self, Completeness},
     outputs,
     publish::write,
@@ -261,7 +261,11 @@ fn write_files(
 
 /// The end of what each shard printed that did not pass.
 async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, lines: usize) {
-    let failing: Vec<&Shard> = run.shards.iter().filter(|shard| !shard.is_good()).collect();
+    let failing: Vec<&Shard> = {
+        let shards = run.shards.iter().filter(|shard| !shard.is_good());
+        // Nobody has run them.
+        shards.filter(|shard| shard.state != ShardState::Skipped).collect()
+    };
     let console = &context.console;
     for shard in failing.iter().take(MAX_OUTPUTS) {
         let title = format!("==> shard {}: {}", run.label(shard.id), display::state_text(shard));

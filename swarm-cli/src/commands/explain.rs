@@ -1,4 +1,4 @@
-//! `swarm explain`: why pending shards have no bot.
+//! `swarm explain`: why pending shards have no bot, and what others wait for.
 
 use super::Context;
 use crate::{
@@ -33,14 +33,25 @@ pub(crate) async fn explain(context: &Context, args: ExplainArgs) -> anyhow::Res
         console.print(serde_json::to_string_pretty(&steps)? + "\n");
         return Ok(Exit::Success);
     }
-    let mut pending = steps.iter().filter(|step| !step.pending_shards.is_empty()).peekable();
-    if pending.peek().is_none() {
+    let open = |step: &&Explanation| !step.pending_shards.is_empty() || !step.waiting_shards.is_empty();
+    let mut open = steps.iter().filter(open).peekable();
+    if open.peek().is_none() {
         console.print("no shard is pending\n");
     }
-    for step in pending {
-        console.print(render(step, console.paint()));
+    for step in open {
+        console.print(if step.waiting_shards.is_empty() {
+            render(step, console.paint())
+        } else {
+            render_waiting(step, console.paint())
+        });
     }
     Ok(Exit::Success)
+}
+
+fn render_waiting(step: &Explanation, paint: Paint) -> String {
+    let (shards, which) = (step.waiting_shards.len() as u64, list(&step.waiting_shards));
+    let shards = count(shards, "waiting shard");
+    format!("{}\n  step {}: {shards} ({which})\n", paint.bold(&step.summary), step.step)
 }
 
 fn render(step: &Explanation, paint: Paint) -> String {
@@ -102,6 +113,8 @@ mod tests {
         let step = Explanation {
             step: 0,
             pending_shards: (0..15).collect(),
+            waiting_shards: vec![],
+            waiting_for: vec![],
             ahead: 1,
             busy_bots: vec!["a".into()],
             free_bots: vec![],
@@ -122,6 +135,16 @@ mod tests {
           2 bots kept away by os=windows: b, c
           slice 2 of 3
           asks for its next slice at 2023-11-14T22:13:20Z when no bot that fits has called
+        ");
+    }
+    #[test]
+    fn what_waits_for_earlier_steps_is_told_of_in_two_lines() {
+        let summary = "2 shards wait for step `build` (1 of 1 shards have not ended)".to_owned();
+        let waiting_shards = vec![0, 1];
+        let step = Explanation { step: 1, waiting_shards, summary, ..Explanation::default() };
+        insta::assert_snapshot!(render_waiting(&step, Paint::Plain), @r"
+        2 shards wait for step `build` (1 of 1 shards have not ended)
+          step 1: 2 waiting shards (0, 1)
         ");
     }
 }

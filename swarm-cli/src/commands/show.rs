@@ -4,7 +4,8 @@ use super::Context;
 use crate::{
     cli::{RunOrShard, SchedulerArgs},
     display::{
-        Cell, Column, Page, Table, bytes, duration, outcome_counts, run_line, shard_table, state_text, utc,
+        self, Cell, Column, Page, Table, bytes, duration, outcome_counts, run_line, shard_table, state_text,
+        utc,
     },
     failure::NotFound,
     json::{RunJson, ShardJson},
@@ -66,7 +67,12 @@ fn render_run(run: &Run, page: Page) -> String {
         fact("took", duration(ended.since(run.created)));
     }
     for (number, step) in (0..).zip(&run.spec.steps) {
-        fact("input", step.input.to_string());
+        if run.spec.steps.len() > 1 {
+            fact("step", run.name_of_step(number));
+        }
+        fact("input", step.input.map(|input| input.to_string()).unwrap_or_default());
+        fact("after", display::after(run, step));
+        fact("includes", display::includes(run, step));
         fact("command", step.command.join(" "));
         fact("arguments", step.extra_args.join(" "));
         fact("tests", tests(run, number));

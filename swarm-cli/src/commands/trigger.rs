@@ -186,7 +186,7 @@ impl SpecArgs {
         let wait_for_capacity = self.wait_for_capacity;
         let step = StepSpec {
             name: name.clone(),
-            input: self.input,
+            input: Some(self.input),
             command,
             extra_args,
             first: Slice { requirements, expiration: self.expiration, wait_for_capacity },
@@ -205,6 +205,8 @@ impl SpecArgs {
             fan_out: self.tests.fan_out()?,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
+            after: vec![],
+            includes: vec![],
         };
         let (user, tags) = (self.user.clone(), self.tags.clone());
         Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step], parent: self.parent })

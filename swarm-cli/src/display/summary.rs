@@ -1,7 +1,9 @@
 //! Runs and shards as lines and tables.
 
 use super::{Cell, Column, Page, Paint, Table, bytes, count, duration};
-use crate::model::{AttemptStats, Counts, OutcomeCounts, Run, RunState, Shard, ShardState};
+use crate::model::{
+    After, AttemptStats, Counts, Demand, OutcomeCounts, OutputOf, Run, RunState, Shard, ShardState, StepSpec,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What the reports of one shard say.
@@ -37,14 +39,37 @@ fn run_state(state: RunState, paint: Paint) -> String {
 /// `6 shards: 1 pending, 2 running, 3 passed`.
 pub fn counts(counts: Counts) -> String {
     let parts = [
+        (counts.waiting, "waiting"),
         (counts.pending, "pending"),
         (counts.running, "running"),
         (counts.succeeded, "passed"),
         (counts.failed, "not passed"),
+        (counts.skipped, "skipped"),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     format!("{}: {}", count(counts.total(), "shard"), parts.join(", "))
+}
+
+/// `build, tests (whatever becomes of it)`: what a step waits for.
+pub fn after(run: &Run, step: &StepSpec) -> String {
+    let one = |after: &After| {
+        let name = run.name_of_step(after.step);
+        match after.demand {
+            Demand::Succeeded => name,
+            Demand::Ended => format!("{name} (whatever becomes of it)"),
+        }
+    };
+    step.after.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// `outputs of tests in parts/{index}`: what a step is given.
+pub fn includes(run: &Run, step: &StepSpec) -> String {
+    let one = |include: &OutputOf| match (run.name_of_step(include.step), include.into.as_str()) {
+        (name, "") => format!("outputs of {name}"),
+        (name, into) => format!("outputs of {name} in {into}"),
+    };
+    step.includes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// `5 tests: 1 open, 2 passed, 2 failed`.
@@ -84,8 +109,10 @@ fn state_cell(shard: &Shard) -> Cell {
     let text = state_text(shard);
     match shard.state {
         _ if shard.passed() => Cell::green(text),
-        ShardState::Pending | ShardState::NotNeeded => text.into(),
-        ShardState::Running | ShardState::Canceled | ShardState::Killed => Cell::yellow(text),
+        ShardState::Waiting | ShardState::Pending | ShardState::NotNeeded => text.into(),
+        ShardState::Running | ShardState::Canceled | ShardState::Killed | ShardState::Skipped => {
+            Cell::yellow(text)
+        }
         _ => Cell::red(text),
     }
 }

@@ -43,6 +43,12 @@ pub struct ExplanationJson<'a> {
     pub summary: &'a str,
     /// Indices.
     pub pending_shards: &'a [u32],
+    /// Those that are not pending yet, because they wait for earlier steps.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub waiting_shards: &'a [u32],
+    /// The steps that these wait for.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    pub waiting_for: &'a [u32],
     /// Shards of any run that go first.
     pub ahead: u32,
     /// Why the first of them has its place.
@@ -133,6 +139,8 @@ impl<'a> From<&'a Explanation> for ExplanationJson<'a> {
             step: step.step,
             summary: &step.summary,
             pending_shards: &step.pending_shards,
+            waiting_shards: &step.waiting_shards,
+            waiting_for: &step.waiting_for,
             ahead: step.ahead,
             place: &step.place,
             busy_bots: &step.busy_bots,

@@ -33,8 +33,10 @@ impl Live for Lines {
         for shard in &run.shards {
             let stands = (shard.state, shard.attempts.len());
             let before = self.said.insert(shard.id, stands);
-            // That all are pending at first is no news.
-            if before != Some(stands) && (before.is_some() || shard.state != ShardState::Pending) {
+            // That they are not run yet is no news.
+            let unstarted =
+                shard.attempts.is_empty() && matches!(shard.state, ShardState::Waiting | ShardState::Pending);
+            if before != Some(stands) && !unstarted {
                 self.console.note(transition(run, shard));
             }
         }
@@ -63,7 +65,7 @@ impl Live for Lines {
 
 /// `[3/6] shard 2 passed on bot-1 in 3.2s`.
 pub(super) fn transition(run: &Run, shard: &Shard) -> String {
-    let ended = run.counts.succeeded + run.counts.failed;
+    let ended = run.counts.ended();
     let mut line =
         format!("[{ended}/{}] shard {} {}", run.counts.total(), run.label(shard.id), state_text(shard));
     if let Some(attempt) = shard.attempt() {

@@ -95,9 +95,9 @@ fn shard_line(run: &Run, shard: &Shard, now: Timestamp, width: usize, paint: Pai
     let text = format!("{:<14}", state_text(shard));
     let state = match shard.state {
         _ if shard.passed() => paint.green(&text),
-        ShardState::Pending | ShardState::NotNeeded => paint.dim(&text),
+        ShardState::Waiting | ShardState::Pending | ShardState::NotNeeded => paint.dim(&text),
         ShardState::Running => paint.cyan(&text),
-        ShardState::Canceled | ShardState::Killed => paint.yellow(&text),
+        ShardState::Canceled | ShardState::Killed | ShardState::Skipped => paint.yellow(&text),
         _ => paint.red(&text),
     };
     let Some(attempt) = shard.attempt() else {
@@ -116,7 +116,7 @@ fn bar(run: &Run) -> String {
     const WIDTH: u32 = 20;
     let share = match tests_view::all(run) {
         Some(counts) => tests_view::share(&counts),
-        None => f64::from(run.counts.succeeded + run.counts.failed) / f64::from(run.counts.total().max(1)),
+        None => f64::from(run.counts.ended()) / f64::from(run.counts.total().max(1)),
     };
     let full = (0..WIDTH).filter(|&n| f64::from(n + 1) <= share * f64::from(WIDTH)).count();
     format!("[{}{}]", "█".repeat(full), "░".repeat(WIDTH as usize - full))

@@ -107,13 +107,17 @@ pub struct SliceEvaluation {
     pub obstacles: Vec<(String, Vec<String>)>,
 }
 
-/// Why the pending shards of one step have no bot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why the pending shards of one step have no bot, or what those wait for that are not pending yet.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Explanation {
     /// Of the run.
     pub step: u32,
     /// Indices.
     pub pending_shards: Vec<u32>,
+    /// Those that are not pending yet, because they wait for earlier steps. Nothing below but the summary is about these.
+    pub waiting_shards: Vec<u32>,
+    /// The steps that these wait for.
+    pub waiting_for: Vec<u32>,
     /// Shards of any run that go first.
     pub ahead: u32,
     /// Fit, and are busy.

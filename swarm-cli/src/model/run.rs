@@ -44,6 +44,8 @@ impl RunState {
 /// How many shards stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
+    /// Wait for earlier steps.
+    pub waiting: u32,
     /// Wait for a bot.
     pub pending: u32,
     /// A bot has them.
@@ -52,6 +54,8 @@ pub struct Counts {
     pub succeeded: u32,
     /// Ended in any other way.
     pub failed: u32,
+    /// Were never run because of earlier steps.
+    pub skipped: u32,
 }
 
 impl Counts {
@@ -60,8 +64,10 @@ impl Counts {
         let mut counts = Self::default();
         for shard in shards {
             *match shard.state {
+                ShardState::Waiting => &mut counts.waiting,
                 ShardState::Pending => &mut counts.pending,
                 ShardState::Running => &mut counts.running,
+                ShardState::Skipped => &mut counts.skipped,
                 _ if shard.is_good() => &mut counts.succeeded,
                 _ => &mut counts.failed,
             } += 1;
@@ -71,7 +77,12 @@ impl Counts {
 
     /// All of them.
     pub fn total(self) -> u32 {
-        self.pending + self.running + self.succeeded + self.failed
+        self.waiting + self.pending + self.running + self.ended()
+    }
+
+    /// Those that nothing changes any more.
+    pub fn ended(self) -> u32 {
+        self.succeeded + self.failed + self.skipped
     }
 }
 
@@ -166,10 +177,25 @@ impl Run {
         steps.filter_map(|(step, spec)| Some((step, spec.tests()?)))
     }
 
-    /// How long a shard of it waited for its first bot.
+    /// How long a shard of it waited for its first bot, from when it had no earlier step to wait for.
     pub fn queued(&self, shard: &Shard) -> Option<Duration> {
-        let started = shard.attempts.first().and_then(|attempt| attempt.started);
-        started.map(|started| started.since(self.created))
+        let started = shard.attempts.first().and_then(|attempt| attempt.started)?;
+        Some(started.since(self.ready(shard.id.step)))
+    }
+
+    /// When the last step ended that this one has waited for.
+    fn ready(&self, step: u32) -> Timestamp {
+        let spec = self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX));
+        let after = spec.map_or(&[][..], |spec| &spec.after);
+        let earlier = after.iter().flat_map(|after| self.shards_of(after.step));
+        earlier.filter_map(|shard| shard.ended).max().unwrap_or(self.created)
+    }
+
+    /// The shards of a step.
+    pub fn shards_of(&self, step: u32) -> &[Shard] {
+        let from = self.shards.partition_point(|shard| shard.id.step < step);
+        let to = self.shards.partition_point(|shard| shard.id.step <= step);
+        &self.shards[from..to]
     }
 
     /// The shard of this name.

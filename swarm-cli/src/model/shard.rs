@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShardState {
+    /// Waits for earlier steps.
+    Waiting,
     /// Waits for a bot.
     Pending,
     /// A bot has it.
@@ -31,17 +33,20 @@ pub enum ShardState {
     NoResource,
     /// A worker that found nothing left to do.
     NotNeeded,
+    /// Never run, because an earlier step did not end as it had to.
+    Skipped,
 }
 
 impl ShardState {
     /// Whether nothing changes any more.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Running)
+        !matches!(self, Self::Waiting | Self::Pending | Self::Running)
     }
 
     /// The state in words.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Completed => "completed",
@@ -54,6 +59,7 @@ impl ShardState {
             Self::InternalError => "internal error",
             Self::NoResource => "no resource",
             Self::NotNeeded => "not needed",
+            Self::Skipped => "skipped",
         }
     }
 }

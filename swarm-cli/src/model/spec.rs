@@ -1,7 +1,7 @@
 //! What a user asks for.
 
 use super::TestsPolicy;
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
+use proto::{Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirements, ShardId};
 use std::time::Duration;
 
 /// What one command is to do, over one isolated input.
@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct StepSpec {
     /// Names the step to people, in reports and in output directories.
     pub name: String,
-    /// The `.isolated` manifest.
-    pub input: Digest,
+    /// The `.isolated` manifest. `None`: there is none but what earlier steps have left.
+    pub input: Option<Digest>,
     /// Replaces the manifest's command when not empty.
     pub command: Vec<String>,
     /// Appended to the command.
@@ -39,6 +39,38 @@ pub struct StepSpec {
     pub max_attempts: Option<u32>,
     /// The same properties give the same result: an earlier success need not be run again.
     pub idempotent: bool,
+    /// The steps that it waits for.
+    pub after: Vec<After>,
+    /// What is laid out beside the input.
+    pub includes: Vec<OutputOf>,
+}
+
+/// An earlier step that has to end first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Its place in the run.
+    pub step: u32,
+    /// How it has to end.
+    pub demand: Demand,
+}
+
+/// How an earlier step has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Demand {
+    /// All of its shards and tests have passed.
+    Succeeded,
+    /// It was run, whatever became of it.
+    Ended,
+}
+
+/// The outputs of all shards of an earlier step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputOf {
+    /// Its place in the run.
+    pub step: u32,
+    /// Where they are laid out.
+    pub into: IntoDir,
 }
 
 /// How a step is cut into shards.
@@ -82,8 +114,10 @@ pub struct Slice {
 /// What a bot is told of one shard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// The `.isolated` manifest.
-    pub input: Digest,
+    /// The `.isolated` manifest, if there is one.
+    pub input: Option<Digest>,
+    /// The manifests of what earlier shards have left, and where that is laid out.
+    pub includes: Vec<(Option<Digest>, String)>,
     /// Replaces the manifest's command when not empty.
     pub command: Vec<String>,
     /// Appended to the command.

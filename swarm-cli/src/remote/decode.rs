@@ -6,8 +6,9 @@ pub(super) use ledger::{driver, history, quarantine, tests_page};
 
 use super::{Novelty, Triggered, Update};
 use crate::model::{
-    Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Evaluation,
-    Explanation, FanOut, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice, SliceEvaluation, StepSpec,
+    After, Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Demand,
+    Evaluation, Explanation, FanOut, OutputOf, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice,
+    SliceEvaluation, StepSpec,
 };
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, time::Duration};
@@ -59,9 +60,10 @@ pub(super) fn evaluation(wire: v1::TriggerResponse) -> Result<Evaluation, Malfor
 }
 
 pub(super) fn assignment(wire: v1::Assignment) -> Result<Assignment, Malformed> {
-    let input = present("input", wire.input.as_ref())?;
+    let include = |one: v1::IncludedOutputs| Ok((digest("outputs", one.outputs.as_ref())?, one.into));
     Ok(Assignment {
-        input: Digest::try_from(input).map_err(malformed("input"))?,
+        input: digest("input", wire.input.as_ref())?,
+        includes: wire.includes.into_iter().map(include).collect::<Result<_, _>>()?,
         command: wire.command,
         extra_args: wire.extra_args,
         environment: wire.environment.into_iter().map(|one| (one.name, one.value)).collect(),
@@ -93,16 +95,18 @@ pub(super) fn run(wire: Option<&v1::Run>) -> Result<Run, Malformed> {
     shards.sort_by_key(|shard| shard.id);
     let counts = match (&wire.counts, shards.is_empty()) {
         (Some(counts), true) => Counts {
+            waiting: counts.waiting,
             pending: counts.pending,
             running: counts.running,
             succeeded: counts.succeeded,
             failed: counts.failed,
+            skipped: counts.skipped,
         },
         _ => Counts::of(&shards),
     };
     let announced = wire.counts.map_or(0, |counts| {
-        let ended = counts.succeeded.saturating_add(counts.failed);
-        counts.pending.saturating_add(counts.running).saturating_add(ended)
+        let v1::ShardCounts { waiting, pending, running, succeeded, failed, skipped } = counts;
+        [waiting, pending, running, succeeded, failed, skipped].into_iter().fold(0, u32::saturating_add)
     });
     Ok(Run {
         id: wire.id.parse().map_err(malformed("run id"))?,
@@ -142,7 +146,7 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
     let outputs = wire.outputs.iter().map(|path| RelPath::new(path));
     Ok(StepSpec {
         name: wire.name.clone(),
-        input: Digest::try_from(present("input", wire.input.as_ref())?).map_err(malformed("input"))?,
+        input: digest("input", wire.input.as_ref())?,
         command: wire.command.clone(),
         extra_args: wire.extra_args.clone(),
         first: slice(&wire.requirements, wire.expiration, wire.wait_for_capacity)?,
@@ -161,7 +165,25 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
         fan_out,
         max_attempts: Some(wire.max_attempts).filter(|&n| n > 0),
         idempotent: wire.idempotent,
+        after: wire.after.iter().map(after).collect::<Result<_, _>>()?,
+        includes: wire.includes.iter().map(output_of).collect::<Result<_, _>>()?,
     })
+}
+
+fn digest(what: &'static str, wire: Option<&v1::Digest>) -> Result<Option<Digest>, Malformed> {
+    wire.map(|digest| Digest::try_from(digest).map_err(malformed(what))).transpose()
+}
+
+fn after(wire: &v1::After) -> Result<After, Malformed> {
+    let demand = match wire.condition() {
+        v1::after::Condition::Unspecified | v1::after::Condition::Succeeded => Demand::Succeeded,
+        v1::after::Condition::Ended => Demand::Ended,
+    };
+    Ok(After { step: wire.step, demand })
+}
+
+fn output_of(wire: &v1::OutputOf) -> Result<OutputOf, Malformed> {
+    Ok(OutputOf { step: wire.step, into: wire.into.parse().map_err(malformed("into"))? })
 }
 
 fn slice(
@@ -195,6 +217,7 @@ fn run_state(wire: v1::RunState) -> Result<RunState, Malformed> {
 
 fn shard_state(wire: v1::ShardState) -> Result<ShardState, Malformed> {
     Ok(match wire {
+        v1::ShardState::Waiting => ShardState::Waiting,
         v1::ShardState::Pending => ShardState::Pending,
         v1::ShardState::Running => ShardState::Running,
         v1::ShardState::Completed => ShardState::Completed,
@@ -207,6 +230,7 @@ fn shard_state(wire: v1::ShardState) -> Result<ShardState, Malformed> {
         v1::ShardState::InternalError => ShardState::InternalError,
         v1::ShardState::NoResource => ShardState::NoResource,
         v1::ShardState::NotNeeded => ShardState::NotNeeded,
+        v1::ShardState::Skipped => ShardState::Skipped,
         v1::ShardState::Unspecified => return Err(unknown_state()),
     })
 }
@@ -286,6 +310,8 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
     Explanation {
         step: wire.step,
         pending_shards: wire.pending_shards,
+        waiting_shards: Vec::new(),
+        waiting_for: Vec::new(),
         ahead: wire.ahead,
         busy_bots: wire.busy_bots,
         free_bots: wire.free_bots,
@@ -296,6 +322,16 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
         slice: wire.slice,
         slices: wire.slices,
         no_resource: wire.no_resource.as_ref().map(Timestamp::from),
+    }
+}
+
+pub(super) fn waiting(wire: v1::WaitingStep) -> Explanation {
+    Explanation {
+        step: wire.step,
+        waiting_shards: wire.shards,
+        waiting_for: wire.for_steps,
+        summary: wire.summary,
+        ..Explanation::default()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{BotFilter, OutputEnd, OutputStart, RunFilter};
 use crate::model::{
-    BotOrder, BotState, Driver, FanOut, Quarantine, RunSpec, RunState, Slice, StepSpec, TestsPolicy,
+    After, BotOrder, BotState, Demand, Driver, FanOut, OutputOf, Quarantine, RunSpec, RunState, Slice,
+    StepSpec, TestsPolicy,
 };
 use proto::{RequestId, Secret, ShardId, v1};
 use std::time::Duration;
@@ -34,7 +35,7 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
     };
     v1::StepSpec {
         name: step.name.clone(),
-        input: Some(step.input.into()),
+        input: step.input.map(Into::into),
         command: step.command.clone(),
         extra_args: step.extra_args.clone(),
         requirements: (&step.first.requirements).into(),
@@ -53,7 +54,21 @@ fn step_spec(step: &StepSpec) -> v1::StepSpec {
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),
         idempotent: step.idempotent,
+        after: step.after.iter().map(after).collect(),
+        includes: step.includes.iter().map(output_of).collect(),
     }
+}
+
+fn after(after: &After) -> v1::After {
+    let condition = match after.demand {
+        Demand::Succeeded => v1::after::Condition::Succeeded,
+        Demand::Ended => v1::after::Condition::Ended,
+    };
+    v1::After { step: after.step, condition: condition.into() }
+}
+
+fn output_of(output: &OutputOf) -> v1::OutputOf {
+    v1::OutputOf { step: output.step, into: output.into.to_string() }
 }
 
 fn fan_out(fan_out: &FanOut) -> v1::FanOut {

@@ -20,7 +20,7 @@ pub(super) fn add(run: &Run, suites: &mut Vec<Suite>, ledgers: &[Ledger]) -> Vec
     let mut accounts = Vec::new();
     for ledger in ledgers {
         let step = run.name_of_step(ledger.step);
-        let input = run.spec.steps.get(ledger.step as usize).map(|step| step.input);
+        let input = run.spec.steps.get(ledger.step as usize).and_then(|step| step.input);
         let mut homeless = Suite::nowhere(step.clone(), input);
         for result in &ledger.results {
             let place = result.deciding().and_then(|one| places.get(&one.shard));

@@ -200,7 +200,7 @@ impl Suite {
             bot: shard.attempt().map(|attempt| attempt.bot.clone()).unwrap_or_default(),
             attempt: shard.attempt().map_or(0, |attempt| attempt.number),
             outputs: shard.result().and_then(|result| result.outputs),
-            input: step.map(|step| step.input),
+            input: step.and_then(|step| step.input),
             time: shard.result().map(|result| result.stats.run).unwrap_or_default(),
             cases: Vec::new(),
             stand_ins: Vec::new(),

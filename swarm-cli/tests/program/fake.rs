@@ -433,7 +433,7 @@ impl Swarm for State {
             summary,
             ..v1::StepExplanation::default()
         };
-        Ok(Response::new(v1::ExplainResponse { steps: vec![step] }))
+        Ok(Response::new(v1::ExplainResponse { steps: vec![step], ..Default::default() }))
     }
 
     async fn read_output(

@@ -80,7 +80,7 @@ fn other_properties_are_another_shard() {
     let others = [
         StepSpec { command: vec!["ab".into()], ..base.clone() },
         StepSpec { command: vec!["a".into()], extra_args: vec!["b".into()], ..base.clone() },
-        StepSpec { input: DigestFunction::Blake3.digest(b"other"), ..base.clone() },
+        StepSpec { input: Some(DigestFunction::Blake3.digest(b"other")), ..base.clone() },
         StepSpec { environment: vec![("A".into(), "b".into())], ..base.clone() },
         StepSpec { environment_prefixes: vec!["PATH=bin".parse().unwrap()], ..base.clone() },
         StepSpec { outputs: vec![proto::RelPath::new("out").unwrap()], ..base.clone() },

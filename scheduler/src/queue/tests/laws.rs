@@ -18,6 +18,8 @@ enum Act {
         shards: u32,
         mac: bool,
         idempotent: bool,
+        /// Further steps, each waiting for the one before.
+        later: Vec<(u32, bool)>,
         /// By whatever runs on this bot.
         parent: Option<usize>,
     },
@@ -46,13 +48,15 @@ enum Act {
 
 fn trigger() -> impl Strategy<Value = Act> {
     let parent = proptest::option::weighted(0.3, 0..BOTS.len());
-    (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2), any::<bool>(), parent).prop_map(
-        |(request, priority, shards, mac, idempotent, parent)| Act::Trigger {
+    let later = proptest::collection::vec((1..4u32, any::<bool>()), 0..3);
+    (0..20u8, 0..3u8, 1..5u32, proptest::bool::weighted(0.2), any::<bool>(), later, parent).prop_map(
+        |(request, priority, shards, mac, idempotent, later, parent)| Act::Trigger {
             request,
             priority,
             shards,
             mac,
             idempotent,
+            later,
             parent,
         },
     )
@@ -76,6 +80,36 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 const BOTS: [(&str, u32); 3] = [("b1", 1), ("b2", 2), ("b3", 1)];
+
+/// Some commands fail.
+fn end(lease: LeaseRef) -> Held {
+    finished(lease, i32::from(lease.token.0.is_multiple_of(5)))
+}
+
+/// A step after the one of this number, which has to succeed or only to end.
+fn following((step_before, (shards, succeed)): (u32, &(u32, bool))) -> StepSpec {
+    let demand = if *succeed { Demand::Succeeded } else { Demand::Ended };
+    StepSpec { after: vec![After { step: step_before, demand }], ..step(*shards, &["os=Linux"]) }
+}
+
+/// A shard is run when what it waits for has ended as it had to, waits for as long as that is open, and is skipped otherwise.
+fn check_earlier(run: &Run, id: ShardId, shard: &Shard) -> Result<(), TestCaseError> {
+    let spec = &run.spec.steps[id.step as usize];
+    let Some(after) = spec.after.first() else { return Ok(()) };
+    let earlier = &run.steps[after.step as usize];
+    let ended = earlier.iter().all(|shard| matches!(shard.state, ShardState::Ended(_)));
+    let met = match after.demand {
+        Demand::Succeeded => earlier.iter().all(Shard::succeeded),
+        Demand::Ended => earlier.iter().all(|shard| shard.state != ShardState::Ended(Ending::Skipped)),
+    };
+    match shard.state {
+        ShardState::Waiting => prop_assert!(!ended, "{} waits for nothing", id),
+        ShardState::Ended(Ending::Skipped) => prop_assert!(!met, "{} was skipped for nothing", id),
+        ShardState::Ended(Ending::Canceled) => {}
+        _ => prop_assert!(ended && met, "{} was not to be run", id),
+    }
+    Ok(())
+}
 
 /// A bot's own idea of the world.
 #[derive(Clone, Default)]
@@ -102,10 +136,8 @@ impl World {
     fn report(&self, bot: usize, finish: Option<&Index>) -> BotReport {
         let side = &self.bots[bot];
         let done = finish.filter(|_| !side.held.is_empty()).map(|index| *index.get(&side.held));
-        let held = side
-            .held
-            .iter()
-            .map(|lease| if Some(*lease) == done { finished(*lease, 0) } else { running(*lease) });
+        let held =
+            side.held.iter().map(|lease| if Some(*lease) == done { end(*lease) } else { running(*lease) });
         let held = held.collect();
         let (name, slots) = BOTS[bot];
         BotReport { slots, ..report(name, &format!("s{}", side.session), held) }
@@ -134,7 +166,7 @@ impl World {
 
     fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Trigger { request, priority, shards, mac, idempotent, parent } => {
+            Act::Trigger { request, priority, shards, mac, idempotent, later, parent } => {
                 // A Mac is never there: in the end everybody takes a Linux.
                 let first = Slice { wait_for_capacity: *priority == 0, ..slice(&["os=Mac"]) };
                 let first = if *mac { first } else { slice(&["os=Linux"]) };
@@ -142,7 +174,8 @@ impl World {
                     if *mac { vec![slice(&["os=Mac", "id=b1"]), slice(&["os=Linux"])] } else { vec![] };
                 let step = StepSpec { idempotent: *idempotent, first, fallbacks, ..step(*shards, &[]) };
                 let parent = parent.and_then(|bot| self.bots[bot].held.first()).map(|lease| lease.shard);
-                let spec = Arc::new(RunSpec { parent, ..spec(*priority, [step]) });
+                let steps = [step].into_iter().chain((0u32..).zip(later).map(following));
+                let spec = Arc::new(RunSpec { parent, ..spec(*priority, steps) });
                 let run = RunId::new(self.bench.now, u32::from(*request));
                 let request = format!("r{request}").parse().unwrap();
                 let reuses = self.bench.queue.reusable(&spec, self.bench.now);
@@ -199,10 +232,12 @@ impl World {
             let attempt = queue.shard(id).and_then(Shard::live);
             prop_assert_eq!(attempt.map(|attempt| attempt.token), Some(token));
         }
-        let mut pending = 0;
+        let (mut waiting, mut pending) = (0, 0);
         for (id, shard) in self.runs.iter().flat_map(|run| queue.run(*run).unwrap().shards()) {
             prop_assert_eq!(shard.state == ShardState::Running, live.contains(&id));
+            waiting += usize::from(shard.state == ShardState::Waiting);
             pending += usize::from(shard.state == ShardState::Pending);
+            check_earlier(queue.run(id.run).unwrap(), id, shard)?;
             let tokens = shard.attempts.iter().map(|attempt| attempt.token);
             prop_assert!(tokens.clone().zip(tokens.skip(1)).all(|(one, next)| one < next), "tokens grow");
             if let ShardState::Ended(_) = shard.state {
@@ -212,7 +247,7 @@ impl World {
                 prop_assert!(!self.ended.contains_key(&id), "what has ended stays so");
             }
         }
-        prop_assert_eq!(pending, queue.pending());
+        prop_assert_eq!((waiting, pending), (queue.waiting(), queue.pending()));
         Ok(())
     }
 
@@ -222,7 +257,7 @@ impl World {
         for _ in 0..1500 {
             for bot in 0..BOTS.len() {
                 let report = BotReport {
-                    held: self.bots[bot].held.iter().map(|lease| finished(*lease, 0)).collect(),
+                    held: self.bots[bot].held.iter().map(|lease| end(*lease)).collect(),
                     ..self.report(bot, None)
                 };
                 // A stray call may keep it out for the life of a lease.
@@ -237,6 +272,7 @@ impl World {
             prop_assert!(self.bench.queue.run(*run).unwrap().ended.is_some(), "run {} has ended", run);
         }
         prop_assert_eq!(&self.bench.queue.state.pending, &Pending::default());
+        prop_assert_eq!(self.bench.queue.waiting(), 0);
         prop_assert!(self.bench.queue.state.held.is_empty());
         prop_assert_eq!(self.bench.queue.next_deadline(), None);
         Ok(())

@@ -409,3 +409,60 @@ proptest! {
         }
     }
 }
+
+/// Tests, and a step that demands that all of them have passed.
+fn tests_then(policy: TestsPolicy) -> RunSpec {
+    let after = vec![After { step: 0, demand: Demand::Succeeded }];
+    spec(0, [sharing(policy), StepSpec { after, ..step(1, &[]) }])
+}
+
+#[test]
+fn a_step_waits_for_all_tests_of_an_earlier_one_and_not_for_exit_codes() {
+    for (outcome, skipped) in [(TestOutcome::Passed, false), (TestOutcome::Failed, true)] {
+        let mut fleet = Fleet::new(&["b1", "b2"], 6);
+        fleet.outcomes.insert(4, vec![outcome]);
+        // As a runner ends some of whose failures are known.
+        fleet.exit_code = 1;
+        let run = fleet.bench.run(tests_then(policy(0)));
+        let later = |fleet: &Fleet| fleet.bench.state(shard(run, 1, 0));
+        for _ in 0..200 {
+            if later(&fleet) != ShardState::Waiting {
+                break;
+            }
+            for bot in ["b1", "b2"] {
+                fleet.call(bot, true);
+                fleet.work(bot);
+            }
+            fleet.bench.pass(Duration::from_millis(500));
+        }
+        let verdicts = fleet.verdicts(run);
+        assert!(verdicts.iter().all(Option::is_some), "the step has ended: {verdicts:?}");
+        assert_eq!(later(&fleet) == ShardState::Ended(Ending::Skipped), skipped, "{:?}", later(&fleet));
+        assert_ne!(later(&fleet), ShardState::Waiting);
+    }
+}
+
+#[test]
+fn workers_whose_outputs_a_later_step_is_given_are_no_more_than_it_can_be_told_of() {
+    let mut bench = Bench::new();
+    let includes = vec![OutputOf { step: 0, into: "parts/{index}".parse().unwrap() }];
+    let after = vec![After { step: 0, demand: Demand::Ended }];
+    let merge = StepSpec { includes, after, ..step(1, &[]) };
+    let many = sharing(TestsPolicy { max_workers: None, ..policy(0) });
+    bench.call(BotReport { slots: 5000, ..report("b", "s1", vec![]) });
+    let run = bench.run(spec(0, [many, merge]));
+    let lease = bench.call(BotReport { slots: 5000, ..report("b", "s1", vec![]) })[0];
+    let told = Progress {
+        listing: Some(numbered(9000)),
+        reports_from: 0,
+        reports: vec![],
+        batches: 0,
+        hungry: false,
+        running: vec![],
+    };
+    let held = vec![Held { tests: Some(told), ..running(lease) }];
+    bench.queue.tuning.most_pending = 100_000;
+    bench.call(BotReport { slots: 5000, ..report("b", "s1", held) });
+    let workers = bench.queue.run(run).unwrap().steps[0].len();
+    assert_eq!(workers, proto::limits::MAX_INCLUDED_SHARDS as usize);
+}

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     queue::{
-        AttemptStats, BotOrder, Ending, FanOut, Listing, Place, Quarantined, Slice, Standing, StepSpec,
-        TestDriver, TestsPolicy, Timeouts,
+        After, AttemptStats, BotOrder, Demand, Ending, FanOut, Listing, OutputOf, Place, Quarantined, Slice,
+        Standing, StepSpec, TestDriver, TestsPolicy, Timeouts,
     },
     sharding::{ListedTest, TestOutcome, TestReport},
 };
@@ -23,7 +23,7 @@ fn spec() -> RunSpec {
     requirements.insert("os=Linux|Mac".parse().unwrap()).unwrap();
     let step = StepSpec {
         name: "unit".into(),
-        input: DigestFunction::Sha256.digest(b"x"),
+        input: Some(DigestFunction::Sha256.digest(b"x")),
         command: vec!["./t".into()],
         extra_args: vec!["-v".into()],
         first: Slice { requirements, expiration: Duration::from_secs(90), wait_for_capacity: false },
@@ -40,6 +40,8 @@ fn spec() -> RunSpec {
         fan_out: FanOut::Shards(NonZeroU32::new(4).unwrap()),
         max_attempts: NonZeroU32::new(2).unwrap(),
         idempotent: false,
+        after: vec![],
+        includes: vec![],
     };
     RunSpec {
         name: "n".into(),
@@ -89,6 +91,19 @@ fn sharing_spec() -> RunSpec {
     let spec = spec();
     let step = StepSpec { fan_out: FanOut::Tests(Arc::new(policy)), ..StepSpec::clone(&spec.steps[0]) };
     RunSpec { steps: vec![Arc::new(step)], ..spec }
+}
+
+/// Its second step waits for the first.
+fn waiting_spec() -> RunSpec {
+    let mut spec = spec();
+    let later = StepSpec {
+        input: None,
+        after: vec![After { step: 0, demand: Demand::Ended }],
+        includes: vec![OutputOf { step: 0, into: "parts/{index}".parse().unwrap() }],
+        ..StepSpec::clone(&spec.steps[0])
+    };
+    spec.steps.push(Arc::new(later));
+    spec
 }
 
 fn listing() -> Listing {
@@ -166,6 +181,8 @@ fn one_of_each() -> Vec<Transition> {
             },
         },
         Transition::ShardEnded { shard, ending: Ending::NotNeeded, message: "none left".into() },
+        Transition::ShardEnded { shard, ending: Ending::Skipped, message: "step `a` was skipped".into() },
+        Transition::RunCreated { run, request: "req".parse().unwrap(), spec: Arc::new(waiting_spec()) },
     ]
 }
 

@@ -1,6 +1,7 @@
 //! What is refused, and how it is said.
 
 use super::*;
+use crate::queue::{After, Demand};
 use proto::DigestFunction;
 
 const DEFAULTS: Defaults = Defaults {
@@ -70,9 +71,12 @@ fn errors_name_the_field_and_the_remedy() {
         let error = refused(&change);
         assert!(error.starts_with(expected), "{error}");
     }
-    let of_step: [(StepChange, &str); 13] = [
+    let of_step: [(StepChange, &str); 16] = [
         (|step| step.named_caches.push(v1::NamedCache::default()), "steps[0].named_caches: "),
-        (|step| step.input = None, "steps[0].input: is missing"),
+        (|step| step.input = None, "steps[0].input: is missing: only a step with `includes`"),
+        (|step| step.after = vec![v1::After::default()], "steps[0].after[0].step: 0 is no earlier step"),
+        (|step| step.includes = vec![v1::OutputOf::default()], "steps[0].includes[0].step: 0 is no earlier"),
+        (|step| step.after = vec![v1::After::default(); 65], "steps[0].after: are more than 64"),
         (|step| step.input.as_mut().unwrap().hash.push('0'), "steps[0].input: "),
         (|step| step.outputs.push("../x".into()), "steps[0].outputs: "),
         (|step| step.fan_out = None, "steps[0].fan_out: is missing: ask for shards"),
@@ -113,4 +117,75 @@ fn too_many_shards_and_too_large_steps_are_refused() {
     assert!(check_sizes(&wire).is_ok());
     wire.steps[0].extra_args = vec!["x".repeat(LARGEST_STEP)];
     assert!(check_sizes(&wire).unwrap_err().to_string().starts_with("steps[0]: takes more than"));
+}
+
+/// A step, and a second one after it that is given its outputs.
+fn chain() -> v1::RunSpec {
+    let mut wire = run();
+    let includes = vec![v1::OutputOf { step: 0, into: "parts/{index}".into() }];
+    wire.steps.push(v1::StepSpec {
+        includes,
+        input: None,
+        command: vec!["sh".into()],
+        ..wire.steps[0].clone()
+    });
+    wire
+}
+
+#[test]
+fn a_step_may_wait_for_earlier_ones_and_be_given_their_outputs_alone() {
+    let parsed = parse_run(&chain(), &DEFAULTS).unwrap();
+    let step = &parsed.steps[1];
+    assert_eq!(step.input, None);
+    assert_eq!(step.after, [After { step: 0, demand: Demand::Succeeded }], "which is implied");
+    assert_eq!(parse_run(&run_to_wire(&parsed), &DEFAULTS).unwrap(), parsed, "the wire form round-trips");
+    let mut wire = chain();
+    wire.steps[1].after = vec![v1::After { step: 0, condition: v1::after::Condition::Ended.into() }];
+    assert_eq!(parse_run(&wire, &DEFAULTS).unwrap().steps[1].after[0].demand, Demand::Ended);
+}
+
+#[test]
+fn errors_of_later_steps_name_the_step_and_the_remedy() {
+    type Change = fn(&mut v1::StepSpec);
+    let after = |step| v1::After { step, condition: 0 };
+    let refused = |change: &dyn Fn(&mut v1::StepSpec)| {
+        let mut wire = chain();
+        change(&mut wire.steps[1]);
+        parse_run(&wire, &DEFAULTS).unwrap_err().to_string()
+    };
+    let of_step: [(Change, &str); 6] = [
+        (|step| step.command.clear(), "steps[1].input: is missing"),
+        (
+            |step| step.includes[0].into = "parts".into(),
+            "steps[1].includes[0].into: `parts` is the same for all shards of step 0: put {index} into it",
+        ),
+        (|step| step.includes[0].into = "../{index}".into(), "steps[1].includes[0].into: "),
+        (|step| step.includes[0].step = 1, "steps[1].includes[0].step: 1 is no earlier step"),
+        (|step| step.idempotent = true, "steps[1].idempotent: cannot be had of a step with `after`"),
+        (
+            |step| step.after = vec![v1::After { step: 0, condition: 9 }],
+            "steps[1].after[0].condition: 9 is none",
+        ),
+    ];
+    for (change, expected) in of_step {
+        let error = refused(&change);
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let twice = refused(&|step| step.after = vec![after(0), after(0)]);
+    assert_eq!(twice, "steps[1].after[1].step: 0 is named twice: give one condition");
+}
+
+#[test]
+fn outputs_of_too_many_shards_are_refused() {
+    let mut wire = chain();
+    let shards =
+        |count| v1::FanOut { policy: Some(v1::fan_out::Policy::Shards(v1::fan_out::Shards { count })) };
+    wire.steps[0].fan_out = Some(shards(limits::MAX_INCLUDED_SHARDS));
+    assert!(parse_run(&wire, &DEFAULTS).is_ok());
+    wire.steps[0].fan_out = Some(shards(limits::MAX_INCLUDED_SHARDS + 1));
+    let error = parse_run(&wire, &DEFAULTS).unwrap_err().to_string();
+    assert!(
+        error.starts_with("steps[1].includes: are of up to 1001 shards, and 1000 is the most"),
+        "{error}"
+    );
 }

@@ -2,7 +2,10 @@
 
 use super::super::super::*;
 use proto::{BotId, RunId, SessionId, ShardId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Leases that are live, and shards that have ended.
 #[derive(Debug, Default)]
@@ -10,8 +13,7 @@ pub(super) struct Ledger {
     live: BTreeMap<ShardId, (Token, BotId, SessionId)>,
     ended: BTreeSet<ShardId>,
     last_token: Token,
-    /// How many shards each has.
-    runs: BTreeMap<RunId, u64>,
+    runs: BTreeMap<RunId, Arc<RunSpec>>,
     /// Attempts that were lost.
     pub(super) lost: usize,
 }
@@ -26,7 +28,7 @@ impl Ledger {
     pub(super) fn take(&mut self, record: &Record) {
         match &record.transition {
             Transition::RunCreated { run, spec, .. } => {
-                assert_eq!(self.runs.insert(*run, spec.shards()), None, "{run} is made once");
+                assert_eq!(self.runs.insert(*run, Arc::clone(spec)), None, "{run} is made once");
             }
             Transition::Leased { shard, token, bot, session, .. } => {
                 assert!(*token > self.last_token, "tokens grow");
@@ -34,6 +36,7 @@ impl Ledger {
                 assert!(!self.ended.contains(shard), "{shard} is leased when it has ended");
                 let earlier = self.live.insert(*shard, (*token, bot.clone(), session.clone()));
                 assert_eq!(earlier, None, "two live leases of {shard}");
+                self.check_earlier(*shard);
             }
             Transition::AttemptLost { shard, token, .. } => {
                 let live = self.live.remove(shard).unwrap();
@@ -56,7 +59,11 @@ impl Ledger {
             Transition::RunDeleted { run, .. } => {
                 let of_run = |index| ShardId { run: *run, step: index, index: 0 };
                 let ended = self.ended.range(of_run(0)..of_run(u32::MAX)).count() as u64;
-                assert_eq!(self.runs.get(run), Some(&ended), "{run} is deleted whole");
+                assert_eq!(
+                    self.runs.get(run).map(|spec| spec.shards()),
+                    Some(ended),
+                    "{run} is deleted whole"
+                );
             }
             Transition::SliceGivenUp { .. }
             | Transition::KillRequested { .. }
@@ -71,6 +78,16 @@ impl Ledger {
 
     fn end(&mut self, shard: ShardId) {
         assert!(self.ended.insert(shard), "{shard} ends twice");
+    }
+
+    /// What is leased has waited for all that it had to wait for.
+    fn check_earlier(&self, id: ShardId) {
+        let spec = &self.runs[&id.run];
+        for after in &spec.steps[id.step as usize].after {
+            let shards = spec.steps[after.step as usize].fan_out.shards();
+            let mut ended = (0..shards).map(|index| ShardId { step: after.step, index, ..id });
+            assert!(ended.all(|earlier| self.ended.contains(&earlier)), "{id} is leased too soon");
+        }
     }
 
     /// Whether a lease is live.
@@ -90,6 +107,7 @@ impl Ledger {
 
     /// Whether every shard of every run has ended and nobody holds anything.
     pub(super) fn is_complete(&self) -> bool {
-        self.live.is_empty() && self.runs.values().sum::<u64>() == self.ended.len() as u64
+        self.live.is_empty()
+            && self.runs.values().map(|spec| spec.shards()).sum::<u64>() == self.ended.len() as u64
     }
 }

@@ -19,11 +19,16 @@ impl Wish {
     /// The next wish of somebody.
     pub(super) fn make(number: usize, most_shards: u32, entropy: &SeededEntropy) -> Self {
         let draw = |below: u64| entropy.next() % below;
-        let steps = (0..=draw(2)).map(|_| {
+        let steps = (0..=draw(2)).map(|number| {
             let shards = 1 + u32::try_from(draw(u64::from(most_shards))).unwrap();
             let asked: &[&str] =
                 [&[][..], &["os=Linux"], &["os=Linux|Mac"]][usize::try_from(draw(3)).unwrap()];
-            StepSpec { idempotent: draw(4) == 0, ..step(shards, asked) }
+            let wanted = draw(4);
+            let after = (0..u32::try_from(number).unwrap()).filter(|_| wanted > 1).map(|step| After {
+                step,
+                demand: if wanted == 2 { Demand::Ended } else { Demand::Succeeded },
+            });
+            StepSpec { idempotent: wanted == 0, after: after.collect(), ..step(shards, asked) }
         });
         let steps: Vec<StepSpec> = steps.collect();
         let user = format!("user {}", draw(20));

@@ -165,7 +165,7 @@ impl World {
             );
         }
         let scheduler = self.scheduler.as_ref().unwrap();
-        assert_eq!(scheduler.queue.pending() + scheduler.queue.running(), 0);
+        assert_eq!(scheduler.queue.waiting() + scheduler.queue.pending() + scheduler.queue.running(), 0);
         let replayed = Scheduler::start(self.settings.tuning, &self.journal, self.now + self.skew);
         assert_eq!(replayed.queue.state, scheduler.queue.state, "the state is what its records replay to");
     }
