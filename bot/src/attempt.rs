@@ -1,6 +1,7 @@
 //! What the scheduler hands out and what comes back for it: always valid, whatever was on the wire.
 
 use crate::suite::TestsOrder;
+use cas::tree::Graft;
 use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, ShardId};
 use std::{fmt, time::Duration};
 
@@ -15,8 +16,10 @@ pub(crate) struct Lease {
 /// What to do under a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    /// Of an `.isolated` manifest.
-    pub(crate) input: Digest,
+    /// Of an `.isolated` manifest. None: there is none but `includes`.
+    pub(crate) input: Option<Digest>,
+    /// What earlier steps have left, laid out beside it.
+    pub(crate) includes: Vec<Graft>,
     /// Replaces the manifest's command when not empty.
     pub(crate) command: Vec<String>,
     pub(crate) extra_args: Vec<String>,

@@ -215,6 +215,7 @@ fn exit_of_tree(error: &tree::Error) -> Exit {
         | tree::Error::Name { .. }
         | tree::Error::Changed { .. }
         | tree::Error::Manifest { .. }
+        | tree::Error::Collision(_)
         | tree::Error::Occupied { .. } => Exit::Usage,
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{positive, suite};
 use crate::attempt::{Assignment, Refused, Timeouts};
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, v1};
+use cas::tree::Graft;
+use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Secret, limits, v1};
 use std::time::Duration;
 
 /// Used when the scheduler names no hard timeout.
@@ -14,8 +15,19 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// An assignment that makes sense.
 pub(crate) fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
     let refuse = |reason: String| Refused { reason };
-    let input = wire.input.as_ref().ok_or_else(|| refuse("it names no input".into()))?;
-    let input = Digest::try_from(input).map_err(|error| refuse(error.to_string()))?;
+    let digest = |digest: &v1::Digest| Digest::try_from(digest).map_err(|error| refuse(error.to_string()));
+    let input = wire.input.as_ref().map(digest).transpose()?;
+    if input.is_none() && wire.includes.is_empty() {
+        return Err(refuse("it names no input".into()));
+    }
+    if wire.includes.len() > limits::MAX_INCLUDED_SHARDS as usize {
+        return Err(refuse(format!("it includes outputs of {} shards", wire.includes.len())));
+    }
+    let include = |included: &v1::IncludedOutputs| {
+        let into = Some(&included.into).filter(|into| !into.is_empty());
+        let into = into.map(|into| RelPath::new(into).map_err(|error| refuse(error.to_string())));
+        Ok(Graft { manifest: included.outputs.as_ref().map(digest).transpose()?, into: into.transpose()? })
+    };
     if wire.command.iter().chain(&wire.extra_args).any(|argument| argument.contains('\0')) {
         return Err(refuse("an argument of the command contains a NUL".into()));
     }
@@ -31,6 +43,7 @@ pub(crate) fn assignment(wire: v1::Assignment) -> Result<Assignment, Refused> {
     let timeouts = wire.timeouts.unwrap_or_default();
     Ok(Assignment {
         input,
+        includes: wire.includes.iter().map(include).collect::<Result<_, _>>()?,
         environment: wire.environment.into_iter().map(variable).collect::<Result<_, _>>()?,
         environment_prefixes: EnvironmentPrefix::from_wire(&wire.environment_prefixes)
             .map_err(|error| refuse(error.to_string()))?,
@@ -77,6 +90,15 @@ mod tests {
             assignment(wire).unwrap_err().to_string()
         };
         assert!(spoil(|wire| wire.input = None).contains("no input"));
+        let includes = |into: &str| vec![v1::IncludedOutputs { outputs: None, into: into.into() }];
+        let alone = v1::Assignment { input: None, includes: includes("a/0"), ..wire() };
+        let parsed = assignment(alone).unwrap();
+        let into = Some(RelPath::new("a/0").unwrap());
+        assert_eq!((parsed.input, parsed.includes), (None, vec![Graft { manifest: None, into }]));
+        let outside = v1::Assignment { includes: includes("../x"), ..wire() };
+        assert!(assignment(outside).unwrap_err().to_string().contains("`..`"));
+        let many = v1::Assignment { includes: vec![v1::IncludedOutputs::default(); 1001], ..wire() };
+        assert!(assignment(many).unwrap_err().to_string().contains("1001 shards"));
         assert!(spoil(|wire| wire.input.as_mut().unwrap().hash.truncate(3)).contains("hex digits"));
         assert!(spoil(|wire| wire.outputs.push("../../etc/shadow".into())).contains("`..`"));
         assert!(spoil(|wire| wire.extra_args.push("\0".into())).contains("NUL"));

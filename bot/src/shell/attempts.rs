@@ -106,7 +106,9 @@ impl Attempts {
         assignment: Box<Assignment>,
         synchronizer: &mut Synchronizer,
     ) {
-        tracing::info!(shard = %lease.shard, attempt = lease.attempt, input = %assignment.input, "starting");
+        let (shard, attempt, input) = (lease.shard, lease.attempt, assignment.input);
+        let input = input.map(tracing::field::display);
+        tracing::info!(%shard, attempt, input, included = assignment.includes.len(), "starting");
         match self.place() {
             Ok((dir, spool)) => {
                 let (interruption, interrupted) = watch::channel(Interruption::None);
@@ -281,7 +283,7 @@ async fn between_hooks(
     let mut about = json!({
         "shard": lease.shard.to_string(),
         "attempt": lease.attempt,
-        "input": assignment.input.to_string(),
+        "input": assignment.input.map(|input| input.to_string()),
         "command": assignment.command,
     });
     if let Err(why) = hooks.run(Hook::BeforeTask, about.clone(), place).await {

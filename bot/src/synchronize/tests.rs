@@ -17,7 +17,8 @@ fn lease(n: u64) -> Lease {
 
 fn assignment() -> Assignment {
     Assignment {
-        input: DigestFunction::Blake3.digest(b"input"),
+        input: Some(DigestFunction::Blake3.digest(b"input")),
+        includes: Vec::new(),
         command: vec!["true".into()],
         extra_args: Vec::new(),
         environment: Vec::new(),

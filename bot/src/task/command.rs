@@ -138,7 +138,8 @@ mod tests {
 
     fn assignment(command: &[&str]) -> Assignment {
         Assignment {
-            input: DigestFunction::Blake3.digest(b""),
+            input: Some(DigestFunction::Blake3.digest(b"")),
+            includes: Vec::new(),
             command: command.iter().map(ToString::to_string).collect(),
             extra_args: vec!["--extra=${ISOLATED_OUTDIR}/x".into()],
             environment: Vec::new(),

@@ -34,6 +34,7 @@ impl Failure {
         match error {
             tree::Error::Missing { .. }
             | tree::Error::Manifest { .. }
+            | tree::Error::Collision(_)
             | tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Invalid { .. }) => {
                 Self::client(message)
             }

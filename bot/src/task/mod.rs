@@ -195,7 +195,8 @@ impl Worker {
         interrupted: &mut watch::Receiver<Interruption>,
         stats: &mut Stats,
     ) -> Result<Arc<Fetched>, Failure> {
-        let fetch = || tree::fetch(&*self.store, &self.cache, assignment.input, &Silent);
+        let (input, includes) = (assignment.input, &assignment.includes[..]);
+        let fetch = || tree::fetch_grafted(&*self.store, &self.cache, input, includes, &Silent);
         let fetched = tokio::select! {
             biased;
             () = interruption(interrupted, Interruption::Kill) => return Err(Failure::killed()),

@@ -8,6 +8,7 @@ use cas::{
     memory::MemoryStore,
     named::NamedCacheOptions,
     testing::{Call, Faulty},
+    tree::Graft,
 };
 use proto::{Digest, DigestFunction};
 use runtime::{SystemClock, SystemEntropy};
@@ -53,7 +54,8 @@ impl Bench {
 
     fn assignment(&self) -> Assignment {
         Assignment {
-            input: self.input,
+            input: Some(self.input),
+            includes: Vec::new(),
             command: Vec::new(),
             extra_args: Vec::new(),
             environment: Vec::new(),
@@ -152,7 +154,7 @@ async fn named_caches_come_back_in_the_next_attempt() {
     let taken = Assignment { named_caches: vec!["deps=f".parse().unwrap()], ..bench.assignment() };
     let store = &bench.worker.store;
     let input = archive(store, &[("f", "x")], &["/bin/true"]).await;
-    let result = bench.perform(&Assignment { input, ..taken }).await;
+    let result = bench.perform(&Assignment { input: Some(input), ..taken }).await;
     assert_eq!(result.ending, Ending::ClientError);
     assert!(
         result.message.contains("the cache deps cannot be at f: the input has f there"),
@@ -172,11 +174,11 @@ async fn without_outputs_nothing_is_uploaded() {
 async fn an_input_that_is_not_there_is_the_clients_error_and_is_named() {
     let bench = Bench::new(MemoryStore::new(), &[], "true").await;
     let input = B3.digest(b"nowhere");
-    let result = bench.perform(&Assignment { input, ..bench.assignment() }).await;
+    let result = bench.perform(&Assignment { input: Some(input), ..bench.assignment() }).await;
     assert_eq!((result.ending, result.exit), (Ending::ClientError, None));
     assert!(result.message.contains(&input.to_string()), "{}", result.message);
     let noise = bench.worker.store.put(B3, Bytes::from_static(b"no manifest")).await.unwrap();
-    let result = bench.perform(&Assignment { input: noise, ..bench.assignment() }).await;
+    let result = bench.perform(&Assignment { input: Some(noise), ..bench.assignment() }).await;
     assert_eq!(result.ending, Ending::ClientError, "{}", result.message);
 }
 
@@ -287,4 +289,38 @@ async fn a_command_without_a_secret_is_told_of_no_file() {
     let environment = vec![("SWARM_SECRET_FILE".to_owned(), "/etc/passwd".to_owned())];
     bench.perform(&Assignment { environment, ..bench.assignment() }).await;
     assert_eq!(bench.output(), "none\n");
+}
+
+#[tokio::test]
+async fn what_earlier_shards_have_left_lies_beside_the_input() {
+    let script = "cat own parts/*/log; ls parts/1; echo merged > $ISOLATED_OUTDIR/all";
+    let bench = Bench::new(MemoryStore::new(), &[("own", "own\n")], script).await;
+    let into = |index: u32| Some(RelPath::new(&format!("parts/{index}")).unwrap());
+    let mut includes = Vec::new();
+    for (index, log) in [(0, "first\n"), (2, "third\n")] {
+        let manifest = Some(archive(&bench.worker.store, &[("log", log)], &[]).await);
+        includes.push(Graft { manifest, into: into(index) });
+    }
+    // The second has left nothing.
+    includes.push(Graft { manifest: None, into: into(1) });
+    let assignment = Assignment { includes: includes.clone(), ..bench.assignment() };
+    let result = bench.perform(&assignment).await;
+    assert_eq!((result.message.as_str(), bench.output().as_str()), ("", "own\nfirst\nthird\n"));
+    assert_eq!(outputs(&bench, &result).await["all"], "merged\n");
+    assert_eq!(result.stats.cold_items, 6, "manifests and files");
+
+    bench.dir.empty_input().unwrap();
+    let before = bench.output().len();
+    let command = ["/bin/sh", "-c", "cat parts/*/log"].map(str::to_owned).into();
+    let alone = Assignment { input: None, command, includes, ..bench.assignment() };
+    let result = bench.perform(&alone).await;
+    assert_eq!((result.message.as_str(), &bench.output()[before..]), ("", "first\nthird\n"));
+
+    bench.dir.empty_input().unwrap();
+    let manifest = Some(archive(&bench.worker.store, &[("own", "other")], &[]).await);
+    let collides = Assignment { includes: vec![Graft { manifest, into: None }], ..bench.assignment() };
+    let result = bench.perform(&collides).await;
+    assert_eq!(result.ending, Ending::ClientError);
+    let both = format!("`own` of manifest {} cannot lie beside `own` of the input", manifest.unwrap());
+    assert!(result.message.contains(&both), "{}", result.message);
 }

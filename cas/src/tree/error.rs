@@ -1,7 +1,7 @@
 //! Why a tree could not be archived or laid out.
 
 use crate::isolated::IsolatedError;
-use proto::{Digest, PathError};
+use proto::{Digest, PathError, RelPath};
 use std::{io, path::PathBuf};
 
 /// What went wrong, by what has to be done about it.
@@ -44,6 +44,9 @@ pub enum Error {
         #[source]
         source: IsolatedError,
     },
+    /// Two manifests that are laid out together have something at the same place.
+    #[error(transparent)]
+    Collision(Box<Collision>),
     /// The store does not have (any more) what the manifest names. Archive the inputs again.
     #[error("{count} blobs are not in the store (any more), archive the inputs again: {}", list(digests, *count))]
     Missing {
@@ -61,6 +64,23 @@ pub enum Error {
     /// The store, the local cache or a file failed.
     #[error(transparent)]
     Store(#[from] crate::Error),
+}
+
+/// What two manifests have at the same place, or one below a file of the other.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{path}` of manifest {manifest} cannot lie beside `{other}` of {}: give each a directory of its own",
+    other_manifest.map_or_else(|| "the input".to_owned(), |digest| format!("manifest {digest}"))
+)]
+pub struct Collision {
+    /// A file or directory.
+    pub path: RelPath,
+    /// Whose it is.
+    pub manifest: Digest,
+    /// What is there already.
+    pub other: RelPath,
+    /// Whose that is; none: the one that the others are grafted onto.
+    pub other_manifest: Option<Digest>,
 }
 
 impl Error {

@@ -14,8 +14,11 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use proto::Digest;
-use std::{collections::BTreeMap, sync::Mutex};
+use proto::{Digest, RelPath};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 /// Batches, and streams, in flight.
 const IN_FLIGHT: usize = 4;
@@ -25,6 +28,8 @@ const IN_FLIGHT: usize = 4;
 pub struct Fetched {
     /// The manifest, its includes merged into it, the files of its archives named one by one.
     pub isolated: Isolated,
+    /// Directories that are made though no file may be in them.
+    pub directories: BTreeSet<RelPath>,
     /// Blobs that came from the store, manifests included.
     pub cold_items: u64,
     /// Their bytes.
@@ -52,13 +57,50 @@ pub async fn fetch(
     monitor: &dyn Monitor,
 ) -> Result<Fetched, Error> {
     let _alone = cache.flight(manifest).await;
-    let Loaded { mut isolated, mut pins, mut cold, mut hot } =
-        includes::load(store, cache, manifest, monitor).await?;
+    let loaded = includes::load(store, cache, manifest, monitor).await?;
+    complete(store, cache, (manifest, loaded), monitor).await
+}
+
+/// Brings the files of a manifest that was loaded into the cache.
+pub(super) async fn complete(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    (manifest, loaded): (Digest, Loaded),
+    monitor: &dyn Monitor,
+) -> Result<Fetched, Error> {
+    let Loaded { mut isolated, mut pins, mut cold, mut hot } = loaded;
     let mut wanted: Vec<Digest> = isolated.files.values().filter_map(Entry::digest).collect();
     wanted.retain(|digest| !digest.is_empty());
     wanted.sort_unstable();
     wanted.dedup();
     pins.push(cache.pin(wanted.iter().copied()));
+    let (absent, present) = bring(store, cache, wanted, monitor).await?;
+    (cold, hot) = (cold.plus(absent), hot.plus(present));
+    if isolated.files.values().any(|entry| matches!(entry, Entry::Tar { .. })) {
+        let cache = cache.clone();
+        let unpack = move || archives::unpack(isolated, &cache).map_err(|source| source.of(manifest));
+        let unpacked = blocking(unpack).await?;
+        isolated = unpacked.0;
+        pins.extend(unpacked.1);
+    }
+    Ok(Fetched {
+        isolated,
+        directories: BTreeSet::new(),
+        cold_items: cold.items,
+        cold_bytes: cold.bytes,
+        hot_items: hot.items,
+        hot_bytes: hot.bytes,
+        _pins: pins,
+    })
+}
+
+/// Brings those of different blobs into the cache that it lacks. Says how much that was, and how much was there.
+pub(super) async fn bring(
+    store: &dyn BlobStore,
+    cache: &DiskCache,
+    wanted: Vec<Digest>,
+    monitor: &dyn Monitor,
+) -> Result<(Tally, Tally), Error> {
     let mut all = Tally::default();
     all.add(&wanted);
     let missing = look_up(cache, wanted).await?;
@@ -71,22 +113,7 @@ pub async fn fetch(
         let fetching = Fetching { store, cache, monitor, absent: Mutex::default() };
         fetching.all(missing).await?;
     }
-    (cold, hot) = (cold.plus(absent), hot.plus(present));
-    if isolated.files.values().any(|entry| matches!(entry, Entry::Tar { .. })) {
-        let cache = cache.clone();
-        let unpack = move || archives::unpack(isolated, &cache).map_err(|source| source.of(manifest));
-        let unpacked = blocking(unpack).await?;
-        isolated = unpacked.0;
-        pins.extend(unpacked.1);
-    }
-    Ok(Fetched {
-        isolated,
-        cold_items: cold.items,
-        cold_bytes: cold.bytes,
-        hot_items: hot.items,
-        hot_bytes: hot.bytes,
-        _pins: pins,
-    })
+    Ok((absent, present))
 }
 
 /// How many blobs, and their bytes: sizes that a manifest claims, which may be anything.
@@ -102,11 +129,11 @@ impl Tally {
         *self = self.plus(Self { items: digests.len() as u64, bytes });
     }
 
-    fn plus(self, more: Self) -> Self {
+    pub(super) fn plus(self, more: Self) -> Self {
         Self { items: self.items + more.items, bytes: self.bytes.saturating_add(more.bytes) }
     }
 
-    fn without(self, part: Self) -> Self {
+    pub(super) fn without(self, part: Self) -> Self {
         Self { items: self.items - part.items, bytes: self.bytes.saturating_sub(part.bytes) }
     }
 }

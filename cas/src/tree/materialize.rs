@@ -32,7 +32,7 @@ pub fn materialize(fetched: &Fetched, cache: &DiskCache, target: &Path) -> Resul
     check_layout(&isolated.files)
         .map_err(|source| Error::Manifest { digest: Digest::empty(isolated.function), source })?;
     let root = open_root(target)?;
-    let layout = Layout::of(isolated);
+    let layout = Layout::of(fetched);
     let place = Place::new(target, root.as_fd(), cache, isolated.read_only);
     for directory in &layout.directories {
         place.make_directory(directory)?;
@@ -79,14 +79,15 @@ pub(super) struct FileToMake<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn of(isolated: &'a Isolated) -> Self {
+    fn of(fetched: &'a Fetched) -> Self {
+        let isolated = &fetched.isolated;
         let mut directories = BTreeSet::new();
         let mut files: BTreeMap<Option<RelPath>, Vec<FileToMake<'a>>> = BTreeMap::new();
         let mut symlinks = Vec::new();
         // Where the command starts is made even if no file lies there, unless the manifest has something else there.
         let starting = isolated.relative_cwd.iter().filter(|path| !is_taken(isolated, path)).cloned();
         let parents = isolated.files.keys().filter_map(RelPath::parent);
-        for mut directory in starting.chain(parents) {
+        for mut directory in starting.chain(parents).chain(fetched.directories.iter().cloned()) {
             while directories.insert(directory.clone()) {
                 let Some(parent) = directory.parent() else { break };
                 directory = parent;

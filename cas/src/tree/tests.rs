@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 mod archives;
 mod fetching;
+mod grafts;
 mod hostile;
 mod lending;
 mod snapshots;
