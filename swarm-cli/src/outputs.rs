@@ -39,7 +39,29 @@ pub async fn reports(store: &dyn BlobStore, run: &Run) -> BTreeMap<ShardId, Shar
         let gone = &gone;
         async move { (shard.id, shard_reports(store, shard, gone).await) }
     });
-    read.buffer_unordered(CONCURRENCY).collect().await
+    let mut reports = read.buffer_unordered(CONCURRENCY).collect().await;
+    drop_repeated(run, &mut reports);
+    reports
+}
+
+/// What a step says of tests was said before when a step whose outputs it was given says something of tests: it has merged
+/// that.
+fn drop_repeated(run: &Run, reports: &mut BTreeMap<ShardId, ShardReports>) {
+    let told = |step: u32, reports: &BTreeMap<ShardId, ShardReports>| {
+        let mut shards = run.shards_of(step).iter().filter_map(|shard| reports.get(&shard.id));
+        run.tests_policy(step).is_some() || shards.any(|reports| !reports.files.is_empty())
+    };
+    let mut tells = BTreeSet::new();
+    for (number, step) in (0u32..).zip(&run.spec.steps) {
+        if step.includes.iter().any(|include| tells.contains(&include.step)) {
+            tells.insert(number);
+            for shard in run.shards_of(number) {
+                reports.insert(shard.id, ShardReports::default());
+            }
+        } else if told(number, reports) {
+            tells.insert(number);
+        }
+    }
 }
 
 /// A store that could not be reached for one shard is not asked about the others: `gone` says why.
@@ -166,7 +188,7 @@ fn candidates(
     candidates
 }
 
-/// Lays out what every shard left in a directory of its own below `target`, and gathers the logs of tests that were shared
+/// Lays out what every shard left in a directory of its own below `target`, but for what later steps have taken up, and gathers the logs of tests that were shared
 /// out in one for each step. Returns how many there are.
 pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow::Result<u64> {
     let failed = || format!("cannot write to {}", target.display());
@@ -178,7 +200,8 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
         DiskCacheOptions { max_bytes: 1 << 50, min_free: 0, ..DiskCacheOptions::default() },
     )?;
     let names = directory_names(run);
-    let all = run.shards.iter().filter_map(|shard| {
+    let results = run.shards.iter().filter(|shard| !run.is_taken_up(shard.id.step));
+    let all = results.filter_map(|shard| {
         let outputs = shard.result()?.outputs?;
         Some((target.join(names.get(&shard.id)?), outputs, shard.id))
     });

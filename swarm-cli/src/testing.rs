@@ -3,8 +3,9 @@
 use crate::{
     ledger::Ledger,
     model::{
-        Attempt, AttemptResult, AttemptStats, Counts, Driver, Execution, FanOut, OutcomeCounts, Run, RunSpec,
-        RunState, Shard, ShardState, Slice, StepSpec, TestOutcome, TestResult, TestVerdict, TestsPolicy,
+        After, Attempt, AttemptResult, AttemptStats, Counts, Demand, Driver, Execution, FanOut,
+        OutcomeCounts, OutputOf, Run, RunSpec, RunState, Shard, ShardState, Slice, StepSpec, TestOutcome,
+        TestResult, TestVerdict, TestsPolicy,
     },
 };
 use proto::{DigestFunction, RunId, ShardId, Timestamp};
@@ -138,6 +139,22 @@ pub(crate) fn run_with_tests(driver: Driver, state: RunState, shards: Vec<Shard>
         only: vec![],
         test_timeout: None,
     });
+    run
+}
+
+/// A second step for a run of one, named `merge`, that is given what the first has left, with these shards.
+pub(crate) fn merged_by(mut run: Run, shards: Vec<Shard>) -> Run {
+    run.spec.steps.push(StepSpec {
+        name: "merge".into(),
+        input: None,
+        fan_out: FanOut::Shards(u32::try_from(shards.len()).unwrap()),
+        after: vec![After { step: 0, demand: Demand::Ended }],
+        includes: vec![OutputOf { step: 0, into: "parts/{index}".parse().unwrap() }],
+        ..run.spec.steps[0].clone()
+    });
+    let of_step = |shard: Shard| Shard { id: ShardId { step: 1, ..shard.id }, ..shard };
+    run.shards.extend(shards.into_iter().map(of_step));
+    run.counts = Counts::of(&run.shards);
     run
 }
 

@@ -67,7 +67,8 @@ pub(crate) struct CollectHow {
     /// Write the results of GoogleTest suites here as Chromium's test launcher does; for `--driver gtest`
     #[arg(long, value_name = "FILE")]
     chromium_json: Option<PathBuf>,
-    /// Download what the shards left into DIR/STEP-INDEX, and logs of tests that were shared out into DIR/STEP-test-logs
+    /// Download what the shards left into DIR/STEP-INDEX, and logs of tests that were shared out into DIR/STEP-test-logs.
+    /// What a later step was given, and has made something of, is left out
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
     /// Gather the coverage that shards left among their outputs here: *.info files of lcov are added up, *.profraw files are
@@ -90,12 +91,9 @@ impl CollectHow {
     }
 
     /// Refuses what a run that is cut like this cannot give.
-    pub(crate) fn must_suit(&self, driver: Option<Driver>) -> Result<(), Usage> {
-        match driver {
-            _ if self.chromium_json.is_none() => Ok(()),
-            Some(Driver::Gtest) => Ok(()),
-            _ => Err(Usage(NO_GTEST.into())),
-        }
+    pub(crate) fn must_suit(&self, drivers: &[Driver]) -> Result<(), Usage> {
+        let suits = self.chromium_json.is_none() || drivers.contains(&Driver::Gtest);
+        if suits { Ok(()) } else { Err(Usage(NO_GTEST.into())) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 use clap::Args;
 use proto::{RequestId, RunId};
 use runtime::Exit;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,9 +103,31 @@ pub(crate) async fn rerun(context: &Context, args: RerunArgs) -> anyhow::Result<
     Ok(Exit::Success)
 }
 
+/// The steps, and whole those whose outputs they are given. What else they have waited for has nothing to do with their tests.
+fn with_earlier(mut steps: BTreeMap<u32, StepSpec>, all: &[StepSpec]) -> Vec<StepSpec> {
+    let mut given: Vec<u32> = steps.keys().copied().collect();
+    while let Some(number) = given.pop() {
+        let includes = steps.get(&number).map(|step| step.includes.clone()).unwrap_or_default();
+        for earlier in includes.iter().map(|include| include.step) {
+            if let Some(step) = all.get(earlier as usize).filter(|_| !steps.contains_key(&earlier)) {
+                steps.insert(earlier, step.clone());
+                given.push(earlier);
+            }
+        }
+    }
+    let numbers: BTreeMap<u32, u32> = steps.keys().copied().zip(0..).collect();
+    let mut steps: Vec<StepSpec> = steps.into_values().collect();
+    for step in &mut steps {
+        step.after.retain(|after| numbers.contains_key(&after.step));
+        step.after.iter_mut().for_each(|after| after.step = numbers[&after.step]);
+        step.includes.iter_mut().for_each(|include| include.step = numbers[&include.step]);
+    }
+    steps
+}
+
 /// The steps that have such tests, with these alone. A run that ends with a shard has nothing to end with any more.
 fn again(run: &Run, ledgers: &[Ledger]) -> Result<RunSpec, Usage> {
-    let mut steps = Vec::new();
+    let mut steps = BTreeMap::new();
     for ledger in ledgers {
         let Some(step) = run.spec.steps.get(ledger.step as usize) else { continue };
         if ledger.counts.is_none() {
@@ -125,9 +147,41 @@ fn again(run: &Run, ledgers: &[Ledger]) -> Result<RunSpec, Usage> {
             continue;
         }
         let fan_out = FanOut::Tests(crate::model::TestsPolicy { only, ..ledger.policy.clone() });
-        steps.push(StepSpec { fan_out, ..step.clone() });
+        steps.insert(ledger.step, StepSpec { fan_out, ..step.clone() });
     }
+    let steps = with_earlier(steps, &run.spec.steps);
     let mut tags = run.spec.tags.clone();
     tags.push(format!("rerun-of:{}", run.id));
     Ok(RunSpec { steps, tags, parent: None, ..run.spec.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{After, Demand, OutputOf, RunState},
+        testing::{completed, run},
+    };
+
+    #[test]
+    fn steps_come_with_those_whose_outputs_they_are_given() {
+        let step = run(RunState::Failed, vec![completed(0, 1)]).spec.steps.remove(0);
+        let named = |name: &str, after: &[u32], includes: &[u32]| StepSpec {
+            name: name.into(),
+            after: after.iter().map(|step| After { step: *step, demand: Demand::Succeeded }).collect(),
+            includes: includes
+                .iter()
+                .map(|step| OutputOf { step: *step, into: "x".parse().unwrap() })
+                .collect(),
+            ..step.clone()
+        };
+        let all = [
+            named("lint", &[], &[]),
+            named("build", &[], &[]),
+            named("tests", &[0, 1], &[1]),
+            named("end", &[2], &[]),
+        ];
+        let steps = with_earlier(BTreeMap::from([(2, all[2].clone())]), &all);
+        assert_eq!(steps, [named("build", &[], &[]), named("tests", &[0], &[0])]);
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     follow::{Acquaintance::Known, Followed, follow},
     interrupts::Interrupts,
     live::{self, Live},
+    model::Driver,
     remote::{CancelScope, Novelty, Scheduler},
 };
 use anyhow::Context as _;
@@ -38,12 +39,14 @@ pub(crate) struct RunArgs {
 
 pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit> {
     args.how.prepare(context);
-    args.how.must_suit(args.spec.driver())?;
+    let spec = args.spec.spec()?;
+    let drivers: Vec<Driver> = spec.steps.iter().filter_map(|step| Some(step.tests()?.driver)).collect();
+    args.how.must_suit(&drivers)?;
     let store = connect(context, &args.how, &args.scheduler)?;
     let scheduler = args.scheduler.connect(context)?;
     let mut interrupts = Interrupts::install().context("cannot listen to signals")?;
     let triggered = tokio::select! {
-        triggered = args.spec.trigger(context, &scheduler) => triggered?,
+        triggered = args.spec.trigger(context, &scheduler, &spec) => triggered?,
         () = interrupts.next() => {
             let left = "interrupted before the scheduler answered: it may have made the run, see `swarm runs`";
             context.console.note(left);
@@ -52,9 +55,12 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     };
     let id = triggered.run;
     let again = if triggered.novelty == Novelty::Existing { ", made by this request id before" } else { "" };
-    let cut = match args.spec.driver() {
-        None => count(triggered.shards, "shard"),
-        Some(driver) => format!("tests are shared out by {}", driver.name()),
+    let cut = match (&spec.steps[..], &drivers[..]) {
+        ([_], [driver]) => format!("tests are shared out by {}", driver.name()),
+        ([_], _) => count(triggered.shards, "shard"),
+        (steps, _) => {
+            format!("{} in {}", count(triggered.shards, "shard"), count(steps.len() as u64, "step"))
+        }
     };
     context.console.note(format!("run {id}: {cut}{again}"));
     let mut live = live::on(&context.console);

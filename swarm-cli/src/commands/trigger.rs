@@ -1,5 +1,7 @@
 //! `swarm trigger`: makes a run and tells its name.
 
+mod merge;
+mod run_file;
 mod tests_args;
 
 use super::Context;
@@ -33,7 +35,12 @@ Examples (of `trigger` and `run`; docs/testing.md goes from nothing to a sharded
   swarm run $DIGEST --driver bazel --partitions 40
   swarm run $DIGEST --driver gtest --only Parser.ReadsNothing --only Parser.ReadsAll
   swarm trigger $DIGEST --driver gtest  # prints the run's id and waits for nothing
-  swarm run $DIGEST --shards 6        # a suite that cuts itself by GTEST_SHARD_INDEX and the like";
+  swarm run $DIGEST --shards 6        # a suite that cuts itself by GTEST_SHARD_INDEX and the like
+  swarm run $DIGEST --shards 6 --merge 'cat parts/*/log > $ISOLATED_OUTDIR/log' --output-dir out
+  swarm run --file nightly.toml       # a run of several steps: docs/testing.md has one";
+
+/// Of runs that do not say.
+const PRIORITY: u8 = 100;
 
 /// Trigger a run and print its id
 #[derive(Debug, Args)]
@@ -51,12 +58,43 @@ pub(crate) struct TriggerArgs {
     scheduler: SchedulerArgs,
 }
 
+/// What a file says of each step.
+const OF_STEPS: [&str; 19] = [
+    "input",
+    "merge",
+    "dimensions",
+    "fallbacks",
+    "wait_for_capacity",
+    "environment",
+    "environment_prefixes",
+    "outputs",
+    "named_caches",
+    "hard_timeout",
+    "io_timeout",
+    "grace",
+    "expiration",
+    "max_attempts",
+    "idempotent",
+    "shards",
+    "driver",
+    "command",
+    "words",
+];
+
 /// What to run.
 #[derive(Debug, Args)]
 pub(crate) struct SpecArgs {
     /// The isolated input, as `isolate archive` prints it
-    #[arg(value_name = "DIGEST")]
-    input: Digest,
+    #[arg(value_name = "DIGEST", required_unless_present = "file")]
+    input: Option<Digest>,
+    /// Read a run of several steps from this file, in TOML, or in JSON when it ends in .json. Its keys are the flags here
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_STEPS)]
+    file: Option<PathBuf>,
+    /// When all shards have ended, however they did, run this once over what they have left, which it finds in
+    /// parts/INDEX: the command of an isolated input, or a line for /bin/sh. What it leaves in ${ISOLATED_OUTDIR} is the
+    /// result of the run
+    #[arg(long, value_name = "DIGEST|SCRIPT")]
+    merge: Option<String>,
     /// A name for people; it also names the tests' suite in reports [default: `run`]
     #[arg(long)]
     name: Option<String>,
@@ -70,9 +108,9 @@ pub(crate) struct SpecArgs {
     /// Wait for a bot until a shard expires, though none fits: it may yet be started
     #[arg(long)]
     wait_for_capacity: bool,
-    /// 0 to 255, lower is sooner
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    priority: u8,
+    /// 0 to 255, lower is sooner [default: 100]
+    #[arg(long, value_name = "N")]
+    priority: Option<u8>,
     /// Mark the run, to find it again (repeatable)
     #[arg(long = "tag", value_name = "KEY:VALUE", value_parser = tag)]
     tags: Vec<String>,
@@ -174,7 +212,30 @@ pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
 }
 
 impl SpecArgs {
-    fn spec(&self) -> Result<RunSpec, Usage> {
+    /// The run.
+    pub(crate) fn spec(&self) -> Result<RunSpec, Usage> {
+        let from_file = self.file.as_deref().map(run_file::read).transpose()?;
+        let steps = match (&from_file, self.input) {
+            (Some(file), _) => file.steps.clone(),
+            (None, Some(input)) => {
+                let step = self.step(input)?;
+                let merge = self.merge.as_deref().map(|merge| merge::merging(merge, &step)).transpose()?;
+                [step].into_iter().chain(merge).collect()
+            }
+            (None, None) => return Err(Usage("name an isolated input, or a --file".into())),
+        };
+        let of_file =
+            |get: fn(&RunSpec) -> &String| from_file.as_ref().map(get).filter(|said| !said.is_empty());
+        let user = of_file(|file| &file.user).unwrap_or(&self.user).clone();
+        let name = self.name.as_ref().or(of_file(|file| &file.name));
+        let name = name.cloned().unwrap_or_else(|| "run".into());
+        let priority = self.priority.or(from_file.as_ref().map(|file| file.priority)).unwrap_or(PRIORITY);
+        let tags = from_file.iter().flat_map(|file| &file.tags).chain(&self.tags).cloned().collect();
+        Ok(RunSpec { name, user, tags, priority, steps, parent: self.parent })
+    }
+
+    /// The one that is said here.
+    fn step(&self, input: Digest) -> Result<StepSpec, Usage> {
         let mut requirements = Requirements::default();
         for requirement in &self.dimensions {
             requirements.insert(requirement.clone()).map_err(|error| Usage(error.to_string()))?;
@@ -184,9 +245,9 @@ impl SpecArgs {
         let (command, extra_args) =
             if self.command { (self.words.clone(), Vec::new()) } else { (Vec::new(), self.words.clone()) };
         let wait_for_capacity = self.wait_for_capacity;
-        let step = StepSpec {
-            name: name.clone(),
-            input: Some(self.input),
+        Ok(StepSpec {
+            name,
+            input: Some(input),
             command,
             extra_args,
             first: Slice { requirements, expiration: self.expiration, wait_for_capacity },
@@ -207,23 +268,17 @@ impl SpecArgs {
             idempotent: self.idempotent,
             after: vec![],
             includes: vec![],
-        };
-        let (user, tags) = (self.user.clone(), self.tags.clone());
-        Ok(RunSpec { name, user, tags, priority: self.priority, steps: vec![step], parent: self.parent })
+        })
     }
 
-    /// What knows the tests, if they are shared out.
-    pub(crate) fn driver(&self) -> Option<crate::model::Driver> {
-        self.tests.driver()
-    }
-
-    /// Makes the run. A cut connection makes no second one.
+    /// Makes the run of this [`Self::spec`]. A cut connection makes no second one.
     pub(crate) async fn trigger(
         &self,
         context: &Context,
         scheduler: &crate::remote::Scheduler,
+        spec: &RunSpec,
     ) -> anyhow::Result<Triggered> {
-        Ok(scheduler.trigger(&self.request(context)?, &self.spec()?, self.secret()?.as_ref()).await?)
+        Ok(scheduler.trigger(&self.request(context)?, spec, self.secret()?.as_ref()).await?)
     }
 
     fn secret(&self) -> anyhow::Result<Option<Secret>> {
@@ -272,7 +327,7 @@ pub(crate) async fn trigger(context: &Context, args: TriggerArgs) -> anyhow::Res
         });
         return Ok(Exit::Success);
     }
-    let triggered = args.spec.trigger(context, &scheduler).await?;
+    let triggered = args.spec.trigger(context, &scheduler, &args.spec.spec()?).await?;
     let created = triggered.novelty == Novelty::Created;
     if args.json {
         context.console.print(serde_json::to_string(&TriggeredJson::from(&triggered))? + "\n");
@@ -299,14 +354,16 @@ fn render(evaluation: &Evaluation) -> String {
     }
     text.push('\n');
     let slices = evaluation.slices.iter().map(|slice| slice.slice).max().unwrap_or(0);
+    let several = evaluation.slices.iter().any(|slice| slice.step > 0);
     for slice in &evaluation.slices {
         let (free, busy) = (slice.free_bots.len() as u64, slice.busy_bots.len() as u64);
         let bots = match (free, busy) {
             (0, 0) => "no bot fits".to_owned(),
             _ => format!("{} free, {busy} busy", count(free, "bot")),
         };
+        let step = if several { format!("step {}: ", slice.step) } else { String::new() };
         let name = if slices > 0 { format!("slice {}: ", slice.slice + 1) } else { String::new() };
-        text += &format!("  {name}{bots}\n");
+        text += &format!("  {step}{name}{bots}\n");
         for (criterion, bots) in &slice.obstacles {
             text += &format!("    {} kept away by {criterion}\n", count(bots.len() as u64, "bot"));
         }

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Driver, OutcomeCounts, RunState, StepTests},
-        testing::{START, completed, ended, pending, run, run_with_tests, running},
+        testing::{START, completed, ended, merged_by, pending, run, run_with_tests, running},
     };
     use std::time::Duration;
 
@@ -149,6 +149,26 @@ mod tests {
           3  running           10.0s  bot-3  attempt 2
           4  expired
         [████████████░░░░░░░░] 5 shards: 1 pending, 1 running, 1 passed, 2 not passed · 12.0s
+        ");
+    }
+
+    #[test]
+    fn what_waits_and_what_is_skipped_has_the_name_of_its_step() {
+        let waits = Shard { state: ShardState::Waiting, ..pending(0) };
+        let shown =
+            |run: &Run| lines(run, START + Duration::from_secs(12), 30, Paint::Plain, vec![]).join("\n");
+        let waiting = merged_by(run(RunState::Running, vec![running(0)]), vec![waits]);
+        insta::assert_snapshot!(shown(&waiting), @r"
+          suite/0  running           10.0s  bot-0
+          merge/0  waiting
+        [░░░░░░░░░░░░░░░░░░░░] 2 shards: 1 waiting, 1 running · 12.0s
+        ");
+        let skipped = ended(0, ShardState::Skipped, "step `suite` did not succeed");
+        let skipped = merged_by(run(RunState::Failed, vec![completed(0, 1)]), vec![skipped]);
+        insta::assert_snapshot!(shown(&skipped), @r"
+          suite/0  failed             4.0s  bot-0
+          merge/0  skipped
+        [████████████████████] 2 shards: 1 not passed, 1 skipped · 1m 05s
         ");
     }
 

@@ -1,6 +1,6 @@
 //! Runs, and how far they are.
 
-use super::{OutcomeCounts, RunSpec, Shard, ShardState, StepTests, TestsPolicy};
+use super::{OutcomeCounts, RunSpec, Shard, ShardState, StepSpec, StepTests, TestsPolicy};
 use proto::{RunId, ShardId, Timestamp};
 use std::time::Duration;
 
@@ -189,6 +189,14 @@ impl Run {
         let after = spec.map_or(&[][..], |spec| &spec.after);
         let earlier = after.iter().flat_map(|after| self.shards_of(after.step));
         earlier.filter_map(|shard| shard.ended).max().unwrap_or(self.created)
+    }
+
+    /// Whether a later step was given what this one has left, and has left something itself.
+    pub fn is_taken_up(&self, step: u32) -> bool {
+        let left = |shard: &Shard| shard.result().is_some_and(|result| result.outputs.is_some());
+        let given = |spec: &StepSpec| spec.includes.iter().any(|include| include.step == step);
+        let mut later = (0u32..).zip(&self.spec.steps).filter(|(_, spec)| given(spec));
+        later.any(|(later, _)| self.shards_of(later).iter().any(left))
     }
 
     /// The shards of a step.

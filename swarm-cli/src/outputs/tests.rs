@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::{Driver, RunState},
-    testing::{completed, run, run_with_tests},
+    testing::{completed, merged_by, run, run_with_tests},
 };
 use cas::memory::MemoryStore;
 use proto::DigestFunction;
@@ -136,4 +136,28 @@ async fn logs_of_tests_are_gathered_from_all_workers() {
         "cdk"
     );
     assert!(!dir.path().join("suite-0/test-logs").exists());
+}
+
+#[tokio::test]
+async fn what_a_later_step_has_made_something_of_is_neither_laid_out_nor_counted_twice() {
+    let store = MemoryStore::new();
+    let one = stored(&store, &[("r.xml", GOOD), ("log", "one")]).await;
+    let all = stored(&store, &[("all.xml", GOOD), ("log", "all")]).await;
+    let merge = run_with(&[Some(all)]).shards;
+    let run = merged_by(run_with(&[Some(one), Some(one)]), merge);
+    let target = tempfile::tempdir().unwrap();
+    let dir = target.path().join("out");
+    assert_eq!(download(&store, &run, &dir).await.unwrap(), 1);
+    assert_eq!(fs::read_to_string(dir.join("merge-0/log")).unwrap(), "all");
+    assert!(!dir.join("suite-0").exists());
+    let reports = reports(&store, &run).await;
+    let files: Vec<usize> = run.shards.iter().map(|shard| reports[&shard.id].files.len()).collect();
+    assert_eq!(files, [1, 1, 0], "the merged report says nothing new");
+
+    // One that leaves nothing leaves the parts as the result.
+    let merge = run_with(&[None]).shards;
+    let run = merged_by(run_with(&[Some(one), Some(one)]), merge);
+    let dir = target.path().join("parts");
+    assert_eq!(download(&store, &run, &dir).await.unwrap(), 2);
+    assert_eq!(fs::read_to_string(dir.join("suite-1/log")).unwrap(), "one");
 }

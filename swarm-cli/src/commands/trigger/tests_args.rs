@@ -20,42 +20,38 @@ pub(super) struct TestsArgs {
     /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SHARD_INDEX
     /// [default: 1]
     #[arg(long, help_heading = HEADING, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
-    shards: Option<u32>,
+    pub(super) shards: Option<u32>,
     /// Share the suite's tests out to bots one by one: what knows how to list them, run some of them, and tell what became
     /// of each
     #[arg(long, help_heading = HEADING, value_name = "DRIVER")]
-    driver: Option<Driver>,
+    pub(super) driver: Option<Driver>,
     /// Of the drivers bazel and opaque: cut the command into this many parts [default: 64]
     #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_PARTITIONS)))]
-    partitions: Option<u32>,
+    pub(super) partitions: Option<u32>,
     /// At most so many bots at once [default: all that fit]
     #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
-    max_bots: Option<u32>,
+    pub(super) max_bots: Option<u32>,
     /// No more bots than it takes to be done in this time, by what is known of the tests
     #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
-    target_time: Option<Duration>,
+    pub(super) target_time: Option<Duration>,
     /// Run a test that failed so often again, on another bot where there is one [default: 1]
     #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(..=i64::from(proto::limits::MAX_TEST_RETRIES)))]
-    retries: Option<u32>,
+    pub(super) retries: Option<u32>,
     /// End the suite with the first test that failed and is not run again
     #[arg(long, help_heading = HEADING, requires = "driver")]
-    fail_fast: bool,
+    pub(super) fail_fast: bool,
     /// Remember how long tests took, and how they ended, under this name [default: the run's]
     #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "driver")]
-    suite: Option<String>,
+    pub(super) suite: Option<String>,
     /// Run this test alone, by its full name (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "TEST", requires = "driver")]
-    only: Vec<String>,
+    pub(super) only: Vec<String>,
     /// Most that one test may take [default: by what is known of it]
     #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
-    test_timeout: Option<Duration>,
+    pub(super) test_timeout: Option<Duration>,
 }
 
 impl TestsArgs {
-    pub(super) fn driver(&self) -> Option<Driver> {
-        self.driver
-    }
-
     pub(super) fn fan_out(&self) -> Result<FanOut, Usage> {
         let Some(driver) = self.driver else {
             return Ok(FanOut::Shards(self.shards.unwrap_or(1)));
