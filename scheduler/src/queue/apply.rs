@@ -11,7 +11,7 @@ use super::{
     state::{Impossible, State},
 };
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, limits};
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 /// Bots that cannot reach the scheduler try again within this time.
 const RECONNECT: Duration = Duration::from_secs(15);
@@ -204,15 +204,21 @@ impl Queue {
     }
 
     /// Since when the longest waiting shard has been pending. Shards are queued by age, but for those that have lost a
-    /// bot: they keep their place and start to wait anew.
+    /// bot, which keep their place and start to wait anew, and for steps that have waited for others.
     pub(crate) fn oldest_pending(&self) -> Option<Timestamp> {
         let mut oldest = None;
         for queued in self.state.pending.queues() {
-            for shard in queued.iter().filter_map(|id| self.shard(*id)) {
+            let mut next = queued.first();
+            while let Some(id) = next
+                && let (Some(shard), Some((_, step))) = (self.shard(*id), self.state.context(*id))
+            {
                 oldest = Some(oldest.map_or(shard.pending_since, |oldest| shard.pending_since.min(oldest)));
-                if shard.attempts.is_empty() {
+                // All others of its step that have lost no bot are as old.
+                let last = if shard.attempts.is_empty() { ShardId { index: u32::MAX, ..*id } } else { *id };
+                if shard.attempts.is_empty() && step.after.is_empty() {
                     break;
                 }
+                next = queued.range((Bound::Excluded(last), Bound::Unbounded)).next();
             }
         }
         oldest

@@ -158,6 +158,19 @@ fn the_clocks_of_what_waits_stand_still() {
 }
 
 #[test]
+fn the_longest_pending_shard_is_found_behind_a_step_that_has_waited() {
+    let mut bench = Bench::new();
+    bench.run(spec(0, [step(1, &["id=b"]), waiting(3, &[after(0, Demand::Succeeded)])]));
+    let build = bench.bot("b", vec![])[0];
+    bench.pass(Duration::from_secs(10));
+    let since = bench.now;
+    bench.run(spec(0, [step(1, &[])]));
+    bench.pass(Duration::from_secs(10));
+    bench.call(BotReport { draining: true, ..report("b", "s1", vec![left(build, 0)]) });
+    assert_eq!((bench.queue.pending(), bench.queue.oldest_pending()), (4, Some(since)));
+}
+
+#[test]
 fn a_cancelled_run_leaves_nothing_waiting() {
     for mode in [CancelMode::PendingOnly, CancelMode::KillRunning] {
         let mut bench = Bench::new();
