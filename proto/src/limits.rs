@@ -44,6 +44,18 @@ pub const MAX_OUTPUT_PER_ATTEMPT: u64 = 100 * 1024 * 1024;
 /// Output that a bot sends in one `Synchronize`, over all attempts.
 pub const MAX_OUTPUT_PER_SYNC: usize = 1024 * 1024;
 
+/// Most items that one step gives to its commands.
+pub const MAX_ITEMS_PER_STEP: usize = 200_000;
+
+/// Longest item.
+pub const MAX_ITEM_BYTES: usize = 4096;
+
+/// All items of a run together, with [`ITEM_OVERHEAD`] for each: they are in one record of the journal.
+pub const MAX_ITEMS_BYTES: usize = 8 * 1024 * 1024;
+
+/// What an item takes beside its own bytes.
+pub const ITEM_OVERHEAD: usize = 8;
+
 /// Most tests of one step.
 pub const MAX_TESTS_PER_STEP: usize = 200_000;
 

@@ -66,6 +66,10 @@ impl Queue {
     pub(crate) fn resume(&mut self, now: Timestamp) {
         self.spare(now + self.tuning.lease_ttl.max(RECONNECT));
         self.presence.no_lack_before = now + self.tuning.grace().max(RECONNECT);
+        // One that has never leased anything was waited for by nobody.
+        if self.state.last_token() > Token::default() {
+            self.presence.no_roll_call_before = now + RECONNECT;
+        }
     }
 
     /// The scheduler did nothing for a while: it was stopped, or its disk was stuck. Bots may have called in vain.
@@ -261,9 +265,12 @@ impl Queue {
 
     /// How large the steps of its attempts are.
     fn bytes_held(&self, id: &BotId) -> usize {
-        let steps = self.running_on(id).filter_map(|id| Some((self.state.context(id)?, id.step)));
+        let steps = self.running_on(id).filter_map(|shard| Some((shard, self.state.context(shard)?)));
         let secret = |run: &Run| run.spec.secret.as_ref().map_or(0, |secret| secret.sealed.len());
-        steps.map(|((run, step), number)| step.bytes() + secret(run) + run.included_bytes(number)).sum()
+        let bytes = |(shard, (run, step)): (ShardId, (&Run, &StepSpec))| {
+            step.bytes(shard.index) + secret(run) + run.included_bytes(shard.step)
+        };
+        steps.map(bytes).sum()
     }
 
     /// The secrets of runs that have not ended, with the requests that they were sealed for.

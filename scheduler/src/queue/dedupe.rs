@@ -7,12 +7,13 @@
 
 use super::{
     apply::Queue,
-    spec::{RunSpec, SealedSecret, Slice, StepSpec},
+    policy::FanOut,
+    spec::{RunSpec, SealedSecret, StepSpec},
 };
 use proto::{Digest, DigestFunction, RunId, ShardId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What makes up the result of a step's shards, as a hash. Names, expiration and attempts are no part of it. In memory
+/// What makes up the result of a shard, as a hash. Names, expiration and attempts are no part of it. In memory
 /// only: it may be made up differently by the next version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Properties(Digest);
@@ -27,20 +28,42 @@ pub(crate) struct Reuse {
     pub(crate) outputs: Option<Digest>,
 }
 
-impl Properties {
-    /// Those of any shard of the step at this slice: its index tells it apart from the others.
-    pub(super) fn of(step: &StepSpec, slice: &Slice, secret: Option<&SealedSecret>) -> Self {
+/// What the shards of a step have in common at one slice.
+pub(super) struct Likeness<'a> {
+    fan_out: &'a FanOut,
+    common: Digest,
+}
+
+impl<'a> Likeness<'a> {
+    pub(super) fn of(step: &'a StepSpec, slice: u8, secret: Option<&SealedSecret>) -> Self {
         let mut fields = Fields::of_command(step);
-        fields.list(slice.requirements.iter().map(ToString::to_string));
+        fields.list(step.slice(slice).requirements.iter().map(ToString::to_string));
         let outputs: BTreeSet<&str> = step.outputs.iter().map(|path| path.as_str()).collect();
         fields.list(outputs);
         let caches: BTreeSet<String> = step.named_caches.iter().map(ToString::to_string).collect();
         fields.list(caches);
         let timeouts = [Some(step.timeouts.hard), step.timeouts.io, Some(step.timeouts.grace)];
         fields.list(timeouts.map(|time| format!("{time:?}")));
-        fields.list([step.fan_out.shards().to_string()]);
         fields.list(secret.map(|secret| secret.fingerprint));
-        Self(DigestFunction::Blake3.digest(&fields.0))
+        Self { fan_out: &step.fan_out, common: DigestFunction::Blake3.digest(&fields.0) }
+    }
+
+    /// What tells the shard of this index apart from others, and its number among those that this does not tell apart. A
+    /// shard with items is what it is by these, wherever they stood in the list.
+    pub(super) fn key(&self, index: u32) -> (Properties, u32) {
+        let mut fields = Fields(Vec::new());
+        fields.list([self.common.to_string()]);
+        let index = match self.fan_out {
+            FanOut::Items(items) => {
+                fields.list(items.of(index).iter().map(|item| item.as_bytes()));
+                0
+            }
+            FanOut::Shards(_) | FanOut::Tests(_) | FanOut::EachBot(_) => {
+                fields.0.extend_from_slice(&self.fan_out.shards().to_be_bytes());
+                index
+            }
+        };
+        (Properties(DigestFunction::Blake3.digest(&fields.0)), index)
     }
 }
 
@@ -97,29 +120,40 @@ impl Queue {
         let mut reuses = BTreeMap::new();
         for (number, step) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.idempotent) {
             // The success of an earlier slice goes before that of a later one.
-            for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
-                let properties = Properties::of(step, slice, spec.secret.as_ref());
-                for reuse in self.successes(properties, number, now) {
-                    reuses.entry((number, reuse.index)).or_insert(reuse);
+            for slice in 0..step.slices() {
+                let likeness = Likeness::of(step, slice, spec.secret.as_ref());
+                for (index, from) in self.successes(&likeness) {
+                    let Some(outputs) = self.reused_outputs(from, now) else { continue };
+                    let reuse = Reuse { step: number, index, from, outputs };
+                    reuses.entry((number, index)).or_insert(reuse);
                 }
             }
         }
         reuses.into_values().collect()
     }
 
-    fn successes(
-        &self,
-        properties: Properties,
-        step: u32,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Reuse> + use<'_> {
-        let found = self.state.successes.range((properties, 0)..=(properties, u32::MAX));
-        found.filter_map(move |((_, index), from)| {
-            let success = self.shard(*from)?;
-            let fresh = now.since(success.ended?) <= self.tuning.reuse_for;
-            let outputs = success.result().and_then(|result| result.outputs);
-            fresh.then_some(Reuse { step, index: *index, from: *from, outputs })
-        })
+    /// Shards of a step and those that have succeeded before as what these are.
+    fn successes(&self, likeness: &Likeness<'_>) -> Vec<(u32, ShardId)> {
+        let known = &self.state.successes;
+        match likeness.fan_out {
+            FanOut::Items(items) if !known.is_empty() => {
+                let of = |index| Some((index, *known.get(&likeness.key(index))?));
+                (0..items.shards()).filter_map(of).collect()
+            }
+            FanOut::Items(_) => Vec::new(),
+            FanOut::Shards(_) | FanOut::Tests(_) | FanOut::EachBot(_) => {
+                let (properties, _) = likeness.key(0);
+                let found = known.range((properties, 0)..=(properties, u32::MAX));
+                found.map(|((_, index), from)| (*index, *from)).collect()
+            }
+        }
+    }
+
+    /// The outputs of a success, unless it is too old.
+    fn reused_outputs(&self, from: ShardId, now: Timestamp) -> Option<Option<Digest>> {
+        let success = self.shard(from)?;
+        let fresh = now.since(success.ended?) <= self.tuning.reuse_for;
+        fresh.then(|| success.result().and_then(|result| result.outputs))
     }
 
     /// How many shards of a run have ended with an earlier success.

@@ -2,7 +2,7 @@
 
 use super::{
     apply::Queue,
-    dedupe::Properties,
+    dedupe::{Likeness, Properties},
     event::{Decided, Refusal},
     record::Transition,
     run::Run,
@@ -75,10 +75,10 @@ impl State {
 fn successes(run: &Run) -> Vec<(Properties, u32)> {
     let mut successes = Vec::new();
     for (step, shards) in run.spec.steps.iter().zip(&run.steps).filter(|(step, _)| step.idempotent) {
-        let mut known: BTreeMap<u8, Properties> = BTreeMap::new();
+        let mut known: BTreeMap<u8, Likeness<'_>> = BTreeMap::new();
         for (index, shard) in (0u32..).zip(shards).filter(|(_, shard)| shard.succeeded()) {
-            let properties = || Properties::of(step, step.slice(shard.slice), run.spec.secret.as_ref());
-            successes.push((*known.entry(shard.slice).or_insert_with(properties), index));
+            let likeness = || Likeness::of(step, shard.slice, run.spec.secret.as_ref());
+            successes.push(known.entry(shard.slice).or_insert_with(likeness).key(index));
         }
     }
     successes

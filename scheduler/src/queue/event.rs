@@ -12,7 +12,7 @@ use super::{
     suite::Quarantined,
 };
 use proto::{BotId, Dimensions, RequestId, RunId, SessionId, ShardId};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -155,6 +155,22 @@ pub(crate) enum Refusal {
         "session {session} of bot {bot} is over: another process has taken this bot id, give each bot its own"
     )]
     SessionReplaced { bot: BotId, session: SessionId },
+    /// There would be no shard.
+    #[error(
+        "steps[{step}] has a shard for each bot that fits, and none does: {why}; ask for less, or count bots that were \
+         seen lately"
+    )]
+    NoBot { step: usize, why: String },
+    /// Who is there is not known yet.
+    #[error(
+        "the scheduler was started just now and bots have yet to call: ask for each of them in {wait:.0?}"
+    )]
+    Gathering { wait: Duration },
+    /// More bots fit than a run may have shards.
+    #[error(
+        "the run has {shards} shards with one for each bot that fits, and {most} is the most: ask for more"
+    )]
+    TooManyShards { shards: u64, most: u32 },
     /// Too much is pending.
     #[error("{pending} shards are pending already, and {most} is the most: try again when some have run")]
     Full { pending: usize, most: usize },

@@ -36,6 +36,8 @@ pub(crate) struct StepExplanation {
     pub(crate) slices: u8,
     /// When the first of them gives it up, as long as no bot fits.
     pub(crate) no_resource: Option<Timestamp>,
+    /// Each shard is for one bot, and `bots` are only these.
+    pub(crate) each: bool,
 }
 
 /// A criterion and the bots that it keeps away.
@@ -81,10 +83,14 @@ impl Queue {
         pending: &[ShardId],
         now: Timestamp,
     ) -> Option<StepExplanation> {
-        let slice = step.slice(number);
-        let bots = self.sort_bots(slice, pending, now);
-        let fitting: Vec<&Bot> =
-            bots.busy.iter().chain(&bots.free).filter_map(|id| self.presence.bots.get(id)).collect();
+        let slice = &*step.asked(first.shard.index, number);
+        let own = step.fan_out.bot(first.shard.index);
+        let bots = match own {
+            None => self.sort_bots(slice, pending, now),
+            Some(_) => self.sort_own_bots(step, pending, now),
+        };
+        let able = bots.busy.iter().chain(&bots.free).filter(|id| own.is_none_or(|own| own == *id));
+        let fitting: Vec<&Bot> = able.filter_map(|id| self.presence.bots.get(id)).collect();
         let compete = |asked: &Requirements| fitting.iter().any(|bot| asked.fit(&bot.dimensions));
         let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
         let since = since.unwrap_or(now);
@@ -97,7 +103,31 @@ impl Queue {
             slice: number,
             slices: step.slices(),
             no_resource: self.no_resource(slice, since, now),
+            each: own.is_some(),
         })
+    }
+
+    /// Sorts the bots that these pending shards are for, one each.
+    fn sort_own_bots(&self, step: &StepSpec, pending: &[ShardId], now: Timestamp) -> SortedBots {
+        let mut sorted = SortedBots::default();
+        let mut obstacles: BTreeMap<String, Vec<BotId>> = BTreeMap::new();
+        for (index, id) in
+            pending.iter().filter_map(|shard| Some((shard.index, step.fan_out.bot(shard.index)?)))
+        {
+            let criteria = match self.presence.bots.get(id) {
+                Some(bot) => self.criteria_against(id, bot, &step.asked(index, 0), now),
+                None => vec!["the bot has not called since the scheduler started".into()],
+            };
+            if criteria.is_empty() {
+                let fitting = if self.free_slots(id) > 0 { &mut sorted.free } else { &mut sorted.busy };
+                fitting.push(id.clone());
+            }
+            for criterion in criteria {
+                obstacles.entry(criterion).or_default().push(id.clone());
+            }
+        }
+        sorted.obstacles = to_obstacles(obstacles);
+        sorted
     }
 
     /// Sorts the bots by what they are to these pending shards of a slice, or to those to come.
@@ -122,8 +152,7 @@ impl Queue {
                 obstacles.entry(criterion).or_default().push(id.clone());
             }
         }
-        sorted.obstacles =
-            obstacles.into_iter().map(|(criterion, bots)| Obstacle { criterion, bots }).collect();
+        sorted.obstacles = to_obstacles(obstacles);
         sorted
     }
 
@@ -143,6 +172,10 @@ impl Queue {
         }
         criteria
     }
+}
+
+fn to_obstacles(obstacles: BTreeMap<String, Vec<BotId>>) -> Vec<Obstacle> {
+    obstacles.into_iter().map(|(criterion, bots)| Obstacle { criterion, bots }).collect()
 }
 
 /// What keeps the bot away.
@@ -191,6 +224,14 @@ impl fmt::Display for StepExplanation {
             1 => "1 shard waits".to_owned(),
             many => format!("{many} shards wait"),
         };
+        if self.each {
+            let (free, busy) = (self.bots.free.len(), self.bots.busy.len());
+            write!(f, "{waiting}, each for its bot: {free} free, {busy} busy")?;
+            return self.bots.obstacles.iter().try_for_each(|obstacle| {
+                let (criterion, bots) = (&obstacle.criterion, obstacle.bots.len());
+                write!(f, ", `{criterion}` keeps {bots} away")
+            });
+        }
         if !self.bots.free.is_empty() {
             return write!(f, "{waiting} and will be taken by bots that have a free slot");
         }

@@ -15,8 +15,10 @@ mod condition;
 mod dedupe;
 mod delete;
 mod earlier;
+mod each_bot;
 mod event;
 mod explain;
+mod items;
 mod orders;
 mod pasts;
 mod pending;
@@ -33,7 +35,7 @@ mod suite;
 mod suites;
 mod synchronize;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -43,10 +45,12 @@ pub(crate) use apply::{Queue, Tuning};
 pub(crate) use condition::Condition;
 pub(crate) use dedupe::Reuse;
 pub(crate) use earlier::{After, Demand, Included, OutputOf, WaitingStep};
+pub(crate) use each_bot::EachBot;
 pub(crate) use event::{
     BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,
 };
 pub(crate) use explain::{Obstacle, StepExplanation, Subject};
+pub(crate) use items::{Cut, Items};
 pub(crate) use orders::{BotOrder, Standing, Wanted};
 pub(crate) use pasts::PastExecution;
 pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};
@@ -58,6 +62,7 @@ pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
 pub(crate) use sharing::{Grant, GrantedTest, Progress};
-pub(crate) use spec::{RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
+pub(crate) use spec::{BOT_KEY, RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use suite::{Listing, Place, Quarantined, Suite};
+pub(crate) use tick::LONGEST_SILENCE;
 pub(crate) use trigger::SliceEvaluation;

@@ -6,10 +6,11 @@
 //! urgent.
 //!
 //! Shards are grouped by what they ask of a bot. A bot looks at the head of each priority of each group that it fits,
-//! and at nothing else: a decision costs the same with a thousand shards pending as with a million.
+//! and at nothing else: a decision costs the same with a thousand shards pending as with a million. Groups that ask for
+//! one bot are looked at by that bot alone.
 
-use super::spec::Slice;
-use proto::{Dimensions, Requirements, ShardId, Timestamp};
+use super::spec::{BOT_KEY, Slice};
+use proto::{Dimensions, Requirement, Requirements, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -56,6 +57,10 @@ pub(crate) struct Place {
 pub(super) struct Pending {
     ids: BTreeMap<Requirements, u64>,
     groups: BTreeMap<u64, Group>,
+    /// Groups that ask for bots by name, by these names. Without empty ones.
+    of_bots: BTreeMap<String, BTreeSet<u64>>,
+    /// All other groups.
+    of_all: BTreeSet<u64>,
     lines: BTreeMap<u8, BTreeMap<Arc<str>, Line>>,
     expirations: BTreeSet<(Timestamp, ShardId)>,
 }
@@ -97,6 +102,11 @@ fn level(priority: u8, turn: Turn, now: Timestamp) -> i64 {
     i64::from(priority).saturating_sub_unsigned(aged(turn, now))
 }
 
+/// The names of the bots that are asked for, if any are.
+fn names(requirements: &Requirements) -> Option<&BTreeSet<String>> {
+    requirements.iter().find(|requirement| requirement.key() == BOT_KEY).map(Requirement::any_of)
+}
+
 /// Inserts what comes in ascending order. When that is most of the set, both are merged at once, which is many times as
 /// fast.
 fn extend<T: Ord>(set: &mut BTreeSet<T>, ascending: impl ExactSizeIterator<Item = T>) {
@@ -134,6 +144,14 @@ impl Pending {
             self.ids.insert(requirements.clone(), id);
             let (levels, impatient) = (BTreeMap::new(), BTreeSet::new());
             self.groups.insert(id, Group { requirements: requirements.clone(), levels, impatient });
+            match names(requirements) {
+                None => drop(self.of_all.insert(id)),
+                Some(names) => {
+                    for name in names {
+                        self.of_bots.entry(name.clone()).or_default().insert(id);
+                    }
+                }
+            }
             id
         });
         let lines = self.lines.entry(priority).or_default();
@@ -187,6 +205,15 @@ impl Pending {
         if group.levels.is_empty() {
             self.groups.remove(&id);
             self.ids.remove(requirements);
+            self.of_all.remove(&id);
+            for name in names(requirements).into_iter().flatten() {
+                if let Some(groups) = self.of_bots.get_mut(name) {
+                    groups.remove(&id);
+                    if groups.is_empty() {
+                        self.of_bots.remove(name);
+                    }
+                }
+            }
         }
     }
 
@@ -211,7 +238,9 @@ impl Pending {
         now: Timestamp,
         left: impl Fn(ShardId) -> bool,
     ) -> Option<ShardId> {
-        let fitting = self.groups.values().filter(|group| group.requirements.fit(dimensions));
+        let own = dimensions.get(BOT_KEY).into_iter().flatten().filter_map(|name| self.of_bots.get(name));
+        let groups = self.of_all.iter().chain(own.flatten()).filter_map(|id| self.groups.get(id));
+        let fitting = groups.filter(|group| group.requirements.fit(dimensions));
         let levels = fitting.flat_map(|group| &group.levels);
         let heads = levels.filter_map(|(&priority, level)| level.head(priority, now, &left));
         heads.min().map(|(.., shard)| shard)

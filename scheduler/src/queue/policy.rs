@@ -1,6 +1,7 @@
 //! How a step is cut into shards.
 
-use proto::limits;
+use super::{each_bot::EachBot, items::Items};
+use proto::{BotId, limits};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// How a step is cut into shards.
@@ -10,6 +11,10 @@ pub(crate) enum FanOut {
     Shards(NonZeroU32),
     /// Workers that share the tests of the command. One at first; how many more is decided when the tests are known.
     Tests(Arc<TestsPolicy>),
+    /// The command with some of these for each shard.
+    Items(Items),
+    /// The command on each bot.
+    EachBot(EachBot),
 }
 
 impl FanOut {
@@ -18,6 +23,16 @@ impl FanOut {
         match self {
             Self::Shards(count) => count.get(),
             Self::Tests(_) => 1,
+            Self::Items(items) => items.shards(),
+            Self::EachBot(each) => u32::try_from(each.bots.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The one bot that a shard is for, if it is.
+    pub(crate) fn bot(&self, index: u32) -> Option<&BotId> {
+        match self {
+            Self::EachBot(each) => each.bots.get(index as usize),
+            Self::Shards(_) | Self::Tests(_) | Self::Items(_) => None,
         }
     }
 
@@ -32,8 +47,8 @@ impl FanOut {
     /// How the tests are shared out, if they are.
     pub(crate) fn tests(&self) -> Option<&Arc<TestsPolicy>> {
         match self {
-            Self::Shards(_) => None,
             Self::Tests(policy) => Some(policy),
+            Self::Shards(_) | Self::Items(_) | Self::EachBot(_) => None,
         }
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Presence {
     pub(super) no_expiration_before: Timestamp,
     /// No bot is known to be lacking before this time: those that are there have had no time to call.
     pub(super) no_lack_before: Timestamp,
+    /// Until then bots that were there before the scheduler started may not have called yet.
+    pub(super) no_roll_call_before: Timestamp,
     /// Bots that this tick has compared with what is asked for.
     pub(super) compared: usize,
     /// What some bot fits, until then at least.

@@ -6,7 +6,7 @@ use super::{
     spec::RunSpec,
     suite::Suite,
 };
-use proto::{RequestId, RunId, ShardId, Timestamp};
+use proto::{BotId, RequestId, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A run with all of its shards. Stays in history when it has ended.
@@ -103,6 +103,11 @@ impl Run {
     /// One of its shards.
     pub(crate) fn shard(&self, id: ShardId) -> Option<&Shard> {
         self.steps.get(id.step as usize)?.get(id.index as usize)
+    }
+
+    /// The one bot that a shard is for, if it is.
+    pub(crate) fn bot_of(&self, id: ShardId) -> Option<&BotId> {
+        self.spec.steps.get(id.step as usize)?.fan_out.bot(id.index)
     }
 
     /// All shards with their ids, in order.

@@ -4,8 +4,11 @@ use super::{
     earlier::{After, OutputOf},
     policy::FanOut,
 };
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId};
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use proto::{BotId, Digest, EnvironmentPrefix, NamedCache, RelPath, Requirement, Requirements, ShardId};
+use std::{borrow::Cow, fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+/// The dimension that is a bot's name.
+pub(crate) const BOT_KEY: &str = "id";
 
 /// A run as it was asked for. Valid by construction in `wire::spec`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +97,27 @@ impl StepSpec {
         fallback.unwrap_or(&self.first)
     }
 
+    /// What the shard of this index asks for at the slice of this number: one that is for a bot asks for it, too, and
+    /// waits for it.
+    pub(crate) fn asked(&self, index: u32, number: u8) -> Cow<'_, Slice> {
+        let slice = self.slice(number);
+        let Some(bot) = self.fan_out.bot(index) else { return Cow::Borrowed(slice) };
+        let mut requirements = slice.requirements.clone();
+        requirements.insert(only(bot)).expect("a step with a shard for each bot leaves room for its name");
+        Cow::Owned(Slice { requirements, wait_for_capacity: true, ..*slice })
+    }
+
     /// How many there are.
     pub(crate) fn slices(&self) -> u8 {
         u8::try_from(self.fallbacks.len() + 1).unwrap_or(u8::MAX)
     }
 
-    /// About what it takes in a message.
-    pub(super) fn bytes(&self) -> usize {
+    /// About what the shard of this index takes in a message.
+    pub(super) fn bytes(&self, index: u32) -> usize {
+        let items = match &self.fan_out {
+            FanOut::Items(items) => items.bytes(index),
+            FanOut::Shards(_) | FanOut::Tests(_) | FanOut::EachBot(_) => 0,
+        };
         let texts = self.command.iter().chain(&self.extra_args).map(String::len);
         let variables = self.environment.iter().map(|(name, value)| name.len() + value.len());
         let outputs = self.outputs.iter().map(|path| path.as_str().len());
@@ -109,8 +126,14 @@ impl StepSpec {
         let caches =
             self.named_caches.iter().map(|cache| cache.name.as_str().len() + cache.path.as_str().len());
         texts.chain(variables).chain(outputs).chain(prefixes).chain(caches).map(|len| len + 16).sum::<usize>()
+            + items
             + 1024
     }
+}
+
+/// What no other bot has.
+pub(super) fn only(bot: &BotId) -> Requirement {
+    Requirement::new(BOT_KEY, [bot.as_str()]).expect("every name of a bot is a value of a dimension")
 }
 
 /// How long a command may take.

@@ -1,7 +1,7 @@
 //! What the journal replays to. [`State::evolve`] makes every transition, and nothing else changes the state.
 
 use super::{
-    dedupe::Properties,
+    dedupe::{Likeness, Properties},
     event::LeaseRef,
     orders::{BotOrder, Standing},
     pending::{Claim, Pending, Turn},
@@ -181,7 +181,12 @@ impl State {
         for (step, spec_of_step) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
             let shard = |index| ShardId { run: id, step, index };
             let shards: Vec<ShardId> = (0..spec_of_step.fan_out.shards()).map(shard).collect();
-            self.pending.insert_all(spec.priority, &spec.user, &shards, &spec_of_step.first, at, turn);
+            // Shards that are each for one bot ask for different things.
+            let alike = if spec_of_step.fan_out.bot(0).is_some() { 1 } else { shards.len().max(1) };
+            for shards in shards.chunks(alike) {
+                let slice = spec_of_step.asked(shards[0].index, 0);
+                self.pending.insert_all(spec.priority, &spec.user, shards, &slice, at, turn);
+            }
         }
         if let Some(parent) = spec.parent {
             self.children.entry(parent).or_default().insert(id);
@@ -235,8 +240,8 @@ impl State {
         if let (Some(slice), Some((run, step))) = (slice, self.context(id))
             && step.idempotent
         {
-            let properties = Properties::of(step, step.slice(slice), run.spec.secret.as_ref());
-            self.successes.insert((properties, id.index), id);
+            let key = Likeness::of(step, slice, run.spec.secret.as_ref()).key(id.index);
+            self.successes.insert(key, id);
         }
         Ok(())
     }
@@ -287,7 +292,7 @@ impl State {
         let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: id };
         let turn = Turn { lease: self.last_token.0, since: at };
         if shard.state == ShardState::Pending {
-            self.pending.remove(claim, step.slice(shard.slice), shard.pending_since);
+            self.pending.remove(claim, &step.asked(id.index, shard.slice), shard.pending_since);
         }
         self.waiting -= usize::from(shard.state == ShardState::Waiting);
         shard.slice = slice.unwrap_or(shard.slice);
@@ -298,7 +303,7 @@ impl State {
             ShardState::Pending => {
                 shard.pending_since = at;
                 shard.killing = false;
-                self.pending.insert(claim, step.slice(shard.slice), at, turn);
+                self.pending.insert(claim, &step.asked(id.index, shard.slice), at, turn);
             }
             ShardState::Running => self.pending.served(claim.priority, claim.user, turn),
             ShardState::Ended(_) => {

@@ -166,6 +166,7 @@ impl Queue {
             return false;
         }
         let Some((_, step)) = self.state.context(id) else { return false };
+        let asked = step.asked(id.index, shard.slice);
         self.bots().any(|(other, known)| {
             other != bot
                 && known.is_willing()
@@ -173,7 +174,7 @@ impl Queue {
                 && known.slots > 0
                 && !self.is_dead(known, now)
                 && !shard.attempts.iter().any(|attempt| attempt.bot == *other)
-                && step.slice(shard.slice).requirements.fit(&known.dimensions)
+                && asked.requirements.fit(&known.dimensions)
         })
     }
 

@@ -29,7 +29,7 @@ pub(super) fn slice(requirements: &[&str]) -> Slice {
 }
 
 /// One step of `shards` shards.
-pub(super) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
+pub(crate) fn step(shards: u32, requirements: &[&str]) -> StepSpec {
     StepSpec {
         name: "step".into(),
         input: Some(Digest::empty(DigestFunction::Blake3)),

@@ -7,6 +7,7 @@ mod dedupe;
 mod delete;
 mod earlier;
 mod fairness;
+mod fan_out;
 mod history;
 mod laws;
 mod leases;

@@ -9,7 +9,7 @@ use proto::{ShardId, Timestamp};
 use std::time::Duration;
 
 /// A bot that has been silent for this long is no longer listed.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Queue {
     pub(super) fn tick(&mut self, now: Timestamp, decided: &mut Decided) {
@@ -30,7 +30,7 @@ impl Queue {
         }
         self.look_for_capacity(now, decided);
         self.delete_old(now, decided);
-        self.presence.forget_silent(now, FORGOTTEN_AFTER);
+        self.presence.forget_silent(now, LONGEST_SILENCE);
     }
 
     /// When a tick is due.

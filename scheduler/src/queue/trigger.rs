@@ -24,6 +24,8 @@ impl Queue {
             return Ok(());
         }
         let Trigger { run, request, spec, reuses } = trigger;
+        let spec = self.with_present_bots(&spec, now)?;
+        self.has_room(&spec, reuses.len())?;
         self.commit(Transition::RunCreated { run, request, spec: Arc::clone(&spec) }, now, decided);
         for (step, _) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
             self.list_known(run, step, now, decided);
@@ -50,10 +52,10 @@ impl Queue {
 
     /// Whether there is the run already: the answer to a repeated call is the run as it is. Otherwise there may be one.
     fn is_made(&self, trigger: &Trigger) -> Result<bool, Refusal> {
-        let Trigger { request, spec, reuses, .. } = trigger;
+        let Trigger { request, spec, .. } = trigger;
         if let Some(made) = self.run_of(request) {
             let refusal = || Refusal::RequestReused { request: request.clone(), run: made.id };
-            return if made.spec == *spec { Ok(true) } else { Err(refusal()) };
+            return if made.spec.as_asked() == spec.as_asked() { Ok(true) } else { Err(refusal()) };
         }
         if let Some(parent) = spec.parent {
             let shard = self.shard(parent).ok_or(Refusal::UnknownShard { shard: parent })?;
@@ -61,19 +63,31 @@ impl Queue {
                 return Err(Refusal::ParentEnded { parent });
             }
         }
+        Ok(false)
+    }
+
+    /// Whether what would be pending or wait beside what is and does is not too much.
+    fn has_room(&self, spec: &RunSpec, reused: usize) -> Result<(), Refusal> {
         let (pending, most) = (self.pending() + self.waiting(), self.tuning.most_pending);
-        let wanted = usize::try_from(spec.shards()).unwrap_or(usize::MAX).saturating_sub(reuses.len());
+        let wanted = usize::try_from(spec.shards()).unwrap_or(usize::MAX).saturating_sub(reused);
         if pending.saturating_add(wanted) > most {
             return Err(Refusal::Full { pending, most });
         }
-        Ok(false)
+        Ok(())
     }
 
     /// What a trigger would come to.
     pub(crate) fn evaluate(&self, trigger: &Trigger, now: Timestamp) -> Result<Evaluation, Refusal> {
         let made = self.is_made(trigger)?.then(|| self.run_of(&trigger.request)).flatten();
+        let spec = match made {
+            Some(made) => Arc::clone(&made.spec),
+            None => self.with_present_bots(&trigger.spec, now)?,
+        };
+        if made.is_none() {
+            self.has_room(&spec, trigger.reuses.len())?;
+        }
         let mut slices = Vec::new();
-        for (step, spec) in (0u32..).zip(&trigger.spec.steps) {
+        for (step, spec) in (0u32..).zip(&spec.steps) {
             for slice in 0..spec.slices() {
                 if slices.len() == MOST_EVALUATED {
                     break;
@@ -85,7 +99,7 @@ impl Queue {
                 });
             }
         }
-        Ok(Evaluation { made: made.map(|run| run.id), slices })
+        Ok(Evaluation { made: made.map(|run| run.id), shards: spec.shards(), slices })
     }
 }
 
@@ -94,6 +108,8 @@ impl Queue {
 pub(crate) struct Evaluation {
     /// The run that the request has made before.
     pub(crate) made: Option<RunId>,
+    /// How many it has.
+    pub(crate) shards: u64,
     /// By step, then by slice; the first [`MOST_EVALUATED`].
     pub(crate) slices: Vec<SliceEvaluation>,
 }

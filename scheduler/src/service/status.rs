@@ -36,7 +36,10 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::SessionReplaced { .. }
         | Refusal::ParentEnded { .. }
         | Refusal::NotEnded { .. }
-        | Refusal::NotReady { .. } => Status::failed_precondition(message),
+        | Refusal::NotReady { .. }
+        | Refusal::NoBot { .. }
+        | Refusal::TooManyShards { .. } => Status::failed_precondition(message),
+        Refusal::Gathering { .. } => Status::unavailable(message),
         Refusal::Full { .. } => Status::resource_exhausted(message),
     }
 }

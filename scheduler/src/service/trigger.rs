@@ -56,7 +56,7 @@ async fn evaluate(
     spec: Arc<RunSpec>,
     reuses: Vec<Reuse>,
 ) -> Result<v1::TriggerResponse, Status> {
-    let (shards, deduped) = (spec.shards(), reuses.len());
+    let deduped = reuses.len();
     // The id is for no run that will be.
     let run = RunId::new(Timestamp::default(), 0);
     let trigger = Trigger { run, request, spec, reuses };
@@ -72,7 +72,7 @@ async fn evaluate(
     Ok(v1::TriggerResponse {
         run_id: evaluation.made.map(|run| run.to_string()).unwrap_or_default(),
         created: false,
-        shards: u32::try_from(shards).unwrap_or(u32::MAX),
+        shards: u32::try_from(evaluation.shards).unwrap_or(u32::MAX),
         deduped: u32::try_from(deduped).unwrap_or(u32::MAX),
         slices: evaluation.slices.iter().map(to_wire).collect(),
     })

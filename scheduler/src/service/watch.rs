@@ -147,7 +147,8 @@ impl Merged {
         self.changes.state = run::run_state(update.state).into();
         self.changes.ended = update.ended.map(Into::into);
         for view in &update.shards {
-            self.shards.insert(view.id, run::shard(view.id, &view.shard, view.live_output));
+            self.shards
+                .insert(view.id, run::shard(view.id, &view.shard, view.live_output, view.bot.as_ref()));
         }
         for view in &update.tests {
             self.tests.insert(view.step, suite::tests_to_wire(view));

@@ -14,8 +14,9 @@ const NUMBERS: [(&str, &str); 3] = [
 pub(crate) fn environment(shard: ShardId, fan_out: &FanOut) -> Vec<(&'static str, String)> {
     let total = match fan_out {
         FanOut::Shards(total) => Some(total),
-        // Its driver says which tests it runs.
-        FanOut::Tests(_) => None,
+        // What the shard is for is in its words, or its driver tells it: a framework that knows these variables would run
+        // a part of that only.
+        FanOut::Tests(_) | FanOut::Items(_) | FanOut::EachBot(_) => None,
     };
     let numbers = total.into_iter().flat_map(|total| {
         NUMBERS

@@ -4,7 +4,7 @@ use crate::{
     queue::{Decided, Queue, Run, RunState, Shard, Transition},
     sharding::Counts,
 };
-use proto::{RunId, ShardId, Timestamp};
+use proto::{BotId, RunId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -21,6 +21,8 @@ pub(crate) struct ShardView {
     pub(crate) shard: Shard,
     /// Bytes of output of its running attempt.
     pub(crate) live_output: u64,
+    /// The one bot that it is for, if it is.
+    pub(crate) bot: Option<BotId>,
 }
 
 /// What changed in a run by one decision.
@@ -146,7 +148,8 @@ impl Watchers {
         }
         let view = |id: &ShardId| {
             let shard = run.shard(*id)?;
-            Some(ShardView { id: *id, shard: shard.clone(), live_output: queue.live_output(shard) })
+            let (shard, live_output) = (shard.clone(), queue.live_output(shard));
+            Some(ShardView { id: *id, shard, live_output, bot: run.bot_of(*id).cloned() })
         };
         let shards = changed.shards.iter().filter_map(view).collect();
         // What nobody has told of is missing from then on.

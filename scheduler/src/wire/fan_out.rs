@@ -1,8 +1,11 @@
 //! How steps are cut into shards.
 
-use super::field::{FieldError, duration, text, to_wire};
-use crate::queue::{FanOut, TestDriver, TestsPolicy};
-use proto::{limits, v1};
+use super::{
+    field::{FieldError, InField, duration, text, to_wire},
+    items,
+};
+use crate::queue::{BOT_KEY, EachBot, FanOut, LONGEST_SILENCE, TestDriver, TestsPolicy};
+use proto::{BotId, Requirement, Requirements, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 use v1::fan_out::Policy;
 
@@ -19,7 +22,38 @@ pub(super) fn parse_fan_out(step: &v1::StepSpec) -> Result<FanOut, FieldError> {
             let policy = parse_policy(tests, step).map_err(|error| error.within("fan_out.tests"))?;
             Ok(FanOut::Tests(Arc::new(policy)))
         }
+        Some(Policy::Items(items)) => {
+            let items = items::parse_items(items, step).map_err(|error| error.within("fan_out.items"))?;
+            Ok(FanOut::Items(items))
+        }
+        Some(Policy::EachBot(each)) => parse_each(each, step).map(FanOut::EachBot),
     }
+}
+
+fn parse_each(wire: &v1::fan_out::EachBot, step: &v1::StepSpec) -> Result<EachBot, FieldError> {
+    const SEEN_WITHIN: &str = "fan_out.each_bot.seen_within";
+    let seen_within = duration(SEEN_WITHIN, wire.seen_within.as_ref())?;
+    if seen_within.is_some_and(|silence| silence > LONGEST_SILENCE) {
+        return Err(FieldError::new(SEEN_WITHIN, "is longer than 7 days: bots are forgotten by then"));
+    }
+    if !step.fallbacks.is_empty() {
+        return Err(FieldError::new(
+            "fallbacks",
+            "cannot be had of a step with a shard for each bot: no other will do",
+        ));
+    }
+    if step.idempotent {
+        return Err(FieldError::new(
+            "idempotent",
+            "cannot be had of a step with a shard for each bot: bots are not alike",
+        ));
+    }
+    let mut requirements = Requirements::try_from(&step.requirements[..]).in_field("requirements")?;
+    requirements
+        .insert(Requirement::new(BOT_KEY, ["x"]).in_field("requirements")?)
+        .in_field("requirements")?;
+    let bots = wire.bot_ids.iter().map(|bot| bot.parse::<BotId>()).collect::<Result<Vec<_>, _>>();
+    Ok(EachBot { seen_within, bots: bots.in_field("fan_out.each_bot.bot_ids")?.into() })
 }
 
 fn parse_policy(wire: &v1::TestsPolicy, step: &v1::StepSpec) -> Result<TestsPolicy, FieldError> {
@@ -96,8 +130,14 @@ pub(super) fn driver_to_wire(driver: TestDriver) -> v1::TestDriver {
     }
 }
 
+/// All of it, as the journal keeps it.
 pub(super) fn fan_out_to_wire(fan_out: &FanOut) -> v1::FanOut {
     let policy = match fan_out {
+        FanOut::Items(items) => Policy::Items(items::items_to_wire(items)),
+        FanOut::EachBot(each) => Policy::EachBot(v1::fan_out::EachBot {
+            seen_within: each.seen_within.map(to_wire),
+            bot_ids: each.bots.iter().map(ToString::to_string).collect(),
+        }),
         FanOut::Shards(count) => Policy::Shards(v1::fan_out::Shards { count: count.get() }),
         FanOut::Tests(policy) => Policy::Tests(v1::TestsPolicy {
             driver: driver_to_wire(policy.driver).into(),
@@ -110,6 +150,19 @@ pub(super) fn fan_out_to_wire(fan_out: &FanOut) -> v1::FanOut {
             only: policy.only.iter().cloned().collect(),
             test_timeout: policy.test_timeout.map(to_wire),
         }),
+    };
+    v1::FanOut { policy: Some(policy) }
+}
+
+/// As answers have it: without long lists that whoever asks has, or is told with the shards.
+pub(super) fn fan_out_outline(fan_out: &FanOut) -> v1::FanOut {
+    let policy = match fan_out {
+        FanOut::Items(items) => Policy::Items(items::outline(items)),
+        FanOut::EachBot(each) => {
+            let seen_within = each.seen_within.map(to_wire);
+            Policy::EachBot(v1::fan_out::EachBot { seen_within, bot_ids: Vec::new() })
+        }
+        FanOut::Shards(_) | FanOut::Tests(_) => return fan_out_to_wire(fan_out),
     };
     v1::FanOut { policy: Some(policy) }
 }

@@ -4,6 +4,7 @@ pub(crate) mod bot;
 mod earlier;
 mod fan_out;
 pub(crate) mod field;
+mod items;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod result;

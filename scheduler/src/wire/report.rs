@@ -3,7 +3,7 @@
 use super::{
     earlier, fan_out,
     field::{FieldError, InField, text, to_wire},
-    result, spec, suite,
+    items, result, spec, suite,
 };
 use crate::{
     queue::{AttemptResult, Condition, Grant, Included, LeaseRef, Progress, StepSpec, Token},
@@ -174,11 +174,12 @@ pub(crate) fn assignment(step: &StepSpec, includes: &[Included], shard: ShardId)
     let of_step = step.environment.iter().filter(|(name, _)| of_shard.iter().all(|(own, _)| own != name));
     let environment = of_step.map(|(name, value)| spec::variable_to_wire(name, value));
     let own = of_shard.iter().map(|(name, value)| spec::variable_to_wire(name, value));
+    let (command, extra_args) = items::words(step, shard.index);
     v1::Assignment {
         input: step.input.map(Into::into),
         includes: includes.iter().map(earlier::included_to_wire).collect(),
-        command: step.command.clone(),
-        extra_args: step.extra_args.clone(),
+        command,
+        extra_args,
         environment: environment.chain(own).collect(),
         outputs: step.outputs.iter().map(|path| path.as_str().to_owned()).collect(),
         timeouts: Some(spec::timeouts_to_wire(step.timeouts)),

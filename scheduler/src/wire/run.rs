@@ -3,13 +3,13 @@
 use super::{result, spec, suite};
 use crate::queue::{Attempt, AttemptEnd, Loss, Queue, Run, RunState, Shard, ShardState, Tally};
 use crate::shell::TestsView;
-use proto::{ShardId, v1};
+use proto::{BotId, ShardId, v1};
 
 /// Without its shards.
 pub(crate) fn run_summary(run: &Run) -> v1::Run {
     v1::Run {
         id: run.id.to_string(),
-        spec: Some(spec::run_to_wire(&run.spec)),
+        spec: Some(spec::run_outline(&run.spec)),
         state: run_state(run.state()).into(),
         created: Some(run.created.into()),
         ended: run.ended.map(Into::into),
@@ -22,14 +22,15 @@ pub(crate) fn run_summary(run: &Run) -> v1::Run {
 
 /// With all of its shards.
 pub(crate) fn run(queue: &Queue, run: &Run) -> v1::Run {
-    let shards = run.shards().map(|(id, one)| shard(id, one, queue.live_output(one))).collect();
+    let of_run = |(id, one): (ShardId, &Shard)| shard(id, one, queue.live_output(one), run.bot_of(id));
+    let shards = run.shards().map(of_run).collect();
     let tests = run.suites.keys().filter_map(|step| TestsView::of(queue, run.id, *step));
     let tests = tests.map(|view| suite::tests_to_wire(&view)).collect();
     v1::Run { shards, tests, ..run_summary(run) }
 }
 
-/// One shard. `live_output` is how much output its running attempt has.
-pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64) -> v1::Shard {
+/// One shard. `live_output` is how much output its running attempt has, `bot` the one that it is for.
+pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64, bot: Option<&BotId>) -> v1::Shard {
     v1::Shard {
         id: id.to_string(),
         step: id.step,
@@ -40,6 +41,7 @@ pub(crate) fn shard(id: ShardId, shard: &Shard, live_output: u64) -> v1::Shard {
         message: shard.message.to_string(),
         killing: shard.killing,
         slice: shard.slice.into(),
+        bot_id: bot.map(ToString::to_string).unwrap_or_default(),
         deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()).unwrap_or_default(),
         deduped_result: shard.reused.as_ref().map(|reused| result::result_to_wire(&reused.result)),
     }

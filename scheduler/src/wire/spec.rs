@@ -4,8 +4,9 @@ use super::{
     earlier::{self, Earlier},
     fan_out,
     field::{FieldError, InField, duration, text, to_wire},
+    items,
 };
-use crate::queue::{RunSpec, Slice, StepSpec, Timeouts};
+use crate::queue::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
 use prost::Message as _;
 use proto::{EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
@@ -34,11 +35,23 @@ const LARGEST_STEP: usize = 512 * 1024;
 /// Refuses steps that are too large to be handed to bots. Apart from [`parse_run`], which also reads the journal,
 /// where a step is larger by its defaults.
 pub(crate) fn check_sizes(wire: &v1::RunSpec) -> Result<(), FieldError> {
-    let Some(large) = wire.steps.iter().position(|step| step.encoded_len() > LARGEST_STEP) else {
-        return Ok(());
-    };
-    let problem = format!("takes more than {LARGEST_STEP} bytes: put long lists into a file of the input");
-    Err(FieldError::new(&format!("steps[{large}]"), problem))
+    let mut all_items = 0usize;
+    for (number, step) in wire.steps.iter().enumerate() {
+        let (items, step) = items::sizes(step);
+        all_items = all_items.saturating_add(items);
+        if step > LARGEST_STEP {
+            let problem =
+                format!("takes more than {LARGEST_STEP} bytes: put long lists into a file of the input");
+            return Err(FieldError::new(&format!("steps[{number}]"), problem));
+        }
+    }
+    if all_items > limits::MAX_ITEMS_BYTES {
+        let most = limits::MAX_ITEMS_BYTES;
+        let problem =
+            format!("have items of more than {most} bytes in all: put them into a file of the input");
+        return Err(FieldError::new("steps", problem));
+    }
+    Ok(())
 }
 
 /// Parses a run, without its secret. The journal is read by it, too: what was once accepted has to stay so.
@@ -188,19 +201,28 @@ fn parse_attempts(given: u32, defaults: &Defaults) -> Result<NonZeroU32, FieldEr
     Ok(NonZeroU32::new(given).unwrap_or(defaults.max_attempts))
 }
 
-/// As the wire has it.
+/// All of it, as the journal keeps it.
 pub(crate) fn run_to_wire(spec: &RunSpec) -> v1::RunSpec {
+    to_wire_with(spec, fan_out::fan_out_to_wire)
+}
+
+/// As answers have it: without items.
+pub(crate) fn run_outline(spec: &RunSpec) -> v1::RunSpec {
+    to_wire_with(spec, fan_out::fan_out_outline)
+}
+
+fn to_wire_with(spec: &RunSpec, fan_out: fn(&FanOut) -> v1::FanOut) -> v1::RunSpec {
     v1::RunSpec {
         name: spec.name.clone(),
         user: spec.user.clone(),
         tags: spec.tags.clone(),
         priority: u32::from(spec.priority),
-        steps: spec.steps.iter().map(|step| step_to_wire(step)).collect(),
+        steps: spec.steps.iter().map(|step| step_to_wire(step, fan_out(&step.fan_out))).collect(),
         parent: spec.parent.map(|parent| parent.to_string()).unwrap_or_default(),
     }
 }
 
-fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
+fn step_to_wire(step: &StepSpec, fan_out: v1::FanOut) -> v1::StepSpec {
     v1::StepSpec {
         name: step.name.clone(),
         input: step.input.map(Into::into),
@@ -213,7 +235,7 @@ fn step_to_wire(step: &StepSpec) -> v1::StepSpec {
         expiration: Some(to_wire(step.first.expiration)),
         wait_for_capacity: step.first.wait_for_capacity,
         fallbacks: step.fallbacks.iter().map(slice_to_wire).collect(),
-        fan_out: Some(fan_out::fan_out_to_wire(&step.fan_out)),
+        fan_out: Some(fan_out),
         max_attempts: step.max_attempts.get(),
         named_caches: step.named_caches.iter().map(Into::into).collect(),
         environment_prefixes: step.environment_prefixes.iter().map(Into::into).collect(),

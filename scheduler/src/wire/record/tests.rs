@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     queue::{
-        After, AttemptStats, BotOrder, Demand, Ending, FanOut, Listing, OutputOf, Place, Quarantined, Slice,
+        After, AttemptStats, BotOrder, Cut, Demand, EachBot, Ending, FanOut, Items, Listing, OutputOf, Place,
+        Quarantined, Slice,
         Standing, StepSpec, TestDriver, TestsPolicy, Timeouts,
     },
     sharding::{ListedTest, TestOutcome, TestReport},
@@ -130,6 +131,18 @@ fn report() -> TestReport {
     }
 }
 
+fn items(cut: Cut) -> Items {
+    Items::new(vec!["a".into(), "b c".into()], cut).unwrap()
+}
+
+/// A run of one step that is cut like this.
+fn created(fan_out: FanOut) -> Transition {
+    let spec = spec();
+    let step = StepSpec { fan_out, ..StepSpec::clone(&spec.steps[0]) };
+    let spec = Arc::new(RunSpec { steps: vec![Arc::new(step)], ..spec });
+    Transition::RunCreated { run: run(), request: "req".parse().unwrap(), spec }
+}
+
 /// One of each kind, with a value in every field.
 fn one_of_each() -> Vec<Transition> {
     let (run, shard, token) = (run(), shard(), Token(77));
@@ -183,6 +196,12 @@ fn one_of_each() -> Vec<Transition> {
         Transition::ShardEnded { shard, ending: Ending::NotNeeded, message: "none left".into() },
         Transition::ShardEnded { shard, ending: Ending::Skipped, message: "step `a` was skipped".into() },
         Transition::RunCreated { run, request: "req".parse().unwrap(), spec: Arc::new(waiting_spec()) },
+        created(FanOut::Items(items(Cut::PerShard(NonZeroU32::MIN)))),
+        created(FanOut::Items(items(Cut::Shards(NonZeroU32::MIN)))),
+        created(FanOut::EachBot(EachBot {
+            seen_within: Some(Duration::from_secs(3600)),
+            bots: ["b1".parse().unwrap(), "b2".parse().unwrap()].into(),
+        })),
     ]
 }
 

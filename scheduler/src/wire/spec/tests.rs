@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::queue::{After, Demand};
+use prost::Message as _;
 use proto::DigestFunction;
 
 const DEFAULTS: Defaults = Defaults {
@@ -188,4 +189,52 @@ fn outputs_of_too_many_shards_are_refused() {
         error.starts_with("steps[1].includes: are of up to 1001 shards, and 1000 is the most"),
         "{error}"
     );
+#[test]
+fn items_count_apart_from_the_rest_of_a_step_and_their_sum_is_bounded() {
+    let with = |items: Vec<String>| {
+        let cut = Some(v1::fan_out::items::Cut::PerShard(10));
+        let policy = v1::fan_out::Policy::Items(v1::fan_out::Items { items, cut, count: 0 });
+        v1::StepSpec { fan_out: Some(v1::FanOut { policy: Some(policy) }), ..run().steps.remove(0) }
+    };
+    let many = || (0..100_000).map(|number| format!("tests/module_{number:06}/test_things.py")).collect();
+    let wire = v1::RunSpec { steps: vec![with(many())], ..run() };
+    check_sizes(&wire).unwrap();
+    let spec = parse_run(&wire, &DEFAULTS).unwrap();
+    assert_eq!(spec.shards(), 10_000);
+    assert_eq!(parse_run(&run_to_wire(&spec), &DEFAULTS).unwrap(), spec, "nothing is lost in the journal");
+    let bytes = run_to_wire(&spec).encoded_len();
+    assert!(bytes < limits::MAX_ITEMS_BYTES, "{bytes}");
+    let outline = run_outline(&spec);
+    assert!(outline.encoded_len() < 1000, "answers have their number only");
+    let Some(v1::fan_out::Policy::Items(items)) = outline.steps[0].fan_out.clone().unwrap().policy else {
+        panic!()
+    };
+    assert_eq!((items.items.len(), items.count), (0, 100_000));
+    let twice = v1::RunSpec { steps: vec![with(many()), with(many()), with(many())], ..run() };
+    assert!(check_sizes(&twice).unwrap_err().to_string().starts_with("steps: have items of more than"));
+}
+
+#[test]
+fn a_shard_for_each_bot_goes_with_nothing_that_another_bot_could_do() {
+    let each = |seconds| {
+        let seen_within = Some(prost_types::Duration { seconds, nanos: 0 });
+        let policy = v1::fan_out::Policy::EachBot(v1::fan_out::EachBot { seen_within, bot_ids: vec![] });
+        v1::StepSpec { fan_out: Some(v1::FanOut { policy: Some(policy) }), ..run().steps.remove(0) }
+    };
+    let parse = |step| parse_run(&v1::RunSpec { steps: vec![step], ..run() }, &DEFAULTS);
+    let refused = |step| parse(step).unwrap_err().to_string();
+    assert_eq!(parse(each(7 * 24 * 3600)).unwrap().shards(), 0, "nobody has been asked for yet");
+    assert!(
+        refused(each(7 * 24 * 3600 + 1))
+            .starts_with("steps[0].fan_out.each_bot.seen_within: is longer than 7 days")
+    );
+    assert!(
+        refused(v1::StepSpec { idempotent: true, ..each(0) })
+            .starts_with("steps[0].idempotent: cannot be had")
+    );
+    let asked = vec![v1::Requirement { key: "os".into(), any_of: vec!["Mac".into()] }];
+    let fallbacks = vec![v1::Slice { requirements: asked, ..Default::default() }];
+    assert!(refused(v1::StepSpec { fallbacks, ..each(0) }).starts_with("steps[0].fallbacks: cannot be had"));
+    let full = (0..64).map(|n| v1::Requirement { key: format!("k{n}"), any_of: vec!["v".into()] }).collect();
+    assert!(refused(v1::StepSpec { requirements: full, ..each(0) }).starts_with("steps[0].requirements: "));
 }

@@ -3,7 +3,7 @@
 use super::super::super::{testing::*, *};
 use proto::{RequestId, RunId};
 use runtime::{Entropy as _, SeededEntropy};
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 /// What a user wants.
 #[derive(Clone, Debug)]
@@ -28,7 +28,16 @@ impl Wish {
                 step,
                 demand: if wanted == 2 { Demand::Ended } else { Demand::Succeeded },
             });
-            StepSpec { idempotent: wanted == 0, after: after.collect(), ..step(shards, asked) }
+            let fan_out = match draw(8) {
+                0 => FanOut::EachBot(EachBot {
+                    seen_within: Some(Duration::from_secs(60 * (1 + draw(60)))),
+                    bots: [].into(),
+                }),
+                1 => FanOut::Items(items(shards, 1 + draw(3))),
+                _ => step(shards, asked).fan_out,
+            };
+            let idempotent = wanted == 0 && !matches!(fan_out, FanOut::EachBot(_));
+            StepSpec { idempotent, after: after.collect(), fan_out, ..step(shards, asked) }
         });
         let steps: Vec<StepSpec> = steps.collect();
         let user = format!("user {}", draw(20));
@@ -40,4 +49,10 @@ impl Wish {
         };
         Self { request: format!("r{number}").parse().unwrap(), spec: Arc::new(spec), run: None, cancels }
     }
+}
+
+/// So many, some for each shard.
+fn items(count: u32, per_shard: u64) -> Items {
+    let per_shard = NonZeroU32::new(u32::try_from(per_shard).unwrap()).unwrap();
+    Items::new((0..count).map(|item| item.to_string().into()).collect(), Cut::PerShard(per_shard)).unwrap()
 }
