@@ -4,6 +4,7 @@
 //! `cas::remote`; everything else speaks [`Digest`], [`RelPath`], [`ShardId`], [`Dimensions`], which are always valid.
 
 mod codec;
+mod cut;
 mod digest;
 mod dimensions;
 mod environment_prefix;
@@ -15,6 +16,7 @@ mod path;
 mod secret;
 mod time;
 
+pub use cut::Cut;
 pub use digest::{Digest, DigestError, DigestFunction, Hasher};
 pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
 pub use environment_prefix::{EnvironmentPrefix, EnvironmentPrefixError};

@@ -13,9 +13,9 @@ pub use ledger::{ExecutionJson, HistoryJson, QuarantineJson, ResultJson, StepTes
 
 use crate::{
     display::utc,
-    model::{Assignment, Attempt, AttemptStats, Counts, Run, RunState, Shard, ShardState, Slice},
+    model::{Assignment, Attempt, AttemptStats, Counts, FanOut, Run, RunState, Shard, ShardState, Slice},
 };
-use proto::{Digest, ShardId};
+use proto::{BotId, Digest, ShardId};
 use serde::Serialize;
 
 /// Of all documents in this module and of the merged report.
@@ -67,8 +67,15 @@ pub struct StepJson<'a> {
     pub requirements: Vec<String>,
     /// What is asked for next, in order, in the same words.
     pub fallbacks: Vec<Vec<String>>,
-    /// Into how many shards it is cut; of a step that shares out its tests: the one that it begins with.
+    /// Into how many shards it is cut; of a step that shares out its tests: the one that it begins with; of a step with a
+    /// shard for each bot: those that are in this document.
     pub shards: u32,
+    /// How many items are divided among its shards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<u32>,
+    /// It has a shard for each bot. Left out otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub each_bot: bool,
     /// How its tests are shared out, and how far they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<StepTestsJson<'a>>,
@@ -146,6 +153,12 @@ pub struct ShardJson<'a> {
     pub queue: Option<f64>,
     /// The slice that it is at, or ended at: 0 is what it asked for first.
     pub slice: u32,
+    /// The one bot that it is for, of a step with a shard for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bot: Option<&'a str>,
+    /// Which of its step's items it has: the first, counted from 0, and how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<[u32; 2]>,
     /// The shard whose success it ended with instead of being run.
     pub deduped_from: Option<String>,
     /// Of the manifest of the outputs.
@@ -219,7 +232,12 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             extra_args: &step.extra_args,
             requirements: words(&step.first),
             fallbacks: step.fallbacks.iter().map(words).collect(),
-            shards: step.least_shards(),
+            shards: match step.fan_out {
+                FanOut::EachBot { .. } => run.shards_of(number),
+                _ => step.least_shards(),
+            },
+            items: step.items().map(|items| items.count),
+            each_bot: matches!(step.fan_out, FanOut::EachBot { .. }),
             tests: step.tests().map(|policy| StepTestsJson::new(run, number, policy)),
             idempotent: step.idempotent,
             after: step.after.iter().map(AfterJson::from).collect(),
@@ -255,6 +273,8 @@ impl<'a> ShardJson<'a> {
             reason: shard.reason(),
             queue: run.queued(shard).map(|queued| queued.as_secs_f64()),
             slice: shard.slice,
+            bot: shard.bot.as_ref().map(BotId::as_str),
+            items: run.items_of(shard.id).map(|items| [items.start, items.end - items.start]),
             deduped_from: shard.reused.as_ref().map(|reused| reused.from.to_string()),
             outputs: shard.result().and_then(|result| result.outputs),
             attempts: shard.attempts.iter().map(AttemptJson::from).collect(),

@@ -303,8 +303,19 @@ async fn fill(store: &dyn BlobStore, cache: DiskCache, outputs: Digest, target: 
     Ok(())
 }
 
-/// `STEP-INDEX` for each shard, whatever the steps are called.
+/// `STEP-INDEX` for each shard, whatever the steps are called; `STEP-BOT` for those of each bot.
 fn directory_names(run: &Run) -> BTreeMap<ShardId, String> {
+    let end =
+        |shard: &Shard| shard.bot.as_ref().map_or_else(|| shard.id.index.to_string(), ToString::to_string);
+    let names = names_with(run, end);
+    if names.values().collect::<BTreeSet<_>>().len() == names.len() {
+        return names;
+    }
+    // A bot is called like the end of another step's name.
+    names_with(run, |shard| shard.id.index.to_string())
+}
+
+fn names_with(run: &Run, end: impl Fn(&Shard) -> String) -> BTreeMap<ShardId, String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let step = |id: ShardId| {
         run.step_name(id).trim_start_matches('.').chars().map(plain).take(100).collect::<String>()
@@ -313,14 +324,14 @@ fn directory_names(run: &Run) -> BTreeMap<ShardId, String> {
     for shard in &run.shards {
         steps.entry(step(shard.id)).or_default().insert(shard.id.step);
     }
-    let name = |id: ShardId| {
-        let step = step(id);
+    let name = |shard: &Shard| {
+        let (step, end) = (step(shard.id), end(shard));
         match steps.get(&step) {
-            Some(same) if same.len() > 1 || step.is_empty() => format!("{step}-{}-{}", id.step, id.index),
-            _ => format!("{step}-{}", id.index),
+            Some(same) if same.len() > 1 || step.is_empty() => format!("{step}-{}-{end}", shard.id.step),
+            _ => format!("{step}-{end}"),
         }
     };
-    run.shards.iter().map(|shard| (shard.id, name(shard.id))).collect()
+    run.shards.iter().map(|shard| (shard.id, name(shard))).collect()
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub(crate) fn pending(index: u32) -> Shard {
         killing: false,
         slice: 0,
         reused: None,
+        bot: None,
     }
 }
 

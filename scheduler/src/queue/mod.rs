@@ -50,7 +50,7 @@ pub(crate) use event::{
     BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,
 };
 pub(crate) use explain::{Obstacle, StepExplanation, Subject};
-pub(crate) use items::{Cut, Items};
+pub(crate) use items::Items;
 pub(crate) use orders::{BotOrder, Standing, Wanted};
 pub(crate) use pasts::PastExecution;
 pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};

@@ -1,8 +1,8 @@
 //! Items of a step: parsed, put into the words of a shard's command, and left out of answers.
 
 use super::field::{FieldError, InField, text};
-use crate::queue::{Cut, FanOut, Items, StepSpec};
-use proto::{limits, v1};
+use crate::queue::{FanOut, Items, StepSpec};
+use proto::{Cut, limits, v1};
 use std::num::NonZeroU32;
 use v1::fan_out::{Policy, items::Cut as WireCut};
 
@@ -79,8 +79,7 @@ pub(super) fn outline(items: &Items) -> v1::fan_out::Items {
         Cut::PerShard(most) => WireCut::PerShard(most.get()),
         Cut::Shards(shards) => WireCut::Shards(shards.get()),
     };
-    let count = u32::try_from(items.all().len()).unwrap_or(u32::MAX);
-    v1::fan_out::Items { items: Vec::new(), cut: Some(cut), count }
+    v1::fan_out::Items { items: Vec::new(), cut: Some(cut), count: items.count() }
 }
 
 /// The command of a shard and the words behind it, with its items.

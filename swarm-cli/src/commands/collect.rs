@@ -67,8 +67,8 @@ pub(crate) struct CollectHow {
     /// Write the results of GoogleTest suites here as Chromium's test launcher does; for `--driver gtest`
     #[arg(long, value_name = "FILE")]
     chromium_json: Option<PathBuf>,
-    /// Download what the shards left into DIR/STEP-INDEX, and logs of tests that were shared out into DIR/STEP-test-logs.
-    /// What a later step was given, and has made something of, is left out
+    /// Download what the shards left into DIR/STEP-INDEX (DIR/STEP-BOT of --each-bot), and logs of tests that were shared out
+    /// into DIR/STEP-test-logs. What a later step was given, and has made something of, is left out
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
     /// Gather the coverage that shards left among their outputs here: *.info files of lcov are added up, *.profraw files are
@@ -266,7 +266,7 @@ async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, line
     };
     let console = &context.console;
     for shard in failing.iter().take(MAX_OUTPUTS) {
-        let title = format!("==> shard {}: {}", run.label(shard.id), display::state_text(shard));
+        let title = format!("==> shard {}: {}", run.title(shard), display::state_text(shard));
         let reason = if shard.reason().is_empty() { String::new() } else { format!(": {}", shard.reason()) };
         console.print(format!("\n{}{reason}\n", console.paint().bold(&title)));
         match output::tail(scheduler, shard, lines).await {

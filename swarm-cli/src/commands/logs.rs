@@ -201,9 +201,10 @@ async fn side_by_side(
     from: OutputStart,
     console: &Console,
 ) -> anyhow::Result<()> {
-    let width = run.shards.iter().map(|shard| run.label(shard.id).chars().count()).max().unwrap_or(0);
+    let name = |shard: &Shard| shard.bot.as_ref().map_or_else(|| run.label(shard.id), ToString::to_string);
+    let width = run.shards.iter().map(|shard| name(shard).chars().count()).max().unwrap_or(0);
     let each = futures::stream::iter(&run.shards).map(|shard| async move {
-        let prefix = console.paint().dim(&format!("{:>width$} | ", run.label(shard.id)));
+        let prefix = console.paint().dim(&format!("{:>width$} | ", name(shard)));
         let (mut lines, mut attempt) = (Lines::default(), None);
         let print = |chunk: OutputChunk| {
             if attempt.replace(chunk.attempt) != Some(chunk.attempt) {

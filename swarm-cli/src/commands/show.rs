@@ -9,9 +9,10 @@ use crate::{
     },
     failure::NotFound,
     json::{RunJson, ShardJson},
-    model::{Attempt, Run, Shard},
+    model::{Attempt, FanOut, Run, Shard, StepSpec},
 };
 use clap::Args;
+use proto::Cut;
 use runtime::Exit;
 use std::collections::BTreeMap;
 
@@ -76,6 +77,7 @@ fn render_run(run: &Run, page: Page) -> String {
         fact("command", step.command.join(" "));
         fact("arguments", step.extra_args.join(" "));
         fact("tests", tests(run, number));
+        fact("cut", cut(step));
         for (number, slice) in std::iter::once(&step.first).chain(&step.fallbacks).enumerate() {
             let words: Vec<String> = slice.requirements.iter().map(ToString::to_string).collect();
             match number {
@@ -99,6 +101,21 @@ fn tests(run: &Run, step: u32) -> String {
     };
     let unverified = if policy.driver.lists_tests() { "" } else { ", unverified" };
     format!("by {}{unverified}: {counts} (see `swarm tests {}`)", policy.driver.name(), run.id)
+}
+
+/// What its shards are, where that is more than a number.
+fn cut(step: &StepSpec) -> String {
+    match &step.fan_out {
+        FanOut::Items(items) => match items.cut {
+            Cut::PerShard(most) => format!("{} items, {most} a shard", items.count),
+            Cut::Shards(_) => format!("{} items, divided evenly", items.count),
+        },
+        FanOut::EachBot { seen_within: None } => "a shard for each bot that was alive".into(),
+        FanOut::EachBot { seen_within: Some(silence) } => {
+            format!("a shard for each bot that was seen within {}", duration(*silence))
+        }
+        FanOut::Shards(_) | FanOut::Tests(_) => String::new(),
+    }
 }
 
 fn render_shard(shard: &Shard, page: Page) -> String {

@@ -1,5 +1,6 @@
 //! `swarm trigger`: makes a run and tells its name.
 
+mod fan_out_args;
 mod merge;
 mod run_file;
 mod tests_args;
@@ -14,6 +15,7 @@ use crate::{
     remote::{Novelty, Triggered},
 };
 use clap::Args;
+use fan_out_args::FanOutArgs;
 use proto::{
     Digest, EnvironmentPrefix, NamedCache, RelPath, RequestId, Requirement, Requirements, Secret, ShardId,
 };
@@ -23,7 +25,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tests_args::TestsArgs;
 
 /// What people most often want.
 pub(crate) const EXAMPLES: &str = "\
@@ -37,7 +38,10 @@ Examples (of `trigger` and `run`; docs/testing.md goes from nothing to a sharded
   swarm trigger $DIGEST --driver gtest  # prints the run's id and waits for nothing
   swarm run $DIGEST --shards 6        # a suite that cuts itself by GTEST_SHARD_INDEX and the like
   swarm run $DIGEST --shards 6 --merge 'cat parts/*/log > $ISOLATED_OUTDIR/log' --output-dir out
-  swarm run --file nightly.toml       # a run of several steps: docs/testing.md has one";
+  swarm run --file nightly.toml       # a run of several steps: docs/testing.md has one
+  git ls-files '*.c' | swarm run $DIGEST --items - --per-shard 50   # runs the command with 50 files each
+  swarm run $DIGEST --items files --shards 8 -- --strict {items} --quiet
+  swarm run $DIGEST -d pool=ci --each-bot --seen-within 7d --expiration 3d   # on every bot, also when it is back";
 
 /// Of runs that do not say.
 const PRIORITY: u8 = 100;
@@ -161,7 +165,7 @@ pub(crate) struct SpecArgs {
     #[arg(long, value_name = "ID")]
     request_id: Option<RequestId>,
     #[command(flatten)]
-    tests: TestsArgs,
+    fan_out: FanOutArgs,
     /// The words after `--` replace the manifest's command instead of being appended to it
     #[arg(long, requires = "words")]
     command: bool,
@@ -214,6 +218,11 @@ pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
 impl SpecArgs {
     /// The run.
     pub(crate) fn spec(&self) -> Result<RunSpec, Usage> {
+        if self.fan_out.read_stdin() && self.secret_file.as_deref() == Some(Path::new("-")) {
+            return Err(Usage(
+                "--items and --secret-file cannot both come from stdin: give one a file".into(),
+            ));
+        }
         let from_file = self.file.as_deref().map(run_file::read).transpose()?;
         let steps = match (&from_file, self.input) {
             (Some(file), _) => file.steps.clone(),
@@ -263,12 +272,17 @@ impl SpecArgs {
             hard_timeout: self.hard_timeout,
             io_timeout: self.io_timeout,
             grace: self.grace,
-            fan_out: self.tests.fan_out()?,
+            fan_out: self.fan_out.fan_out()?,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
             after: vec![],
             includes: vec![],
         })
+    }
+
+    /// What knows the tests, if they are shared out.
+    pub(crate) fn driver(&self) -> Option<crate::model::Driver> {
+        self.fan_out.driver()
     }
 
     /// Makes the run of this [`Self::spec`]. A cut connection makes no second one.

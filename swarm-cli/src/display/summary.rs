@@ -160,7 +160,7 @@ fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
         run.label(shard.id).into(),
         state_cell(shard),
         exit_text(shard).into(),
-        shard.attempt().map(|attempt| attempt.bot.clone()).unwrap_or_default().into(),
+        shard.place().into(),
         // The first one is no news.
         Some(shard.attempts.len()).filter(|&n| n > 1).map(|n| n.to_string()).unwrap_or_default().into(),
         queue.map(duration).unwrap_or_default().into(),

@@ -67,7 +67,7 @@ impl Live for Lines {
 pub(super) fn transition(run: &Run, shard: &Shard) -> String {
     let ended = run.counts.ended();
     let mut line =
-        format!("[{ended}/{}] shard {} {}", run.counts.total(), run.label(shard.id), state_text(shard));
+        format!("[{ended}/{}] shard {} {}", run.counts.total(), run.title(shard), state_text(shard));
     if let Some(attempt) = shard.attempt() {
         match shard.state {
             ShardState::Pending => line.push_str(&format!(" again: lost on {}", attempt.bot)),

@@ -11,7 +11,7 @@ mod test;
 pub use bot::{Bot, BotHealth, BotOrder, BotState, Evaluation, Explanation, SliceEvaluation};
 pub use run::{Changes, Counts, Run, RunState};
 pub use shard::{Attempt, AttemptResult, AttemptStats, Reused, Shard, ShardState};
-pub use spec::{After, Assignment, Demand, FanOut, OutputOf, RunSpec, Slice, StepSpec};
+pub use spec::{After, Assignment, Demand, FanOut, Items, OutputOf, RunSpec, Slice, StepSpec};
 pub use test::{
     Driver, Execution, OutcomeCounts, Quarantine, StepTests, TestHistory, TestOutcome, TestPast, TestResult,
     TestVerdict, TestsPage, TestsPolicy,

@@ -166,6 +166,12 @@ impl Run {
         expected.max(self.announced.into()).saturating_sub(self.shards.len() as u64)
     }
 
+    /// How many of its shards are of this step.
+    pub fn shards_of(&self, step: u32) -> u32 {
+        let of_step = self.shards.iter().filter(|shard| shard.id.step == step).count();
+        u32::try_from(of_step).unwrap_or(u32::MAX)
+    }
+
     /// How the tests of this step are shared out, if they are.
     pub fn tests_policy(&self, step: u32) -> Option<&TestsPolicy> {
         self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX))?.tests()
@@ -218,6 +224,25 @@ impl Run {
         } else {
             id.index.to_string()
         }
+    }
+
+    /// The same with what tells it apart: its bot, or its items, counted from 1.
+    pub fn title(&self, shard: &Shard) -> String {
+        let label = self.label(shard.id);
+        if let Some(bot) = &shard.bot {
+            return format!("{label} (for {bot})");
+        }
+        match self.items_of(shard.id) {
+            Some(items) if items.len() == 1 => format!("{label} (item {})", items.end),
+            Some(items) => format!("{label} (items {} to {})", items.start + 1, items.end),
+            None => label,
+        }
+    }
+
+    /// Which of its step's items a shard has, counted from 0, if there are any.
+    pub fn items_of(&self, id: ShardId) -> Option<std::ops::Range<u32>> {
+        let items = self.spec.steps.get(usize::try_from(id.step).ok()?)?.items()?;
+        items.cut.range(items.count, id.index)
     }
 
     /// The name of the step that a shard belongs to; never empty.

@@ -1,6 +1,6 @@
 //! Shards and their attempts.
 
-use proto::{Digest, ShardId, Timestamp};
+use proto::{BotId, Digest, ShardId, Timestamp};
 use std::time::Duration;
 
 /// Where a shard stands, or how an attempt ended.
@@ -144,6 +144,8 @@ pub struct Shard {
     pub slice: u32,
     /// The success that it ended with instead of being run.
     pub reused: Option<Box<Reused>>,
+    /// The one bot that it is for, of a step with a shard for each.
+    pub bot: Option<BotId>,
 }
 
 /// The success of another shard.
@@ -159,6 +161,12 @@ impl Shard {
     /// The newest attempt.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// Where it was run last, or the one bot that is to run it.
+    pub fn place(&self) -> &str {
+        let own = || self.bot.as_ref().map_or("", BotId::as_str);
+        self.attempt().map_or_else(own, |attempt| attempt.bot.as_str())
     }
 
     /// What the newest attempt's bot said of its end, or what was said of the one whose success it took over.

@@ -1,7 +1,7 @@
 //! What a user asks for.
 
 use super::TestsPolicy;
-use proto::{Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirements, ShardId};
+use proto::{Cut, Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirements, ShardId};
 use std::time::Duration;
 
 /// What one command is to do, over one isolated input.
@@ -80,22 +80,57 @@ pub enum FanOut {
     Shards(u32),
     /// Workers that share its tests: one to begin with, more when the tests are known.
     Tests(TestsPolicy),
+    /// The command with some of these for each shard.
+    Items(Items),
+    /// The command on each bot that fits when it is triggered.
+    EachBot {
+        /// Also for bots that were silent for no longer. `None`: those that are alive.
+        seen_within: Option<Duration>,
+    },
+}
+
+/// Words that are divided among shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Items {
+    /// Empty in what the scheduler tells.
+    pub items: Vec<String>,
+    /// How many there are.
+    pub count: u32,
+    /// How they are divided.
+    pub cut: Cut,
+}
+
+impl Items {
+    /// To be triggered.
+    pub fn new(items: Vec<String>, cut: Cut) -> Self {
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        Self { items, count, cut }
+    }
 }
 
 impl StepSpec {
     /// How its tests are shared out, if it does that.
     pub fn tests(&self) -> Option<&TestsPolicy> {
         match &self.fan_out {
-            FanOut::Shards(_) => None,
             FanOut::Tests(policy) => Some(policy),
+            FanOut::Shards(_) | FanOut::Items(_) | FanOut::EachBot { .. } => None,
+        }
+    }
+
+    /// What is divided among its shards, if something is.
+    pub fn items(&self) -> Option<&Items> {
+        match &self.fan_out {
+            FanOut::Items(items) => Some(items),
+            FanOut::Shards(_) | FanOut::Tests(_) | FanOut::EachBot { .. } => None,
         }
     }
 
     /// How many shards it has at least.
     pub fn least_shards(&self) -> u32 {
-        match self.fan_out {
-            FanOut::Shards(shards) => shards,
-            FanOut::Tests(_) => 1,
+        match &self.fan_out {
+            FanOut::Shards(shards) => *shards,
+            FanOut::Items(items) => items.cut.shards(items.count),
+            FanOut::Tests(_) | FanOut::EachBot { .. } => 1,
         }
     }
 }

@@ -7,11 +7,11 @@ pub(super) use ledger::{driver, history, quarantine, tests_page};
 use super::{Novelty, Triggered, Update};
 use crate::model::{
     After, Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Demand,
-    Evaluation, Explanation, FanOut, OutputOf, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice,
+    Evaluation, Explanation, FanOut, Items, OutputOf, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice,
     SliceEvaluation, StepSpec,
 };
-use proto::{Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
-use std::{fmt, time::Duration};
+use proto::{Cut, Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 /// What in an answer makes no sense.
 #[derive(Debug)]
@@ -141,6 +141,10 @@ fn step_spec(wire: &v1::StepSpec) -> Result<StepSpec, Malformed> {
     let fan_out = match wire.fan_out.as_ref().and_then(|fan_out| fan_out.policy.as_ref()) {
         Some(v1::fan_out::Policy::Shards(shards)) => FanOut::Shards(shards.count),
         Some(v1::fan_out::Policy::Tests(policy)) => FanOut::Tests(ledger::policy(policy)?),
+        Some(v1::fan_out::Policy::Items(wire)) => FanOut::Items(items(wire)?),
+        Some(v1::fan_out::Policy::EachBot(each)) => {
+            FanOut::EachBot { seen_within: each.seen_within.and_then(duration) }
+        }
         None => FanOut::Shards(1),
     };
     let outputs = wire.outputs.iter().map(|path| RelPath::new(path));
@@ -252,7 +256,21 @@ fn shard(wire: &v1::Shard) -> Result<Shard, Malformed> {
         killing: wire.killing,
         slice: wire.slice,
         reused: wire.deduped_result.as_ref().map(|result| reused(&wire.deduped_from, result)).transpose()?,
+        bot: match wire.bot_id.as_str() {
+            "" => None,
+            bot => Some(bot.parse().map_err(malformed("bot id"))?),
+        },
     })
+}
+
+fn items(wire: &v1::fan_out::Items) -> Result<Items, Malformed> {
+    use v1::fan_out::items::Cut as Wire;
+    let number = |number| NonZeroU32::try_from(number).map_err(malformed("number of items"));
+    let cut = match present("cut of items", wire.cut.as_ref())? {
+        Wire::PerShard(most) => Cut::PerShard(number(*most)?),
+        Wire::Shards(shards) => Cut::Shards(number(*shards)?),
+    };
+    Ok(Items { items: Vec::new(), count: wire.count, cut })
 }
 
 fn reused(from: &str, result: &v1::AttemptResult) -> Result<Box<Reused>, Malformed> {

@@ -5,7 +5,7 @@ use crate::model::{
     After, BotOrder, BotState, Demand, Driver, FanOut, OutputOf, Quarantine, RunSpec, RunState, Slice,
     StepSpec, TestsPolicy,
 };
-use proto::{RequestId, Secret, ShardId, v1};
+use proto::{Cut, RequestId, Secret, ShardId, v1};
 use std::time::Duration;
 
 pub(super) fn trigger(request: &RequestId, spec: &RunSpec, secret: Option<&Secret>) -> v1::TriggerRequest {
@@ -76,6 +76,18 @@ fn fan_out(fan_out: &FanOut) -> v1::FanOut {
         policy: Some(match fan_out {
             FanOut::Shards(count) => v1::fan_out::Policy::Shards(v1::fan_out::Shards { count: *count }),
             FanOut::Tests(policy) => v1::fan_out::Policy::Tests(tests_policy(policy)),
+            FanOut::Items(items) => v1::fan_out::Policy::Items(v1::fan_out::Items {
+                items: items.items.clone(),
+                cut: Some(match items.cut {
+                    Cut::PerShard(most) => v1::fan_out::items::Cut::PerShard(most.get()),
+                    Cut::Shards(shards) => v1::fan_out::items::Cut::Shards(shards.get()),
+                }),
+                count: 0,
+            }),
+            FanOut::EachBot { seen_within } => v1::fan_out::Policy::EachBot(v1::fan_out::EachBot {
+                seen_within: duration(*seen_within),
+                bot_ids: Vec::new(),
+            }),
         }),
     }
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod fake;
 mod fake_tests;
+mod fan_out;
 mod signals;
 mod tests;
 mod up;

@@ -1,7 +1,7 @@
 //! Steps that give items to their commands, and steps with a shard for each bot.
 
 use super::super::{testing::*, *};
-use proto::RunId;
+use proto::{Cut, RunId};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

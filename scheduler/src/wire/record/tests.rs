@@ -3,13 +3,12 @@
 use super::*;
 use crate::{
     queue::{
-        After, AttemptStats, BotOrder, Cut, Demand, EachBot, Ending, FanOut, Items, Listing, OutputOf, Place,
-        Quarantined, Slice,
-        Standing, StepSpec, TestDriver, TestsPolicy, Timeouts,
+        After, AttemptStats, BotOrder, Demand, EachBot, Ending, FanOut, Items, Listing, OutputOf, Place,
+        Quarantined, Slice, Standing, StepSpec, TestDriver, TestsPolicy, Timeouts,
     },
     sharding::{ListedTest, TestOutcome, TestReport},
 };
-use proto::{DigestFunction, RelPath, Requirements};
+use proto::{Cut, DigestFunction, RelPath, Requirements};
 
 fn run() -> RunId {
     RunId::new(Timestamp::from_micros(1_700_000_000_000_000), 5)

@@ -6,7 +6,7 @@ use crate::{
     model::{Driver, FanOut, TestsPolicy},
 };
 use clap::Args;
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Into how many parts a command is cut whose tests nobody knows: several for each bot, so that a slow one takes fewer.
 const PARTITIONS: u32 = 64;
@@ -18,7 +18,7 @@ const HEADING: &str = "Sharing out tests";
 #[derive(Debug, Args)]
 pub(super) struct TestsArgs {
     /// Cut the suite into this many shards, which cut its tests among themselves by variables such as SHARD_INDEX
-    /// [default: 1]
+    /// [default: 1]; with --items: divide these among so many
     #[arg(long, help_heading = HEADING, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_SHARDS_PER_RUN)))]
     pub(super) shards: Option<u32>,
     /// Share the suite's tests out to bots one by one: what knows how to list them, run some of them, and tell what became
@@ -52,6 +52,14 @@ pub(super) struct TestsArgs {
 }
 
 impl TestsArgs {
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.driver
+    }
+
+    pub(super) fn shards(&self) -> Option<NonZeroU32> {
+        self.shards.and_then(NonZeroU32::new)
+    }
+
     pub(super) fn fan_out(&self) -> Result<FanOut, Usage> {
         let Some(driver) = self.driver else {
             return Ok(FanOut::Shards(self.shards.unwrap_or(1)));

@@ -1,7 +1,7 @@
 //! Users: they trigger runs again and again until they are told so, and sometimes think better of it.
 
 use super::super::super::{testing::*, *};
-use proto::{RequestId, RunId};
+use proto::{Cut, RequestId, RunId};
 use runtime::{Entropy as _, SeededEntropy};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -1,0 +1,117 @@
+//! How a step is cut into shards, on the command line.
+
+use super::tests_args::TestsArgs;
+use crate::{
+    cli::duration,
+    failure::Usage,
+    model::{Driver, FanOut, Items},
+};
+use clap::Args;
+use proto::{Cut, limits};
+use std::{
+    io::Read as _,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What these flags are listed under.
+const HEADING: &str = "Many items, every bot";
+
+/// What the shards are.
+#[derive(Debug, Args)]
+pub(super) struct FanOutArgs {
+    #[command(flatten)]
+    tests: TestsArgs,
+    /// Divide the lines of this file, `-` for stdin, among shards: a command gets its lines as words, where it has the word
+    /// `{items}`, or else behind all others. With --per-shard N, or --shards N to divide them evenly
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "driver")]
+    items: Option<PathBuf>,
+    /// Give each shard so many items; the last one gets what is left
+    #[arg(long, help_heading = HEADING, value_name = "N", requires = "items", conflicts_with = "shards")]
+    per_shard: Option<NonZeroU32>,
+    /// Make one shard for each bot that fits the dimensions now, to be run by that bot alone
+    #[arg(long, help_heading = HEADING, conflicts_with_all = ["shards", "driver", "items", "fallbacks", "idempotent"])]
+    each_bot: bool,
+    /// Also for bots that were silent for no longer than this, at most 7d: their shards wait for them until they expire (see
+    /// --expiration)
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "each_bot", value_parser = duration)]
+    seen_within: Option<Duration>,
+}
+
+impl FanOutArgs {
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.tests.driver()
+    }
+
+    /// Whether the items come from stdin.
+    pub(super) fn read_stdin(&self) -> bool {
+        self.items.as_deref() == Some(Path::new("-"))
+    }
+
+    pub(super) fn fan_out(&self) -> Result<FanOut, Usage> {
+        if self.each_bot {
+            return Ok(FanOut::EachBot { seen_within: self.seen_within });
+        }
+        let Some(path) = &self.items else { return self.tests.fan_out() };
+        let cut = match (self.per_shard, self.tests.shards()) {
+            (Some(most), _) => Cut::PerShard(most),
+            (None, Some(shards)) => Cut::Shards(shards),
+            (None, None) => {
+                let remedy = "with --per-shard N, or how many shards there are to be with --shards N";
+                return Err(Usage(format!("say how many of the --items a shard gets {remedy}")));
+            }
+        };
+        Ok(FanOut::Items(Items::new(read_items(path)?, cut)))
+    }
+}
+
+/// The lines of a file.
+fn read_items(path: &Path) -> Result<Vec<String>, Usage> {
+    let name = path.display();
+    let most = limits::MAX_ITEMS_BYTES as u64;
+    let mut text = String::new();
+    // One byte more says that it is too much.
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().lock().take(most + 1).read_to_string(&mut text),
+        _ => std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_string(&mut text)),
+    };
+    let read = read.map_err(|error| Usage(format!("cannot read the items in {name}: {error}")))?;
+    if read as u64 > most {
+        return Err(Usage(format!("{name} has more than {most} bytes of items: make several runs of them")));
+    }
+    if let Some(empty) = text.lines().position(str::is_empty) {
+        return Err(Usage(format!("line {} of {name} is empty: each line is an item", empty + 1)));
+    }
+    if text.is_empty() {
+        return Err(Usage(format!("there are no items in {name}: each line is one")));
+    }
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Vec<String>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("items");
+        std::fs::write(&path, text).unwrap();
+        let shown = |error: Usage| error.to_string().replace(&path.display().to_string(), "items");
+        read_items(&path).map_err(shown)
+    }
+
+    #[test]
+    fn each_line_is_an_item() {
+        assert_eq!(read(b"a\nb c\r\n d ").unwrap(), ["a", "b c", " d "]);
+    }
+
+    #[test]
+    fn what_is_no_list_of_items_is_refused_by_line() {
+        assert_eq!(read(b"a\n\nb\n").unwrap_err(), "line 2 of items is empty: each line is an item");
+        assert_eq!(read(b"").unwrap_err(), "there are no items in items: each line is one");
+        assert!(read(b"\xff").unwrap_err().starts_with("cannot read the items in items: "));
+        let large = read("x\n".repeat(limits::MAX_ITEMS_BYTES / 2 + 1).as_bytes()).unwrap_err();
+        assert!(large.contains("more than 8388608 bytes"), "{large}");
+    }
+}
