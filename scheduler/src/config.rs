@@ -1,11 +1,11 @@
 //! What a scheduler is told when it starts.
 
 use crate::{
-    PostgresUrl,
+    Pool, PostgresUrl,
     wire::{field::LONGEST, spec::MOST_ATTEMPTS},
 };
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The commented sample file, with every default in it.
 pub const SAMPLE: &str = include_str!("../scheduler.toml");
@@ -60,6 +60,8 @@ pub struct Config {
     /// How old a success may be that an idempotent shard ends with.
     #[serde(with = "humantime_serde")]
     pub reuse_for: Duration,
+    /// Order and shares of the shards that ask for `pool=NAME`, by name.
+    pub pools: BTreeMap<String, Pool>,
 }
 
 impl Default for Config {
@@ -84,6 +86,7 @@ impl Default for Config {
             ca_cert: None,
             bot_program: Vec::new(),
             reuse_for: Duration::from_secs(7 * 24 * 3600),
+            pools: BTreeMap::new(),
         }
     }
 }

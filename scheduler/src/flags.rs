@@ -169,6 +169,7 @@ mod tests {
             ca_cert: Some("ca".into()),
             bot_program: vec!["linux-x86_64=a".into()],
             reuse_for: Duration::from_secs(7),
+            pools: std::collections::BTreeMap::new(),
             no_resource_after: Duration::from_secs(8),
         };
         assert_eq!(loaded, expected);

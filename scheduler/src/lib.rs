@@ -11,6 +11,7 @@ pub mod config;
 mod journal;
 mod metrics;
 mod outputs;
+mod pools;
 mod programs;
 mod queue;
 mod server;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use config::Config;
 pub use journal::{PostgresUrl, PostgresUrlError};
+pub use pools::{NoShareBy, Order, Pool, ShareBy};
 pub use programs::ProgramError;
 pub use server::{Running, StartError, Stopped, start};
 pub use vault::KeyError;

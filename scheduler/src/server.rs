@@ -5,6 +5,7 @@ use crate::{
     journal::{Candidate, JournalError, Location},
     metrics::Metrics,
     outputs::Outputs,
+    pools::Pools,
     programs::{ProgramError, Programs},
     queue::Tuning,
     service::{
@@ -132,6 +133,7 @@ pub async fn start(
     let settings = Settings {
         journal: location(&config, &server, &*entropy),
         vault: Arc::clone(&vault),
+        pools: Pools::new(config.pools.clone()),
         tuning: Tuning {
             lease_ttl: config.lease_ttl,
             most_pending: MOST_PENDING,
@@ -283,6 +285,7 @@ mod tests {
             journal: Location::Directory(dir.path().join("journal")),
             tuning,
             vault: Arc::new(vault),
+            pools: Pools::default(),
         };
         let metrics = Metrics::new(&mut Registry::default());
         let (shell, handle) =

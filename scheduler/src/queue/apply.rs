@@ -10,6 +10,7 @@ use super::{
     spec::SealedSecret,
     state::{Impossible, State},
 };
+use crate::pools::Pools;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp, limits};
 use std::{ops::Bound, time::Duration};
 
@@ -55,6 +56,12 @@ impl Queue {
     pub(crate) fn new(tuning: Tuning) -> Self {
         let (state, presence, sharing) = (State::default(), Presence::default(), Sharing::default());
         Self { state, presence, sharing, tuning }
+    }
+
+    /// With this order of pending shards, which has to be known before any are.
+    pub(crate) fn with_pools(mut self, pools: Pools) -> Self {
+        self.state.pools = pools;
+        self
     }
 
     /// Takes in a record of the journal. To be called for all of them in order, then [`Self::resume`].

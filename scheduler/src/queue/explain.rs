@@ -4,11 +4,12 @@ use super::{
     apply::Queue,
     event::Refusal,
     orders::{BotOrder, Standing},
-    pending::{Claim, Place},
+    pending::{Claim, LineName, OLDEST_EACH, Place},
     presence::Bot,
     shard::ShardState,
-    spec::{Slice, StepSpec},
+    spec::{RunSpec, Slice, StepSpec},
 };
+use crate::pools::{Order, ShareBy};
 use proto::{BotId, Requirements, RunId, ShardId, Timestamp};
 use std::{collections::BTreeMap, fmt};
 
@@ -69,22 +70,23 @@ impl Queue {
         }
         let explain = |((step, slice), pending): ((u32, u8), Vec<ShardId>)| {
             let spec = run.spec.steps.get(step as usize)?;
-            let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: *pending.first()? };
-            self.explain_slice(spec, slice, claim, &pending, now)
+            self.explain_slice(&run.spec, spec, slice, &pending, now)
         };
         Ok(pending.into_iter().filter_map(explain).collect())
     }
 
     fn explain_slice(
         &self,
+        run: &RunSpec,
         step: &StepSpec,
         number: u8,
-        first: Claim<'_>,
         pending: &[ShardId],
         now: Timestamp,
     ) -> Option<StepExplanation> {
-        let slice = &*step.asked(first.shard.index, number);
-        let own = step.fan_out.bot(first.shard.index);
+        let shard = *pending.first()?;
+        let slice = &*step.asked(shard.index, number);
+        let claim = Claim { line: LineName::of(&self.state.pools, run, &slice.requirements), shard };
+        let own = step.fan_out.bot(shard.index);
         let bots = match own {
             None => self.sort_bots(slice, pending, now),
             Some(_) => self.sort_own_bots(step, pending, now),
@@ -95,9 +97,9 @@ impl Queue {
         let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
         let since = since.unwrap_or(now);
         Some(StepExplanation {
-            step: first.shard.step,
+            step: shard.step,
             pending: pending.iter().map(|id| id.index).collect(),
-            place: self.state.pending.place(first, now, compete)?,
+            place: self.state.pending.place(claim, self.state.pools.of(&slice.requirements), now, compete)?,
             bots,
             expires: (since + slice.expiration).max(self.presence.no_expiration_before),
             slice: number,
@@ -199,10 +201,16 @@ impl fmt::Display for Place {
             let now = i64::from(self.priority).saturating_sub_unsigned(self.aged);
             write!(f, ", counted as {now} because no shard of this user and priority got a bot lately")?;
         }
-        match self.users {
-            0 => Ok(()),
-            1 => write!(f, ", taking turns with 1 other user"),
-            many => write!(f, ", taking turns with {many} other users"),
+        if self.pool.order == Order::Lifo {
+            write!(f, ", the newest run first, but for one in {OLDEST_EACH} shards")?;
+        }
+        match (&self.pool.share_by, self.lines) {
+            (_, 0) => Ok(()),
+            (ShareBy::User, 1) => write!(f, ", taking turns with 1 other user"),
+            (ShareBy::User, many) => write!(f, ", taking turns with {many} other users"),
+            (ShareBy::Tag(prefix), others) => {
+                write!(f, ", taking turns by the tag `{prefix}` with {others} more")
+            }
         }
     }
 }

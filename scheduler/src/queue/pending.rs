@@ -3,16 +3,20 @@
 //! Shards of one user and one priority form a line, first come first served. Lines of one priority take turns, so that
 //! whoever has triggered ten thousand shards does not keep the others waiting. A line that nobody serves ages: each
 //! [`AGING`] without a bot counts as much as one step of priority, so that nothing waits for ever behind what is more
-//! urgent.
+//! urgent. In some pools lines are formed by a tag instead, or the newest run of a line comes first; there one in
+//! [`OLDEST_EACH`] shards of a line is of its oldest run, so that nothing waits for ever behind what is newer.
 //!
 //! Shards are grouped by what they ask of a bot. A bot looks at the head of each priority of each group that it fits,
 //! and at nothing else: a decision costs the same with a thousand shards pending as with a million. Groups that ask for
 //! one bot are looked at by that bot alone.
 
-use super::spec::{BOT_KEY, Slice};
-use proto::{Dimensions, Requirement, Requirements, ShardId, Timestamp};
+use super::spec::{BOT_KEY, RunSpec, Slice};
+use crate::pools::{Order, Pool, Pools};
+use proto::{Dimensions, Requirement, Requirements, RunId, ShardId, Timestamp};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -20,14 +24,33 @@ use std::{
 /// A line that has waited this long for its turn counts as one priority sooner.
 pub(super) const AGING: Duration = Duration::from_secs(60);
 
+/// Where the newest comes first, one in so many shards of a line is of its oldest run.
+pub(super) const OLDEST_EACH: u64 = 8;
+
 /// Shards that a bot may be kept from in favour of another bot are skipped, but no more than this many.
 const MOST_SKIPPED: usize = 64;
+
+/// The line that a shard stands in, by what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineName<'a> {
+    pub(super) priority: u8,
+    /// The user or the tag that lines are formed by. Should a user be called like a tag, both stand in one line.
+    pub(super) name: &'a str,
+    pub(super) order: Order,
+}
+
+impl<'a> LineName<'a> {
+    /// That of shards of this run which ask for this.
+    pub(super) fn of(pools: &'a Pools, run: &'a RunSpec, requirements: &Requirements) -> Self {
+        let pool = pools.of(requirements);
+        Self { priority: run.priority, name: pool.share_by.line(&run.user, &run.tags), order: pool.order }
+    }
+}
 
 /// A shard and the line that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim<'a> {
-    pub(super) priority: u8,
-    pub(super) user: &'a str,
+    pub(super) line: LineName<'a>,
     pub(super) shard: ShardId,
 }
 
@@ -41,15 +64,16 @@ pub(super) struct Turn {
 }
 
 /// Where a shard stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Shards that go before it on a bot that fits.
     pub(crate) ahead: usize,
     pub(crate) priority: u8,
     /// Steps of priority that its line has gained by waiting.
     pub(crate) aged: u64,
-    /// Lines of other users with the same priority.
-    pub(crate) users: usize,
+    /// Other lines with the same priority.
+    pub(crate) lines: usize,
+    pub(crate) pool: Pool,
 }
 
 /// See the module.
@@ -69,6 +93,8 @@ pub(super) struct Pending {
 #[derive(Debug, PartialEq, Eq)]
 struct Group {
     requirements: Requirements,
+    /// They are in one pool.
+    order: Order,
     /// By priority. Without empty ones.
     levels: BTreeMap<u8, Level>,
     /// Those that do not wait for a bot that fits, with the time since when they are pending.
@@ -79,19 +105,53 @@ struct Group {
 struct Level {
     /// Those of `shards`.
     turns: BTreeSet<(Turn, Arc<str>)>,
-    /// By user. Without empty ones.
+    /// By line. Without empty ones.
     shards: BTreeMap<Arc<str>, BTreeSet<ShardId>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     turn: Turn,
+    /// How often, since it was formed.
+    served: u64,
     /// Where its shards are.
     groups: BTreeSet<u64>,
 }
 
 /// What decides between two shards: lower first.
-type Rank<'a> = (i64, u8, Turn, &'a str, ShardId);
+type Rank<'a> = (i64, u8, Turn, &'a str, Seat);
+
+/// What decides between two shards of one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Seat {
+    OldestFirst(ShardId),
+    NewestFirst(Reverse<RunId>, ShardId),
+}
+
+impl Seat {
+    fn shard(self) -> ShardId {
+        match self {
+            Self::OldestFirst(shard) | Self::NewestFirst(_, shard) => shard,
+        }
+    }
+}
+
+/// The shards of the newest run in their order, then those of the one before, and so on.
+fn newest_first(shards: &BTreeSet<ShardId>) -> impl Iterator<Item = &ShardId> {
+    let run = |shard: &ShardId| shard.run;
+    let runs = std::iter::successors(shards.last().map(run), move |newer| {
+        shards.range(..first_of(*newer)).next_back().map(run)
+    });
+    runs.flat_map(move |run| shards.range(first_of(run)..=last_of(run)))
+}
+
+fn first_of(run: RunId) -> ShardId {
+    ShardId { run, step: 0, index: 0 }
+}
+
+fn last_of(run: RunId) -> ShardId {
+    ShardId { run, step: u32::MAX, index: u32::MAX }
+}
 
 fn aged(turn: Turn, now: Timestamp) -> u64 {
     now.since(turn.since).as_secs() / AGING.as_secs()
@@ -117,6 +177,17 @@ fn extend<T: Ord>(set: &mut BTreeSet<T>, ascending: impl ExactSizeIterator<Item 
     }
 }
 
+/// How many shards of a line go before this one.
+fn before_in(shards: &BTreeSet<ShardId>, shard: ShardId, order: Order) -> usize {
+    match order {
+        Order::Fifo => shards.range(..shard).count(),
+        Order::Lifo => {
+            let newer = (Bound::Excluded(last_of(shard.run)), Bound::Unbounded);
+            shards.range(newer).count() + shards.range(first_of(shard.run)..shard).count()
+        }
+    }
+}
+
 impl Pending {
     pub(super) fn len(&self) -> usize {
         self.expirations.len()
@@ -124,26 +195,26 @@ impl Pending {
 
     /// Puts a shard into its line, pending `since` then. A line that is formed by it begins at `turn`.
     pub(super) fn insert(&mut self, claim: Claim<'_>, slice: &Slice, since: Timestamp, turn: Turn) {
-        self.insert_all(claim.priority, claim.user, &[claim.shard], slice, since, turn);
+        self.insert_all(claim.line, &[claim.shard], slice, since, turn);
     }
 
     /// The same for shards of one line that ask for the same, in ascending order: the line is looked up once.
     pub(super) fn insert_all(
         &mut self,
-        priority: u8,
-        user: &str,
+        line: LineName<'_>,
         all: &[ShardId],
         slice: &Slice,
         since: Timestamp,
         turn: Turn,
     ) {
+        let LineName { priority, name, order } = line;
         let requirements = &slice.requirements;
         // Most shards find their group and their line: names are cloned only for new ones.
         let id = self.ids.get(requirements).copied().unwrap_or_else(|| {
             let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
             self.ids.insert(requirements.clone(), id);
             let (levels, impatient) = (BTreeMap::new(), BTreeSet::new());
-            self.groups.insert(id, Group { requirements: requirements.clone(), levels, impatient });
+            self.groups.insert(id, Group { requirements: requirements.clone(), order, levels, impatient });
             match names(requirements) {
                 None => drop(self.of_all.insert(id)),
                 Some(names) => {
@@ -155,16 +226,17 @@ impl Pending {
             id
         });
         let lines = self.lines.entry(priority).or_default();
-        let user = match lines.get_key_value(user) {
-            Some((user, _)) => Arc::clone(user),
-            None => Arc::from(user),
+        let name = match lines.get_key_value(name) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(name),
         };
-        let line = lines.entry(Arc::clone(&user)).or_insert_with(|| Line { turn, groups: BTreeSet::new() });
+        let formed = || Line { turn, served: 0, groups: BTreeSet::new() };
+        let line = lines.entry(Arc::clone(&name)).or_insert_with(formed);
         line.groups.insert(id);
         if let Some(group) = self.groups.get_mut(&id) {
             let level = group.levels.entry(priority).or_default();
-            level.turns.insert((line.turn, Arc::clone(&user)));
-            extend(level.shards.entry(user).or_default(), all.iter().copied());
+            level.turns.insert((line.turn, Arc::clone(&name)));
+            extend(level.shards.entry(name).or_default(), all.iter().copied());
             if !slice.wait_for_capacity {
                 extend(&mut group.impatient, all.iter().map(|shard| (since, *shard)));
             }
@@ -179,28 +251,29 @@ impl Pending {
         let Some(&id) = self.ids.get(requirements) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.impatient.remove(&(since, claim.shard));
-        let Some(level) = group.levels.get_mut(&claim.priority) else { return };
-        let Some(shards) = level.shards.get_mut(claim.user) else { return };
+        let LineName { priority, name, .. } = claim.line;
+        let Some(level) = group.levels.get_mut(&priority) else { return };
+        let Some(shards) = level.shards.get_mut(name) else { return };
         shards.remove(&claim.shard);
         if !shards.is_empty() {
             return;
         }
         // The last one of this line in this group.
-        let left = level.shards.remove_entry(claim.user);
-        if let Some(lines) = self.lines.get_mut(&claim.priority) {
-            if let (Some(line), Some((user, _))) = (lines.get_mut(claim.user), left) {
-                level.turns.remove(&(line.turn, user));
+        let left = level.shards.remove_entry(name);
+        if let Some(lines) = self.lines.get_mut(&priority) {
+            if let (Some(line), Some((left, _))) = (lines.get_mut(name), left) {
+                level.turns.remove(&(line.turn, left));
                 line.groups.remove(&id);
                 if line.groups.is_empty() {
-                    lines.remove(claim.user);
+                    lines.remove(name);
                 }
             }
             if lines.is_empty() {
-                self.lines.remove(&claim.priority);
+                self.lines.remove(&priority);
             }
         }
         if level.shards.is_empty() {
-            group.levels.remove(&claim.priority);
+            group.levels.remove(&priority);
         }
         if group.levels.is_empty() {
             self.groups.remove(&id);
@@ -218,16 +291,18 @@ impl Pending {
     }
 
     /// A shard of this line got a bot: the others of its priority are next. Costs as much as the line has groups.
-    pub(super) fn served(&mut self, priority: u8, user: &str, turn: Turn) {
+    pub(super) fn served(&mut self, line: LineName<'_>, turn: Turn) {
+        let LineName { priority, name, .. } = line;
         let lines = self.lines.get_mut(&priority);
-        let Some(line) = lines.and_then(|lines| lines.get_mut(user)) else { return };
+        let Some(line) = lines.and_then(|lines| lines.get_mut(name)) else { return };
         let earlier = std::mem::replace(&mut line.turn, turn);
+        line.served += 1;
         for id in &line.groups {
             let level = self.groups.get_mut(id).and_then(|group| group.levels.get_mut(&priority));
             let Some(level) = level else { continue };
-            let Some((user, _)) = level.shards.get_key_value(user) else { continue };
-            level.turns.remove(&(earlier, Arc::clone(user)));
-            level.turns.insert((turn, Arc::clone(user)));
+            let Some((name, _)) = level.shards.get_key_value(name) else { continue };
+            level.turns.remove(&(earlier, Arc::clone(name)));
+            level.turns.insert((turn, Arc::clone(name)));
         }
     }
 
@@ -241,37 +316,52 @@ impl Pending {
         let own = dimensions.get(BOT_KEY).into_iter().flatten().filter_map(|name| self.of_bots.get(name));
         let groups = self.of_all.iter().chain(own.flatten()).filter_map(|id| self.groups.get(id));
         let fitting = groups.filter(|group| group.requirements.fit(dimensions));
-        let levels = fitting.flat_map(|group| &group.levels);
-        let heads = levels.filter_map(|(&priority, level)| level.head(priority, now, &left));
-        heads.min().map(|(.., shard)| shard)
+        let levels = fitting.flat_map(|group| group.levels.iter().map(|level| (group.order, level)));
+        let heads = levels.filter_map(|(order, (&priority, level))| {
+            level.head(priority, now, |name| self.order_now(order, priority, name), &left)
+        });
+        heads.min().map(|(.., seat)| seat.shard())
+    }
+
+    /// In which order the shards of a line are taken now, in a pool of this order.
+    fn order_now(&self, order: Order, priority: u8, line: &str) -> Order {
+        let served = || Some(self.lines.get(&priority)?.get(line)?.served);
+        match order {
+            Order::Lifo if served().is_some_and(|served| served % OLDEST_EACH == OLDEST_EACH - 1) => {
+                Order::Fifo
+            }
+            order => order,
+        }
     }
 
     /// Where a shard stands among those whose requirements `compete` with its own.
     pub(super) fn place(
         &self,
         claim: Claim<'_>,
+        pool: &Pool,
         now: Timestamp,
         compete: impl Fn(&Requirements) -> bool,
     ) -> Option<Place> {
-        let own = self.lines.get(&claim.priority)?.get(claim.user)?.turn;
+        let LineName { priority: own_priority, name: own_name, .. } = claim.line;
+        let own = self.lines.get(&own_priority)?.get(own_name)?.turn;
         let mut lines: BTreeMap<(u8, &str), (usize, usize)> = BTreeMap::new();
         for group in self.groups.values().filter(|group| compete(&group.requirements)) {
             for (&priority, level) in &group.levels {
-                for (user, shards) in &level.shards {
-                    let (all, before) = lines.entry((priority, user)).or_default();
+                for (name, shards) in &level.shards {
+                    let (all, before) = lines.entry((priority, name)).or_default();
                     *all += shards.len();
-                    *before += shards.range(..claim.shard).count();
+                    *before += before_in(shards, claim.shard, group.order);
                 }
             }
         }
-        let before = lines.remove(&(claim.priority, claim.user)).map_or(0, |(_, before)| before);
-        let own_level = level(claim.priority, own, now);
-        let first = |((priority, user), (all, _)): (&(u8, &str), &(usize, usize))| {
-            let Some(turn) = self.lines.get(priority).and_then(|lines| lines.get(*user)) else { return 0 };
-            let other = (level(*priority, turn.turn, now), *priority, turn.turn, *user);
-            let sooner = other < (own_level, claim.priority, own, claim.user);
+        let before = lines.remove(&(own_priority, own_name)).map_or(0, |(_, before)| before);
+        let own_level = level(own_priority, own, now);
+        let first = |((priority, name), (all, _)): (&(u8, &str), &(usize, usize))| {
+            let Some(turn) = self.lines.get(priority).and_then(|lines| lines.get(*name)) else { return 0 };
+            let other = (level(*priority, turn.turn, now), *priority, turn.turn, *name);
+            let sooner = other < (own_level, own_priority, own, own_name);
             let rounds = before + usize::from(sooner);
-            match priority.cmp(&claim.priority) {
+            match priority.cmp(&own_priority) {
                 // After its own first shard it has aged no more.
                 std::cmp::Ordering::Less => {
                     if rounds > 0 {
@@ -285,11 +375,16 @@ impl Pending {
             }
         };
         let others: usize = lines.iter().map(first).sum();
-        let users = lines.keys().filter(|(priority, _)| *priority == claim.priority).count();
-        Some(Place { ahead: before + others, priority: claim.priority, aged: aged(own, now), users })
+        Some(Place {
+            ahead: before + others,
+            priority: own_priority,
+            aged: aged(own, now),
+            lines: lines.keys().filter(|(priority, _)| *priority == own_priority).count(),
+            pool: pool.clone(),
+        })
     }
 
-    /// The pending shards of each group, priority and user, in order.
+    /// The pending shards of each group, priority and line, by id.
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
         self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())
     }
@@ -311,12 +406,26 @@ impl Pending {
 
 impl Level {
     /// The first shard of the line whose turn it is.
-    fn head(&self, priority: u8, now: Timestamp, left: impl Fn(ShardId) -> bool) -> Option<Rank<'_>> {
-        let in_turn = self.turns.iter().filter_map(|(turn, user)| Some((turn, user, self.shards.get(user)?)));
-        let shards =
-            in_turn.flat_map(|(turn, user, shards)| shards.iter().map(move |shard| (turn, user, shard)));
-        let mut looked_at = shards.take(MOST_SKIPPED);
-        let (turn, user, shard) = looked_at.find(|(.., shard)| !left(**shard))?;
-        Some((level(priority, *turn, now), priority, *turn, user, *shard))
+    fn head(
+        &self,
+        priority: u8,
+        now: Timestamp,
+        order: impl Fn(&str) -> Order,
+        left: impl Fn(ShardId) -> bool,
+    ) -> Option<Rank<'_>> {
+        let in_turn = self.turns.iter().filter_map(|(turn, name)| Some((turn, name, self.shards.get(name)?)));
+        let seats = in_turn.flat_map(|(turn, name, shards)| {
+            let (oldest, newest) = match order(name) {
+                Order::Fifo => (Some(shards.iter()), None),
+                Order::Lifo => (None, Some(newest_first(shards))),
+            };
+            let oldest = oldest.into_iter().flatten().map(|shard| Seat::OldestFirst(*shard));
+            let newest =
+                newest.into_iter().flatten().map(|shard| Seat::NewestFirst(Reverse(shard.run), *shard));
+            oldest.chain(newest).map(move |seat| (turn, name, seat))
+        });
+        let mut looked_at = seats.take(MOST_SKIPPED);
+        let (turn, name, seat) = looked_at.find(|(.., seat)| !left(seat.shard()))?;
+        Some((level(priority, *turn, now), priority, *turn, name, seat))
     }
 }

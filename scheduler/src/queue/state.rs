@@ -4,13 +4,14 @@ use super::{
     dedupe::{Likeness, Properties},
     event::LeaseRef,
     orders::{BotOrder, Standing},
-    pending::{Claim, Pending, Turn},
+    pending::{Claim, LineName, Pending, Turn},
     record::{Record, Transition},
     run::Run,
     shard::{Attempt, AttemptEnd, AttemptResult, Ending, Shard, ShardState, Token},
-    spec::{RunSpec, StepSpec},
+    spec::{RunSpec, Slice, StepSpec},
     suites::Books,
 };
+use crate::pools::Pools;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +42,9 @@ pub(super) struct State {
     pub(super) pending: Pending,
     /// Shards that wait for earlier steps.
     pub(super) waiting: usize,
+    /// What decides on lines and their order. Not out of records, which say what was leased and not why: it may be another
+    /// one each time.
+    pub(super) pools: Pools,
     /// Runs that have not ended, by the shard that has triggered them. Without empty sets.
     pub(super) children: BTreeMap<ShardId, BTreeSet<RunId>>,
     /// Runs by the time when they ended.
@@ -185,7 +189,8 @@ impl State {
             let alike = if spec_of_step.fan_out.bot(0).is_some() { 1 } else { shards.len().max(1) };
             for shards in shards.chunks(alike) {
                 let slice = spec_of_step.asked(shards[0].index, 0);
-                self.pending.insert_all(spec.priority, &spec.user, shards, &slice, at, turn);
+                let line = LineName::of(&self.pools, spec, &slice.requirements);
+                self.pending.insert_all(line, shards, &slice, at, turn);
             }
         }
         if let Some(parent) = spec.parent {
@@ -289,10 +294,11 @@ impl State {
         let step = run.spec.steps.get(id.step as usize).ok_or_else(missing)?;
         let shards = run.steps.get_mut(id.step as usize).ok_or_else(missing)?;
         let shard = shards.get_mut(id.index as usize).ok_or_else(missing)?;
-        let claim = Claim { priority: run.spec.priority, user: &run.spec.user, shard: id };
+        let line = |asked: &Slice| LineName::of(&self.pools, &run.spec, &asked.requirements);
+        let before = step.asked(id.index, shard.slice);
         let turn = Turn { lease: self.last_token.0, since: at };
         if shard.state == ShardState::Pending {
-            self.pending.remove(claim, &step.asked(id.index, shard.slice), shard.pending_since);
+            self.pending.remove(Claim { line: line(&before), shard: id }, &before, shard.pending_since);
         }
         self.waiting -= usize::from(shard.state == ShardState::Waiting);
         shard.slice = slice.unwrap_or(shard.slice);
@@ -303,9 +309,10 @@ impl State {
             ShardState::Pending => {
                 shard.pending_since = at;
                 shard.killing = false;
-                self.pending.insert(claim, &step.asked(id.index, shard.slice), at, turn);
+                let asked = step.asked(id.index, shard.slice);
+                self.pending.insert(Claim { line: line(&asked), shard: id }, &asked, at, turn);
             }
-            ShardState::Running => self.pending.served(claim.priority, claim.user, turn),
+            ShardState::Running => self.pending.served(line(&before), turn),
             ShardState::Ended(_) => {
                 shard.ended = Some(at);
                 shard.killing = false;

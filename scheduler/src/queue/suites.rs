@@ -2,7 +2,7 @@
 
 use super::{
     dedupe::ListingKey,
-    pending::Turn,
+    pending::{LineName, Turn},
     shard::{Shard, ShardState, Token},
     spec::StepSpec,
     state::{Impossible, State, impossible},
@@ -78,7 +78,8 @@ impl State {
         let new: Vec<ShardId> =
             (first..workers).map(|index| ShardId { run: id, step: number, index }).collect();
         if !new.is_empty() {
-            self.pending.insert_all(run.spec.priority, &run.spec.user, &new, &step.first, at, turn);
+            let line = LineName::of(&self.pools, &run.spec, &step.first.requirements);
+            self.pending.insert_all(line, &new, &step.first, at, turn);
             shards.extend(new.iter().map(|_| Shard::new(at)));
             run.tally.pending += workers - first;
             if let Some(progress) = run.progress.get_mut(number as usize) {

@@ -12,6 +12,7 @@ mod history;
 mod laws;
 mod leases;
 mod order;
+mod pools;
 mod runs;
 mod simulation;
 mod slices;

@@ -63,7 +63,7 @@ impl Engine {
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> Result<Self, JournalError> {
-        let mut queue = Queue::new(settings.tuning);
+        let mut queue = Queue::new(settings.tuning).with_pools(settings.pools.clone());
         let mut deleted = BTreeSet::new();
         let last = replay(&*journal, |record| {
             if let Transition::RunDeleted { run, .. } = record.transition

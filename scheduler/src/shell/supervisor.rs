@@ -7,6 +7,7 @@ use super::{
 use crate::{
     journal::{JournalError, Location, Opening},
     metrics::Metrics,
+    pools::Pools,
     queue::Tuning,
     vault::Vault,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) journal: Location,
     pub(crate) tuning: Tuning,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) pools: Pools,
 }
 
 /// The task that owns the queue.

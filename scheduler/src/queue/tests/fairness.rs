@@ -1,10 +1,11 @@
 //! Users take turns, and what waits for long is not forgotten.
 
 use super::super::{
-    pending::{AGING, Claim, Pending, Turn},
+    pending::{AGING, Claim, LineName, Pending, Turn},
     testing::*,
     *,
 };
+use crate::pools::Order;
 use proptest::prelude::*;
 use proto::{RunId, ShardId, Timestamp};
 use std::{cell::Cell, collections::BTreeMap, time::Duration};
@@ -57,7 +58,7 @@ fn what_is_less_urgent_gets_a_bot_when_it_has_waited_long_enough() {
         let [lease] = bench.bot("b", held)[..] else { panic!() };
         if lease.shard.run == patient {
             assert_eq!(minute, 5, "three steps, one to be sooner, and one that the others wait, too");
-            let place = bench.queue.explain(Subject::Run(patient), bench.now).unwrap()[0].place;
+            let place = bench.queue.explain(Subject::Run(patient), bench.now).unwrap()[0].place.clone();
             assert_eq!(place.to_string(), "priority 3", "one shard, then it waits anew");
             break;
         }
@@ -76,7 +77,7 @@ fn explain_says_why_a_shard_has_its_place() {
     let bob = bench.run(of_user("bob", 100, 3));
     bench.run(of_user("eve", 50, 2));
     bench.bot("b", vec![]);
-    let place = |run, now| bench.queue.explain(Subject::Run(run), now).unwrap()[0].place;
+    let place = |run, now| bench.queue.explain(Subject::Run(run), now).unwrap()[0].place.clone();
     assert_eq!(place(ann, bench.now).ahead, 1, "the other one of eve");
     assert_eq!(place(bob, bench.now).ahead, 2, "and ann's first");
     assert_eq!(place(ann, bench.now).to_string(), "priority 100, taking turns with 1 other user");
@@ -90,14 +91,15 @@ fn explain_says_why_a_shard_has_its_place() {
 fn a_decision_looks_at_as_many_shards_with_many_pending_as_with_few() {
     let mut dimensions = proto::Dimensions::default();
     dimensions.insert("os", "Linux").unwrap();
-    let looks = |shards: u32| {
+    let looks = |shards: u32, order: [Order; 2]| {
         let mut pending = Pending::default();
         let since = Timestamp::from_micros(1);
         for index in 0..shards {
             let shard = ShardId { run: RunId::new(since, index % 7), step: 0, index };
             let user = format!("user {}", index % 1000);
             let asked = slice(&["os=Linux", "os=Linux|Mac"][..1 + index as usize % 2]);
-            let claim = Claim { priority: u8::try_from(index % 5).unwrap(), user: &user, shard };
+            let (priority, order) = (u8::try_from(index % 5).unwrap(), order[index as usize % 2]);
+            let claim = Claim { line: LineName { priority, name: &user, order }, shard };
             pending.insert(claim, &asked, since, Turn { lease: 0, since });
         }
         let looks = Cell::new(0);
@@ -108,7 +110,10 @@ fn a_decision_looks_at_as_many_shards_with_many_pending_as_with_few() {
         pending.best(&dimensions, since, look).unwrap();
         looks.get()
     };
-    assert_eq!((looks(100), looks(20_000)), (10, 10), "one for each priority of each set of requirements");
+    let fifo = |shards| looks(shards, [Order::Fifo; 2]);
+    assert_eq!((fifo(100), fifo(20_000)), (10, 10), "one for each priority of each set of requirements");
+    let both = |shards| looks(shards, [Order::Fifo, Order::Lifo]);
+    assert_eq!((both(100), both(20_000)), (10, 10));
 }
 
 proptest! {

@@ -206,8 +206,9 @@ fn a_bot_looks_at_no_group_that_asks_for_another_bot() {
     let (since, none) =
         (proto::Timestamp::from_micros(1), pending::Turn { lease: 0, since: proto::Timestamp::default() });
     let of = |index| shard(RunId::new(since, 1), 0, index);
+    let line = pending::LineName { priority: 0, name: "u", order: crate::pools::Order::Fifo };
     for index in 0..1000u32 {
-        let claim = pending::Claim { priority: 0, user: "u", shard: of(index) };
+        let claim = pending::Claim { line, shard: of(index) };
         pending.insert(claim, &slice(&[&format!("id=b{index}")]), since, none);
     }
     let looks = std::cell::Cell::new(0);
@@ -219,7 +220,7 @@ fn a_bot_looks_at_no_group_that_asks_for_another_bot() {
     dimensions.insert("id", "b7").unwrap();
     assert_eq!((pending.best(&dimensions, since, look), looks.get()), (Some(of(7)), 1));
     for index in 0..1000u32 {
-        let claim = pending::Claim { priority: 0, user: "u", shard: of(index) };
+        let claim = pending::Claim { line, shard: of(index) };
         pending.remove(claim, &slice(&[&format!("id=b{index}")]), since);
     }
     assert_eq!(pending, pending::Pending::default(), "nothing is left behind");

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     journal::Location,
     metrics::Metrics,
+    pools::Pools,
     queue::Tuning,
     shell::{Settings, Shell},
     wire::{report::parse_report, spec::parse_run},
@@ -72,7 +73,8 @@ async fn changes_are_merged_for_a_watcher_that_is_behind_and_too_far_behind_it_s
     };
     let entropy = runtime::SystemEntropy::shared();
     let vault = Arc::new(crate::vault::Vault::new(&dir.path().join("key"), entropy).unwrap());
-    let settings = Settings { journal: Location::Directory(dir.path().join("journal")), tuning, vault };
+    let journal = Location::Directory(dir.path().join("journal"));
+    let settings = Settings { journal, tuning, vault, pools: Pools::default() };
     let entropy = Arc::new(SeededEntropy::new(1));
     let metrics = Metrics::new(&mut Registry::default());
     let (shell, handle) = Shell::open(settings, SystemClock::shared(), entropy, metrics).await.unwrap();
