@@ -34,7 +34,7 @@ bench-sharding: build
 	$(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
 
 # These parts are about the queue alone, without a server: ignored tests beside it.
-QUEUE_PARTS := decisions simulation
+QUEUE_PARTS := decisions fan_out simulation
 SCHEDULER_PARTS = $(or $(PARTS),connections cycles gaps trigger restart $(QUEUE_PARTS))
 bench-scheduler: SERVER = $(filter-out $(QUEUE_PARTS),$(SCHEDULER_PARTS))
 bench-scheduler: QUEUE = $(patsubst %,tests::%::,$(filter $(QUEUE_PARTS),$(SCHEDULER_PARTS)))

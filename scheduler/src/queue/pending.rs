@@ -10,13 +10,16 @@
 //! and at nothing else: a decision costs the same with a thousand shards pending as with a million. Groups that ask for
 //! one bot are looked at by that bot alone.
 
+mod place;
+
+pub(crate) use place::Place;
+
 use super::spec::{BOT_KEY, RunSpec, Slice};
-use crate::pools::{Order, Pool, Pools};
+use crate::pools::{Order, Pools};
 use proto::{Dimensions, Requirement, Requirements, RunId, ShardId, Timestamp};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -63,19 +66,6 @@ pub(super) struct Turn {
     pub(super) since: Timestamp,
 }
 
-/// Where a shard stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Shards that go before it on a bot that fits.
-    pub(crate) ahead: usize,
-    pub(crate) priority: u8,
-    /// Steps of priority that its line has gained by waiting.
-    pub(crate) aged: u64,
-    /// Other lines with the same priority.
-    pub(crate) lines: usize,
-    pub(crate) pool: Pool,
-}
-
 /// See the module.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Pending {
@@ -95,15 +85,26 @@ struct Group {
     requirements: Requirements,
     /// They are in one pool.
     order: Order,
+    /// Of which bots' shards they are. There may be as many of the latter as there are bots, so that nothing may be done in
+    /// each of them when a line is served.
+    kind: Kind,
     /// By priority. Without empty ones.
     levels: BTreeMap<u8, Level>,
     /// Those that do not wait for a bot that fits, with the time since when they are pending.
     impatient: BTreeSet<(Timestamp, ShardId)>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Whichever fit.
+    OfAll,
+    /// Those that are asked for by name.
+    OfBots,
+}
+
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Level {
-    /// Those of `shards`.
+    /// Those of `shards`, in a group of all bots.
     turns: BTreeSet<(Turn, Arc<str>)>,
     /// By line. Without empty ones.
     shards: BTreeMap<Arc<str>, BTreeSet<ShardId>>,
@@ -116,6 +117,7 @@ struct Line {
     served: u64,
     /// Where its shards are.
     groups: BTreeSet<u64>,
+    groups_of_bots: BTreeSet<u64>,
 }
 
 /// What decides between two shards: lower first.
@@ -177,17 +179,6 @@ fn extend<T: Ord>(set: &mut BTreeSet<T>, ascending: impl ExactSizeIterator<Item 
     }
 }
 
-/// How many shards of a line go before this one.
-fn before_in(shards: &BTreeSet<ShardId>, shard: ShardId, order: Order) -> usize {
-    match order {
-        Order::Fifo => shards.range(..shard).count(),
-        Order::Lifo => {
-            let newer = (Bound::Excluded(last_of(shard.run)), Bound::Unbounded);
-            shards.range(newer).count() + shards.range(first_of(shard.run)..shard).count()
-        }
-    }
-}
-
 impl Pending {
     pub(super) fn len(&self) -> usize {
         self.expirations.len()
@@ -214,15 +205,20 @@ impl Pending {
             let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
             self.ids.insert(requirements.clone(), id);
             let (levels, impatient) = (BTreeMap::new(), BTreeSet::new());
-            self.groups.insert(id, Group { requirements: requirements.clone(), order, levels, impatient });
-            match names(requirements) {
-                None => drop(self.of_all.insert(id)),
+            let kind = match names(requirements) {
+                None => {
+                    self.of_all.insert(id);
+                    Kind::OfAll
+                }
                 Some(names) => {
                     for name in names {
                         self.of_bots.entry(name.clone()).or_default().insert(id);
                     }
+                    Kind::OfBots
                 }
-            }
+            };
+            let requirements = requirements.clone();
+            self.groups.insert(id, Group { requirements, order, kind, levels, impatient });
             id
         });
         let lines = self.lines.entry(priority).or_default();
@@ -230,12 +226,18 @@ impl Pending {
             Some((name, _)) => Arc::clone(name),
             None => Arc::from(name),
         };
-        let formed = || Line { turn, served: 0, groups: BTreeSet::new() };
+        let (groups, groups_of_bots) = (BTreeSet::new(), BTreeSet::new());
+        let formed = || Line { turn, served: 0, groups, groups_of_bots };
         let line = lines.entry(Arc::clone(&name)).or_insert_with(formed);
-        line.groups.insert(id);
         if let Some(group) = self.groups.get_mut(&id) {
             let level = group.levels.entry(priority).or_default();
-            level.turns.insert((line.turn, Arc::clone(&name)));
+            match group.kind {
+                Kind::OfAll => {
+                    line.groups.insert(id);
+                    level.turns.insert((line.turn, Arc::clone(&name)));
+                }
+                Kind::OfBots => drop(line.groups_of_bots.insert(id)),
+            }
             extend(level.shards.entry(name).or_default(), all.iter().copied());
             if !slice.wait_for_capacity {
                 extend(&mut group.impatient, all.iter().map(|shard| (since, *shard)));
@@ -264,7 +266,8 @@ impl Pending {
             if let (Some(line), Some((left, _))) = (lines.get_mut(name), left) {
                 level.turns.remove(&(line.turn, left));
                 line.groups.remove(&id);
-                if line.groups.is_empty() {
+                line.groups_of_bots.remove(&id);
+                if line.groups.is_empty() && line.groups_of_bots.is_empty() {
                     lines.remove(name);
                 }
             }
@@ -290,7 +293,8 @@ impl Pending {
         }
     }
 
-    /// A shard of this line got a bot: the others of its priority are next. Costs as much as the line has groups.
+    /// A shard of this line got a bot: the others of its priority are next. Costs as much as the line has
+    /// groups of all bots.
     pub(super) fn served(&mut self, line: LineName<'_>, turn: Turn) {
         let LineName { priority, name, .. } = line;
         let lines = self.lines.get_mut(&priority);
@@ -316,11 +320,30 @@ impl Pending {
         let own = dimensions.get(BOT_KEY).into_iter().flatten().filter_map(|name| self.of_bots.get(name));
         let groups = self.of_all.iter().chain(own.flatten()).filter_map(|id| self.groups.get(id));
         let fitting = groups.filter(|group| group.requirements.fit(dimensions));
-        let levels = fitting.flat_map(|group| group.levels.iter().map(|level| (group.order, level)));
-        let heads = levels.filter_map(|(order, (&priority, level))| {
-            level.head(priority, now, |name| self.order_now(order, priority, name), &left)
+        let levels = fitting.flat_map(|group| group.levels.iter().map(move |level| (group, level)));
+        let heads = levels.filter_map(|(group, (&priority, level))| {
+            let in_turn = self.in_turn(group.kind, priority, level);
+            let order = |name: &str| self.order_now(group.order, priority, name);
+            level.head(in_turn, priority, now, order, &left)
         });
         heads.min().map(|(.., seat)| seat.shard())
+    }
+
+    /// The lines of a level, the one whose turn it is first.
+    fn in_turn<'a>(
+        &'a self,
+        kind: Kind,
+        priority: u8,
+        level: &'a Level,
+    ) -> impl Iterator<Item = (Turn, &'a Arc<str>)> {
+        let known = level.turns.iter().map(|(turn, name)| (*turn, name));
+        let mut of_bots = Vec::new();
+        if kind == Kind::OfBots {
+            let turn = |name| Some((self.lines.get(&priority)?.get(name)?.turn, name));
+            of_bots.extend(level.shards.keys().filter_map(turn));
+            of_bots.sort_unstable();
+        }
+        known.chain(of_bots)
     }
 
     /// In which order the shards of a line are taken now, in a pool of this order.
@@ -332,56 +355,6 @@ impl Pending {
             }
             order => order,
         }
-    }
-
-    /// Where a shard stands among those whose requirements `compete` with its own.
-    pub(super) fn place(
-        &self,
-        claim: Claim<'_>,
-        pool: &Pool,
-        now: Timestamp,
-        compete: impl Fn(&Requirements) -> bool,
-    ) -> Option<Place> {
-        let LineName { priority: own_priority, name: own_name, .. } = claim.line;
-        let own = self.lines.get(&own_priority)?.get(own_name)?.turn;
-        let mut lines: BTreeMap<(u8, &str), (usize, usize)> = BTreeMap::new();
-        for group in self.groups.values().filter(|group| compete(&group.requirements)) {
-            for (&priority, level) in &group.levels {
-                for (name, shards) in &level.shards {
-                    let (all, before) = lines.entry((priority, name)).or_default();
-                    *all += shards.len();
-                    *before += before_in(shards, claim.shard, group.order);
-                }
-            }
-        }
-        let before = lines.remove(&(own_priority, own_name)).map_or(0, |(_, before)| before);
-        let own_level = level(own_priority, own, now);
-        let first = |((priority, name), (all, _)): (&(u8, &str), &(usize, usize))| {
-            let Some(turn) = self.lines.get(priority).and_then(|lines| lines.get(*name)) else { return 0 };
-            let other = (level(*priority, turn.turn, now), *priority, turn.turn, *name);
-            let sooner = other < (own_level, own_priority, own, own_name);
-            let rounds = before + usize::from(sooner);
-            match priority.cmp(&own_priority) {
-                // After its own first shard it has aged no more.
-                std::cmp::Ordering::Less => {
-                    if rounds > 0 {
-                        *all
-                    } else {
-                        0
-                    }
-                }
-                std::cmp::Ordering::Equal => rounds.min(*all),
-                std::cmp::Ordering::Greater => usize::from(sooner),
-            }
-        };
-        let others: usize = lines.iter().map(first).sum();
-        Some(Place {
-            ahead: before + others,
-            priority: own_priority,
-            aged: aged(own, now),
-            lines: lines.keys().filter(|(priority, _)| *priority == own_priority).count(),
-            pool: pool.clone(),
-        })
     }
 
     /// The pending shards of each group, priority and line, by id.
@@ -406,14 +379,15 @@ impl Pending {
 
 impl Level {
     /// The first shard of the line whose turn it is.
-    fn head(
-        &self,
+    fn head<'a>(
+        &'a self,
+        in_turn: impl Iterator<Item = (Turn, &'a Arc<str>)>,
         priority: u8,
         now: Timestamp,
         order: impl Fn(&str) -> Order,
         left: impl Fn(ShardId) -> bool,
-    ) -> Option<Rank<'_>> {
-        let in_turn = self.turns.iter().filter_map(|(turn, name)| Some((turn, name, self.shards.get(name)?)));
+    ) -> Option<Rank<'a>> {
+        let in_turn = in_turn.filter_map(|(turn, name)| Some((turn, name, self.shards.get(name)?)));
         let seats = in_turn.flat_map(|(turn, name, shards)| {
             let (oldest, newest) = match order(name) {
                 Order::Fifo => (Some(shards.iter()), None),
@@ -426,6 +400,6 @@ impl Level {
         });
         let mut looked_at = seats.take(MOST_SKIPPED);
         let (turn, name, seat) = looked_at.find(|(.., seat)| !left(seat.shard()))?;
-        Some((level(priority, *turn, now), priority, *turn, name, seat))
+        Some((level(priority, turn, now), priority, turn, name, seat))
     }
 }

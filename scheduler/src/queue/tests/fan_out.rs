@@ -2,6 +2,7 @@
 
 use super::super::{testing::*, *};
 use proto::{Cut, RunId};
+use runtime::{Clock as _, SystemClock};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -251,4 +252,33 @@ fn shards_with_items_are_deduped_by_these_wherever_they_stood() {
     assert_eq!(reused(&bench, StepSpec { idempotent: true, ..step(2, &[]) }), []);
     bench.apply(Event::Delete { run }).unwrap();
     assert!(bench.queue.state.successes.is_empty(), "what it led to is forgotten");
+}
+
+#[test]
+#[ignore = "says how long something takes: make bench-scheduler PARTS=fan_out"]
+fn each_of_ten_thousand_bots_is_asked_for_at_once() {
+    const BOTS: usize = 10_000;
+    let clock = SystemClock::new();
+    let mut bench = Bench::with(Tuning { most_pending: 200_000, ..TUNING });
+    for bot in 0..BOTS {
+        bench.bot(&format!("b{bot}"), vec![]);
+    }
+    let start = clock.elapsed();
+    let run = bench.run(spec(0, [each(&["os=Linux"], None)]));
+    let triggered = clock.elapsed();
+    // As the shell offers them to the bots that wait.
+    for bot in 0..BOTS {
+        let (bot, session) = (format!("b{bot}").parse().unwrap(), "s1".parse().unwrap());
+        bench.apply(Event::Ask { bot, session }).unwrap();
+    }
+    let asked = clock.elapsed();
+    assert_eq!((bench.queue.pending(), bench.queue.running()), (0, BOTS));
+    let explained = bench.queue.explain(Subject::Run(run), bench.now).unwrap();
+    assert_eq!(explained, []);
+    let record = crate::wire::record::encode(&bench.records[0]).len();
+    println!(
+        "a shard for each of 10,000 bots: {:.1?} to make ({record} bytes of journal), {:.1?} until each has its own",
+        triggered - start,
+        asked - triggered
+    );
 }
