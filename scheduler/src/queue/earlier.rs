@@ -205,9 +205,9 @@ impl Run {
 impl State {
     /// All shards of a step that has waited become pending.
     pub(super) fn release(&mut self, id: RunId, number: u32, at: Timestamp) {
-        let turn = Turn { lease: self.last_token().0, since: at };
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(step) = run.spec.steps.get(number as usize).map(Arc::clone) else { return };
+        let spec = Arc::clone(&run.spec);
+        let Some(step) = spec.steps.get(number as usize).map(Arc::clone) else { return };
         let mut released = Vec::new();
         for (index, shard) in (0u32..).zip(run.steps.get_mut(number as usize).into_iter().flatten()) {
             if shard.state == ShardState::Waiting {
@@ -218,9 +218,7 @@ impl State {
             }
         }
         self.waiting -= released.len();
-        if !released.is_empty() {
-            self.pending.insert_all(run.spec.priority, &run.spec.user, &released, &step.first, at, turn);
-        }
+        self.line_up(&spec, &step, &released, at);
     }
 }
 

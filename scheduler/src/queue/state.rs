@@ -181,17 +181,10 @@ impl State {
         if self.requests.contains_key(request) {
             return Err(impossible(request, "has made a run already"));
         }
-        let turn = Turn { lease: self.last_token.0, since: at };
         for (step, spec_of_step) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
             let shard = |index| ShardId { run: id, step, index };
             let shards: Vec<ShardId> = (0..spec_of_step.fan_out.shards()).map(shard).collect();
-            // Shards that are each for one bot ask for different things.
-            let alike = if spec_of_step.fan_out.bot(0).is_some() { 1 } else { shards.len().max(1) };
-            for shards in shards.chunks(alike) {
-                let slice = spec_of_step.asked(shards[0].index, 0);
-                let line = LineName::of(&self.pools, spec, &slice.requirements);
-                self.pending.insert_all(line, shards, &slice, at, turn);
-            }
+            self.line_up(spec, spec_of_step, &shards, at);
         }
         if let Some(parent) = spec.parent {
             self.children.entry(parent).or_default().insert(id);
@@ -201,6 +194,18 @@ impl State {
         self.waiting += run.tally.waiting as usize;
         self.runs.insert(id, run);
         Ok(())
+    }
+
+    /// Shards of a step, which have become pending, get into line.
+    pub(super) fn line_up(&mut self, spec: &RunSpec, step: &StepSpec, shards: &[ShardId], at: Timestamp) {
+        let turn = Turn { lease: self.last_token.0, since: at };
+        // Shards that are each for one bot ask for different things.
+        let alike = if step.fan_out.bot(0).is_some() { 1 } else { shards.len().max(1) };
+        for shards in shards.chunks(alike) {
+            let slice = step.asked(shards[0].index, 0);
+            let line = LineName::of(&self.pools, spec, &slice.requirements);
+            self.pending.insert_all(line, shards, &slice, at, turn);
+        }
     }
 
     fn lease(
