@@ -233,7 +233,7 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             requirements: words(&step.first),
             fallbacks: step.fallbacks.iter().map(words).collect(),
             shards: match step.fan_out {
-                FanOut::EachBot { .. } => run.shards_of(number),
+                FanOut::EachBot { .. } => u32::try_from(run.shards_of(number).len()).unwrap_or(u32::MAX),
                 _ => step.least_shards(),
             },
             items: step.items().map(|items| items.count),

@@ -48,7 +48,9 @@ pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<boo
     let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
     let create = || OpenOptions::new().write(true).create_new(true).mode(MODE).open(&target);
     let made = match create() {
-        Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&shard).and_then(|()| create()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(&shard).and_then(|()| create())
+        }
         made => made,
     };
     let mut file = match made {

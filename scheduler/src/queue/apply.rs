@@ -274,10 +274,11 @@ impl Queue {
     fn bytes_held(&self, id: &BotId) -> usize {
         let steps = self.running_on(id).filter_map(|shard| Some((shard, self.state.context(shard)?)));
         let secret = |run: &Run| run.spec.secret.as_ref().map_or(0, |secret| secret.sealed.len());
-        let bytes = |(shard, (run, step)): (ShardId, (&Run, &StepSpec))| {
-            step.bytes(shard.index) + secret(run) + run.included_bytes(shard.step)
-        };
-        steps.map(bytes).sum()
+        steps
+            .map(|(shard, (run, step))| {
+                step.bytes(shard.index) + secret(run) + run.included_bytes(shard.step)
+            })
+            .sum()
     }
 
     /// The secrets of runs that have not ended, with the requests that they were sealed for.

@@ -55,6 +55,17 @@ impl Queue {
         if shards > u64::from(most) {
             return Err(Refusal::TooManyShards { shards, most });
         }
+        // How many bots there are was not known when the rest was checked.
+        let of_bots =
+            |step: u32| spec.steps.get(step as usize).is_some_and(|step| step.fan_out.bot(0).is_some());
+        let most = limits::MAX_INCLUDED_SHARDS;
+        for later in spec.steps.iter().filter(|later| later.includes.iter().any(|one| of_bots(one.step))) {
+            let given = later.includes.iter().filter_map(|one| spec.steps.get(one.step as usize));
+            let shards = given.map(|step| u64::from(step.fan_out.most_shards())).sum();
+            if shards > u64::from(most) {
+                return Err(Refusal::TooManyShards { shards, most });
+            }
+        }
         Ok(spec)
     }
 

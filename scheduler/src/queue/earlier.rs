@@ -8,7 +8,6 @@ use super::{
     apply::Queue,
     event::{Decided, Effect},
     explain::Subject,
-    pending::Turn,
     record::Transition,
     run::Run,
     shard::{Ending, ShardState},

@@ -14,8 +14,8 @@ mod children;
 mod condition;
 mod dedupe;
 mod delete;
-mod earlier;
 mod each_bot;
+mod earlier;
 mod event;
 mod explain;
 mod items;
@@ -44,8 +44,8 @@ mod trigger;
 pub(crate) use apply::{Queue, Tuning};
 pub(crate) use condition::Condition;
 pub(crate) use dedupe::Reuse;
-pub(crate) use earlier::{After, Demand, Included, OutputOf, WaitingStep};
 pub(crate) use each_bot::EachBot;
+pub(crate) use earlier::{After, Demand, Included, OutputOf, WaitingStep};
 pub(crate) use event::{
     BotReport, CancelMode, Decided, Desired, Effect, Event, Held, LeaseRef, Refusal, Trigger,
 };

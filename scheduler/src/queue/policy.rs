@@ -40,7 +40,9 @@ impl FanOut {
     pub(crate) fn most_shards(&self) -> u32 {
         match self {
             Self::Tests(policy) => policy.max_workers.map_or(limits::MAX_INCLUDED_SHARDS, NonZeroU32::get),
-            Self::Shards(_) => self.shards(),
+            // As many as there are bots, when it is triggered.
+            Self::EachBot(each) if each.bots.is_empty() => limits::MAX_INCLUDED_SHARDS,
+            Self::Shards(_) | Self::Items(_) | Self::EachBot(_) => self.shards(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     explain::SortedBots,
     record::Transition,
     shard::Reused,
+    spec::RunSpec,
 };
 use proto::{RunId, ShardId, Timestamp};
 use std::sync::Arc;

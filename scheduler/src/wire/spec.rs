@@ -7,7 +7,6 @@ use super::{
     items,
 };
 use crate::queue::{FanOut, RunSpec, Slice, StepSpec, Timeouts};
-use prost::Message as _;
 use proto::{EnvironmentPrefix, NamedCache, RelPath, Requirements, ShardId, limits, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -280,11 +280,6 @@ impl SpecArgs {
         })
     }
 
-    /// What knows the tests, if they are shared out.
-    pub(crate) fn driver(&self) -> Option<crate::model::Driver> {
-        self.fan_out.driver()
-    }
-
     /// Makes the run of this [`Self::spec`]. A cut connection makes no second one.
     pub(crate) async fn trigger(
         &self,

@@ -166,12 +166,6 @@ impl Run {
         expected.max(self.announced.into()).saturating_sub(self.shards.len() as u64)
     }
 
-    /// How many of its shards are of this step.
-    pub fn shards_of(&self, step: u32) -> u32 {
-        let of_step = self.shards.iter().filter(|shard| shard.id.step == step).count();
-        u32::try_from(of_step).unwrap_or(u32::MAX)
-    }
-
     /// How the tests of this step are shared out, if they are.
     pub fn tests_policy(&self, step: u32) -> Option<&TestsPolicy> {
         self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX))?.tests()

@@ -7,8 +7,8 @@ pub(super) use ledger::{driver, history, quarantine, tests_page};
 use super::{Novelty, Triggered, Update};
 use crate::model::{
     After, Assignment, Attempt, AttemptResult, AttemptStats, Bot, BotHealth, Changes, Counts, Demand,
-    Evaluation, Explanation, FanOut, Items, OutputOf, Reused, Run, RunSpec, RunState, Shard, ShardState, Slice,
-    SliceEvaluation, StepSpec,
+    Evaluation, Explanation, FanOut, Items, OutputOf, Reused, Run, RunSpec, RunState, Shard, ShardState,
+    Slice, SliceEvaluation, StepSpec,
 };
 use proto::{Cut, Digest, EnvironmentPrefix, NamedCache, RelPath, RunId, ShardId, Timestamp, v1};
 use std::{fmt, num::NonZeroU32, time::Duration};

@@ -189,6 +189,8 @@ fn outputs_of_too_many_shards_are_refused() {
         error.starts_with("steps[1].includes: are of up to 1001 shards, and 1000 is the most"),
         "{error}"
     );
+}
+
 #[test]
 fn items_count_apart_from_the_rest_of_a_step_and_their_sum_is_bounded() {
     let with = |items: Vec<String>| {

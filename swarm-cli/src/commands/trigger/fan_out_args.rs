@@ -4,7 +4,7 @@ use super::tests_args::TestsArgs;
 use crate::{
     cli::duration,
     failure::Usage,
-    model::{Driver, FanOut, Items},
+    model::{FanOut, Items},
 };
 use clap::Args;
 use proto::{Cut, limits};
@@ -40,10 +40,6 @@ pub(super) struct FanOutArgs {
 }
 
 impl FanOutArgs {
-    pub(super) fn driver(&self) -> Option<Driver> {
-        self.tests.driver()
-    }
-
     /// Whether the items come from stdin.
     pub(super) fn read_stdin(&self) -> bool {
         self.items.as_deref() == Some(Path::new("-"))

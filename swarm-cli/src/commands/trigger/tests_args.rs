@@ -52,10 +52,6 @@ pub(super) struct TestsArgs {
 }
 
 impl TestsArgs {
-    pub(super) fn driver(&self) -> Option<Driver> {
-        self.driver
-    }
-
     pub(super) fn shards(&self) -> Option<NonZeroU32> {
         self.shards.and_then(NonZeroU32::new)
     }
