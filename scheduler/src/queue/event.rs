@@ -61,7 +61,7 @@ pub(crate) struct BotReport {
     pub(crate) bot: BotId,
     pub(crate) session: SessionId,
     pub(crate) version: String,
-    pub(crate) dimensions: Dimensions,
+    pub(crate) dimensions: Arc<Dimensions>,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     pub(crate) condition: Condition,

@@ -25,6 +25,7 @@ mod pending;
 mod policy;
 mod presence;
 mod record;
+mod roster;
 mod run;
 mod select;
 mod shard;

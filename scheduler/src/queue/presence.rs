@@ -1,17 +1,18 @@
 //! What is known of bots and leases only as long as the scheduler runs: nothing of it is in the journal.
 
-use super::{condition::Condition, event::BotReport, shard::Token};
-use proto::{BotId, Dimensions, Requirements, SessionId, Timestamp};
+use super::{condition::Condition, event::BotReport, roster::Roster, shard::Token};
+use proto::{Dimensions, Requirements, SessionId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 /// Sessions that are remembered as replaced, so that a late call of one does not take the bot back.
 const REPLACED_SESSIONS: usize = 8;
 
-/// Time between two looks at who has been silent for long.
-const LOOK_EACH: Duration = Duration::from_secs(60);
+/// Time between two looks at who has been silent for long: all bots are gone over.
+const LOOK_EACH: Duration = Duration::from_secs(3600);
 
 /// A bot that has called.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct Bot {
     pub(crate) session: SessionId,
     replaced: VecDeque<SessionId>,
     pub(crate) version: String,
-    pub(crate) dimensions: Dimensions,
+    pub(crate) dimensions: Arc<Dimensions>,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     pub(crate) condition: Condition,
@@ -30,12 +31,12 @@ pub(crate) struct Bot {
 }
 
 impl Bot {
-    fn new(report: &BotReport, now: Timestamp) -> Self {
+    pub(super) fn new(report: &BotReport, now: Timestamp) -> Self {
         Self {
             session: report.session.clone(),
             replaced: VecDeque::new(),
             version: String::new(),
-            dimensions: Dimensions::default(),
+            dimensions: Arc::default(),
             slots: 0,
             draining: false,
             condition: Condition::default(),
@@ -59,7 +60,7 @@ impl Bot {
 /// Bots, and the expiries of live leases.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    pub(super) bots: BTreeMap<BotId, Bot>,
+    pub(super) bots: Roster,
     /// The scheduler was away, and bots have until then to find it again.
     pub(super) no_expiration_before: Timestamp,
     /// No bot is known to be lacking before this time: those that are there have had no time to call.
@@ -87,7 +88,7 @@ struct LiveLease {
 impl Presence {
     /// Takes in what a bot says of itself.
     pub(super) fn greet(&mut self, report: &BotReport, now: Timestamp) {
-        let bot = self.bots.entry(report.bot.clone()).or_insert_with(|| Bot::new(report, now));
+        let bot = self.bots.get_or_insert_with(&report.bot, || Bot::new(report, now));
         if bot.session != report.session {
             let replaced = std::mem::replace(&mut bot.session, report.session.clone());
             bot.replaced.retain(|session| *session != report.session);
@@ -96,7 +97,7 @@ impl Presence {
         }
         bot.version.clone_from(&report.version);
         if bot.dimensions != report.dimensions {
-            bot.dimensions = report.dimensions.clone();
+            bot.dimensions = Arc::clone(&report.dimensions);
         }
         bot.slots = report.slots;
         bot.draining = report.draining;
@@ -156,6 +157,6 @@ impl Presence {
             return;
         }
         self.looked = now;
-        self.bots.retain(|_, bot| now.since(bot.last_seen) < silence);
+        self.bots.retain(|bot| now.since(bot.last_seen) < silence);
     }
 }

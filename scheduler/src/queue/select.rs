@@ -120,8 +120,7 @@ impl Queue {
 
     /// Bots whose ids come after this one, by id.
     pub(crate) fn bots_after(&self, after: Option<&BotId>) -> impl Iterator<Item = (&BotId, &Bot)> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.presence.bots.range::<BotId, _>((start, Bound::Unbounded))
+        self.presence.bots.after(after)
     }
 
     /// Whether a bot is in this state.

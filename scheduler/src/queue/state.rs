@@ -14,7 +14,8 @@ use super::{
 use crate::pools::Pools;
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::Hash,
     sync::Arc,
 };
 
@@ -37,8 +38,8 @@ pub(super) struct State {
     pub(super) requests: BTreeMap<RequestId, RunId>,
     /// Live leases.
     pub(super) leases: BTreeMap<Token, ShardId>,
-    /// The same by bot, without empty sets.
-    pub(super) held: BTreeMap<BotId, BTreeSet<Token>>,
+    /// The same by bot, without empty sets. Never gone over: its order is another one in each process.
+    pub(super) held: HashMap<BotId, BTreeSet<Token>>,
     pub(super) pending: Pending,
     /// Shards that wait for earlier steps.
     pub(super) waiting: usize,
@@ -57,12 +58,12 @@ pub(super) struct State {
     pub(super) orders: BTreeMap<BotId, Standing>,
     last_token: Token,
     /// Names that attempts share: the history is long, and bots are few.
-    bots: BTreeSet<BotId>,
-    sessions: BTreeSet<SessionId>,
+    bots: HashSet<BotId>,
+    sessions: HashSet<SessionId>,
 }
 
 /// The same name, out of those that are known.
-fn shared<T: Ord + Clone>(known: &mut BTreeSet<T>, name: &T) -> T {
+fn shared<T: Hash + Eq + Clone>(known: &mut HashSet<T>, name: &T) -> T {
     if let Some(known) = known.get(name) {
         return known.clone();
     }

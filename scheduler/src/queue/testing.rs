@@ -93,7 +93,7 @@ pub(super) fn report(bot: &str, session: &str, held: Vec<Held>) -> BotReport {
         bot: bot.parse().unwrap(),
         session: session.parse().unwrap(),
         version: String::new(),
-        dimensions,
+        dimensions: Arc::new(dimensions),
         slots: 1,
         draining: false,
         condition: Condition::default(),

@@ -3,7 +3,7 @@
 use super::{handle::Reply, synchronize::Orders};
 use crate::queue::Token;
 use proto::{BotId, SessionId, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A call that is held back.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Parked {
 #[derive(Debug, Default)]
 pub(super) struct ParkedSet {
     by_ticket: BTreeMap<u64, Parked>,
-    tickets: BTreeMap<BotId, u64>,
+    tickets: HashMap<BotId, u64>,
     by_end: BTreeSet<(Timestamp, u64)>,
     last_ticket: u64,
 }

@@ -13,6 +13,7 @@ use crate::{
 use proto::{BotId, SessionId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -195,7 +196,7 @@ fn to_queue(report: &Report, kept: &BTreeMap<Token, Kept>) -> BotReport {
         bot: report.bot.clone(),
         session: report.session.clone(),
         version: report.version.clone(),
-        dimensions: report.dimensions.clone(),
+        dimensions: Arc::clone(&report.dimensions),
         slots: report.slots,
         draining: report.draining,
         condition: report.condition.clone(),

@@ -8,7 +8,7 @@ use proto::{BotId, SessionId, Timestamp, journal::v1 as journal, v1};
 pub(crate) fn bot(queue: &Queue, id: &BotId, bot: &Bot, now: Timestamp) -> v1::Bot {
     v1::Bot {
         id: id.to_string(),
-        dimensions: (&bot.dimensions).into(),
+        dimensions: (&*bot.dimensions).into(),
         version: bot.version.clone(),
         slots: bot.slots,
         running: queue.running_on(id).map(|shard| shard.to_string()).collect(),

@@ -12,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use proto::{BotId, Digest, Dimensions, Secret, SessionId, ShardId, Timestamp, limits, v1};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// More than this is a defect of the bot.
 const MOST_SLOTS: u32 = 10_000;
@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub(crate) bot: BotId,
     pub(crate) session: SessionId,
     pub(crate) version: String,
-    pub(crate) dimensions: Dimensions,
+    pub(crate) dimensions: Arc<Dimensions>,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     pub(crate) condition: Condition,
@@ -95,7 +95,7 @@ pub(crate) fn parse_report(wire: v1::SynchronizeRequest) -> Result<Report, Field
     Ok(Report {
         session: wire.session_id.parse().in_field("session_id")?,
         version: text("version", &wire.version, 256)?,
-        dimensions,
+        dimensions: Arc::new(dimensions),
         slots: wire.slots,
         draining: wire.draining,
         condition: Condition {

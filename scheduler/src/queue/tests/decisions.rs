@@ -2,7 +2,7 @@
 
 use super::super::{testing::*, *};
 use runtime::{Clock as _, SystemClock};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Distinct sets of requirements. A bot fits two of them.
 const SETS: usize = 200;
@@ -26,7 +26,7 @@ fn of_all_sets(user: usize, shards: u32) -> RunSpec {
 fn call(bench: &mut Bench, pool: usize, held: Vec<Held>) -> LeaseRef {
     let name = format!("b{pool}");
     let mut report = report(&name, "s1", held);
-    report.dimensions.insert("pool", &format!("p{pool}")).unwrap();
+    Arc::make_mut(&mut report.dimensions).insert("pool", &format!("p{pool}")).unwrap();
     bench.call(report)[0]
 }
 
