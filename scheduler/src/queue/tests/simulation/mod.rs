@@ -74,16 +74,18 @@ fn the_same_seed_makes_the_same_bytes() {
     assert_ne!(bytes(seed), bytes(seed + 1));
 }
 
-/// A fleet that no test machine has: a hundred thousand bots, a million shards that come in bursts.
+/// A fleet that no test machine has: a hundred thousand bots, a million shards that come in bursts. `SIMULATION_HOURS=1`
+/// shows within seconds where the time goes.
 #[test]
 #[ignore = "takes minutes: make bench-scheduler PARTS=simulation"]
 fn a_hundred_thousand_bots_for_a_day() {
     let lease_ttl = MINUTE * 45;
+    let hours = std::env::var("SIMULATION_HOURS").map_or(24, |hours| hours.parse().unwrap());
     let settings = Settings {
         tuning: Tuning { lease_ttl, most_pending: 2_000_000, retain_for: Some(MINUTE * 60), ..TUNING },
         bots: 100_000,
         pulse: Duration::from_secs(10),
-        horizon: MINUTE * 60 * 24,
+        horizon: MINUTE * 60 * hours,
         runs_each: Duration::from_secs(60),
         most_shards: 600,
         most_runtime: MINUTE * 20,
@@ -102,7 +104,7 @@ fn a_hundred_thousand_bots_for_a_day() {
     let took = processor_seconds();
     let verdict = if took < 300 { "met" } else { "MISSED" };
     println!(
-        "100,000 bots for 24 h: {} calls, {} shards, {} attempts lost, {} crashes of the scheduler, {} records; \
+        "100,000 bots for {hours} h: {} calls, {} shards, {} attempts lost, {} crashes of the scheduler, {} records; \
          every shard ended once; {took} s of one processor (at most 300) {verdict}",
         world.calls,
         world.ledger.ended(),

@@ -52,7 +52,8 @@ enum Happening {
     Call {
         bot: usize,
         call: u64,
-        report: BotReport,
+        /// Boxed, because most of what happens is small.
+        report: Box<BotReport>,
     },
     Trigger {
         wish: usize,
@@ -232,7 +233,7 @@ impl World {
         match happening {
             Happening::Call { bot, call, report } => {
                 self.calls += 1;
-                self.schedule(|scheduler, now| scheduler.synchronize(bot, call, report, now));
+                self.schedule(|scheduler, now| scheduler.synchronize(bot, call, *report, now));
             }
             Happening::Trigger { wish } => self.trigger(wish),
             Happening::Cancel { run, mode } => {
@@ -374,8 +375,12 @@ impl World {
             }
             Answer::Bot { bot, call, desired, reported } => {
                 let life = self.bots[bot].life;
-                let again = Happening::Answer(Answer::Bot { bot, call, desired: desired.clone(), reported });
-                if !self.awake(bot, life, again) || self.bots[bot].call != call {
+                if self.is_frozen(bot) {
+                    let again = Answer::Bot { bot, call, desired, reported };
+                    self.awake(bot, life, Happening::Answer(again));
+                    return;
+                }
+                if !self.bots[bot].up || self.bots[bot].call != call {
                     return;
                 }
                 match desired {
@@ -411,7 +416,7 @@ impl World {
         let call = self.last_call;
         let side = &mut self.bots[bot];
         side.call = call;
-        let (report, life) = (side.report(), side.life);
+        let (report, life) = (Box::new(side.report()), side.life);
         self.send(Happening::Call { bot, call, report });
         let patience = self.settings.tuning.lease_ttl / 3 + Duration::from_secs(5);
         // To one that is down it is sooner.
@@ -424,6 +429,12 @@ impl World {
         self.bots[bot].crash();
         let down = self.draw(OUTAGE);
         self.at(down, Happening::BotStart { bot });
+    }
+
+    /// Whether a bot that is up stands still.
+    fn is_frozen(&self, bot: usize) -> bool {
+        let side = &self.bots[bot];
+        side.up && side.frozen_until > self.now
     }
 
     /// Whether this happens to a bot now. To one that is frozen it happens later; to one that has crashed, never.
