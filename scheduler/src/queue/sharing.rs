@@ -85,6 +85,8 @@ pub(crate) struct GrantedTest {
 pub(super) struct Sharing {
     pools: BTreeMap<(RunId, u32), Pool>,
     hands: BTreeMap<Token, Hand>,
+    /// Those of them that ask for more, by step: what one tells is news for these only. Without empty sets.
+    hungry: BTreeMap<(RunId, u32), BTreeSet<Token>>,
     /// Estimated and real seconds of what each bot has run.
     paces: BTreeMap<BotId, (f64, f64)>,
 }
@@ -110,6 +112,21 @@ struct Hand {
     granted: Option<Timestamp>,
 }
 
+impl Sharing {
+    /// A hand has changed.
+    fn note(&mut self, shard: ShardId, token: Token) {
+        let step = (shard.run, shard.step);
+        if self.hands.get(&token).is_some_and(|hand| hand.hungry && !hand.complete) {
+            self.hungry.entry(step).or_default().insert(token);
+        } else if let Some(tokens) = self.hungry.get_mut(&step) {
+            tokens.remove(&token);
+            if tokens.is_empty() {
+                self.hungry.remove(&step);
+            }
+        }
+    }
+}
+
 impl Queue {
     /// Takes in what a bot tells of the tests of a live attempt.
     pub(super) fn take_progress(&mut self, held: &Held, bot: &BotId, now: Timestamp, decided: &mut Decided) {
@@ -120,6 +137,7 @@ impl Queue {
         hand.had = progress.batches;
         hand.hungry = progress.hungry && held.result.is_none();
         hand.running.clone_from(&progress.running);
+        self.sharing.note(id, token);
         if let Some(listing) = &progress.listing
             && self.suite(id.run, id.step).is_none()
         {
@@ -222,6 +240,7 @@ impl Queue {
         if let Some(hand) = self.sharing.hands.get_mut(&token) {
             hand.complete = true;
         }
+        self.sharing.note(id, token);
         if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
             pool.shares.leave(WorkerId(id.index), now);
         }
@@ -270,13 +289,9 @@ impl Queue {
 
     /// Gives those workers of a step more that ask for it.
     fn feed(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
-        for shard in self.shards_of(run, step, ShardState::Running) {
-            let Some(live) = self.shard(shard).and_then(|shard| shard.live()) else { continue };
-            let (token, bot) = (live.token, live.bot.clone());
-            if self.feed_one(shard, token, now, decided) {
-                decided.effects.insert(Effect::Wake(bot));
-            }
-        }
+        let hungry: Vec<Token> =
+            self.sharing.hungry.get(&(run, step)).into_iter().flatten().copied().collect();
+        self.feed_some(&hungry, now, decided);
         self.end_idle_workers(run, step, now, decided);
     }
 
@@ -322,6 +337,7 @@ impl Queue {
                 if let Some(hand) = self.sharing.hands.get_mut(&token) {
                     hand.complete = true;
                 }
+                self.sharing.note(id, token);
             }
         }
         next == Next::Nothing
@@ -337,13 +353,12 @@ impl Queue {
     /// Ends the pending workers of a step when nothing is left that is not granted: what is lost by others comes with
     /// shards of their own.
     fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
-        let pending = self.shards_of(run, step, ShardState::Pending);
-        if pending.is_empty()
-            || self.suite(run, step).is_none_or(|suite| !suite.ledger.ungranted().is_empty())
+        if self.run(run).is_none_or(|run| run.tally.pending == 0)
+            || self.suite(run, step).is_none_or(|suite| !suite.ledger.is_granted())
         {
             return;
         }
-        for shard in pending {
+        for shard in self.shards_of(run, step, ShardState::Pending) {
             self.end_unneeded(shard, "other workers have taken all the tests", now, decided);
         }
     }
@@ -360,9 +375,12 @@ impl Queue {
 
     /// Workers that wait ask again.
     pub(super) fn feed_all(&mut self, now: Timestamp, decided: &mut Decided) {
-        let hungry = |(token, hand): (&Token, &Hand)| (hand.hungry && !hand.complete).then_some(*token);
-        let waiting: Vec<Token> = self.sharing.hands.iter().filter_map(hungry).collect();
-        for token in waiting {
+        let hungry: Vec<Token> = self.sharing.hungry.values().flatten().copied().collect();
+        self.feed_some(&hungry, now, decided);
+    }
+
+    fn feed_some(&mut self, hungry: &[Token], now: Timestamp, decided: &mut Decided) {
+        for &token in hungry {
             let Some(id) = self.state.leases.get(&token).copied() else { continue };
             if self.feed_one(id, token, now, decided) {
                 let bot = self.shard(id).and_then(|shard| Some(shard.live()?.bot.clone()));
@@ -527,6 +545,7 @@ impl Queue {
     /// A worker's attempt has ended, holding these tests.
     pub(super) fn worker_ends(&mut self, id: ShardId, token: Token, held: &[TestIndex], now: Timestamp) {
         self.sharing.hands.remove(&token);
+        self.sharing.note(id, token);
         let Some(suite) = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step)) else {
             return;
         };

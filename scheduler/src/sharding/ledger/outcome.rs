@@ -61,11 +61,17 @@ impl Ledger {
 
     /// Open tests that no lease holds: what is to be planned, also after a restart.
     pub fn ungranted(&self) -> Vec<TestIndex> {
-        let is_free = |test: &TestIndex| {
-            let entry = &self.entries[test.at()];
-            entry.verdict.is_none() && entry.holders.is_empty()
-        };
-        self.indices().filter(is_free).collect()
+        self.indices().filter(|test| self.is_ungranted(*test)).collect()
+    }
+
+    /// Whether a lease holds each open test.
+    pub fn is_granted(&self) -> bool {
+        !self.indices().any(|test| self.is_ungranted(test))
+    }
+
+    fn is_ungranted(&self, test: TestIndex) -> bool {
+        let entry = &self.entries[test.at()];
+        entry.verdict.is_none() && entry.holders.is_empty()
     }
 
     /// Whether nothing is left to do.
