@@ -8,6 +8,7 @@ use super::{
 };
 use crate::sharding::{Attempt, Past, Standing, SuiteKey, TestIndex, Verdict};
 use proto::{BotId, RunId};
+use std::ops::Bound;
 
 /// Executions that are told of each test on each platform.
 const MOST_TOLD: usize = 20;
@@ -66,10 +67,17 @@ impl Queue {
         pasts
     }
 
-    /// Tests whose failures are known: of one suite, or of all when its name is empty.
-    pub(crate) fn quarantines(&self, suite: &str) -> impl Iterator<Item = &Quarantined> {
-        let all = self.state.books.quarantines.values();
-        all.filter(move |quarantined| suite.is_empty() || quarantined.suite == suite)
+    /// Tests whose failures are known, by suite and test: of one suite, or of all when its name is empty. Those after this
+    /// one, which need not be known any more.
+    pub(crate) fn quarantines(
+        &self,
+        suite: &str,
+        after: Option<&(String, String)>,
+    ) -> impl Iterator<Item = &Quarantined> {
+        let first = (suite.to_owned(), String::new());
+        let start = after.filter(|after| **after > first).map_or(Bound::Included(&first), Bound::Excluded);
+        let from = self.state.books.quarantines.range((start, Bound::Unbounded));
+        from.map(|(_, one)| one).take_while(move |one| suite.is_empty() || one.suite == suite)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What can be asked beside the main path.
 
 use crate::support::{Bench, eventually, run_spec};
-use proto::v1::{BotState, Dimension, ExplainRequest, ListBotsRequest, ListRequest, Requirement, RunState};
+use proto::v1::{
+    BotState, Dimension, ExplainRequest, ListBotsRequest, ListQuarantinesRequest, ListRequest,
+    QuarantineTestRequest, Requirement, RunState, TestQuarantine,
+};
 
 async fn list(bench: &Bench, request: ListRequest) -> (Vec<String>, String) {
     let response = bench.client().list(request).await.unwrap().into_inner();
@@ -183,5 +186,47 @@ async fn a_page_of_large_runs_is_short_and_leaves_none_out() {
         }
     }
     assert_eq!(pages, ["6543", "210"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn quarantines_are_listed_by_suite_and_test_in_pages() {
+    let (mut bench, clock) = Bench::with_manual_clock().await;
+    let expires = |seconds| Some((bench.now() + std::time::Duration::from_secs(seconds)).into());
+    for (suite, test, seconds) in
+        [("unit", "z 1", 100), ("core", "b", 100), ("unit", "a", 5), ("", "x", 100), ("unit 2", "a", 100)]
+    {
+        let quarantine = TestQuarantine {
+            suite: suite.into(),
+            test: test.into(),
+            owner: "ann".into(),
+            reason: "bug 17".into(),
+            expires: expires(seconds),
+        };
+        let request = QuarantineTestRequest { quarantine: Some(quarantine) };
+        bench.client().quarantine_test(request).await.unwrap();
+    }
+    let pages = async |suite: &str, page_size: u32| {
+        let mut request = ListQuarantinesRequest { suite: suite.into(), page_size, ..Default::default() };
+        let mut pages = vec![];
+        loop {
+            let answer = bench.client().list_quarantines(request.clone()).await.unwrap().into_inner();
+            let names = answer.quarantines.iter().map(|one| format!("{}/{}", one.suite, one.test));
+            pages.push(names.collect::<Vec<_>>());
+            if answer.next_page_token.is_empty() {
+                return pages;
+            }
+            request.page_token = answer.next_page_token;
+        }
+    };
+    assert_eq!(pages("unit", 0).await, [["unit/a", "unit/z 1"]]);
+    assert_eq!(pages("", 2).await, [vec!["/x", "core/b"], vec!["unit/a", "unit/z 1"], vec!["unit 2/a"]]);
+    clock.advance(std::time::Duration::from_secs(5));
+    assert_eq!(pages("unit", 1).await, [["unit/z 1"]]);
+    for bad in ["x", "9 unit", "1 é"] {
+        let request = ListQuarantinesRequest { page_token: bad.into(), ..Default::default() };
+        let refused = bench.client().list_quarantines(request).await.unwrap_err();
+        assert!(refused.message().contains("page_token"), "{refused:?}");
+    }
     bench.stop().await;
 }

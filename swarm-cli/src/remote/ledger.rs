@@ -39,8 +39,17 @@ impl Scheduler {
 
     /// The tests whose failures are known. An empty suite means all of them.
     pub async fn quarantines(&self, suite: &str) -> Result<Vec<Quarantine>, CallError> {
-        let request = v1::ListQuarantinesRequest { suite: suite.to_owned() };
-        let answer = self.call(async |mut client| client.list_quarantines(request.clone()).await).await?;
-        Ok(answer.quarantines.into_iter().map(decode::quarantine).collect::<Result<_, _>>()?)
+        let mut request = v1::ListQuarantinesRequest { suite: suite.to_owned(), ..Default::default() };
+        let mut quarantines = Vec::new();
+        loop {
+            let answer = self.call(async |mut client| client.list_quarantines(request.clone()).await).await?;
+            for quarantine in answer.quarantines {
+                quarantines.push(decode::quarantine(quarantine)?);
+            }
+            if answer.next_page_token.is_empty() {
+                return Ok(quarantines);
+            }
+            request.page_token = answer.next_page_token;
+        }
     }
 }

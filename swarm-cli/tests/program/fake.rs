@@ -502,11 +502,15 @@ impl Swarm for State {
         &self,
         request: Request<v1::ListQuarantinesRequest>,
     ) -> Result<Response<v1::ListQuarantinesResponse>, Status> {
-        let suite = request.into_inner().suite;
+        let v1::ListQuarantinesRequest { suite, page_token, .. } = request.into_inner();
         let all = self.quarantines.lock().unwrap();
         let wanted = |one: &&v1::TestQuarantine| suite.is_empty() || one.suite == suite;
-        let quarantines = all.iter().filter(wanted).cloned().collect();
-        Ok(Response::new(v1::ListQuarantinesResponse { quarantines }))
+        // Two a page, so that there are several.
+        let from = if page_token.is_empty() { 0 } else { page_token.parse().unwrap() };
+        let mut rest = all.iter().filter(wanted).skip(from).cloned();
+        let quarantines = rest.by_ref().take(2).collect();
+        let next_page_token = rest.next().map(|_| (from + 2).to_string()).unwrap_or_default();
+        Ok(Response::new(v1::ListQuarantinesResponse { quarantines, next_page_token }))
     }
 
     async fn order_bot(

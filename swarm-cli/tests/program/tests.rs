@@ -277,6 +277,25 @@ async fn a_quarantine_has_an_owner_a_reason_and_an_end() {
 }
 
 #[tokio::test]
+async fn all_quarantines_are_listed_however_many_pages_they_are() {
+    let state = State::new(1);
+    let scheduler = FakeScheduler::start(&state).await;
+    for test in ["a", "b", "c", "d", "e"] {
+        let quarantine = v1::TestQuarantine {
+            suite: "unit".into(),
+            test: test.into(),
+            expires: Some(proto::Timestamp::from_micros(4_000_000_000_000_000).into()),
+            ..Default::default()
+        };
+        state.quarantines.lock().unwrap().push(quarantine);
+    }
+    let list = scheduler.swarm(&["quarantine", "list", "--json"]).output().await.unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let told = json["quarantines"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap());
+    assert_eq!(told.collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+}
+
+#[tokio::test]
 async fn one_test_can_only_be_reproduced_where_tests_are_shared_out() {
     let scheduler = FakeScheduler::start(&State::new(1)).await;
     let output =
