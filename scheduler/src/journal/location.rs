@@ -1,6 +1,7 @@
 //! Where the journal is, and opening it.
 
 use super::{Candidate, Journal, JournalError, Place, PostgresJournal, PostgresUrl, RocksJournal};
+use proto::Timestamp;
 use std::{path::PathBuf, sync::Arc};
 
 /// Where the journal is.
@@ -20,6 +21,14 @@ pub(crate) enum Opening {
     AfterFailure,
 }
 
+/// A journal that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) journal: Arc<dyn Journal>,
+    /// When, by the clock that all who open it share. None: they are on one host and have its clock.
+    pub(crate) at: Option<Timestamp>,
+}
+
 impl Location {
     /// How messages name it.
     pub(crate) fn place(&self) -> Place {
@@ -30,18 +39,20 @@ impl Location {
     }
 
     /// Opens the journal, or starts one. Blocks.
-    pub(crate) fn open(&self, opening: Opening) -> Result<Arc<dyn Journal>, JournalError> {
+    pub(crate) fn open(&self, opening: Opening) -> Result<Opened, JournalError> {
         match self {
             Self::Directory(dir) => {
                 let journal = RocksJournal::open(dir)?;
                 if opening == Opening::AfterFailure {
                     journal.probe()?;
                 }
-                Ok(Arc::new(journal))
+                Ok(Opened { journal: Arc::new(journal), at: None })
             }
             // To take it over is to write.
             Self::Postgres { url, ca_cert, candidate } => {
-                Ok(Arc::new(PostgresJournal::open(url, ca_cert.as_deref(), candidate)?))
+                let journal = PostgresJournal::open(url, ca_cert.as_deref(), candidate)?;
+                let at = Some(journal.opened());
+                Ok(Opened { journal: Arc::new(journal), at })
             }
         }
     }

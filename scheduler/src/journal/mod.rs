@@ -19,7 +19,7 @@ mod tests;
 mod writer;
 
 pub(crate) use error::{Damage, JournalError, Place};
-pub(crate) use location::{Location, Opening};
+pub(crate) use location::{Location, Opened, Opening};
 pub(crate) use output::AttemptKey;
 pub(crate) use postgres::{Candidate, PostgresJournal};
 pub use postgres::{PostgresUrl, PostgresUrlError};

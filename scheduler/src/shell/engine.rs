@@ -9,7 +9,7 @@ use super::{
     watchers::Watchers,
 };
 use crate::{
-    journal::{AttemptKey, Batch, Journal, JournalError, Opening, Writer, punch, replay},
+    journal::{AttemptKey, Batch, Journal, JournalError, Opened, Opening, Writer, punch, replay},
     metrics::Metrics,
     queue::{Decided, Effect, Event, Queue, Refusal, Token, Transition},
     vault::Vault,
@@ -50,8 +50,10 @@ impl Engine {
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> Result<Self, JournalError> {
-        let journal = settings.journal.open(opening)?;
-        let replayed = Self::over(Arc::clone(&journal), settings, clock, entropy, metrics);
+        let Opened { journal, at } = settings.journal.open(opening)?;
+        // Several hosts may set their clocks as they like: whoever takes over goes on with the time that all of them share.
+        let time = Monotonic::new(Arc::clone(&clock), at.unwrap_or_else(|| clock.now()));
+        let replayed = Self::over(Arc::clone(&journal), settings, time, clock, entropy, metrics);
         // Another scheduler may be able to read it.
         replayed.inspect_err(|_| journal.close())
     }
@@ -59,6 +61,7 @@ impl Engine {
     fn over(
         journal: Arc<dyn Journal>,
         settings: &Settings,
+        time: Monotonic,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
@@ -84,7 +87,6 @@ impl Engine {
                 key: settings.vault.path().to_owned(),
             })?;
         }
-        let time = Monotonic::new(Arc::clone(&clock));
         queue.resume(time.now());
         let live: Vec<_> = queue.leases().collect();
         let attempt = |(_, shard): &(Token, ShardId)| {

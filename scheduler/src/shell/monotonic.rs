@@ -4,7 +4,7 @@ use proto::Timestamp;
 use runtime::{Clock, clock::Sleep};
 use std::{sync::Arc, time::Duration};
 
-/// Starts at the clock's time of day and goes on with its steady time: setting the host's clock expires no lease.
+/// Starts at a time of day and goes on with the clock's steady time: setting the host's clock expires no lease.
 #[derive(Clone, Debug)]
 pub(super) struct Monotonic {
     clock: Arc<dyn Clock>,
@@ -13,8 +13,9 @@ pub(super) struct Monotonic {
 }
 
 impl Monotonic {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let (start, elapsed) = (clock.now(), clock.elapsed());
+    /// From now on.
+    pub(super) fn new(clock: Arc<dyn Clock>, start: Timestamp) -> Self {
+        let elapsed = clock.elapsed();
         Self { clock, start, elapsed }
     }
 

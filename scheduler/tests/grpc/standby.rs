@@ -1,8 +1,12 @@
 //! Several schedulers on one PostgreSQL database: one serves, the others stand by.
 
 use crate::support::{Bench, eventually, run_spec};
-use proto::v1::ReadOutputRequest;
-use runtime::testing::Postgres;
+use proto::{
+    Timestamp,
+    v1::{GetRequest, ReadOutputRequest},
+};
+use runtime::{Clock, SystemClock, clock::Sleep, testing::Postgres};
+use std::{sync::Arc, time::Duration};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,4 +106,40 @@ async fn execute(postgres: &Postgres, sql: &str) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(connection);
     client.batch_execute(sql).await.unwrap();
+}
+
+/// A host whose clock somebody has set a year ahead.
+#[derive(Debug)]
+struct Ahead(SystemClock);
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.0.now() + YEAR
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.0.sleep(duration)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_over_goes_on_with_the_databases_time_whatever_its_own_clock_says() {
+    let postgres = Postgres::start();
+    let mut owner = Bench::on_postgres(&postgres.url()).await;
+    owner.trigger("before", 1).await;
+    owner.stop().await;
+    let ahead = Arc::new(Ahead(SystemClock::new()));
+    let mut standby = Bench::on_postgres_at(&postgres.url(), ahead).await;
+    let run_id = eventually(async || standby.trigger_spec("after", run_spec(1)).await.ok()).await.run_id;
+    let run = standby.client().get(GetRequest { run_id }).await.unwrap().into_inner().run.unwrap();
+    let created = Timestamp::from(&run.created.unwrap());
+    let age = SystemClock::new().now().since(created).max(created.since(SystemClock::new().now()));
+    assert!(age < Duration::from_secs(600), "{created:?} is of this very time");
+    standby.stop().await;
 }

@@ -68,10 +68,15 @@ impl Bench {
 
     /// Its journal is in a PostgreSQL database, perhaps with others.
     pub(crate) async fn on_postgres(url: &str) -> Self {
+        Self::on_postgres_at(url, SystemClock::shared()).await
+    }
+
+    /// The same on a host with this clock.
+    pub(crate) async fn on_postgres_at(url: &str, clock: Arc<dyn Clock>) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         let journal = Some(url.parse().unwrap());
         let config = scheduler::Config { journal, ..config(dir.path()) };
-        Self::run(config, SystemClock::shared(), dir).await
+        Self::run(config, clock, dir).await
     }
 
     async fn run(config: scheduler::Config, clock: Arc<dyn Clock>, dir: Arc<TempDir>) -> Self {

@@ -14,7 +14,8 @@ pub use url::{PostgresUrl, PostgresUrlError};
 
 use super::{AttemptKey, Damage, Group, Journal, JournalError, Place, Take, replay::HOLE};
 use bytes::{Bytes, BytesMut};
-use owner::LEASE_SECONDS;
+use owner::{LEASE_SECONDS, Taken};
+use proto::Timestamp;
 use session::Session;
 use statements::{DUE_SECONDS, PAGE_BYTES, PAGE_RECORDS, PART_CHUNKS, Statements};
 use std::path::Path;
@@ -27,6 +28,7 @@ pub(crate) struct PostgresJournal {
     statements: Statements,
     place: Place,
     epoch: i64,
+    opened: Timestamp,
 }
 
 impl PostgresJournal {
@@ -38,9 +40,14 @@ impl PostgresJournal {
     ) -> Result<Self, JournalError> {
         let place = url.place();
         let mut session = Session::open(url, ca_cert)?;
-        let epoch = owner::take(&mut session, &place, candidate)?;
+        let Taken { epoch, at } = owner::take(&mut session, &place, candidate)?;
         let statements = Statements::prepare(&session)?;
-        Ok(Self { session, statements, place, epoch })
+        Ok(Self { session, statements, place, epoch, opened: at })
+    }
+
+    /// When it was taken over, by the server's clock.
+    pub(crate) fn opened(&self) -> Timestamp {
+        self.opened
     }
 
     /// Takes in what a statement under the fence has answered: whether the lease is to be renewed, or nothing when it is

@@ -6,6 +6,7 @@
 
 use super::session::Session;
 use crate::journal::{JournalError, Place};
+use proto::Timestamp;
 use tokio_postgres::{Error, Transaction, types::ToSql};
 
 /// An owner that is silent for so long has lost the journal to whoever asks, in seconds.
@@ -32,7 +33,8 @@ const TAKE: &str = "
     UPDATE isoswarm_owner SET epoch = epoch + 1, holder = $1, address = $2,
         expires = clock_timestamp() + make_interval(secs => $3), session = pg_backend_pid(),
         session_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
-    WHERE holder = $1 OR expires <= clock_timestamp() RETURNING epoch";
+    WHERE holder = $1 OR expires <= clock_timestamp()
+    RETURNING epoch, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// A scheduler that wants the journal.
 #[derive(Clone, Debug)]
@@ -43,11 +45,18 @@ pub(crate) struct Candidate {
     pub(crate) address: String,
 }
 
+/// What an owner has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// To write under.
+    pub(super) epoch: i64,
+    /// By the server's clock.
+    pub(super) at: Timestamp,
+}
+
 /// What becomes of a candidate.
 enum Outcome {
-    Owner {
-        epoch: i64,
-    },
+    Owner(Taken),
     Standby {
         owner: String,
     },
@@ -57,20 +66,23 @@ enum Outcome {
     },
 }
 
-/// Takes the journal if nobody has it, and brings the tables up to date; the epoch to write under. A journal that is
-/// somebody else's is not touched.
-pub(super) fn take(session: &mut Session, place: &Place, candidate: &Candidate) -> Result<i64, JournalError> {
+/// Takes the journal if nobody has it, and brings the tables up to date. A journal that is somebody else's is not touched.
+pub(super) fn take(
+    session: &mut Session,
+    place: &Place,
+    candidate: &Candidate,
+) -> Result<Taken, JournalError> {
     let outcome = session.wait_mut(async |client| {
         let transaction = client.transaction().await?;
         let outcome = ask(&transaction, candidate).await?;
-        if let Outcome::Owner { .. } = outcome {
+        if let Outcome::Owner(_) = outcome {
             transaction.commit().await?;
         }
         Ok(outcome)
     })?;
     let place = place.clone();
     match outcome {
-        Outcome::Owner { epoch } => Ok(epoch),
+        Outcome::Owner(taken) => Ok(taken),
         Outcome::Standby { owner } => Err(JournalError::Standby { place, owner }),
         Outcome::Outdated { version } => {
             Err(JournalError::Outdated { place, found: version, known: MIGRATIONS.len() })
@@ -105,7 +117,10 @@ async fn ask(transaction: &Transaction<'_>, candidate: &Candidate) -> Result<Out
     transaction.execute(END_FORMER_SESSION, &[&candidate.holder]).await?;
     let candidacy: [&(dyn ToSql + Sync); 3] = [&candidate.holder, &candidate.address, &LEASE_SECONDS];
     match transaction.query_opt(TAKE, &candidacy).await? {
-        Some(row) => Ok(Outcome::Owner { epoch: row.try_get(0)? }),
+        Some(row) => {
+            let at = Timestamp::from_micros(row.try_get::<_, i64>(1)?.cast_unsigned());
+            Ok(Outcome::Owner(Taken { epoch: row.try_get(0)?, at }))
+        }
         // It has renewed its lease in the last moment.
         None => {
             let owner = other_owner(transaction, candidate).await?.unwrap_or_default();
