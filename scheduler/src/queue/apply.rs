@@ -266,8 +266,11 @@ impl Queue {
         if self.bytes_held(id) >= MOST_BYTES_HELD || self.order_of(id).is_some() {
             return 0;
         }
-        let taken = self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays;
-        (bot.slots as usize).saturating_sub(taken)
+        (bot.slots as usize).saturating_sub(self.taken_slots(id, bot))
+    }
+
+    pub(super) fn taken_slots(&self, id: &BotId, bot: &Bot) -> usize {
+        self.state.held.get(id).map_or(0, |tokens| tokens.len()) + bot.strays
     }
 
     /// How large the steps of its attempts are.

@@ -27,7 +27,7 @@ impl Queue {
         let mut lacking: Vec<ShardId> = Vec::new();
         for (requirements, shards) in self.state.pending.impatient() {
             let overdue = |since: Timestamp| self.presence.lacks_from(since + grace) <= now;
-            let waits = shards.first().is_none_or(|(since, _)| !overdue(*since));
+            let waits = shards.first_key_value().is_none_or(|(since, _)| !overdue(*since));
             if waits || self.presence.capacity.contains_key(requirements) {
                 continue;
             }
@@ -37,8 +37,8 @@ impl Queue {
             match self.last_fit(requirements, now, &mut compared) {
                 Some(seen) => found.push((requirements.clone(), seen + grace)),
                 None => {
-                    let overdue = shards.iter().take_while(|(since, _)| overdue(*since));
-                    lacking.extend(overdue.map(|(_, shard)| *shard));
+                    let overdue = shards.iter().take_while(|(since, _)| overdue(**since));
+                    lacking.extend(overdue.flat_map(|(_, shards)| shards.iter().copied()));
                 }
             }
         }

@@ -41,6 +41,7 @@ pub(crate) mod testing;
 mod tests;
 mod tick;
 mod trigger;
+mod waiting;
 
 pub(crate) use apply::{Queue, Tuning};
 pub(crate) use condition::Condition;
@@ -67,3 +68,4 @@ pub(crate) use spec::{BOT_KEY, RunSpec, SealedSecret, Slice, StepSpec, Timeouts}
 pub(crate) use suite::{Listing, Place, Quarantined, Suite};
 pub(crate) use tick::LONGEST_SILENCE;
 pub(crate) use trigger::SliceEvaluation;
+pub(crate) use waiting::{Offer, Waiting};

@@ -76,7 +76,22 @@ pub(super) struct Pending {
     /// All other groups.
     of_all: BTreeSet<u64>,
     lines: BTreeMap<u8, BTreeMap<Arc<str>, Line>>,
-    expirations: BTreeSet<(Timestamp, ShardId)>,
+    expirations: ByTime,
+    len: usize,
+}
+
+/// Shards by a time that they have in common, because one trigger has made them: a hundred thousand are put in at once.
+/// Without empty sets.
+pub(super) type ByTime = BTreeMap<Timestamp, BTreeSet<ShardId>>;
+
+/// Takes a shard out; whether it was in.
+fn remove(from: &mut ByTime, time: Timestamp, shard: ShardId) -> bool {
+    let Some(shards) = from.get_mut(&time) else { return false };
+    let removed = shards.remove(&shard);
+    if shards.is_empty() {
+        from.remove(&time);
+    }
+    removed
 }
 
 /// Shards that ask the same of a bot.
@@ -91,7 +106,7 @@ struct Group {
     /// By priority. Without empty ones.
     levels: BTreeMap<u8, Level>,
     /// Those that do not wait for a bot that fits, with the time since when they are pending.
-    impatient: BTreeSet<(Timestamp, ShardId)>,
+    impatient: ByTime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +196,7 @@ fn extend<T: Ord>(set: &mut BTreeSet<T>, ascending: impl ExactSizeIterator<Item 
 
 impl Pending {
     pub(super) fn len(&self) -> usize {
-        self.expirations.len()
+        self.len
     }
 
     /// Puts a shard into its line, pending `since` then. A line that is formed by it begins at `turn`.
@@ -204,7 +219,7 @@ impl Pending {
         let id = self.ids.get(requirements).copied().unwrap_or_else(|| {
             let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
             self.ids.insert(requirements.clone(), id);
-            let (levels, impatient) = (BTreeMap::new(), BTreeSet::new());
+            let (levels, impatient) = (BTreeMap::new(), ByTime::new());
             let kind = match names(requirements) {
                 None => {
                     self.of_all.insert(id);
@@ -240,19 +255,20 @@ impl Pending {
             }
             extend(level.shards.entry(name).or_default(), all.iter().copied());
             if !slice.wait_for_capacity {
-                extend(&mut group.impatient, all.iter().map(|shard| (since, *shard)));
+                extend(group.impatient.entry(since).or_default(), all.iter().copied());
             }
         }
-        extend(&mut self.expirations, all.iter().map(|shard| (since + slice.expiration, *shard)));
+        extend(self.expirations.entry(since + slice.expiration).or_default(), all.iter().copied());
+        self.len += all.len();
     }
 
     /// Takes out what was put in with these.
     pub(super) fn remove(&mut self, claim: Claim<'_>, slice: &Slice, since: Timestamp) {
         let requirements = &slice.requirements;
-        self.expirations.remove(&(since + slice.expiration, claim.shard));
+        self.len -= usize::from(remove(&mut self.expirations, since + slice.expiration, claim.shard));
         let Some(&id) = self.ids.get(requirements) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
-        group.impatient.remove(&(since, claim.shard));
+        remove(&mut group.impatient, since, claim.shard);
         let LineName { priority, name, .. } = claim.line;
         let Some(level) = group.levels.get_mut(&priority) else { return };
         let Some(shards) = level.shards.get_mut(name) else { return };
@@ -346,6 +362,7 @@ impl Pending {
         known.chain(of_bots)
     }
 
+<<<<<<< HEAD
     /// In which order the shards of a line are taken now, in a pool of this order.
     fn order_now(&self, order: Order, priority: u8, line: &str) -> Order {
         let served = || Some(self.lines.get(&priority)?.get(line)?.served);
@@ -358,22 +375,35 @@ impl Pending {
     }
 
     /// The pending shards of each group, priority and line, by id.
+=======
+    /// The groups that shards are in.
+    pub(super) fn groups(&self) -> impl Iterator<Item = u64> {
+        self.groups.keys().copied()
+    }
+
+    /// What the shards of a group ask for, if there are some.
+    pub(super) fn asked_by(&self, group: u64) -> Option<&Requirements> {
+        self.groups.get(&group).map(|group| &group.requirements)
+    }
+
+    /// The pending shards of each group, priority and user, in order.
+>>>>>>> 1725f51 ([scheduler] what becomes pending is offered to waiting bots that have room and fit it, and to nobody else; a large trigger is put in line without touching what waits already)
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
         self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())
     }
 
     /// What is asked for by shards that do not wait for a bot that fits, and those shards, the longest pending first.
-    pub(super) fn impatient(&self) -> impl Iterator<Item = (&Requirements, &BTreeSet<(Timestamp, ShardId)>)> {
+    pub(super) fn impatient(&self) -> impl Iterator<Item = (&Requirements, &ByTime)> {
         let groups = self.groups.values().filter(|group| !group.impatient.is_empty());
         groups.map(|group| (&group.requirements, &group.impatient))
     }
 
     pub(super) fn next_expiration(&self) -> Option<Timestamp> {
-        self.expirations.first().map(|(expires, _)| *expires)
+        self.expirations.first_key_value().map(|(expires, _)| *expires)
     }
 
     pub(super) fn expired(&self, now: Timestamp) -> impl Iterator<Item = ShardId> {
-        self.expirations.iter().take_while(move |(expires, _)| *expires <= now).map(|(_, shard)| *shard)
+        self.expirations.range(..=now).flat_map(|(_, shards)| shards.iter().copied())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, Journal, JournalError, Opened, Opening, Writer, punch, replay},
     metrics::Metrics,
-    queue::{Decided, Effect, Event, Queue, Refusal, Token, Transition},
+    queue::{Decided, Effect, Event, Offer, Queue, Refusal, Token, Transition},
     vault::Vault,
     wire::record::encode,
 };
@@ -269,13 +269,10 @@ impl Engine {
         }
     }
 
-    /// Lets the bots that wait ask for work, the longest waiting first, as long as there is any.
+    /// Lets those of the bots that wait ask for work that fit something pending, the longest waiting first.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
-        let mut last = 0;
-        while self.queue.pending() > 0
-            && let Some((ticket, parked)) = self.parked.after(last)
-        {
-            last = ticket;
+        let mut offer = Offer::of(&self.queue);
+        while let Some(parked) = self.parked.next(&mut offer, &self.queue) {
             let (bot, session) = (parked.bot.clone(), parked.session.clone());
             if parked.reply.is_closed() {
                 self.parked.take(&bot);

@@ -1,9 +1,12 @@
 //! Calls of bots that wait for news.
 
 use super::{handle::Reply, synchronize::Orders};
-use crate::queue::Token;
-use proto::{BotId, SessionId, Timestamp};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::queue::{Offer, Queue, Token, Waiting};
+use proto::{BotId, Dimensions, SessionId, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// A call that is held back.
 #[derive(Debug)]
@@ -22,16 +25,21 @@ pub(super) struct ParkedSet {
     by_ticket: BTreeMap<u64, Parked>,
     tickets: HashMap<BotId, u64>,
     by_end: BTreeSet<(Timestamp, u64)>,
+    /// Those that could take something.
+    waiting: Waiting,
     last_ticket: u64,
 }
 
 impl ParkedSet {
-    /// The bot's earlier call must have been taken out.
-    pub(super) fn insert(&mut self, parked: Parked) {
+    /// The bot's earlier call must have been taken out. One `with_room` is offered what becomes pending.
+    pub(super) fn insert(&mut self, parked: Parked, with_room: Option<Arc<Dimensions>>) {
         self.last_ticket += 1;
         self.tickets.insert(parked.bot.clone(), self.last_ticket);
         self.by_end.insert((parked.until, self.last_ticket));
         self.by_ticket.insert(self.last_ticket, parked);
+        if let Some(dimensions) = with_room {
+            self.waiting.insert(self.last_ticket, dimensions);
+        }
     }
 
     /// Takes out a bot's call.
@@ -39,6 +47,7 @@ impl ParkedSet {
         let ticket = self.tickets.remove(bot)?;
         let parked = self.by_ticket.remove(&ticket)?;
         self.by_end.remove(&(parked.until, ticket));
+        self.waiting.remove(ticket);
         Some(parked)
     }
 
@@ -59,8 +68,8 @@ impl ParkedSet {
         self.by_end.first().map(|(until, _)| *until)
     }
 
-    /// The call after this ticket, so that one can go over all while some are taken out.
-    pub(super) fn after(&self, ticket: u64) -> Option<(u64, &Parked)> {
-        self.by_ticket.range(ticket + 1..).next().map(|(ticket, parked)| (*ticket, parked))
+    /// The next call to which something pending is to be offered.
+    pub(super) fn next(&mut self, offer: &mut Offer, queue: &Queue) -> Option<&Parked> {
+        self.by_ticket.get(&offer.next(queue, &mut self.waiting)?)
     }
 }

@@ -45,7 +45,7 @@ impl Engine {
             Err(refusal) => {
                 // A late call of a session that is over must not end the wait of the one that took its place.
                 if let Some(earlier) = earlier {
-                    self.parked.insert(earlier);
+                    self.park(earlier);
                 }
                 return batch.release(move || drop(reply.send(Err(refusal.into()))));
             }
@@ -66,9 +66,14 @@ impl Engine {
         } else {
             let killing = desired.iter().any(|desired| desired.kill);
             let until = if killing { now + KILL_AGAIN } else { parked.until };
-            self.parked.insert(Parked { until: until.min(parked.until), ..parked });
+            self.park(Parked { until: until.min(parked.until), ..parked });
         }
         self.follow_up(decided.effects, now, batch);
+    }
+
+    fn park(&mut self, parked: Parked) {
+        let with_room = self.queue.with_room(&parked.bot);
+        self.parked.insert(parked, with_room);
     }
 
     /// Answers a call that was held back.

@@ -2,6 +2,7 @@
 
 use super::super::{testing::*, *};
 use runtime::{Clock as _, SystemClock};
+use rustix::time::{ClockId, clock_gettime};
 use std::{sync::Arc, time::Duration};
 
 /// Distinct sets of requirements. A bot fits two of them.
@@ -65,4 +66,35 @@ fn a_decision_among_a_million_takes_less_than_twice_as_long_as_among_a_thousand(
          {many:.1?} with 1,000,000: {ratio:.2} x (below 2) {verdict}"
     );
     assert!(ratio < 2.0, "time per decision grows by {ratio:.2}");
+}
+
+/// Of this thread so far: what others do on the machine is not in it.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+}
+
+#[test]
+#[ignore = "says how long something takes: make bench-scheduler PARTS=decisions"]
+fn a_trigger_of_100_000_shards_keeps_others_from_the_queue_for_less_than_50_ms() {
+    let mut bench = Bench::with(Tuning { most_pending: 2_000_000, ..TUNING });
+    bench.run(spec(100, [step(20_000, &["os=Linux"])]));
+    let mut held: Vec<Duration> = Vec::new();
+    for number in 0..9 {
+        let asked = [&[][..], &["os=Linux"], &["os=Mac"]][number % 3];
+        let spec = Arc::new(RunSpec { user: format!("user {number}"), ..spec(100, [step(100_000, asked)]) });
+        let run = proto::RunId::new(bench.now, u32::try_from(number).unwrap() + 1000);
+        let request = format!("large-{number}").parse().unwrap();
+        let began = processor_time();
+        let trigger = Trigger { run, request, spec, reuses: vec![] };
+        drop(bench.queue.apply(Event::Trigger(trigger), bench.now).unwrap());
+        held.push(processor_time() - began);
+    }
+    held.sort_unstable();
+    let (median, longest) = (held[held.len() / 2], held[held.len() - 1]);
+    let verdict = if longest < Duration::from_millis(50) { "met" } else { "MISSED" };
+    println!(
+        "trigger of 100,000 shards, up to 820,000 pending: the queue is held for {median:.1?}, {longest:.1?} at most, \
+         of processor time (below 50 ms) {verdict}"
+    );
+    assert!(longest < Duration::from_millis(50), "{longest:?}");
 }

@@ -55,6 +55,7 @@ pub(super) struct Scheduler {
     parked: BTreeMap<u64, Parked>,
     tickets: BTreeMap<usize, u64>,
     ends: BTreeSet<(Timestamp, u64)>,
+    waiting: Waiting,
     last_ticket: u64,
 }
 
@@ -74,6 +75,7 @@ impl Scheduler {
             parked: BTreeMap::new(),
             tickets: BTreeMap::new(),
             ends: BTreeSet::new(),
+            waiting: Waiting::default(),
             last_ticket: 0,
         }
     }
@@ -166,14 +168,12 @@ impl Scheduler {
 
     /// Bots that wait ask, the longest waiting first.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
-        let mut last = 0;
-        while self.queue.pending() > 0
-            && let Some((ticket, parked)) = self.parked.range(last + 1..).next()
-        {
-            last = *ticket;
+        let mut offer = Offer::of(&self.queue);
+        while let Some(ticket) = offer.next(&self.queue, &mut self.waiting) {
+            let parked = &self.parked[&ticket];
             let ask = Event::Ask { bot: parked.id.clone(), session: parked.session.clone() };
             if self.apply(ask, now, batch).is_ok_and(|decided| !decided.records.is_empty()) {
-                let parked = self.take(last);
+                let parked = self.take(ticket);
                 self.answer(&parked, vec![], batch);
             }
         }
@@ -193,12 +193,16 @@ impl Scheduler {
         self.last_ticket += 1;
         self.tickets.insert(parked.bot, self.last_ticket);
         self.ends.insert((parked.until, self.last_ticket));
+        if let Some(dimensions) = self.queue.with_room(&parked.id) {
+            self.waiting.insert(self.last_ticket, dimensions);
+        }
         self.parked.insert(self.last_ticket, parked);
     }
 
     fn take(&mut self, ticket: u64) -> Parked {
         let parked = self.parked.remove(&ticket).unwrap();
         self.ends.remove(&(parked.until, ticket));
+        self.waiting.remove(ticket);
         self.tickets.remove(&parked.bot);
         parked
     }
