@@ -2,10 +2,11 @@
 //! runs it.
 //!
 //! The real program is a process on loopback; this one is the load: bots that do everything but run commands. Three
-//! rounds, medians. `make bench-scheduler PARTS="cycles trigger"` runs only these parts, `ROUNDS=1` one round of each.
+//! rounds, medians: about a quarter of an hour, and no round of a part has more than [`LONGEST`].
+//! `make bench-scheduler PARTS="cycles trigger"` runs only these parts, `ROUNDS=1` one round of each.
 //! The parts `decisions` and `simulation` need the queue without a server around it: they are ignored tests of the
 //! crate `scheduler`, which the same target runs.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
 mod scheduler {
     pub(crate) mod bots;
@@ -20,10 +21,14 @@ mod scheduler {
     pub(crate) mod trigger;
 }
 
-use runtime::Shutdown;
+use runtime::{Clock as _, Shutdown, SystemClock};
 use scheduler::{connections, cycles, echo, gaps, restart, table::Table, trigger};
+use std::time::Duration;
 
 const PARTS: [&str; 5] = ["connections", "cycles", "gaps", "trigger", "restart"];
+
+/// Beyond it something hangs.
+const LONGEST: Duration = Duration::from_secs(600);
 
 #[tokio::main]
 async fn main() {
@@ -52,15 +57,22 @@ async fn run(parts: &[&str]) {
     let mut table = Table::default();
     for part in parts {
         for _ in 0..rounds {
-            match *part {
-                "connections" => connections::measure(&mut table).await,
-                "cycles" => cycles::measure(&mut table).await,
-                "gaps" => gaps::measure(&mut table).await,
-                "trigger" => trigger::measure(&mut table).await,
-                "restart" => restart::measure(&mut table).await,
-                other => return println!("there is no part `{other}`; there are {PARTS:?}"),
+            tokio::select! {
+                () = measure(part, &mut table) => {}
+                () = SystemClock::new().sleep(LONGEST) => panic!("part `{part}` takes longer than {LONGEST:?}"),
             }
         }
         table.print();
+    }
+}
+
+async fn measure(part: &str, table: &mut Table) {
+    match part {
+        "connections" => connections::measure(table).await,
+        "cycles" => cycles::measure(table).await,
+        "gaps" => gaps::measure(table).await,
+        "trigger" => trigger::measure(table).await,
+        "restart" => restart::measure(table).await,
+        other => panic!("there is no part `{other}`; there are {PARTS:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own.
+//! A PostgreSQL server of a test's own, or of a bench's.
 
 use std::{
     fs,
@@ -17,8 +17,9 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 #[derive(Debug)]
 pub struct Postgres {
     dir: TempDir,
-    /// Where it listens on loopback, with TLS.
-    tls_port: Option<u16>,
+    /// Of loopback.
+    port: Option<u16>,
+    settings: Vec<String>,
     server: Option<Child>,
 }
 
@@ -26,6 +27,19 @@ impl Postgres {
     /// Makes a cluster and starts its server.
     pub fn start() -> Self {
         let mut postgres = Self::create();
+        postgres.set("shared_buffers=16MB");
+        postgres.restart();
+        postgres
+    }
+
+    /// The same on a port of loopback, too, with as much as somebody would give it who wants it to be fast. What is
+    /// durable, and when, is left as it comes.
+    pub fn start_large() -> Self {
+        let mut postgres = Self::create();
+        for setting in ["shared_buffers=512MB", "max_wal_size=8GB", "max_connections=600"] {
+            postgres.set(setting);
+        }
+        postgres.listen();
         postgres.restart();
         postgres
     }
@@ -39,8 +53,8 @@ impl Postgres {
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
             give(&file);
         }
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        postgres.tls_port = Some(free.port());
+        postgres.set("ssl=on");
+        postgres.listen();
         postgres.restart();
         postgres
     }
@@ -55,18 +69,44 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        Self { dir, tls_port: None, server: None }
+        Self { dir, port: None, settings: Vec::new(), server: None }
+    }
+
+    fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    fn listen(&mut self) {
+        // Free a moment ago; nobody else takes ports of loopback in between.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.port = Some(free.port());
     }
 
     /// The URL of its database.
     pub fn url(&self) -> String {
-        format!("postgres:///postgres?user=isoswarm&host={}", self.dir.path().display())
+        let port = self.port.map(|port| format!("&port={port}")).unwrap_or_default();
+        format!("postgres:///postgres?user=isoswarm&host={}{port}", self.dir.path().display())
     }
 
     /// The same over loopback, with TLS or not at all.
     pub fn tls_url(&self) -> String {
-        let port = self.tls_port.expect("it was started with TLS");
+        let port = self.port.expect("it was started with TLS");
         format!("postgres://isoswarm@127.0.0.1:{port}/postgres?sslmode=require")
+    }
+
+    /// One of PostgreSQL's programs, about to connect to its database over loopback.
+    pub fn client(&self, name: &str) -> Command {
+        let port = self.port.expect("it listens on loopback");
+        let mut client = program(name);
+        // What names the database differs from program to program.
+        client.env("PGDATABASE", "postgres");
+        client.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "isoswarm"]);
+        client
+    }
+
+    /// Its directory: programs of [`Self::client`] read what is put there.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Everything of it ends at once, without writing anything.
@@ -83,14 +123,15 @@ impl Postgres {
         self.kill();
         let mut server = program("postgres");
         server.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
-        for setting in ["shared_buffers=16MB", "log_min_messages=log", "lc_messages=C"] {
+        for setting in ["log_min_messages=log", "lc_messages=C"] {
             server.args(["-c", setting]);
         }
-        match self.tls_port {
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
+        match self.port {
             None => server.args(["-c", "listen_addresses="]),
-            Some(port) => {
-                server.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p", &port.to_string()])
-            }
+            Some(port) => server.args(["-c", "listen_addresses=127.0.0.1", "-p", &port.to_string()]),
         };
         let mut server = server.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap());

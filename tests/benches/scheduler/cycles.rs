@@ -2,8 +2,7 @@
 
 use super::{
     bots::race,
-    echo,
-    postgres::Cluster,
+    echo, postgres,
     server::{Server, run},
     table::{Table, Target},
 };
@@ -19,8 +18,7 @@ const RUNS: usize = 3;
 const SHARDS: u32 = 100_000;
 
 /// The scheduler's rate.
-pub(crate) async fn ours() -> f64 {
-    let server = Server::start().await;
+pub(crate) async fn ours(server: Server) -> f64 {
     for number in 0..RUNS {
         server.trigger(&format!("r{number}"), run(SHARDS)).await;
     }
@@ -29,17 +27,19 @@ pub(crate) async fn ours() -> f64 {
 
 /// Notes all rates.
 pub(crate) async fn measure(table: &mut Table) {
-    let rate = ours().await;
+    let rate = ours(Server::start().await).await;
+    let over_postgres = ours(Server::start_over_postgres().await).await;
     let echo = echo::start().await;
     let echo = race(echo.url(), WORKERS, Duration::from_secs(SECONDS)).await.rate;
-    let postgres =
-        tokio::task::spawn_blocking(|| Cluster::start().race(WORKERS, SECONDS, RUNS * SHARDS as usize));
+    let postgres = tokio::task::spawn_blocking(|| postgres::race(WORKERS, SECONDS, RUNS * SHARDS as usize));
     let postgres = postgres.await.unwrap();
     table.note("256 bots: report of a shard and lease of the next, durable", rate, "calls/s", Target::None);
+    table.note("the same with the journal in PostgreSQL", over_postgres, "calls/s", Target::None);
     table.note("the same calls to a bare tonic echo", echo, "calls/s", Target::None);
     table.note("256 workers of a SKIP LOCKED queue in PostgreSQL", postgres, "calls/s", Target::None);
     table.note("cycles, times the echo", rate / echo, "x", Target::AtLeast(0.5));
-    table.note("cycles, times PostgreSQL", rate / postgres, "x", Target::AtLeast(3.0));
+    table.note("cycles, times SKIP LOCKED", rate / postgres, "x", Target::AtLeast(3.0));
+    table.note("cycles, journal in PostgreSQL, times RocksDB", over_postgres / rate, "x", Target::None);
     alone(table).await;
 }
 

@@ -15,7 +15,7 @@ const MEASURED: Duration = Duration::from_secs(20);
 
 /// Notes the gaps.
 pub(crate) async fn measure(table: &mut Table) {
-    let rate = cycles::ours().await / 2.0;
+    let rate = cycles::ours(Server::start().await).await / 2.0;
     let server = Server::start().await;
     for number in 0..5 {
         server.trigger(&format!("r{number}"), run(100_000)).await;

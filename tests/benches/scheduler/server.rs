@@ -1,6 +1,7 @@
 //! The scheduler as a process of its own, and what users ask of it.
 
 use proto::v1::{self, swarm_client::SwarmClient};
+use runtime::testing::Postgres;
 use std::{ffi::OsStr, fs, time::Duration};
 use tempfile::TempDir;
 use tests::{Program, binary};
@@ -11,6 +12,8 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) struct Server {
     program: Program,
     dir: TempDir,
+    /// What its journal is in, when that is not a directory. Stopped after it.
+    database: Option<Postgres>,
 }
 
 impl Server {
@@ -18,20 +21,29 @@ impl Server {
     pub(crate) async fn start() -> Self {
         // What was written before is not waited for by what is measured.
         rustix::fs::sync();
-        Self::over(TempDir::with_prefix("isoswarm-bench-").unwrap()).await
+        Self::over(TempDir::with_prefix("isoswarm-bench-").unwrap(), None).await
     }
 
-    async fn over(dir: TempDir) -> Self {
+    /// With its journal in a PostgreSQL server of its own.
+    pub(crate) async fn start_over_postgres() -> Self {
+        let database = tokio::task::spawn_blocking(Postgres::start_large).await.unwrap();
+        rustix::fs::sync();
+        Self::over(TempDir::with_prefix("isoswarm-bench-").unwrap(), Some(database)).await
+    }
+
+    async fn over(dir: TempDir, database: Option<Postgres>) -> Self {
         let data = dir.path().join("journal");
         let args = ["--listen".as_ref(), "127.0.0.1:0".as_ref(), "--data".as_ref(), data.as_os_str()];
-        let program = Program::start_at(&binary("scheduler"), args.map(OsStr::to_owned)).await;
-        Self { program, dir }
+        let journal = database.iter().flat_map(|database| ["--journal".into(), database.url().into()]);
+        let args = args.into_iter().map(OsStr::to_owned).chain(journal);
+        let program = Program::start_at(&binary("scheduler"), args).await;
+        Self { program, dir, database }
     }
 
     /// Killed, and started again over the same journal.
     pub(crate) async fn restart(self) -> Self {
         self.program.kill().await;
-        Self::over(self.dir).await
+        Self::over(self.dir, self.database).await
     }
 
     /// Where bots connect.
