@@ -46,15 +46,15 @@ pub(crate) struct Queue {
     runs: Vec<Option<TestIndex>>,
 }
 
-pub(crate) fn queue(estimates: &Estimates, workers: usize) -> Queue {
-    let mut all: Vec<TestIndex> = (0..estimates.len() as u32).map(TestIndex).collect();
+pub(crate) fn queue(trace: &Trace, estimates: &Estimates, workers: usize) -> Queue {
+    let mut all: Vec<TestIndex> = (0..trace.listed.len() as u32).map(TestIndex).collect();
     all.sort_by_key(|test| std::cmp::Reverse(estimates.of(*test)));
     Queue { left: all.into(), runs: vec![None; workers] }
 }
 
 pub(crate) fn fixed(baseline: Baseline, trace: &Trace, estimates: &Estimates, workers: usize) -> Static {
     let mut shares = vec![Vec::new(); workers];
-    let all: Vec<TestIndex> = (0..estimates.len() as u32).map(TestIndex).collect();
+    let all: Vec<TestIndex> = (0..trace.listed.len() as u32).map(TestIndex).collect();
     if baseline == Baseline::StaticLpt {
         let units = units(&trace.listed, estimates, &all, workers as u32);
         for (share, dealt) in shares.iter_mut().zip(plan(&units, workers as u32)) {
@@ -63,7 +63,7 @@ pub(crate) fn fixed(baseline: Baseline, trace: &Trace, estimates: &Estimates, wo
     } else {
         for (position, test) in all.into_iter().enumerate() {
             let share = match baseline {
-                Baseline::Contiguous => position * workers / estimates.len(),
+                Baseline::Contiguous => position * workers / trace.listed.len(),
                 Baseline::Hash => {
                     let mut hasher = DefaultHasher::new();
                     trace.listed[position].name.hash(&mut hasher);

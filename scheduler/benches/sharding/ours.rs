@@ -50,11 +50,11 @@ impl Ours {
 
     /// Each test has its one verdict.
     pub(crate) fn check(&self) {
-        assert_eq!(self.ledger.outcome(), Outcome::Green);
+        assert!(self.ledger.is_complete() && self.ledger.counts().red() == 0);
     }
 
-    pub(crate) fn decisions(&self) -> Decisions {
-        self.shares.decisions()
+    pub(crate) fn steals(&self) -> u64 {
+        self.shares.steals()
     }
 }
 
@@ -66,17 +66,16 @@ impl Policy for Ours {
     }
 
     fn next(&mut self, worker: u32, now: Timestamp) -> Work {
-        let steals = self.shares.decisions().steals;
+        let steals = self.shares.steals();
         let start = self.clock.elapsed();
         let next = self.shares.next(WorkerId(worker), now);
         self.decided.push(self.clock.elapsed() - start);
         let (lease, is_up) = &mut self.leases[worker as usize];
         match next {
             Next::Batch(tests) => {
-                self.ledger.grant(*lease, self.ledger.batch(*lease) + 1, &tests);
+                self.ledger.grant(*lease, &tests);
                 // A runner that pulls has paid, unless the tests were somebody else's.
-                let is_dispatch =
-                    !*is_up || self.mode == Mode::Process || self.shares.decisions().steals > steals;
+                let is_dispatch = !*is_up || self.mode == Mode::Process || self.shares.steals() > steals;
                 *is_up = true;
                 Work::Run { tests, is_dispatch }
             }
@@ -103,7 +102,7 @@ impl Policy for Ours {
 
     fn lost(&mut self, worker: u32, now: Timestamp) {
         self.shares.leave(WorkerId(worker), now);
-        let again = self.ledger.release(self.leases[worker as usize].0);
+        let again = self.ledger.release(self.leases[worker as usize].0, LeaseEnd::Lost);
         self.shares.give_back(&again, Some(WorkerId(worker)));
     }
 }

@@ -42,7 +42,7 @@ impl Runner {
                 played
             }
             Self::Theirs(Baseline::QueueOfOne) => {
-                play(&mut queue(estimates, workers), &trace.truth, fleet, OVERHEAD)
+                play(&mut queue(trace, estimates, workers), &trace.truth, fleet, OVERHEAD)
             }
             Self::Theirs(baseline) => {
                 play(&mut fixed(baseline, trace, estimates, workers), &trace.truth, fleet, OVERHEAD)
@@ -186,13 +186,9 @@ pub(crate) fn speed(traces: &[Trace]) {
                 "ms",
                 200.0,
             );
-            let decisions = rounds[0].decisions();
+            let steals = rounds[0].steals();
             figure(
-                &format!(
-                    "{what}: slowest of {} decisions, {} steals",
-                    rounds[0].decided.len(),
-                    decisions.steals
-                ),
+                &format!("{what}: slowest of {} decisions, {} steals", rounds[0].decided.len(), steals),
                 slowest.as_secs_f64() * 1e3,
                 "ms",
                 1.0,

@@ -7,11 +7,11 @@ use super::{
     pending::{Claim, LineName, Pending, Turn},
     record::{Record, Transition},
     run::Run,
-    shard::{Attempt, AttemptEnd, AttemptResult, Ending, Shard, ShardState, Token},
+    shard::{Attempt, AttemptEnd, AttemptResult, Ending, Loss, Shard, ShardState, Token},
     spec::{RunSpec, Slice, StepSpec},
     suites::Books,
 };
-use crate::pools::Pools;
+use crate::{pools::Pools, sharding::LeaseEnd};
 use proto::{BotId, RequestId, RunId, SessionId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -262,9 +262,13 @@ impl State {
         let shard = self.in_state(id, ShardState::Running)?;
         let attempt = shard.attempts.last_mut().filter(|attempt| attempt.token == token);
         let attempt = attempt.ok_or_else(|| impossible(id, "is not held under this token"))?;
+        let lease_end = match end {
+            AttemptEnd::Lost { loss: Loss::Counted, .. } => LeaseEnd::Lost,
+            _ => LeaseEnd::Orderly,
+        };
         attempt.end = end;
         let bot = attempt.bot.clone();
-        self.release_tests(id, token);
+        self.release_tests(id, token, lease_end);
         self.leases.remove(&token);
         if let Some(tokens) = self.held.get_mut(&bot) {
             tokens.remove(&token);

@@ -1,7 +1,7 @@
 //! The tests of a step: what was listed, who was granted what, and what became of it. Durable: made of records alone.
 
 use super::{policy::TestsPolicy, shard::Token};
-use crate::sharding::{Accepted, Budget, Ledger, ListedTest, TestIndex, TestReport, Verdict};
+use crate::sharding::{Accepted, Budget, LeaseEnd, Ledger, ListedTest, TestIndex, TestReport, Verdict};
 use proto::{ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,8 +86,7 @@ impl Suite {
         let worked = self.leases.entry(token);
         let worked = worked.or_insert(Worked { shard, attempt, batches: Vec::new(), reports: 0 });
         worked.batches.push(tests.into());
-        let batch = u32::try_from(worked.batches.len()).unwrap_or(u32::MAX);
-        self.ledger.grant(token.0, batch, tests);
+        self.ledger.grant(token.0, tests);
     }
 
     /// An attempt has run these.
@@ -100,9 +99,9 @@ impl Suite {
     }
 
     /// An attempt has ended.
-    pub(super) fn release(&mut self, token: Token) {
+    pub(super) fn release(&mut self, token: Token, end: LeaseEnd) {
         let held = self.ledger.held(token.0).to_vec();
-        self.ledger.release(token.0);
+        self.ledger.release(token.0, end);
         // Those that were lost too often have their verdict now.
         self.log.extend(held.into_iter().filter(|test| self.ledger.verdict(*test).is_some()));
         if let Some(worked) = self.leases.get_mut(&token) {

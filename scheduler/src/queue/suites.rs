@@ -8,7 +8,7 @@ use super::{
     state::{Impossible, State, impossible},
     suite::{Listing, Quarantined, Suite},
 };
-use crate::sharding::{Accepted, History, SuiteKey, TestIndex, TestReport};
+use crate::sharding::{Accepted, History, LeaseEnd, SuiteKey, TestIndex, TestReport};
 use proto::{RunId, ShardId, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,9 +127,9 @@ impl State {
     }
 
     /// The lease of an attempt is over.
-    pub(super) fn release_tests(&mut self, id: ShardId, token: Token) {
+    pub(super) fn release_tests(&mut self, id: ShardId, token: Token, end: LeaseEnd) {
         if let Ok(suite) = self.suite_mut(id) {
-            suite.release(token);
+            suite.release(token, end);
         }
     }
 

@@ -35,13 +35,8 @@ impl Estimates {
     }
 
     /// How many tests there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.known.len()
-    }
-
-    /// Whether there is no test.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
     }
 
     /// What history says of the test.

@@ -1,4 +1,4 @@
-//! What earlier runs tell of a test: durations, verdicts, flakiness. Bounded in memory.
+//! What earlier runs tell of a test: durations and verdicts. Bounded in memory.
 
 use super::{TestOutcome, Verdict};
 use std::{
@@ -52,7 +52,7 @@ impl Past {
     }
 
     /// Newest first.
-    pub fn durations(&self) -> impl Iterator<Item = Duration> {
+    fn durations(&self) -> impl Iterator<Item = Duration> {
         self.durations.iter().map(|units| Duration::from_micros(u64::from(*units) * UNIT_MICROS))
     }
 
@@ -74,12 +74,6 @@ impl Past {
                 sum >= half
             })
             .map(|(duration, _)| duration)
-    }
-
-    /// Runs that were flaky, of those that gave a verdict.
-    pub fn flakiness(&self) -> f64 {
-        let all: u32 = self.verdicts.values().sum();
-        f64::from(self.verdicts.get(&Verdict::Flaky).copied().unwrap_or(0)) / f64::from(all.max(1))
     }
 }
 
@@ -205,7 +199,8 @@ mod tests {
         history.judged(&key("s"), &"t".into(), Verdict::Flaky);
         history.judged(&key("s"), &"t".into(), Verdict::Passed);
         assert_eq!(history.estimate(&key("s"), "t"), None);
-        assert!((history.past(&key("s"), "t").unwrap().flakiness() - 0.5).abs() < 1e-9);
+        let verdicts = [(Verdict::Passed, 1), (Verdict::Flaky, 1)].into();
+        assert_eq!(history.past(&key("s"), "t").unwrap().verdicts, verdicts);
     }
 
     #[test]

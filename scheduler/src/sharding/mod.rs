@@ -12,7 +12,7 @@
 //! The loop of a step: `Shares::next` names a batch, `Ledger::grant` notes it. For each report `Shares::reported`, then
 //! `Ledger::report`; what that answers with `Retry` goes to `Shares::give_back`. When an attempt is lost:
 //! `Shares::leave`, and what `Ledger::release` returns goes to `Shares::give_back`. The step ends when
-//! `Ledger::is_complete`; `Ledger::outcome` is red as long as one listed test has no verdict.
+//! `Ledger::is_complete`; a test without a verdict is missing then.
 
 mod breaker;
 mod environment;
@@ -29,7 +29,7 @@ pub use breaker::Breaker;
 pub(crate) use environment::environment;
 pub use estimate::Estimates;
 pub use history::{History, Past, SuiteKey, TimeoutLimits};
-pub use ledger::{Accepted, Attempt, Budget, Counts, Ledger, ListError, Outcome, Standing};
-pub use plan::{Unit, horizon, plan, units, workers};
-pub use shares::{Decisions, Mode, Next, Settings, Shares};
+pub use ledger::{Accepted, Attempt, Budget, Counts, LeaseEnd, Ledger, ListError, Standing};
+pub use plan::{Unit, plan, units, workers};
+pub use shares::{Mode, Next, Settings, Shares};
 pub use types::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict, WorkerId};

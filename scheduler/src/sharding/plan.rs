@@ -30,7 +30,7 @@ impl Unit {
 }
 
 /// When a run of these units ends at the soonest, on so many equal workers.
-pub fn horizon(units: &[Unit], workers: u32) -> Duration {
+pub(super) fn horizon(units: &[Unit], workers: u32) -> Duration {
     let total: Duration = units.iter().map(|unit| unit.estimate).sum();
     let longest = units.iter().map(|unit| unit.estimate).max().unwrap_or_default();
     longest.max(total / workers.max(1))

@@ -248,14 +248,7 @@ pub(crate) fn result_to_wire(
             run.shard(shard)?.attempts.iter().find(|attempt| attempt.number == number)
         });
         v1::TestExecution {
-            report: Some(v1::TestReport {
-                test: test.0,
-                verdict: outcome_to_wire(&attempt.outcome).into(),
-                started: Some(attempt.started.into()),
-                took: Some(to_wire(attempt.duration)),
-                message: attempt.message.to_string(),
-                output: Bytes::copy_from_slice(attempt.output.as_bytes()),
-            }),
+            report: Some(report_to_wire(&attempt.report)),
             bot_id: bot.map(|attempt| attempt.bot.to_string()).unwrap_or_default(),
             shard_id: worked.map(|(shard, _)| shard.to_string()).unwrap_or_default(),
             attempt: worked.map_or(0, |(_, number)| number),
@@ -275,9 +268,9 @@ pub(crate) fn result_to_wire(
 pub(crate) fn execution_to_past(execution: &PastExecution<'_>) -> v1::TestPast {
     v1::TestPast {
         run_id: execution.run.to_string(),
-        at: Some(execution.attempt.started.into()),
-        verdict: outcome_to_wire(&execution.attempt.outcome).into(),
-        took: Some(to_wire(execution.attempt.duration)),
+        at: Some(execution.attempt.report.started.into()),
+        verdict: outcome_to_wire(&execution.attempt.report.outcome).into(),
+        took: Some(to_wire(execution.attempt.report.duration)),
         bot_id: execution.bot.map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -149,6 +149,16 @@ impl Fleet {
         self.bench.now = self.bench.now + Duration::from_millis(300);
     }
 
+    /// It has to stop, gives back what it has, and comes again later.
+    fn stop(&mut self, bot: &'static str) {
+        let worker = self.workers.get_mut(bot).unwrap();
+        let returned = worker.lease.into_iter().collect();
+        *worker = Worker { sessions: worker.sessions + 1, ran: worker.ran, ..Worker::default() };
+        let session = format!("farewell{}", worker.sessions);
+        let farewell = BotReport { draining: true, returned, ..report(bot, &session, vec![]) };
+        self.bench.apply(Event::Synchronize(farewell)).unwrap();
+    }
+
     /// Everybody works until nothing happens any more.
     fn finish(&mut self, run: RunId) {
         for _ in 0..2000 {
@@ -308,6 +318,21 @@ fn a_lost_bot_costs_nothing_that_it_has_told() {
     assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
     let twice = fleet.executions.values().filter(|count| **count > 1).count();
     assert!(told > 3 && twice <= 1, "{told} told, {twice} run twice");
+}
+
+#[test]
+fn bots_that_have_to_stop_blame_no_test() {
+    let mut fleet = Fleet::new(&["b1"], 1);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    for _ in 0..6 {
+        while fleet.workers["b1"].queue.is_empty() {
+            fleet.call("b1", true);
+        }
+        fleet.stop("b1");
+    }
+    fleet.finish(run);
+    assert_eq!(fleet.verdicts(run), [Some(Verdict::Passed)]);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
 }
 
 #[test]

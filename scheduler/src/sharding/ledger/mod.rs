@@ -4,14 +4,12 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{Counts, Outcome};
+pub use outcome::Counts;
 
 use super::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict};
-use proto::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 /// Tests that may be retried in every run, however small their share is.
@@ -63,16 +61,17 @@ pub struct Attempt {
     pub token: u64,
     /// What it counts for.
     pub standing: Standing,
-    /// How it ended.
-    pub outcome: TestOutcome,
-    /// How long it took.
-    pub duration: Duration,
-    /// When it began, by the bot's clock.
-    pub started: Timestamp,
-    /// The failure in the framework's words.
-    pub message: Arc<str>,
-    /// The end of what it printed.
-    pub output: Arc<str>,
+    /// What was told of it; without text when too much of that was kept before.
+    pub report: TestReport,
+}
+
+/// How a lease has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// Its bot died, was silent, or could not do its part: what it ran may be the reason.
+    Lost,
+    /// The attempt has come to its end, or its bot had to stop and gave it back.
+    Orderly,
 }
 
 /// What became of a report.
@@ -101,14 +100,6 @@ struct Entry {
     losses: u32,
 }
 
-/// What one lease holds.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-struct Grant {
-    batch: u32,
-    /// Not reported yet, in the order in which they are run.
-    tests: Vec<TestIndex>,
-}
-
 /// The books of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -116,7 +107,8 @@ pub struct Ledger {
     quarantined: BTreeSet<TestIndex>,
     budget: Budget,
     entries: Vec<Entry>,
-    grants: BTreeMap<u64, Grant>,
+    /// What each lease holds and has not reported, in the order in which it is run.
+    grants: BTreeMap<u64, Vec<TestIndex>>,
     counts: Counts,
     retried: u32,
     text: usize,
@@ -156,36 +148,22 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// What was listed.
-    pub fn listed(&self) -> &Arc<[ListedTest]> {
-        &self.listed
-    }
-
-    /// Notes that a lease runs these tests, in this order. Batches of a lease count up from 1: what the lease has
-    /// already, and what is not listed, is left out.
-    pub fn grant(&mut self, token: u64, batch: u32, tests: &[TestIndex]) {
+    /// Notes that a lease runs these tests, in this order, after what it holds. What it holds already, and what is not
+    /// listed, is left out.
+    pub fn grant(&mut self, token: u64, tests: &[TestIndex]) {
         let grant = self.grants.entry(token).or_default();
-        if batch <= grant.batch {
-            return;
-        }
-        grant.batch = batch;
         for test in tests {
             let Some(entry) = self.entries.get_mut(test.at()) else { continue };
             if !entry.holders.contains(&token) {
                 entry.holders.push(token);
-                grant.tests.push(*test);
+                grant.push(*test);
             }
         }
     }
 
-    /// The last batch of a lease; 0 when it has none.
-    pub fn batch(&self, token: u64) -> u32 {
-        self.grants.get(&token).map_or(0, |grant| grant.batch)
-    }
-
     /// What a lease holds and has not reported, in the order in which it is run.
     pub fn held(&self, token: u64) -> &[TestIndex] {
-        self.grants.get(&token).map_or(&[], |grant| &grant.tests)
+        self.grants.get(&token).map_or(&[], Vec::as_slice)
     }
 
     /// Notes what a lease reports, each execution once.
@@ -198,7 +176,7 @@ impl Ledger {
         let holds = entry.holders.contains(&token);
         entry.holders.retain(|holder| *holder != token);
         if holds && let Some(grant) = self.grants.get_mut(&token) {
-            grant.tests.retain(|test| *test != report.test);
+            grant.retain(|test| *test != report.test);
         }
         let standing = match (holds, entry.verdict) {
             (false, _) => Standing::Late,
@@ -224,26 +202,24 @@ impl Ledger {
         let text = report.message.len() + report.output.len();
         let fits = self.text + text <= TEXT;
         self.text += if fits { text } else { 0 };
+        let mut report = report.clone();
         // Most tests say nothing, and all empty texts are one. Most are run once.
-        let kept = |text: &Arc<str>| if fits && !text.is_empty() { text.clone() } else { Arc::default() };
+        for text in [&mut report.message, &mut report.output] {
+            if !fits || text.is_empty() {
+                *text = Arc::default();
+            }
+        }
         entry.attempts.reserve_exact(1);
-        entry.attempts.push(Attempt {
-            token,
-            standing,
-            outcome: report.outcome.clone(),
-            duration: report.duration,
-            started: report.started,
-            message: kept(&report.message),
-            output: kept(&report.output),
-        });
+        entry.attempts.push(Attempt { token, standing, report });
     }
 
     /// What an execution that counts makes of its test.
     fn weigh(&mut self, test: TestIndex, outcome: &TestOutcome) -> Accepted {
         let entry = &self.entries[test.at()];
         let counted = || entry.attempts.iter().filter(|attempt| attempt.standing == Standing::Counted);
-        let failures = counted().filter(|attempt| attempt.outcome.is_failure()).count();
-        let crashes = counted().filter(|attempt| matches!(attempt.outcome, TestOutcome::Crashed(_))).count();
+        let failures = counted().filter(|attempt| attempt.report.outcome.is_failure()).count();
+        let is_crash = |attempt: &&Attempt| matches!(attempt.report.outcome, TestOutcome::Crashed(_));
+        let crashes = counted().filter(is_crash).count();
         let verdict = match outcome {
             TestOutcome::Passed if failures > 0 => Verdict::Flaky,
             TestOutcome::Passed => Verdict::Passed,
@@ -278,17 +254,18 @@ impl Ledger {
         *self.counts.verdicts.entry(verdict).or_default() += 1;
     }
 
-    /// Ends a lease. Answers what has to be granted again, first the test that was open.
-    pub fn release(&mut self, token: u64) -> Vec<TestIndex> {
+    /// Ends a lease. Answers what has to be granted again, first the test that was open: the first that it has not
+    /// reported. That one may have been the end of its bot, so losses count against it.
+    pub fn release(&mut self, token: u64, end: LeaseEnd) -> Vec<TestIndex> {
         let Some(grant) = self.grants.remove(&token) else { return Vec::new() };
         let mut again = Vec::new();
-        for (position, test) in grant.tests.into_iter().enumerate() {
+        for (position, test) in grant.into_iter().enumerate() {
             let entry = &mut self.entries[test.at()];
             entry.holders.retain(|holder| *holder != token);
             if entry.verdict.is_some() {
                 continue;
             }
-            entry.losses += u32::from(position == 0);
+            entry.losses += u32::from(position == 0 && end == LeaseEnd::Lost);
             if entry.losses >= MOST_LOSSES {
                 self.judge(test, Verdict::Crashed);
             } else if entry.holders.is_empty() {

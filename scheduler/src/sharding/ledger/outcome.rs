@@ -1,4 +1,4 @@
-//! What the books say: counts, what is open, green or red.
+//! What the books say: counts, verdicts, what is open.
 
 use super::{Attempt, Ledger};
 use crate::sharding::{TestIndex, Verdict};
@@ -20,22 +20,6 @@ impl Counts {
     pub fn red(&self) -> usize {
         self.verdicts.iter().filter(|(verdict, _)| verdict.is_red()).map(|(_, count)| count).sum()
     }
-}
-
-/// What the step is worth.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Each listed test has a verdict, and none is red.
-    Green,
-    /// Nothing was listed: nothing is proved.
-    Empty,
-    /// Some are red or missing.
-    Red {
-        /// With their verdict, in listing order.
-        failing: Vec<(TestIndex, Verdict)>,
-        /// Without a report, in listing order.
-        missing: Vec<TestIndex>,
-    },
 }
 
 impl Ledger {
@@ -82,26 +66,6 @@ impl Ledger {
     /// Whether so many tests are red that the step is to stop.
     pub fn is_stopped(&self) -> bool {
         self.budget.fail_fast.is_some_and(|limit| self.counts.red() >= limit.max(1) as usize)
-    }
-
-    /// What the step is worth by now.
-    pub fn outcome(&self) -> Outcome {
-        if self.listed.is_empty() {
-            return Outcome::Empty;
-        }
-        let (mut failing, mut missing) = (Vec::new(), Vec::new());
-        for test in self.indices() {
-            match self.verdict(test) {
-                None | Some(Verdict::Missing) => missing.push(test),
-                Some(verdict) if verdict.is_red() => failing.push((test, verdict)),
-                Some(_) => {}
-            }
-        }
-        if failing.is_empty() && missing.is_empty() {
-            Outcome::Green
-        } else {
-            Outcome::Red { failing, missing }
-        }
     }
 
     fn indices(&self) -> impl Iterator<Item = TestIndex> + use<> {

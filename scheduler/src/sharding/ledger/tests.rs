@@ -1,6 +1,8 @@
 //! What a report is worth.
 
 use super::*;
+use proto::Timestamp;
+use std::time::Duration;
 
 const BUDGET: Budget = Budget { retries: 2, retried_percent: 100, fail_fast: None };
 
@@ -36,7 +38,7 @@ fn crash() -> TestOutcome {
 /// Grants test 0 to a lease of its own for each outcome.
 fn after(ledger: &mut Ledger, outcomes: &[TestOutcome]) -> Vec<Accepted> {
     let each = outcomes.iter().zip(1..).map(|(outcome, token)| {
-        ledger.grant(token, 1, &[TestIndex(0)]);
+        ledger.grant(token, &[TestIndex(0)]);
         ledger.report(token, &[report(0, outcome.clone())])[0]
     });
     each.collect()
@@ -47,7 +49,7 @@ fn a_pass_after_a_failure_is_flaky_and_green() {
     let mut ledger = ledger(1, BUDGET);
     let accepted = after(&mut ledger, &[TestOutcome::Failed, TestOutcome::Passed]);
     assert_eq!(accepted, [Accepted::Retry, Accepted::Verdict(Verdict::Flaky)]);
-    assert_eq!(ledger.outcome(), Outcome::Green);
+    assert!(ledger.is_complete() && ledger.counts().red() == 0);
     assert_eq!(ledger.attempts(TestIndex(0)).len(), 2);
 }
 
@@ -56,8 +58,7 @@ fn a_test_that_keeps_failing_is_red_after_its_retries() {
     let mut ledger = ledger(1, BUDGET);
     let accepted = after(&mut ledger, &[const { TestOutcome::Failed }; 3]);
     assert_eq!(accepted, [Accepted::Retry, Accepted::Retry, Accepted::Verdict(Verdict::Failed)]);
-    let failing = vec![(TestIndex(0), Verdict::Failed)];
-    assert_eq!(ledger.outcome(), Outcome::Red { failing, missing: vec![] });
+    assert_eq!((ledger.verdict(TestIndex(0)), ledger.counts().red()), (Some(Verdict::Failed), 1));
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_bot_that_does_not_know_a_test_leaves_it_to_others() {
 fn what_breaks_everything_is_not_retried_for_ever() {
     let mut ledger = ledger(100, Budget { retried_percent: 10, ..BUDGET });
     let retries = (0..100).filter(|test| {
-        ledger.grant(7, test + 1, &[TestIndex(*test)]);
+        ledger.grant(7, &[TestIndex(*test)]);
         ledger.report(7, &[report(*test, TestOutcome::Failed)]) == [Accepted::Retry]
     });
     assert_eq!(retries.count(), 10);
@@ -87,28 +88,28 @@ fn what_breaks_everything_is_not_retried_for_ever() {
 #[test]
 fn a_duplicate_that_fails_leaves_the_verdict_to_the_other() {
     let mut ledger = ledger(1, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0)]);
-    ledger.grant(2, 1, &[TestIndex(0)]);
+    ledger.grant(1, &[TestIndex(0)]);
+    ledger.grant(2, &[TestIndex(0)]);
     assert_eq!(ledger.report(1, &[report(0, TestOutcome::Failed)]), [Accepted::Twin]);
-    assert_eq!(ledger.release(2), [TestIndex(0)], "and is run again when that is lost");
+    assert_eq!(ledger.release(2, LeaseEnd::Lost), [TestIndex(0)], "and is run again when that is lost");
 }
 
 #[test]
 fn only_the_first_result_of_a_doubled_test_counts() {
     let mut ledger = ledger(1, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0)]);
-    ledger.grant(2, 1, &[TestIndex(0)]);
+    ledger.grant(1, &[TestIndex(0)]);
+    ledger.grant(2, &[TestIndex(0)]);
     assert_eq!(ledger.report(2, &[report(0, TestOutcome::Passed)]), [Accepted::Verdict(Verdict::Passed)]);
     assert_eq!(ledger.report(1, &[report(0, TestOutcome::Failed)]), [Accepted::Duplicate]);
-    assert_eq!(ledger.outcome(), Outcome::Green);
+    assert!(ledger.is_complete() && ledger.counts().red() == 0);
     assert_eq!(ledger.counts().duplicates, 1);
 }
 
 #[test]
 fn a_report_after_the_lease_is_kept_and_counts_for_nothing() {
     let mut ledger = ledger(1, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0)]);
-    assert_eq!(ledger.release(1), [TestIndex(0)]);
+    ledger.grant(1, &[TestIndex(0)]);
+    assert_eq!(ledger.release(1, LeaseEnd::Lost), [TestIndex(0)]);
     assert_eq!(ledger.report(1, &[report(0, TestOutcome::Passed)]), [Accepted::Late]);
     assert_eq!(ledger.attempts(TestIndex(0))[0].standing, Standing::Late);
     assert_eq!(ledger.open(), [TestIndex(0)]);
@@ -117,7 +118,7 @@ fn a_report_after_the_lease_is_kept_and_counts_for_nothing() {
 #[test]
 fn a_report_that_comes_twice_counts_once() {
     let mut ledger = ledger(1, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0)]);
+    ledger.grant(1, &[TestIndex(0)]);
     let failed = [report(0, TestOutcome::Failed), report(0, TestOutcome::Failed)];
     assert_eq!(ledger.report(1, &failed), [Accepted::Retry, Accepted::Late]);
 }
@@ -125,29 +126,28 @@ fn a_report_that_comes_twice_counts_once() {
 #[test]
 fn what_is_not_listed_is_told() {
     let mut ledger = ledger(1, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0), TestIndex(9)]);
+    ledger.grant(1, &[TestIndex(0), TestIndex(9)]);
     assert_eq!(ledger.held(1), [TestIndex(0)]);
     assert_eq!(ledger.report(1, &[report(9, TestOutcome::Passed)]), [Accepted::Unlisted]);
 }
 
 #[test]
-fn a_batch_that_comes_twice_is_granted_once() {
+fn what_a_lease_holds_is_granted_to_it_once() {
     let mut ledger = ledger(2, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0)]);
-    ledger.report(1, &[report(0, TestOutcome::Failed)]);
-    ledger.grant(1, 1, &[TestIndex(0)]);
-    assert_eq!((ledger.held(1), ledger.batch(1)), (&[][..], 1));
-    assert_eq!(ledger.ungranted(), [TestIndex(0), TestIndex(1)]);
+    ledger.grant(1, &[TestIndex(0), TestIndex(0)]);
+    ledger.grant(1, &[TestIndex(0), TestIndex(1)]);
+    assert_eq!(ledger.held(1), [TestIndex(0), TestIndex(1)]);
+    assert_eq!(ledger.ungranted(), []);
 }
 
 #[test]
 fn a_lost_lease_gives_back_what_it_has_not_reported_first_what_was_open() {
     let mut ledger = ledger(4, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(3), TestIndex(1)]);
-    ledger.grant(1, 2, &[TestIndex(2)]);
+    ledger.grant(1, &[TestIndex(3), TestIndex(1)]);
+    ledger.grant(1, &[TestIndex(2)]);
     ledger.report(1, &[report(3, TestOutcome::Passed)]);
-    assert_eq!(ledger.release(1), [TestIndex(1), TestIndex(2)]);
-    assert_eq!(ledger.release(1), []);
+    assert_eq!(ledger.release(1, LeaseEnd::Lost), [TestIndex(1), TestIndex(2)]);
+    assert_eq!(ledger.release(1, LeaseEnd::Lost), []);
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn a_test_that_takes_its_bots_down_has_crashed_and_the_rest_goes_on() {
     let mut ledger = ledger(2, BUDGET);
     let again: Vec<_> = (1..=5)
         .map(|token| {
-            ledger.grant(token, 1, &[TestIndex(1), TestIndex(0)]);
-            ledger.release(token)
+            ledger.grant(token, &[TestIndex(1), TestIndex(0)]);
+            ledger.release(token, LeaseEnd::Lost)
         })
         .collect();
     assert_eq!(again[3], [TestIndex(1), TestIndex(0)]);
@@ -165,20 +165,28 @@ fn a_test_that_takes_its_bots_down_has_crashed_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_run_with_missing_tests_is_red_and_names_them() {
-    let mut ledger = ledger(3, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(1)]);
-    ledger.report(1, &[report(1, TestOutcome::Passed)]);
-    let red = Outcome::Red { failing: vec![], missing: vec![TestIndex(0), TestIndex(2)] };
-    assert_eq!(ledger.outcome(), red, "while it runs");
-    ledger.close();
-    assert_eq!(ledger.outcome(), red, "and after its end");
-    assert!(ledger.is_complete());
+fn stops_that_nobody_died_of_count_against_no_test() {
+    let mut ledger = ledger(1, BUDGET);
+    for token in 1..=20 {
+        ledger.grant(token, &[TestIndex(0)]);
+        assert_eq!(ledger.release(token, LeaseEnd::Orderly), [TestIndex(0)]);
+    }
+    for token in 21..=24 {
+        ledger.grant(token, &[TestIndex(0)]);
+        ledger.release(token, LeaseEnd::Lost);
+    }
+    assert_eq!(ledger.verdict(TestIndex(0)), None, "four deaths");
 }
 
 #[test]
-fn an_empty_listing_proves_nothing() {
-    assert_eq!(ledger(0, BUDGET).outcome(), Outcome::Empty);
+fn a_run_with_missing_tests_is_red() {
+    let mut ledger = ledger(3, BUDGET);
+    ledger.grant(1, &[TestIndex(1)]);
+    ledger.report(1, &[report(1, TestOutcome::Passed)]);
+    assert_eq!(ledger.open(), [TestIndex(0), TestIndex(2)]);
+    ledger.close();
+    assert_eq!(ledger.counts().verdicts, [(Verdict::Passed, 1), (Verdict::Missing, 2)].into());
+    assert!(ledger.is_complete() && ledger.counts().red() == 2);
 }
 
 #[test]
@@ -189,7 +197,7 @@ fn disabled_tests_are_skipped_and_quarantined_ones_forgiven() {
     let mut ledger = Ledger::new(tests.into(), BTreeSet::from([TestIndex(0)]), budget).unwrap();
     assert_eq!(ledger.open(), [TestIndex(0)]);
     assert_eq!(after(&mut ledger, &[TestOutcome::Failed]), [Accepted::Verdict(Verdict::Quarantined)]);
-    assert_eq!(ledger.outcome(), Outcome::Green);
+    assert!(ledger.is_complete() && ledger.counts().red() == 0);
 }
 
 #[test]
@@ -213,12 +221,12 @@ fn text_that_is_kept_is_bounded() {
     let mut ledger = ledger(5, BUDGET);
     let output: Arc<str> = "x".repeat(20 << 20).into();
     for test in 0..5 {
-        ledger.grant(1, test + 1, &[TestIndex(test)]);
+        ledger.grant(1, &[TestIndex(test)]);
         ledger.report(1, &[TestReport { output: output.clone(), ..report(test, TestOutcome::Passed) }]);
     }
-    let kept = |test| ledger.attempts(TestIndex(test))[0].output.len();
+    let kept = |test| ledger.attempts(TestIndex(test))[0].report.output.len();
     assert_eq!((0..5).map(kept).sum::<usize>(), 60 << 20);
-    assert_eq!(ledger.outcome(), Outcome::Green);
+    assert!(ledger.is_complete() && ledger.counts().red() == 0);
 }
 
 #[test]

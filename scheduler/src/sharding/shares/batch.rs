@@ -43,7 +43,6 @@ impl Shares {
         if batch.is_empty() {
             return self.wait(id, now);
         }
-        self.decisions.batches += 1;
         self.hand_out(id, &batch, now);
         Next::Batch(batch)
     }

@@ -52,17 +52,6 @@ pub enum Next {
     Nothing,
 }
 
-/// What has been decided so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Decisions {
-    /// Batches given out.
-    pub batches: u64,
-    /// Times that a worker has taken over tests of another one.
-    pub steals: u64,
-    /// Tests that were doubled.
-    pub duplicates: u64,
-}
-
 /// Where a test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -114,7 +103,7 @@ pub struct Shares {
     unknown: worker::Mean,
     /// Of all workers.
     fleet: worker::Pace,
-    decisions: Decisions,
+    steals: u64,
 }
 
 impl Shares {
@@ -149,7 +138,7 @@ impl Shares {
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
             fleet: worker::Pace::default(),
-            decisions: Decisions::default(),
+            steals: 0,
         };
         shares.deal(&units, workers);
         shares
@@ -255,9 +244,9 @@ impl Shares {
         self.overhead += (cost.as_secs_f64() - self.overhead) / 8.0;
     }
 
-    /// What has been decided so far.
-    pub fn decisions(&self) -> Decisions {
-        self.decisions
+    /// How often a worker has taken over tests of another one: the simulator lets it pay for that.
+    pub fn steals(&self) -> u64 {
+        self.steals
     }
 
     /// Takes a test out of wherever it waits.

@@ -33,7 +33,6 @@ impl Shares {
         });
         let (test, _, here) = gains.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
         self.duplicated += here;
-        self.decisions.duplicates += 1;
         Some(test)
     }
 

@@ -23,7 +23,7 @@ impl Shares {
             }
         }
         let any = !stolen.is_empty();
-        self.decisions.steals += u64::from(any);
+        self.steals += u64::from(any);
         for unit in stolen.into_iter().rev() {
             self.enqueue(thief, unit, VecDeque::push_front);
         }

@@ -105,7 +105,7 @@ fn many_small_tests_are_worth_a_dispatch_together() {
         }
     }
     assert!(matches!(shares.next(WorkerId(1), at(0.0)), Next::Batch(_)));
-    assert_eq!(shares.decisions().steals, 1);
+    assert_eq!(shares.steals(), 1);
 }
 
 #[test]
