@@ -5,7 +5,7 @@
 //! there are no more, and reports each test by itself. Between the shell and the attempt's task go [`TestsCommand`] and
 //! [`TestsNews`].
 
-use proto::{RelPath, Timestamp, limits};
+use proto::{Timestamp, limits};
 use std::{num::NonZeroU32, time::Duration};
 use tokio::sync::mpsc;
 
@@ -37,12 +37,8 @@ pub(crate) struct TestsOrder {
 pub(crate) enum Driver {
     /// The command is a program of GoogleTest.
     Gtest,
-    /// The command is a test program of Rust, or `binaries` is there.
-    Libtest {
-        /// `cargo nextest list --message-format json --list-type binaries-only`, in the input: programs to run in place
-        /// of the command, which then only has arguments for them.
-        binaries: Option<RelPath>,
-    },
+    /// The command is a test program of Rust, or speaks for several as one.
+    Libtest,
     /// The command is pytest with its arguments, however it is started.
     Pytest,
     /// The command is ctest with its arguments.

@@ -2,9 +2,8 @@
 //!
 //! What was observed: a name that is not there gives exit code 0 and "0 passed", so the summary is counted; exit code 101 is
 //! a failure, but a test can end its process with any; harnesses of others answer `--list --format terse` and `--exact`, too,
-//! and need not print a summary.
-
-mod binaries;
+//! and need not print a summary. So does the launcher of `isolate pack cargo`, for all programs of a workspace: there a name is
+//! `PROGRAM TEST`.
 
 use super::{
     Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes,
@@ -12,11 +11,9 @@ use super::{
 };
 use crate::{
     attempt::CommandExit,
-    executor::{Command, Files},
+    executor::Files,
     suite::{ListedTest, TestToRun, TestVerdict},
 };
-use binaries::Binary;
-use proto::RelPath;
 use std::collections::{HashMap, VecDeque};
 
 /// Exit code of a program of which tests have failed.
@@ -26,43 +23,19 @@ const FAILED: i32 = 101;
 const VALUED: [&str; 7] =
     ["--color", "--format", "--logfile", "--shuffle-seed", "--skip", "--test-threads", "-Z"];
 
-/// One test program, or several.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Libtest {
     base: Base,
-    programs: Vec<Program>,
     /// How many questions were asked.
     asked: usize,
     tests: Vec<ListedTest>,
     places: HashMap<String, usize>,
 }
 
-#[derive(Debug)]
-struct Program {
-    /// Before the names of its tests, where there are several programs.
-    id: Option<String>,
-    command: Command,
-}
-
 impl Libtest {
-    /// The program of the command, or those of a list in the input.
-    pub(super) fn new(base: Base, list: Option<&RelPath>) -> Result<Self, DriverError> {
-        let programs = match list {
-            None => vec![Program { id: None, command: base.command.clone() }],
-            Some(path) => {
-                let several = |Binary { id, command }| Program { id: Some(id), command };
-                binaries::read(&base, path)?.into_iter().map(several).collect()
-            }
-        };
-        Ok(Self { base, programs, asked: 0, tests: Vec::new(), places: HashMap::new() })
-    }
-
-    /// The program that has the test `name`, and how that calls it.
-    fn find<'a>(&self, name: &'a str) -> Option<(&Program, &'a str)> {
-        self.programs.iter().find_map(|program| match &program.id {
-            None => Some((program, name)),
-            Some(id) => Some((program, name.strip_prefix(id.as_str())?.strip_prefix(' ')?)),
-        })
+    pub(super) fn new(base: Base) -> Self {
+        Self { base, asked: 0, tests: Vec::new(), places: HashMap::new() }
     }
 
     /// Whether the step runs ignored tests: only these, or all.
@@ -71,35 +44,27 @@ impl Libtest {
         arguments.iter().any(|argument| argument == "--ignored" || argument == "--include-ignored")
     }
 
-    /// The program that gets the `number`th question, and whether that is for ignored tests alone: these are among all, and
-    /// nothing tells them apart there.
-    fn question(&self, number: usize) -> (usize, bool) {
-        if self.takes_ignored() { (number, false) } else { (number / 2, number % 2 == 1) }
-    }
-
-    fn add(&mut self, program: usize, name: &str, ignored: bool) {
-        let full = match &self.programs[program].id {
-            Some(id) => format!("{id} {name}"),
-            None => name.to_owned(),
-        };
-        if let Some(&place) = self.places.get(&full) {
+    fn add(&mut self, name: &str, ignored: bool) {
+        if let Some(&place) = self.places.get(name) {
             self.tests[place].disabled |= ignored;
         } else if !ignored {
-            let module = name.rsplit_once("::").map(|(module, _)| module.to_owned());
-            let group = self.programs[program].id.clone().or(module);
-            self.places.insert(full.clone(), self.tests.len());
-            self.tests.push(ListedTest { name: full, group, ..ListedTest::default() });
+            let module = name.rfind("::").max(name.rfind(' ')).map(|end| name[..end].to_owned());
+            self.places.insert(name.to_owned(), self.tests.len());
+            self.tests.push(ListedTest { name: name.to_owned(), group: module, ..ListedTest::default() });
         }
     }
 }
 
 impl Runner for Libtest {
     fn list(&mut self) -> Option<Listing> {
-        let (place, ignored) = self.question(self.asked);
-        let program = self.programs.get(place)?;
-        let mut command = program.command.clone();
+        // Ignored tests are among all, where nothing tells them apart, unless the step runs them anyhow.
+        let questions = if self.takes_ignored() { 1 } else { 2 };
+        if self.asked == questions {
+            return None;
+        }
+        let mut command = self.base.command.clone();
         command.arguments.extend(["--list", "--format", "terse"].map(str::to_owned));
-        if ignored {
+        if self.asked == 1 {
             command.arguments.push("--ignored".into());
         }
         command.files = Some(Files { stdin: None, stdout: self.base.own.join("list") });
@@ -108,10 +73,8 @@ impl Runner for Libtest {
     }
 
     fn listed(&mut self, listed: Listed) -> Result<(), DriverError> {
-        let (place, ignored) = self.question(self.asked - 1);
-        let program = &self.programs[place].command.program;
         if listed.exit != CommandExit::Code(0) {
-            let (program, exit) = (program.display(), listed.exit);
+            let (program, exit) = (self.base.command.program.display(), listed.exit);
             return Err(DriverError::List {
                 reason: format!("`{program} --list --format terse` ended with {exit}"),
             });
@@ -120,7 +83,7 @@ impl Runner for Libtest {
         for line in text.lines() {
             let name = line.strip_suffix(": test").or_else(|| line.strip_suffix(": benchmark"));
             if let Some(name) = name {
-                self.add(place, name, ignored);
+                self.add(name, self.asked == 2);
             }
         }
         Ok(())
@@ -132,14 +95,11 @@ impl Runner for Libtest {
 
     fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: u16) -> Result<Next, DriverError> {
         let name = queue.front().map_or("", |test| test.name.as_str());
-        let Some((program, own)) = self.find(name) else {
-            return Ok(Next::Told(TestVerdict::Unknown, "no test program of the input has it".into()));
-        };
-        let mut command = program.command.clone();
+        let mut command = self.base.command.clone();
         command.arguments = for_one_test(&command.arguments);
-        let options = ["--exact", own, "--nocapture", "--test-threads=1", "--include-ignored"];
+        let options = ["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"];
         // A program takes the option once.
-        let given = &program.command.arguments;
+        let given = &self.base.command.arguments;
         let fresh =
             |option: &&str| !option.starts_with("--") || !given.iter().any(|argument| argument == option);
         command.arguments.extend(options.iter().filter(|option| fresh(option)).map(ToString::to_string));

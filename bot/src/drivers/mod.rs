@@ -232,7 +232,7 @@ pub(crate) fn runner(driver: &Driver, mut base: Base) -> Result<Box<dyn Runner>,
     match driver {
         Driver::Gtest => Ok(Box::new(gtest::Gtest::new(base))),
         Driver::Pytest => Ok(Box::new(pytest::Pytest::new(base))),
-        Driver::Libtest { binaries } => Ok(Box::new(libtest::Libtest::new(base, binaries.as_ref())?)),
+        Driver::Libtest => Ok(Box::new(libtest::Libtest::new(base))),
         Driver::Ctest => Ok(Box::new(ctest::Ctest::new(base))),
         Driver::Bazel { partitions } => Ok(Box::new(bazel::Bazel::new(base, *partitions))),
         Driver::Opaque { partitions } => Ok(Box::new(opaque::Opaque::new(base, *partitions))),

@@ -48,7 +48,7 @@ pub(super) fn order(wire: &v1::TestsOrder) -> Result<TestsOrder, String> {
     };
     let driver = match v1::TestDriver::try_from(wire.driver) {
         Ok(v1::TestDriver::Gtest) => Driver::Gtest,
-        Ok(v1::TestDriver::Libtest) => Driver::Libtest { binaries: None },
+        Ok(v1::TestDriver::Libtest) => Driver::Libtest,
         Ok(v1::TestDriver::Pytest) => Driver::Pytest,
         Ok(v1::TestDriver::Ctest) => Driver::Ctest,
         Ok(v1::TestDriver::Bazel) => Driver::Bazel { partitions: partitions()? },

@@ -8,6 +8,7 @@ use super::{
     fixtures::fixtures,
     moved::{Moved, Places},
     nextest::{Listing, Nextest, Packages},
+    programs,
 };
 use crate::Error;
 use runtime::Shutdown;
@@ -199,6 +200,7 @@ impl Work {
         }
         let search = self.search.join(":");
         let moved = self.moved.shell(&self.places, &self.beside);
+        let programs = programs::shell(&self.listing, &self.packages, &self.beside);
         format!(
             r#"
 # Arguments are those of `cargo nextest run`: parts of tests' names, -E 'binary(NAME)', --retries 2, ...
@@ -207,13 +209,14 @@ impl Work {
 # Snapshots of insta are looked for below this, which would be asked of Cargo otherwise.
 export INSTA_WORKSPACE_ROOT=$(cd {root} && pwd)
 export LD_LIBRARY_PATH={search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
+{moved}{programs}
 cat >"$here/nextest.toml" <<END
 [store]
 dir = '${{ISOLATED_OUTDIR:-$here/out}}'
 [profile.default.junit]
 path = 'tests.xml'
 END
-{moved}if [ "${{SHARD_TOTAL:-1}}" -gt 1 ]; then
+if [ "${{SHARD_TOTAL:-1}}" -gt 1 ]; then
     set -- --partition "slice:$((SHARD_INDEX + 1))/$SHARD_TOTAL" --no-tests pass "$@"
 fi
 exec "$here/cargo-nextest" nextest run \

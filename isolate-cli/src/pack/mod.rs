@@ -11,6 +11,7 @@ mod fixtures;
 mod interpreter;
 mod moved;
 mod nextest;
+mod programs;
 mod python;
 mod recipe;
 

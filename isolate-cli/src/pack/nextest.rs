@@ -55,6 +55,7 @@ pub(super) struct Build {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Built {
+    pub(super) name: String,
     /// From the target directory.
     pub(super) path: PathBuf,
 }

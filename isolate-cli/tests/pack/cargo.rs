@@ -75,17 +75,17 @@ fn packed(bench: &Bench, args: &[&str]) -> (PathBuf, String) {
     (copy, told)
 }
 
-/// Runs what was packed as a bot would: with next to nothing in the environment, and no Cargo.
+/// What was packed, as a bot would run it: with next to nothing in the environment, and no Cargo.
+fn launcher(copy: &Path, env: &[(&str, &str)], args: &[&str]) -> Command {
+    let mut command = Command::new(copy.join("tests.pack/run"));
+    command.args(args).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", copy);
+    command.envs(env.iter().copied()).current_dir(copy);
+    command
+}
+
+/// Runs it to its end.
 fn run(copy: &Path, env: &[(&str, &str)], args: &[&str]) -> (i32, String) {
-    let output = Command::new(copy.join("tests.pack/run"))
-        .args(args)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", copy)
-        .envs(env.iter().copied())
-        .current_dir(copy)
-        .output()
-        .unwrap();
+    let output = launcher(copy, env, args).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -117,6 +117,32 @@ fn tests_find_their_data_programs_libraries_and_environment_elsewhere() {
     assert_eq!(tests, 5, "each test is in one shard, one shard has none");
     let (code, _) = run(&copy, &[], &["no-such-test"]);
     assert_ne!(code, 0, "a wrong name is no success");
+}
+
+/// As the driver libtest asks, and people who look at one test.
+#[test]
+fn all_programs_are_one_test_program_of_rust() {
+    let bench = knowing();
+    let (copy, _) = packed(&bench, &[]);
+    let asked = |args: &[&str]| {
+        let output = launcher(&copy, &[], args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = asked(&["--list", "--format", "terse"]);
+    let tests: Vec<&str> = told.lines().collect();
+    let expected =
+        ["mac tests::macros_are_linked: test", "prog::all files: test", "prog::all inner::programs: test"];
+    assert_eq!((code, &tests[..]), (0, &expected[..]));
+    let (_, ignored) = asked(&["--list", "--format", "terse", "--ignored"]);
+    assert_eq!(ignored, "");
+    for test in tests.iter().map(|line| line.strip_suffix(": test").unwrap()) {
+        let (code, told) = asked(&["--exact", test, "--nocapture", "--test-threads=1"]);
+        assert!(code == 0 && told.contains("test result: ok. 1 passed; 0 failed"), "{test}: {told}");
+    }
+    for wrong in ["prog::all gone", "gone files"] {
+        let (code, told) = asked(&[wrong, "--exact"]);
+        assert!(code == 0 && told.contains("test result: ok. 0 passed; 0 failed"), "{wrong}: {told}");
+    }
 }
 
 #[test]

@@ -11,8 +11,10 @@ const EXAMPLES: &str = "\
 Examples:
   isolate pack cargo -o tests.isolate
   isolate pack cargo -o tests.isolate --data ../testdata path/to/workspace -- -p parser --release
+  swarm run DIGEST --driver libtest                # the tests are shared out one by one
   swarm run DIGEST --shards 8 --junit report.xml   # the tests are dealt out to the shards
   isolate run DIGEST -- -E 'binary(parser)'        # here, with arguments of `cargo nextest run`
+  isolate run DIGEST -- --exact 'crate::parser empty' --nocapture   # one test of one program
 
 Builds the tests with `cargo nextest list`. What goes along: their programs, the shared libraries
 below no --base, the programs of the workspace, and the files of each tested package that .gitignore

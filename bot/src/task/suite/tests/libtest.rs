@@ -6,8 +6,7 @@ use crate::{
     suite::{Driver, TestVerdict},
 };
 use TestVerdict::{Failed, Passed, Skipped, TimedOut, Unknown};
-use proto::RelPath;
-use std::{fs, path::PathBuf};
+use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 fn program() -> PathBuf {
     let arguments = ["--test", "--edition=2021", "-o", "OUT", "SOURCE"];
@@ -16,7 +15,7 @@ fn program() -> PathBuf {
 }
 
 fn bench(arguments: &[&str]) -> Bench {
-    let driver = Driver::Libtest { binaries: None };
+    let driver = Driver::Libtest;
     Bench { hang: &["hangs", "suite::bin/it hangs"], ..Bench::new(driver, program(), arguments) }
 }
 
@@ -61,33 +60,25 @@ async fn a_test_that_is_not_there_is_unknown_and_one_may_come_again() {
     assert!(told.report(0).message.contains("does not have it"));
 }
 
+/// What `isolate pack cargo` makes, in short.
 #[tokio::test]
-async fn programs_of_a_list_are_found_where_the_input_has_them() {
+async fn a_launcher_speaks_for_several_programs() {
     let mut bench = bench(&[]);
-    bench.driver = Driver::Libtest { binaries: Some(RelPath::new("binaries.json").unwrap()) };
-    let list = serde_json::json!({
-        "rust-build-meta": {
-            "target-directory": "/home/builder/work/target", "base-output-directories": ["debug"],
-            "non-test-binaries": {}, "build-script-out-dirs": {},
-        },
-        "rust-binaries": { "suite::bin/it": {
-            "binary-id": "suite::bin/it", "package-id": "path+file:///home/builder/work/suite#0.1.0",
-            "binary-path": "/home/builder/work/target/debug/deps/it-0123", "build-platform": "target",
-        }},
-    });
-    fs::write(bench.path("in/binaries.json"), list.to_string()).unwrap();
-    let missing = bench.run_all().await;
-    assert!(missing.end.message.contains("suite::bin/it is not in the input"), "{}", missing.end.message);
-    fs::create_dir_all(bench.path("in/work/target/debug/deps")).unwrap();
-    fs::create_dir_all(bench.path("in/work/suite")).unwrap();
-    fs::copy(program(), bench.path("in/work/target/debug/deps/it-0123")).unwrap();
+    let launcher = format!(
+        "#!/bin/sh\ncase \"$*\" in *--list*) '{0}' \"$@\" | sed 's|^|suite::bin/it |'; exit ;; esac\nfor word do shift; set -- \"$@\" \"${{word#suite::bin/it }}\"; done\nexec '{0}' \"$@\"\n",
+        program().display()
+    );
+    let path = bench.path("in/run");
+    fs::write(&path, launcher).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.command.program = path;
     let told = bench.run_all().await;
     let names: Vec<_> =
         verdicts().into_iter().map(|(name, verdict)| (format!("suite::bin/it {name}"), verdict)).collect();
     let expected: Vec<_> = names.iter().map(|(name, verdict)| (name.as_str(), verdict.clone())).collect();
     assert_verdicts(&told, &expected);
-    let told = bench.run(&[&[(0, "another a"), (1, "suite::bin/it inner::passes")]]).await;
-    assert_eq!((&told.report(0).verdict, &told.report(1).verdict), (&Unknown, &Passed));
+    let groups: HashSet<_> = told.listed.iter().map(|test| test.group.as_deref().unwrap()).collect();
+    assert_eq!(groups, HashSet::from(["suite::bin/it", "suite::bin/it inner"]));
 }
 
 #[tokio::test]
