@@ -21,7 +21,7 @@ pub(crate) const MAX_TESTS: usize = limits::MAX_TESTS_PER_STEP;
 /// Longest name of a test, in bytes.
 pub(crate) const MAX_NAME: usize = limits::MAX_TEST_NAME;
 
-/// What a listed test, or a report, takes beside its text: at most so many bytes.
+/// What a report takes beside its text: at most so many bytes.
 pub(crate) const OVERHEAD: usize = 64;
 
 /// That an attempt runs tests one by one, and how.

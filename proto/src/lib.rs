@@ -11,6 +11,7 @@ mod environment_prefix;
 mod ids;
 mod into_dir;
 pub mod limits;
+pub mod listing;
 mod named_cache;
 mod path;
 mod secret;

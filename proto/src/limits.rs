@@ -59,8 +59,11 @@ pub const ITEM_OVERHEAD: usize = 8;
 /// Most tests of one step.
 pub const MAX_TESTS_PER_STEP: usize = 200_000;
 
-/// Largest listing of tests: it goes to the scheduler in one message.
+/// Largest listing of tests as [`crate::listing::fold`] makes it: it goes to the scheduler in one message.
 pub const MAX_LISTING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most names, groups and files of a listing, in bytes.
+pub const MAX_LISTING_TEXT: usize = 64 * 1024 * 1024;
 
 /// Longest name of a test.
 pub const MAX_TEST_NAME: usize = 4096;

@@ -2,7 +2,7 @@
 
 use super::{duration, positive};
 use crate::suite::{Batch, Driver, ListedTest, TestReport, TestToRun, TestVerdict, TestsOrder};
-use proto::{limits, v1};
+use proto::{limits, listing, v1};
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// Used for a test that comes without a timeout.
@@ -89,7 +89,7 @@ pub(super) fn grant(wire: v1::TestsGrant) -> TestsGrant {
 }
 
 pub(super) fn progress(progress: TestsProgress) -> v1::TestsProgress {
-    let listing = progress.listing.map(|tests| v1::TestListing { tests: tests.iter().map(listed).collect() });
+    let listing = progress.listing.map(|tests| listing::fold(tests.iter().map(listed)));
     v1::TestsProgress {
         listing,
         reports_from: progress.reports_from,
@@ -108,6 +108,7 @@ fn listed(test: &ListedTest) -> v1::ListedTest {
         disabled: test.disabled,
         file: test.file.clone().unwrap_or_default(),
         line: test.line.unwrap_or_default(),
+        ..v1::ListedTest::default()
     }
 }
 

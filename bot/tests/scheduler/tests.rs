@@ -25,7 +25,8 @@ impl Tests {
 
     pub(super) fn take_in(&mut self, told: &v1::TestsProgress) {
         if self.listing.is_none() {
-            self.listing.clone_from(&told.listing);
+            let whole = |listing| proto::listing::unfold(listing).collect::<Result<_, _>>().unwrap();
+            self.listing = told.listing.as_ref().map(|listing| v1::TestListing { tests: whole(listing) });
         }
         let has = self.reports.len() as u64;
         let new = has.checked_sub(told.reports_from).expect("what was not taken is told");

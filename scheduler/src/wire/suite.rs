@@ -7,8 +7,8 @@ use crate::{
     shell::TestsView,
 };
 use bytes::Bytes;
-use proto::{Timestamp, limits, v1};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use proto::{Timestamp, limits, listing, v1};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 const LONGEST_OWNER: usize = 256;
 const LONGEST_REASON: usize = 1024;
@@ -35,30 +35,35 @@ pub(super) fn parse_listing(wire: &v1::TestListing) -> Result<Listing, FieldErro
         let problem = format!("are more than {}", limits::MAX_TESTS_PER_STEP);
         return Err(FieldError::new("listing.tests", problem));
     }
-    let mut names = BTreeSet::new();
+    let mut names = HashSet::with_capacity(wire.tests.len());
     let (mut tests, mut places) =
         (Vec::with_capacity(wire.tests.len()), Vec::with_capacity(wire.tests.len()));
-    // Tests of one group come one after the other, and share its name.
-    let mut group: Option<Arc<str>> = None;
-    for (number, test) in wire.tests.iter().enumerate() {
+    // Tests of one group or file come one after the other, and share its name.
+    let (mut group, mut file): (Arc<str>, Arc<str>) = ("".into(), "".into());
+    let mut room = limits::MAX_LISTING_TEXT;
+    for (number, test) in listing::unfold(wire).enumerate() {
         let within = |error: FieldError| error.within(&format!("listing.tests[{number}]"));
-        let name = text("name", &test.name, limits::MAX_TEST_NAME).map_err(within)?;
-        if name.is_empty() || !names.insert(test.name.as_str()) {
+        let test = test.map_err(|error| within(FieldError::new("shared", error.to_string())))?;
+        let length = test.name.len() + test.group.len() + test.file.len();
+        room = room.checked_sub(length).ok_or_else(|| {
+            let problem = format!("have more than {} bytes of text", limits::MAX_LISTING_TEXT);
+            FieldError::new("listing.tests", problem)
+        })?;
+        let name: Arc<str> = text("name", &test.name, limits::MAX_TEST_NAME).map_err(within)?.into();
+        if name.is_empty() || !names.insert(Arc::clone(&name)) {
             let problem = format!("`{name}` is empty or comes twice: each test needs a name of its own");
             return Err(within(FieldError::new("name", problem)));
         }
-        if group.as_deref() != Some(test.group.as_str()).filter(|group| !group.is_empty()) {
-            let new = text("group", &test.group, limits::MAX_TEST_NAME).map_err(within)?;
-            group = Some(new).filter(|new| !new.is_empty()).map(Into::into);
+        if *group != *test.group {
+            group = text("group", &test.group, limits::MAX_TEST_NAME).map_err(within)?.into();
         }
-        tests.push(ListedTest {
-            name: name.into(),
-            group: group.clone(),
-            exclusive: test.exclusive,
-            disabled: test.disabled,
-        });
-        let file = text("file", &test.file, limits::MAX_TEST_NAME).map_err(within)?;
-        places.push(Place { file: file.into(), line: test.line });
+        if *file != *test.file {
+            file = text("file", &test.file, limits::MAX_TEST_NAME).map_err(within)?.into();
+        }
+        let (exclusive, disabled) = (test.exclusive, test.disabled);
+        let group = Some(Arc::clone(&group)).filter(|group| !group.is_empty());
+        tests.push(ListedTest { name, group, exclusive, disabled });
+        places.push(Place { file: Arc::clone(&file), line: test.line });
     }
     Ok(Listing { tests: tests.into(), places })
 }
@@ -66,7 +71,7 @@ pub(super) fn parse_listing(wire: &v1::TestListing) -> Result<Listing, FieldErro
 /// The other way round.
 pub(super) fn listing_to_wire(listing: &Listing) -> v1::TestListing {
     let tests = listing.tests.iter().zip(&listing.places);
-    v1::TestListing { tests: tests.map(|(test, place)| listed_to_wire(test, place)).collect() }
+    listing::fold(tests.map(|(test, place)| listed_to_wire(test, place)))
 }
 
 /// One test.
@@ -78,6 +83,7 @@ pub(super) fn listed_to_wire(test: &ListedTest, place: &Place) -> v1::ListedTest
         disabled: test.disabled,
         file: place.file.to_string(),
         line: place.line,
+        ..v1::ListedTest::default()
     }
 }
 

@@ -18,13 +18,15 @@ use crate::{
     executor::{Cause, Executor, Interruption},
     spool::Spool,
     suite::{
-        Batch, ListedTest, MAX_NAME, MAX_TESTS, OVERHEAD, TestToRun, TestsCommand, TestsLine, TestsNews,
-        TestsOrder,
+        Batch, ListedTest, MAX_NAME, MAX_TESTS, TestToRun, TestsCommand, TestsLine, TestsNews, TestsOrder,
     },
     task::failure::Failure,
 };
 use log::Logs;
-use proto::limits::MAX_LISTING_BYTES;
+use proto::{
+    limits::{MAX_LISTING_BYTES, MAX_LISTING_TEXT},
+    listing,
+};
 use std::{
     collections::{HashSet, VecDeque},
     path::{Path, PathBuf},
@@ -309,16 +311,32 @@ fn checked(tests: Vec<ListedTest>) -> Result<Vec<ListedTest>, Failure> {
         let start: String = name.chars().take(200).collect();
         return Err(Failure::client(format!("the runner lists {wrong}: `{}`", start.escape_debug())));
     }
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let size = |test: &ListedTest| test.name.len() + text(&test.group) + text(&test.file) + OVERHEAD;
-    let bytes: usize = tests.iter().map(size).sum();
-    if bytes > MAX_LISTING_BYTES {
-        let most = MAX_LISTING_BYTES;
-        let reason =
-            format!("the list of the tests has {bytes} bytes, more than {most}: make several steps of it");
-        return Err(Failure::client(reason));
+    let (text, told) = size(&tests);
+    for (bytes, most) in [(text, MAX_LISTING_TEXT), (told, MAX_LISTING_BYTES)] {
+        if bytes > most {
+            let reason = format!(
+                "the list of the tests has {bytes} bytes, more than {most}: make several steps of it"
+            );
+            return Err(Failure::client(reason));
+        }
     }
     Ok(tests)
+}
+
+/// The bytes of all names, groups and files; and how many the list has at most when it is told, which leaves out what tests
+/// have in common with those before them.
+fn size(tests: &[ListedTest]) -> (usize, usize) {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let nothing = ListedTest::default();
+    let before = std::iter::once(&nothing).chain(tests);
+    tests.iter().zip(before).fold((0, 0), |(text, told), (test, before)| {
+        let whole = test.name.len() + length(&test.group) + length(&test.file);
+        let same = |one: &Option<String>, other: &Option<String>| if one == other { length(one) } else { 0 };
+        let shared = listing::shared(&before.name, &test.name)
+            + same(&before.group, &test.group)
+            + same(&before.file, &test.file);
+        (text + whole, told + whole - shared + listing::OVERHEAD)
+    })
 }
 
 #[cfg(test)]
