@@ -4,7 +4,7 @@
 //! run a part only: it has run everything, in each partition.
 
 use super::{
-    Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, partitions,
+    Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, partitions,
     single::{Ending, Single},
 };
 use crate::{
@@ -12,7 +12,12 @@ use crate::{
     executor::Command,
     suite::{ListedTest, TestToRun, TestVerdict},
 };
-use std::{collections::VecDeque, num::NonZeroU32, path::Path, time::Duration};
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -54,14 +59,14 @@ impl Bazel {
         ];
         command.environment.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         // The step may know better.
-        let (input, program) = (text(&self.base.input), text(&command.program));
+        let (runfiles, workspace) = runfiles(&self.base.input, &command.directory);
         let defaults = [
-            ("RUNFILES_DIR", input.clone()),
+            ("RUNFILES_DIR", text(&runfiles)),
             ("TEST_RUN_NUMBER", "1".into()),
             ("TEST_SIZE", "medium".into()),
-            ("TEST_SRCDIR", input),
-            ("TEST_TARGET", program),
-            ("TEST_WORKSPACE", "_main".into()),
+            ("TEST_SRCDIR", text(&runfiles)),
+            ("TEST_TARGET", text(&command.program)),
+            ("TEST_WORKSPACE", workspace),
             ("TZ", "UTC".into()),
         ];
         for (name, value) in defaults {
@@ -69,6 +74,17 @@ impl Bazel {
         }
         command
     }
+}
+
+/// The tree of runfiles that a command starts in, and the workspace of it: below `NAME.runfiles` where there is one,
+/// otherwise the whole input is the tree.
+fn runfiles(input: &Path, directory: &Path) -> (PathBuf, String) {
+    let is_tree = |path: &&Path| path.extension().is_some_and(|extension| extension == "runfiles");
+    let below = directory.ancestors().take_while(|path| path.starts_with(input));
+    let tree = below.into_iter().find(is_tree).unwrap_or(input);
+    let workspace = directory.strip_prefix(tree).ok().and_then(|path| path.iter().next());
+    let workspace = workspace.map(|name| name.to_string_lossy().into_owned());
+    (tree.to_owned(), workspace.unwrap_or_else(|| "_main".into()))
 }
 
 impl Runner for Bazel {
@@ -84,7 +100,7 @@ impl Runner for Bazel {
         partitions::list(self.partitions)
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, _: u16) -> Result<Next, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, _: &Address) -> Result<Next, DriverError> {
         let (name, timeout) =
             queue.front().map_or(("", Duration::MAX), |test| (test.name.as_str(), test.timeout));
         let (index, total) = partitions::parse(name)?;
@@ -120,5 +136,26 @@ fn judge(ending: &Ending<'_>, total: u32) -> Option<(TestVerdict, String)> {
         ),
         0 => Some((TestVerdict::Passed, String::new())),
         code => failed(format!("the command ended with exit code {code}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_runfiles_is_found_from_where_the_command_starts() {
+        let found = |directory: &str| {
+            let (tree, workspace) = runfiles(Path::new("/w/in"), Path::new(directory));
+            format!("{} {workspace}", tree.display())
+        };
+        assert_eq!(found("/w/in/pkg/a.runfiles/__main__"), "/w/in/pkg/a.runfiles __main__");
+        assert_eq!(found("/w/in/pkg/a.runfiles/_main/sub"), "/w/in/pkg/a.runfiles _main");
+        assert_eq!(found("/w/in/my"), "/w/in my", "the input is the tree");
+        assert_eq!(found("/w/in"), "/w/in _main");
+        assert_eq!(
+            runfiles(Path::new("/x.runfiles/in"), Path::new("/x.runfiles/in")).0,
+            Path::new("/x.runfiles/in")
+        );
     }
 }

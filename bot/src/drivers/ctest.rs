@@ -8,7 +8,7 @@ mod expression;
 mod model;
 
 use super::{
-    Base, DriverError, Event, Launch, Left, Listed, Listing, Next, Reader, Runner, Takes,
+    Address, Base, DriverError, Event, Launch, Left, Listed, Listing, Next, Reader, Runner, Takes,
     single::{Ending, Single},
 };
 use crate::{
@@ -130,7 +130,7 @@ impl Runner for Ctest {
         true
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: u16) -> Result<Next, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: &Address) -> Result<Next, DriverError> {
         let name = queue.front().map_or("", |test| test.name.as_str());
         let Some(test) = self.model.find(name) else {
             return Ok(Next::Told(TestVerdict::Unknown, "ctest does not list it on this bot".into()));

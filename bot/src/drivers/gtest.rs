@@ -8,7 +8,7 @@
 mod list;
 mod read;
 
-use super::{Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
+use super::{Address, Base, ChannelKind, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
 use crate::{
     attempt::CommandExit,
     executor::{Command, Files},
@@ -119,14 +119,26 @@ impl Runner for Gtest {
         self.tests.clone()
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Next, DriverError> {
+    fn channel(&self) -> ChannelKind {
+        ChannelKind::Loopback
+    }
+
+    fn next(
+        &mut self,
+        queue: &VecDeque<TestToRun>,
+        number: u32,
+        channel: &Address,
+    ) -> Result<Next, DriverError> {
         let names: Vec<&str> = queue.iter().map(|test| test.name.as_str()).collect();
         let (flags, premature) =
             (self.own(&format!("flags-{number}")), self.own(&format!("premature-{number}")));
         let result = self.own(&format!("results-{number}.json"));
         let mut text = format!("--gtest_filter={}\n", names.join(":"));
         text.push_str(&format!("--gtest_output=json:{}\n", result.display()));
-        text.push_str(&format!("--gtest_stream_result_to=127.0.0.1:{port}\n--gtest_color=no\n"));
+        if let Address::Port(port) = channel {
+            text.push_str(&format!("--gtest_stream_result_to=127.0.0.1:{port}\n"));
+        }
+        text.push_str("--gtest_color=no\n");
         // Tests that are listed as disabled do not come here, unless somebody asks for one.
         text.push_str("--gtest_also_run_disabled_tests=1\n");
         let mut command = self.command([format!("--gtest_flagfile={}", flags.display())]);

@@ -1,7 +1,7 @@
 """Runs the tests that a bot hands out one by one, in one pytest session, and tells it of each.
 
 Loaded with `-p isoswarm_pytest`. ISOSWARM_PYTEST_LIST names a file for the list of the tests, a JSON object a line;
-ISOSWARM_PYTEST_PORT the bot's port on the loopback address: lines of JSON both ways. Without either it does nothing.
+ISOSWARM_PYTEST_SOCKET the bot's socket: lines of JSON both ways. Without either it does nothing.
 """
 
 import json
@@ -12,15 +12,18 @@ import pytest
 
 # Programs that tests start must not take part.
 _LIST = os.environ.pop("ISOSWARM_PYTEST_LIST", None)
-_PORT = os.environ.pop("ISOSWARM_PYTEST_PORT", None)
+_SOCKET = os.environ.pop("ISOSWARM_PYTEST_SOCKET", None)
 _PROCESS = os.getpid()
 _CHUNK = 65536
 
 
 class _Channel:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        # The kernel takes no more than 107 bytes: by way of its directory every path is short.
+        directory = os.open(os.path.dirname(path), os.O_RDONLY)
+        self.socket.connect("/proc/self/fd/%d/%s" % (directory, os.path.basename(path)))
+        os.close(directory)
         self.socket.settimeout(None)
         self.lines = self.socket.makefile("r", encoding="utf-8", newline="\n")
 
@@ -37,7 +40,7 @@ class _Channel:
 
 
 # Connected before any test can replace what it needs.
-_channel = _Channel(int(_PORT)) if _PORT else None
+_channel = _Channel(_SOCKET) if _SOCKET else None
 _reports = []
 _errors = []
 

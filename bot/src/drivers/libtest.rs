@@ -6,7 +6,7 @@
 //! `PROGRAM TEST`.
 
 use super::{
-    Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes,
+    Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes,
     single::{Ending, Single},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Runner for Libtest {
         self.tests.clone()
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: u16) -> Result<Next, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: &Address) -> Result<Next, DriverError> {
         let name = queue.front().map_or("", |test| test.name.as_str());
         let mut command = self.base.command.clone();
         command.arguments = for_one_test(&command.arguments);

@@ -4,7 +4,7 @@
 //! | driver | a process runs | tells by | knows its tests by |
 //! |---|---|---|---|
 //! | `gtest` | many tests | a socket, else stdout | `--gtest_list_tests` |
-//! | `pytest` | what it is told of one by one | the plugin's socket | the plugin |
+//! | `pytest` | what it is told of one by one | the plugin, by a socket | the plugin |
 //! | `libtest` | one test | its exit code and summary | `--list --format terse` |
 //! | `ctest` | one test, after its fixtures | what its properties say | `--show-only=json-v1` |
 //! | `bazel` | one partition | its exit code and files | the number of partitions |
@@ -132,6 +132,25 @@ pub(crate) struct Left {
     pub(crate) results: Vec<Option<Vec<u8>>>,
 }
 
+/// What a process tells of its tests by while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelKind {
+    /// Its output and its end say all.
+    None,
+    /// TCP on the loopback address.
+    Loopback,
+    /// A socket in the file system.
+    Socket,
+}
+
+/// Where a process finds its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    None,
+    Port(u16),
+    Socket(PathBuf),
+}
+
 /// The conventions of one runner.
 pub(crate) trait Runner: Send + fmt::Debug {
     /// The next process that is needed to know the tests.
@@ -148,9 +167,19 @@ pub(crate) trait Runner: Send + fmt::Debug {
         false
     }
 
+    /// What its processes tell of their tests by, beside their output.
+    fn channel(&self) -> ChannelKind {
+        ChannelKind::None
+    }
+
     /// What runs the first tests of `queue`, which is not empty. The `number` of the process is unique in the attempt;
-    /// `port` is the channel's, on the loopback address.
-    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, port: u16) -> Result<Next, DriverError>;
+    /// `channel` is where it finds its channel.
+    fn next(
+        &mut self,
+        queue: &VecDeque<TestToRun>,
+        number: u32,
+        channel: &Address,
+    ) -> Result<Next, DriverError>;
 
     /// A process has ended that was started for the first test of the queue, or for nothing.
     fn left(&mut self, left: &Left) {

@@ -1,7 +1,7 @@
 //! Any command that finds out by variables which part of its suite it is to run.
 
 use super::{
-    Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, partitions,
+    Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, partitions,
     single::{Ending, Single},
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Runner for Opaque {
         partitions::list(self.partitions)
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: u16) -> Result<Next, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: &Address) -> Result<Next, DriverError> {
         let name = queue.front().map_or("", |test| test.name.as_str());
         let (index, total) = partitions::parse(name)?;
         let mut command = self.base.command.clone();

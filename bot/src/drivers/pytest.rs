@@ -5,7 +5,10 @@
 //! report files are written at the end, so after a crash there are none; ids may have spaces, brackets and `::` inside of
 //! brackets, but no line ends. The plugin, `isoswarm_pytest.py`, selects by itself and tells by a socket.
 
-use super::{Base, DriverError, Event, Finished, Launch, Left, Listed, Listing, Next, Reader, Runner, Takes};
+use super::{
+    Address, Base, ChannelKind, DriverError, Event, Finished, Launch, Left, Listed, Listing, Next, Reader,
+    Runner, Takes,
+};
 use crate::{
     attempt::CommandExit,
     executor::{Command, Files},
@@ -104,8 +107,15 @@ impl Runner for Pytest {
         self.tests.clone()
     }
 
-    fn next(&mut self, _: &VecDeque<TestToRun>, _: u32, port: u16) -> Result<Next, DriverError> {
-        let command = self.command("ISOSWARM_PYTEST_PORT", port.to_string());
+    fn channel(&self) -> ChannelKind {
+        ChannelKind::Socket
+    }
+
+    fn next(&mut self, _: &VecDeque<TestToRun>, _: u32, channel: &Address) -> Result<Next, DriverError> {
+        let Address::Socket(socket) = channel else {
+            return Err(DriverError::Setup { reason: "pytest has no socket to tell of its tests by".into() });
+        };
+        let command = self.command("ISOSWARM_PYTEST_SOCKET", socket.display().to_string());
         let launch = Launch::of(command, Takes::Pulls, Box::new(PytestReader::default()));
         Ok(Next::Process(Box::new(Launch { files: self.files(), ..launch })))
     }

@@ -5,6 +5,7 @@ use super::{
     cgroup::{Cgroup, Cgroups},
     launch::{Ended, Failure, Running},
     memory::OomKills,
+    sandbox,
     watch::{Step, Watch},
 };
 use crate::{
@@ -79,11 +80,6 @@ impl Executor {
         Self { supervisor, clock, cgroups: None, sandbox: None }
     }
 
-    /// Whether commands cannot connect to the bot.
-    pub(crate) fn hides_loopback(&self) -> bool {
-        self.sandbox.as_ref().is_some_and(|sandbox| !sandbox.network)
-    }
-
     /// Runs `command` to its end, whatever brings that about.
     pub(crate) async fn run(
         &self,
@@ -125,6 +121,7 @@ impl Executor {
         match ended.await {
             Ok((Ended { exit, leaked }, cause)) => {
                 let took = self.clock.elapsed().saturating_sub(began);
+                let exit = if order.sandboxed { sandbox::within(exit) } else { exit };
                 let out_of_memory = cause == Cause::Itself && kills.explain(&before, exit);
                 Ok(Execution { exit, cause, leaked, took, out_of_memory })
             }

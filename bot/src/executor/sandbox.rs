@@ -2,7 +2,7 @@
 //! attempt's own. Pure: what is run instead of the command.
 
 use super::{Command, MARKER};
-use crate::workdir;
+use crate::{attempt::CommandExit, workdir};
 use std::path::{Path, PathBuf};
 
 /// See the module.
@@ -60,10 +60,33 @@ impl Sandbox {
     }
 }
 
+/// How the command in the sandbox ended, when bubblewrap ended like this: a signal becomes an exit code above 128. So does that
+/// of a shell's child, which nothing tells apart.
+pub(super) fn within(exit: CommandExit) -> CommandExit {
+    match exit {
+        CommandExit::Code(code @ 129..=192) if !HARMLESS.contains(&(code - 128)) => {
+            CommandExit::Signal(code - 128)
+        }
+        exit => exit,
+    }
+}
+
+/// Signals that end nothing: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn a_signal_is_known_again_behind_bubblewrap() {
+        let code = CommandExit::Code;
+        assert_eq!(within(code(134)), CommandExit::Signal(6));
+        for exit in [code(0), code(1), code(128), code(145), code(255), CommandExit::Signal(9)] {
+            assert_eq!(within(exit), exit);
+        }
+    }
 
     #[test]
     fn a_command_sees_its_own_directories_and_no_network() {

@@ -171,24 +171,51 @@ async fn a_worker_in_a_sandbox_runs_its_tests() {
     assert_eq!((attempt.tests.reports.len(), failed.count()), (20, 1));
 }
 
+/// Plays the part of the bot's plugin in pytest: asks for each test, and passes it.
+const ASKS: &str = r#"
+[ -z "$ISOSWARM_PYTEST_LIST" ] || { echo '{"name": "t.py::a"}' > "$ISOSWARM_PYTEST_LIST"; exit; }
+exec python3 -c "
+import json, os, socket
+path = os.environ['ISOSWARM_PYTEST_SOCKET']
+os.chdir(os.path.dirname(path))
+channel = socket.socket(socket.AF_UNIX)
+channel.connect(os.path.basename(path))
+answers = channel.makefile('r')
+def tell(event, **facts):
+    channel.sendall((json.dumps({'event': event, **facts}) + '\n').encode())
+while True:
+    tell('ready')
+    test = json.loads(answers.readline()).get('run')
+    if test is None:
+        break
+    tell('start', id=test)
+    tell('finish', id=test, verdict='passed', message='', seconds=0)
+tell('done')
+"
+"#;
+
 #[tokio::test]
-async fn a_sandbox_without_network_refuses_tests_that_are_asked_for_over_it() {
-    for (network, remedy) in [(false, true), (true, false)] {
-        let bench = Bench::with(|config, _| {
-            config.sandbox = SandboxKind::Bubblewrap;
-            config.sandbox_network = network;
-        })
-        .await;
-        // Lists one test, and ends at once when it is to run it.
-        let script =
-            r#"[ -z "$ISOSWARM_PYTEST_LIST" ] || echo '{"name": "t.py::a"}' > $ISOSWARM_PYTEST_LIST"#;
-        let assignment = bench.assignment(script).await;
-        let order = v1::TestsOrder { driver: v1::TestDriver::Pytest.into(), partitions: 0 };
-        let assignment = v1::Assignment { tests: Some(order), ..assignment };
-        let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
-        let (_, result) = bench.scheduler.result(token).await;
-        let says = result.message.contains("set `sandbox-network` on the bot");
-        assert_eq!(says, remedy, "{}", result.message);
-        assert_eq!(result.state() == v1::ShardState::InternalError, remedy, "{}", result.message);
-    }
+async fn a_worker_in_a_sandbox_without_network_is_asked_for_each_test_of_pytest() {
+    let bench = Bench::with(|config, _| config.sandbox = SandboxKind::Bubblewrap).await;
+    let assignment = bench.assignment(ASKS).await;
+    let order = v1::TestsOrder { driver: v1::TestDriver::Pytest.into(), partitions: 0 };
+    let assignment = v1::Assignment { tests: Some(order), ..assignment };
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+    let (attempt, result) = bench.scheduler.result(token).await;
+    assert_eq!(result.state(), v1::ShardState::Completed, "{}", result.message);
+    let verdicts: Vec<_> = attempt.tests.reports.iter().map(|report| report.verdict()).collect();
+    assert_eq!(verdicts, [v1::TestVerdict::Passed]);
+}
+
+#[tokio::test]
+async fn a_test_in_a_sandbox_that_a_signal_ends_has_crashed() {
+    let bench = Bench::with(|config, _| config.sandbox = SandboxKind::Bubblewrap).await;
+    let assignment = bench.assignment("[ $SHARD_INDEX = 0 ] || kill -ABRT $$; exit 3").await;
+    let order = v1::TestsOrder { driver: v1::TestDriver::Opaque.into(), partitions: 2 };
+    let assignment = v1::Assignment { tests: Some(order), ..assignment };
+    let token = bench.scheduler.assign_tests(assignment, Tests::of(5));
+    let (attempt, _) = bench.scheduler.result(token).await;
+    let verdicts: Vec<_> = attempt.tests.reports.iter().map(|report| report.verdict()).collect();
+    assert_eq!(verdicts, [v1::TestVerdict::Failed, v1::TestVerdict::Crashed]);
+    assert!(attempt.tests.reports[1].message.contains("SIGABRT"), "{}", attempt.tests.reports[1].message);
 }

@@ -1,14 +1,19 @@
-//! The channel between a runner and the bot: one TCP connection on the loopback address, lines both ways.
+//! The channel between a runner and the bot: one connection, lines both ways.
 //!
-//! Only the first connection counts: children of a runner may inherit its arguments, and connect, too.
+//! A socket in the driver's own directory, which is there in a sandbox, too; or the loopback address, for runners that know
+//! nothing else. Only the first connection counts: children of a runner may inherit its arguments, and connect, too.
 
+use crate::drivers::{Address, ChannelKind};
+use rustix::fs::{Mode, OFlags, open};
 use std::{
     io,
-    net::{Ipv4Addr, TcpStream as StdStream},
+    net::Ipv4Addr,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
 /// What one read takes.
@@ -20,33 +25,60 @@ const LONGEST: usize = 1024 * 1024;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Channel {
-    listener: TcpListener,
-    port: u16,
-    stream: Option<TcpStream>,
+    /// None: the runner uses no channel.
+    listener: Option<Listener>,
+    address: Address,
+    stream: Option<Stream>,
     buffer: Vec<u8>,
     /// The other side has closed it.
     closed: bool,
 }
 
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 impl Channel {
-    pub(super) async fn open() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let port = listener.local_addr()?.port();
-        Ok(Self { listener, port, stream: None, buffer: Vec::new(), closed: false })
+    /// `path` is where a socket would be: its directory is there, and nothing under its name.
+    pub(super) async fn open(kind: ChannelKind, path: PathBuf) -> io::Result<Self> {
+        let (listener, address) = match kind {
+            ChannelKind::None => (None, Address::None),
+            ChannelKind::Loopback => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                let port = listener.local_addr()?.port();
+                (Some(Listener::Tcp(listener)), Address::Port(port))
+            }
+            ChannelKind::Socket => {
+                // The kernel takes no more than 107 bytes: by way of its directory every path is short.
+                let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                let directory =
+                    open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+                (Some(Listener::Unix(UnixListener::bind(short)?)), Address::Socket(path))
+            }
+        };
+        Ok(Self { listener, address, stream: None, buffer: Vec::new(), closed: false })
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Whether the runner has connected by now. Asks the kernel, whatever the runtime knows yet.
     pub(super) fn is_connected(&mut self) -> bool {
         if self.stream.is_none()
-            && let Ok(stream) = rustix::net::accept(&self.listener)
+            && let Some(listener) = &self.listener
         {
-            let stream = StdStream::from(stream);
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            self.stream = stream.ok();
+            self.stream = listener.accept_now().ok();
         }
         self.stream.is_some()
     }
@@ -55,19 +87,19 @@ impl Channel {
     pub(super) async fn lines(&mut self) -> Vec<Vec<u8>> {
         loop {
             let Some(stream) = self.stream.as_mut().filter(|_| !self.closed) else {
-                if self.closed {
+                let Some(listener) = self.listener.as_ref().filter(|_| !self.closed) else {
                     std::future::pending::<()>().await;
-                }
-                match self.listener.accept().await {
-                    Ok((stream, _)) => self.stream = Some(stream),
+                    continue;
+                };
+                match listener.accept().await {
+                    Ok(stream) => self.stream = Some(stream),
                     Err(_) => self.closed = true,
                 }
                 continue;
             };
-            let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
             let before = self.buffer.len();
             self.buffer.reserve(CHUNK);
-            match stream.read_buf(&mut self.buffer).await {
+            match stream.read(&mut self.buffer).await {
                 Ok(0) | Err(_) => self.closed = true,
                 Ok(_) => {
                     if let Some(lines) = cut(&mut self.buffer, before) {
@@ -97,7 +129,59 @@ impl Channel {
     /// Says a line. That nobody listens is seen elsewhere: the process ends.
     pub(super) async fn say(&mut self, line: &str) {
         if let Some(stream) = &mut self.stream {
-            let _ = stream.write_all(format!("{line}\n").as_bytes()).await;
+            let _ = stream.write(format!("{line}\n").as_bytes()).await;
+        }
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    /// A connection that is there already.
+    fn accept_now(&self) -> io::Result<Stream> {
+        let accepted = |listener: BorrowedFd<'_>| -> io::Result<OwnedFd> {
+            let stream = rustix::net::accept(listener)?;
+            rustix::io::ioctl_fionbio(&stream, true)?;
+            Ok(stream)
+        };
+        match self {
+            Self::Tcp(listener) => TcpStream::from_std(accepted(listener.as_fd())?.into()).map(Stream::Tcp),
+            Self::Unix(listener) => {
+                UnixStream::from_std(accepted(listener.as_fd())?.into()).map(Stream::Unix)
+            }
+        }
+    }
+}
+
+impl Stream {
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => {
+                let _ = rustix::net::sockopt::set_tcp_quickack(&*stream, true);
+                stream.read_buf(buffer).await
+            }
+            Self::Unix(stream) => stream.read_buf(buffer).await,
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Unix(stream) => stream.write_all(bytes).await,
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

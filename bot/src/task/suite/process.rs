@@ -16,7 +16,6 @@ use crate::{
 };
 use std::{
     collections::{HashSet, VecDeque},
-    io,
     path::PathBuf,
     pin::{Pin, pin},
     time::Duration,
@@ -28,10 +27,6 @@ const PIECES: usize = 16;
 
 /// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-/// Of a runner that has nothing but its connection to be told of tests.
-const NO_LOOPBACK: &str = "its runner asks for each test over the loopback address, which the bot's sandbox keeps from it: \
-                           set `sandbox-network` on the bot, or take bots without a sandbox";
 
 /// What is known of a process that runs.
 pub(super) struct Process {
@@ -54,10 +49,9 @@ pub(super) struct Process {
 impl Suite<'_> {
     /// Starts a process and stays with it to its end.
     pub(super) async fn run_process(&mut self) -> Result<(), Stop> {
-        let channel = Channel::open().await.map_err(failed)?;
-        self.number += 1;
+        let channel = self.open_channel().await?;
         let mut twins = self.without_twins();
-        let next = self.runner.next(&self.queue, self.number, channel.port());
+        let next = self.runner.next(&self.queue, self.number, channel.address());
         self.queue.append(&mut twins);
         match next.map_err(|error| Failure::client(error.to_string()))? {
             Next::Process(launch) => self.stay_with(*launch, channel).await,
@@ -68,10 +62,18 @@ impl Suite<'_> {
     /// Runs what a runner wants to be run after the last test.
     pub(super) async fn clear_away(&mut self) -> Result<(), Stop> {
         while let Some(launch) = self.runner.epilogue() {
-            let channel = Channel::open().await.map_err(failed)?;
+            let channel = self.open_channel().await?;
             self.stay_with(launch, channel).await?;
         }
         Ok(())
+    }
+
+    /// Of the next process.
+    async fn open_channel(&mut self) -> Result<Channel, Stop> {
+        self.number += 1;
+        let path = self.base.own.join(format!("channel-{}", self.number));
+        let opened = Channel::open(self.runner.channel(), path).await;
+        opened.map_err(|error| Failure::internal(format!("cannot open a channel: {error}")).into())
     }
 
     async fn tell_first(&mut self, verdict: TestVerdict, message: String) -> Result<(), Stop> {
@@ -83,9 +85,6 @@ impl Suite<'_> {
     }
 
     async fn stay_with(&mut self, launch: Launch, mut channel: Channel) -> Result<(), Stop> {
-        if launch.takes == Takes::Pulls && self.executor.hides_loopback() {
-            return Err(Failure::internal(NO_LOOPBACK.into()).into());
-        }
         let progress = match launch.takes {
             Takes::Pulls => Progress::pulling(),
             Takes::Nothing => Progress::default(),
@@ -324,8 +323,4 @@ impl Process {
             higher
         });
     }
-}
-
-fn failed(error: io::Error) -> Failure {
-    Failure::internal(format!("cannot open a channel: {error}"))
 }
