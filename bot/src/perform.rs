@@ -2,6 +2,8 @@
 //!
 //! The same code as an attempt's, over the user's cache. Outputs stay here: nothing goes to the CAS.
 
+mod one_test;
+
 use crate::{
     attempt::{AttemptResult, Ending},
     executor::{Executor, Interruption},
@@ -17,6 +19,7 @@ use cas::{
     named::{NamedCacheOptions, NamedCaches},
     tree,
 };
+use one_test::OneTest;
 use prost::Message as _;
 use proto::{BotId, Digest, v1};
 use runtime::{Clock, Entropy, Exit, Shutdown, connect::ConnectError};
@@ -54,6 +57,8 @@ pub struct Performance {
     pub outputs: Option<PathBuf>,
     /// As for bots.
     pub supervisor: Option<PathBuf>,
+    /// Run this test alone, as a worker does, of an assignment whose tests are handed out.
+    pub test: Option<String>,
 }
 
 /// Why an assignment was not carried out.
@@ -90,7 +95,7 @@ pub enum PerformError {
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Performed {
-    /// The command's own, when it came to its end.
+    /// The command's own, when it came to its end; of one test, what became of it.
     pub exit: Exit,
     /// Why, in words; empty when there is nothing to say.
     pub message: String,
@@ -108,8 +113,8 @@ impl Performance {
     ) -> Result<Performed, PerformError> {
         let malformed = |reason: String| PerformError::Assignment { reason };
         let wire = v1::Assignment::decode(assignment).map_err(|error| malformed(error.to_string()))?;
-        // Nobody hands tests out here: the command is run as it is, and its arguments say which tests it runs.
-        let wire = v1::Assignment { tests: None, ..wire };
+        // Nobody else hands tests out here: without one the command is run as it is.
+        let wire = v1::Assignment { tests: wire.tests.filter(|_| self.test.is_some()), ..wire };
         let assignment = remote::assignment(wire).map_err(|error| malformed(error.to_string()))?;
         let data = DataDir::open(&self.work)?;
         let (worker, cache) = self.worker(&data, Arc::clone(&clock), entropy)?;
@@ -120,14 +125,28 @@ impl Performance {
         let (dir, spool) = filled.map_err(failed)?;
         let spool = Arc::new(spool);
         let interruption = watch::Sender::new(Interruption::None);
-        let performing = worker.perform(&assignment, &dir, &spool, interruption.subscribe(), None);
+        let (mut one, line) = match &self.test {
+            Some(_) if assignment.tests.is_none() => {
+                return Err(malformed("it hands out no tests of which to run one".into()));
+            }
+            Some(name) => Some(OneTest::grant(name, assignment.timeouts.hard)).unzip(),
+            None => (None, None),
+        };
+        let performing = worker.perform(&assignment, &dir, &spool, interruption.subscribe(), line);
         let stop = async {
             shutdown.requested().await;
             interruption.send_replace(Interruption::Kill);
             std::future::pending::<Infallible>().await
         };
-        let result = tokio::select! {
-            result = told(performing, &spool, &grown, &mut sink) => result.map_err(failed)?,
+        let heard = async {
+            match &mut one {
+                Some(one) => one.report().await,
+                None => None,
+            }
+        };
+        let (result, report) = tokio::select! {
+            (result, report) = async { tokio::join!(told(performing, &spool, &grown, &mut sink), heard) } =>
+                (result.map_err(failed)?, report),
             never = stop => match never {},
         };
         if let (Some(target), Some(outputs)) = (&self.outputs, result.outputs) {
@@ -140,14 +159,11 @@ impl Performance {
                 .and_then(|removed| removed)
                 .map_err(failed)?;
         }
-        let exit = match (result.ending, result.exit) {
-            (Ending::Completed, Some(exit)) => Exit::Command(u8::try_from(exit.code()).unwrap_or(u8::MAX)),
-            (Ending::TimedOut, _) => Exit::TestsFailed,
-            (Ending::Killed, _) => Exit::Interrupted,
-            (Ending::ClientError, _) => Exit::Incomplete,
-            (Ending::Completed | Ending::InternalError, _) => Exit::Internal,
+        let (exit, message) = match one {
+            Some(one) => one.judge(report, &result),
+            None => (exit_of(&result), result.message),
         };
-        Ok(Performed { exit, message: result.message })
+        Ok(Performed { exit, message })
     }
 
     /// With outputs that go to the cache.
@@ -172,6 +188,17 @@ impl Performance {
             bot: BotId::new(NAME).expect("it is a name"),
         };
         Ok((worker, cache))
+    }
+}
+
+/// The command's own exit code, where there is one.
+fn exit_of(result: &AttemptResult) -> Exit {
+    match (result.ending, result.exit) {
+        (Ending::Completed, Some(exit)) => Exit::Command(u8::try_from(exit.code()).unwrap_or(u8::MAX)),
+        (Ending::TimedOut, _) => Exit::TestsFailed,
+        (Ending::Killed, _) => Exit::Interrupted,
+        (Ending::ClientError, _) => Exit::Incomplete,
+        (Ending::Completed | Ending::InternalError, _) => Exit::Internal,
     }
 }
 
@@ -219,8 +246,13 @@ mod tests {
     use proto::DigestFunction;
     use runtime::{SystemClock, SystemEntropy};
 
-    #[tokio::test]
-    async fn the_assignment_of_a_worker_is_its_command_as_it_is() {
+    /// Performs the command of a worker, whose tests `driver` knows; how it went, and what it wrote.
+    async fn performed(
+        script: &str,
+        driver: i32,
+        partitions: u32,
+        test: Option<&str>,
+    ) -> (Performed, String) {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         let performance = Performance {
@@ -232,18 +264,17 @@ mod tests {
             keep: false,
             outputs: None,
             supervisor: None,
+            test: test.map(str::to_owned),
         };
         let cache = DiskCache::open(&path("cache"), DiskCacheOptions::default()).unwrap();
-        let command = ["/bin/sh", "-c", "echo $*; exit 3", "sh"].map(str::to_owned).into();
+        let command = ["/bin/sh", "-c", script, "sh"].map(str::to_owned).into();
         let manifest = Isolated { command, ..Isolated::new(DigestFunction::Blake3) };
         let store = DiskStore::new(cache);
         let input = store.put(DigestFunction::Blake3, manifest.to_bytes().into()).await.unwrap();
-        // Not even one that this bot knows.
-        let tests = v1::TestsOrder { driver: 77, partitions: 0 };
         let assignment = v1::Assignment {
             input: Some(input.into()),
             extra_args: vec!["--gtest_filter=A.b".into()],
-            tests: Some(tests),
+            tests: Some(v1::TestsOrder { driver, partitions }),
             ..Default::default()
         };
         let mut output = Vec::new();
@@ -254,7 +285,30 @@ mod tests {
         let host = (SystemClock::shared(), SystemEntropy::shared());
         let performed =
             performance.perform(&assignment.encode_to_vec(), host, Shutdown::new(), sink).await.unwrap();
+        (performed, String::from_utf8(output).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_assignment_of_a_worker_is_its_command_as_it_is() {
+        // Not even a driver that this bot knows.
+        let (performed, output) = performed("echo $*; exit 3", 77, 0, None).await;
         assert_eq!(performed.exit, Exit::Command(3), "{}", performed.message);
-        assert_eq!(output, b"--gtest_filter=A.b\n");
+        assert_eq!(output, "--gtest_filter=A.b\n");
+    }
+
+    #[tokio::test]
+    async fn one_test_is_run_as_its_driver_runs_it() {
+        let script = "echo part $SHARD_INDEX; case $SHARD_INDEX in 1) exit 7;; 2) kill -ABRT $$;; esac";
+        let run = |test| performed(script, v1::TestDriver::Opaque.into(), 4, Some(test));
+        for (test, exit, output, message) in [
+            ("0/4", Exit::Success, "part 0\n", "0/4 passed"),
+            ("1/4", Exit::TestsFailed, "part 1\n", "1/4 failed\nthe command ended with exit code 7"),
+            ("2/4", Exit::TestsFailed, "part 2\n", "2/4 crashed: signal 6 (SIGABRT)"),
+            ("x", Exit::Incomplete, "", "cannot run the tests: `x` is no partition"),
+        ] {
+            let (performed, told) = run(test).await;
+            assert_eq!((performed.exit, &*told), (exit, output), "{test}: {}", performed.message);
+            assert!(performed.message.starts_with(message), "{test}: {}", performed.message);
+        }
     }
 }

@@ -112,6 +112,8 @@ struct PerformArguments {
     keep: bool,
     #[arg(long)]
     outputs: Option<PathBuf>,
+    #[arg(long)]
+    test: Option<String>,
 }
 
 /// Does what [`PerformArguments`] say and exits as the command does.
@@ -137,9 +139,9 @@ pub(crate) fn perform() -> Exit {
 
 #[tokio::main]
 async fn performed(arguments: PerformArguments) -> anyhow::Result<Performed> {
-    let PerformArguments { cas, ca_cert, cache, work, keep, outputs } = arguments;
+    let PerformArguments { cas, ca_cert, cache, work, keep, outputs, test } = arguments;
     let supervisor = Some("/proc/self/exe".into());
-    let performance = Performance { cas, ca_cert, cache, work, keep, outputs, supervisor };
+    let performance = Performance { cas, ca_cert, cache, work, keep, outputs, supervisor, test };
     let mut assignment = Vec::new();
     io::stdin().take(proto::limits::MAX_MESSAGE_BYTES as u64).read_to_end(&mut assignment)?;
     let shutdown = Shutdown::on_signals()?;

@@ -25,7 +25,6 @@ pub mod outputs;
 mod publish;
 pub mod remote;
 pub mod report;
-pub mod selection;
 #[cfg(test)]
 mod testing;
 mod up;

@@ -6,7 +6,6 @@ use crate::{
     failure::Usage,
     json::AssignmentJson,
     remote::Assignment,
-    selection::{Selection, select},
     up::{program, terminate},
 };
 use anyhow::Context as _;
@@ -31,7 +30,8 @@ Examples:
   swarm reproduce 1hf7yat000005/0/3 --json         # what a bot is told, without running it
   swarm reproduce 1hf7yat000005/0/3 --work /tmp/look   # what was laid out stays in /tmp/look/work/1/in
 
-Exits with the command's own code, or 128 + N when signal N ended it. When it could not be run, stderr
+Exits with the command's own code, or 128 + N when signal N ended it; with --test 0 when that has
+passed or was skipped, 1 when it has not, 3 when its runner does not know it. When it could not be run, stderr
 says why and the code is one of those that `swarm --help` lists.";
 
 /// Run a shard here as a bot did: the same input, command, environment and timeouts
@@ -44,8 +44,8 @@ pub(crate) struct ReproduceArgs {
     /// The shard (RUN/STEP/INDEX)
     #[arg(value_name = "SHARD")]
     shard: ShardId,
-    /// Run this test alone, by its full name, of a step that shares out its tests; with the driver pytest the command must
-    /// name no files itself
+    /// Run this test alone, by its full name, of a step that shares out its tests: as bots do, with the fixtures of ctest
+    /// that it needs, the variables of Bazel's protocol, and so on
     #[arg(long, value_name = "TEST")]
     test: Option<String>,
     /// Lay the input out in this new or empty directory, and leave it there [default: one that goes away]
@@ -76,15 +76,15 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
     let secret = args.secret_file.as_deref().map(read_secret).transpose()?;
     let scheduler = args.scheduler.connect(context)?;
     let told = scheduler.assignment(args.shard).await?;
-    let selection = selection(context, &told, args.test.as_deref())?;
+    check_test(context, &told, args.test.as_deref())?;
     if args.json {
-        let shown = told.shown(selection, &args.words)?;
+        let shown = told.shown(&args.words)?;
         let document = AssignmentJson::new(args.shard, &shown, told.has_secret);
         context.console.print(serde_json::to_string_pretty(&document)? + "\n");
         return Ok(Exit::Success);
     }
     let bot = program("bot")?;
-    let assignment = told.encode(selection, &args.words, secret.as_ref());
+    let assignment = told.encode(&args.words, secret.as_ref());
     if told.has_secret && secret.is_none() {
         context
             .console
@@ -112,6 +112,10 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
     if args.work.is_some() {
         command.arg("--keep");
     }
+    if let Some(test) = &args.test {
+        // As one word: a name may begin with a hyphen.
+        command.arg(format!("--test={test}"));
+    }
     // Ctrl-C reaches the bot, too, and TERM is passed on to it: it ends the command, and we end when it has.
     let (_int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut child =
@@ -128,19 +132,18 @@ pub(crate) async fn reproduce(context: &Context, args: ReproduceArgs) -> anyhow:
     }
 }
 
-/// What makes the command run this test alone.
-fn selection(context: &Context, told: &Assignment, test: Option<&str>) -> Result<Selection, Usage> {
+/// One test can be run of a step that shares out its tests; without one, says what is run instead.
+fn check_test(context: &Context, told: &Assignment, test: Option<&str>) -> Result<(), Usage> {
     match (told.driver, test) {
-        (Some(driver), Some(test)) => select(driver, test),
         (None, Some(test)) => Err(Usage(format!(
             "--test {test} is for steps that share out their tests (--driver): write the command's own words after --"
         ))),
         (Some(driver), None) => {
             let what = "the shard took tests as the scheduler gave them; here the whole command is run";
             context.console.note(format!("{what} ({}): name one test with --test", driver.name()));
-            Ok(Selection::default())
+            Ok(())
         }
-        (None, None) => Ok(Selection::default()),
+        (Some(_), Some(_)) | (None, None) => Ok(()),
     }
 }
 
