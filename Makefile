@@ -5,7 +5,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: all build demo test bench bench-cas bench-isolate bench-scheduler bench-sharding chaos fuzz ci fmt fmt-check clippy docs deny prerequisites
+.PHONY: all build demo test bench bench-cas bench-isolate bench-scheduler bench-sharding suites chaos fuzz ci fmt fmt-check clippy docs deny prerequisites
 
 all: build
 
@@ -32,6 +32,11 @@ bench-isolate: build
 # TRACES=DIR holds the traces to replay; PARTS="warm cold" measures only these.
 bench-sharding: build
 	$(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
+
+# Real suites, shared out to four bots on this machine, twice. SUITES="bytes numpy" runs these only.
+suites: build
+	@tests/setup/tools nextest
+	tests/suites/run $(OUTPUT)/release $(SUITES)
 
 # These parts are about the queue alone, without a server: ignored tests beside it.
 QUEUE_PARTS := decisions fan_out simulation

@@ -35,7 +35,6 @@ impl Bazel {
     /// With twelve rules of which each sleeps for `pause` and writes `bytes`, and one that reads what all have written.
     pub(crate) async fn new(pause: &str, bytes: u32) -> Self {
         let dir = TempDir::with_prefix("isoswarm-bazel-").unwrap();
-        let workspace = dir.path().join("workspace");
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,11 +52,26 @@ impl Bazel {
         write("workspace/BUILD", &build);
         // So that no other workspace ever had these actions.
         write("workspace/in.txt", &format!("{}\n", dir.path().display()));
-        write("workspace/check.sh", "#!/bin/sh\ntouch \"$TEST_SHARD_STATUS_FILE\"\ntest -s sum.txt\n");
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(workspace.join("check.sh"), executable).unwrap();
         write("bazelrc", &RC.replace("DIR", dir.path().to_str().unwrap()));
-        Self { program: client("bazel").await, dir }
+        let bazel = Self { program: client("bazel").await, dir };
+        bazel.write("check.sh", "#!/bin/sh\ntouch \"$TEST_SHARD_STATUS_FILE\"\ntest -s sum.txt\n");
+        bazel
+    }
+
+    /// Adds a file to the workspace; what begins as a script is one.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.workspace().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        if text.starts_with("#!") {
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(path, executable).unwrap();
+        }
+    }
+
+    /// Where Bazel puts what it built.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.workspace().join("bazel-bin")
     }
 
     fn args(&self) -> Vec<String> {
@@ -77,7 +91,7 @@ impl Bazel {
 
     /// An output, if it is here.
     pub(crate) fn output(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.workspace().join("bazel-bin").join(name)).ok()
+        fs::read(self.outputs().join(name)).ok()
     }
 
     /// Runs a command of Bazel's.

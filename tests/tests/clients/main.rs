@@ -6,6 +6,7 @@
 
 mod bazel;
 mod bazel_faults;
+mod bazel_shards;
 mod bazel_workspace;
 mod casd;
 mod ccache;
