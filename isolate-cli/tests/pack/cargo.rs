@@ -130,8 +130,11 @@ fn all_programs_are_one_test_program_of_rust() {
     };
     let (code, told) = asked(&["--list", "--format", "terse"]);
     let tests: Vec<&str> = told.lines().collect();
-    let expected =
-        ["mac tests::macros_are_linked: test", "prog::all files: test", "prog::all inner::programs: test"];
+    let expected = [
+        "mac macros_are_linked_to_the_toolchains_libraries: test",
+        "prog::all files: test",
+        "prog::all programs: test",
+    ];
     assert_eq!((code, &tests[..]), (0, &expected[..]));
     let (_, ignored) = asked(&["--list", "--format", "terse", "--ignored"]);
     assert_eq!(ignored, "");

@@ -108,6 +108,16 @@ async fn shards_of_bazels_tests_are_shared_out_and_their_faults_named() {
         let (found, why) = &outcomes_of_sh[place];
         assert!(found == outcome && why.contains(message), "{place}: {report:#}");
     }
+    // With all that the driver gives to a part.
+    let shard = report["tests"][0]["shard"].as_str().unwrap();
+    for (part, code, words) in [
+        ("0/4", 0, "0/4 passed"),
+        ("1/4", 1, "1/4 crashed: signal 11"),
+        ("3/4", 1, "has not touched TEST_SHARD"),
+    ] {
+        let again = system.run("swarm", ["reproduce", shard, "--test", part]).await.expect(code);
+        assert!(again.stderr.contains(words), "{part}: {again:?}");
+    }
     let (finished, report) = run(&system, &cc, "cc-fault", &["--env", "FAULT=fault"]).await;
     finished.expect(1);
     let found: Vec<_> = outcomes(&report).into_iter().map(|(outcome, _)| outcome).collect();

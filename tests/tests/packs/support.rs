@@ -57,9 +57,14 @@ pub(crate) struct Report {
 
 /// Runs the suite by its digest; the merged report of all shards.
 pub(crate) async fn run(system: &System, digest: &str, shards: u32) -> Report {
+    run_with(system, digest, &["--shards", &shards.to_string()]).await
+}
+
+/// The same with these flags.
+pub(crate) async fn run_with(system: &System, digest: &str, args: &[&str]) -> Report {
     let path = system.path().join("report.xml");
     let mut command = system.command("swarm");
-    command.args(["run", digest, "--shards", &shards.to_string(), "--junit"]).arg(&path);
+    command.args(["run", digest, "--junit"]).arg(&path).args(args);
     let run = finished(&mut command).await.expect(0);
     let text = fs::read_to_string(path).unwrap();
     let tests = text.matches("<testcase ").count();
