@@ -6,6 +6,7 @@
 //! groups, one for each controller. A supervisor enters the group of its command for as long as it starts it, so that the
 //! command is born in there, and leaves it again: it is limited and killed by nobody.
 
+use super::processes::{PAUSE, pause};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -15,6 +16,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// The processes of a group, one number a line. Writing 0 moves the writer there.
@@ -25,6 +27,12 @@ const PERIOD: u64 = 100_000;
 
 /// Longest time in microseconds that a kernel takes for a quota.
 const MOST_QUOTA: u64 = 1 << 40;
+
+/// How long what a former bot left may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Levels of groups below that of an attempt which are looked into.
+const DEEPEST: usize = 8;
 
 /// What there is only where swap is counted.
 const SWAP: [&str; 2] = ["memory.swap.max", "memory.memsw.limit_in_bytes"];
@@ -175,10 +183,10 @@ impl Cgroups {
     /// A group for one attempt. It goes when it is dropped, after all in it has ended.
     pub(super) fn create(&self) -> io::Result<Cgroup<'_>> {
         let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        stale.retain(|path| fs::remove_dir(path).is_err());
+        stale.retain(|path| remove(path, DEEPEST).is_err());
         drop(stale);
-        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let mut cgroup = Cgroup { all: self, paths: Vec::new(), counter: None };
+        let name = self.free_name();
         for parent in &self.parents {
             let path = parent.path.join(&name);
             fs::create_dir(&path)?;
@@ -195,6 +203,16 @@ impl Cgroups {
         }
         Ok(cgroup)
     }
+
+    /// One that no group has: what a former bot left may not be gone yet.
+    fn free_name(&self) -> String {
+        loop {
+            let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+            if !self.parents.iter().any(|parent| parent.path.join(&name).exists()) {
+                return name;
+            }
+        }
+    }
 }
 
 impl Parent {
@@ -204,23 +222,26 @@ impl Parent {
         limits: Limits,
         name: &str,
     ) -> Result<Self, CgroupError> {
-        let path = group.path.join(name);
+        let leaf = format!("{name}-bot");
+        let two = group.version == Version::Two;
+        // A program that is tried in place of a bot, or takes its place, begins where that bot has moved to.
+        let own = group.path.parent().filter(|_| two && group.path.ends_with(&leaf)).unwrap_or(&group.path);
+        let path = own.join(name);
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| CgroupError::Io { path, source }
         };
         make(&path).map_err(failed(&path))?;
-        let mut home = group.path.clone();
-        if group.version == Version::Two {
-            home = group.path.join(format!("{name}-bot"));
+        let mut home = own.to_owned();
+        if two {
+            home.push(leaf);
             make(&home).map_err(failed(&home))?;
             fs::write(home.join(PROCS), "0").map_err(failed(&home))?;
-            for inner in [&group.path, &path] {
+            for inner in [own, &path] {
                 lend(inner, controllers)?;
             }
         }
         clear(&path).map_err(failed(&path))?;
-        let two = group.version == Version::Two;
         let mut all = Vec::new();
         for controller in controllers {
             match (*controller, limits) {
@@ -290,18 +311,39 @@ fn lend(path: &Path, controllers: &[&'static str]) -> Result<(), CgroupError> {
 fn clear(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let group = entry?.path();
-        if !group.is_dir() {
-            continue;
+        let mut waited = Duration::ZERO;
+        // One that is not empty by then does no harm: its name is not taken again.
+        while group.is_dir() && waited < PATIENCE {
+            kill(&group, DEEPEST);
+            if remove(&group, DEEPEST).is_err() {
+                pause();
+                waited += PAUSE;
+            }
         }
-        let processes = fs::read_to_string(group.join(PROCS)).unwrap_or_default();
-        for pid in processes.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-            // An error means that it is gone.
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        // One that is not empty yet does no harm: names are taken again only when they are free.
-        let _ = fs::remove_dir(&group);
     }
     Ok(())
+}
+
+/// Kills all that is in a group and in those that it was divided into.
+fn kill(group: &Path, deepest: usize) {
+    let processes = fs::read_to_string(group.join(PROCS)).unwrap_or_default();
+    for pid in processes.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+        // An error means that it is gone.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    below(group, deepest).for_each(|group| kill(&group, deepest - 1));
+}
+
+/// Removes a group, and those that a command with the right to do so has divided it into.
+fn remove(group: &Path, deepest: usize) -> io::Result<()> {
+    below(group, deepest).try_for_each(|group| remove(&group, deepest - 1))?;
+    fs::remove_dir(group)
+}
+
+/// The groups that this one was divided into; none below the deepest.
+fn below(group: &Path, deepest: usize) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).ok().filter(|_| deepest > 0).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
 /// The group of one attempt.
@@ -330,7 +372,7 @@ impl Cgroup<'_> {
 
 impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
-        let left = self.paths.drain(..).filter(|path| fs::remove_dir(path).is_err());
+        let left = self.paths.drain(..).filter(|path| remove(path, DEEPEST).is_err());
         self.all.stale.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
     }
 }
@@ -351,64 +393,4 @@ pub(super) fn inside<T>(gates: &[Gate], start: impl FnOnce() -> io::Result<T>) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { memory: Some(1 << 30), pids: Some(50), cpu: Some(1.5) };
-
-    fn text(path: PathBuf) -> String {
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-
-    #[test]
-    fn version_2_gets_a_leaf_for_the_bot_and_a_group_for_each_attempt() {
-        let dir = tempfile::tempdir().unwrap();
-        let own = dir.path().to_owned();
-        let find = |_: &str| Some(Group { version: Version::Two, path: own.clone() });
-        let error = Cgroups::open_in(LIMITS, "b", find).unwrap_err().to_string();
-        assert!(error.contains("controller `memory`") && error.contains("Delegate=yes"), "{error}");
-        fs::write(own.join("cgroup.controllers"), "cpu memory pids").unwrap();
-        // The kernel shows to a group what its parent lends.
-        fs::write(own.join("b/cgroup.controllers"), "cpu memory pids").unwrap();
-        let cgroups = Cgroups::open_in(LIMITS, "b", find).unwrap().unwrap();
-        assert_eq!(text(own.join("b-bot/cgroup.procs")), "0");
-        assert!(text(own.join("cgroup.subtree_control")).starts_with('+'));
-        let cgroup = cgroups.create().unwrap();
-        let group = own.join("b/1");
-        assert_eq!(text(group.join("memory.max")), (1u64 << 30).to_string());
-        assert_eq!(text(group.join("pids.max")), "50");
-        assert_eq!(text(group.join("cpu.max")), "150000 100000");
-        assert_eq!(cgroup.counter(), Some(&*group.join("memory.events")));
-        let started = inside(&cgroup.gates(), || Ok(text(group.join(PROCS)))).unwrap();
-        assert_eq!((started.as_str(), text(own.join("b-bot/cgroup.procs")).as_str()), ("0", "0"));
-        assert_eq!(cgroup.gates().len(), 1, "one hierarchy for all");
-    }
-
-    #[test]
-    fn version_1_gets_a_group_in_each_hierarchy() {
-        let dir = tempfile::tempdir().unwrap();
-        let find = |controller: &str| {
-            let path = dir.path().join(controller);
-            fs::create_dir_all(&path).unwrap();
-            Some(Group { version: Version::One, path })
-        };
-        let limits = Limits { cpu: None, ..LIMITS };
-        let cgroups = Cgroups::open_in(limits, "b", find).unwrap().unwrap();
-        let cgroup = cgroups.create().unwrap();
-        assert_eq!(text(dir.path().join("memory/b/1/memory.limit_in_bytes")), (1u64 << 30).to_string());
-        assert_eq!(text(dir.path().join("pids/b/1/pids.max")), "50");
-        assert!(!dir.path().join("cpu").exists());
-        let leave: Vec<_> = cgroup.gates().into_iter().map(|gate| gate.leave).collect();
-        assert_eq!(leave, [dir.path().join("memory/cgroup.procs"), dir.path().join("pids/cgroup.procs")]);
-    }
-
-    #[test]
-    fn no_limit_needs_no_group_and_a_group_that_cannot_be_made_is_told() {
-        assert!(Cgroups::open(Limits::default(), "b").unwrap().is_none());
-        let find = |_: &str| Some(Group { version: Version::One, path: "/proc/self/no".into() });
-        let error = Cgroups::open_in(LIMITS, "b", find).unwrap_err().to_string();
-        assert!(error.contains("/proc/self/no/b") && error.contains("memory-limit"), "{error}");
-        assert!(Cgroups::open_in(LIMITS, "b", |_| None).is_err());
-        assert_eq!((quota(0.5), quota(0.0), quota(f64::INFINITY)), (50_000, 1000, MOST_QUOTA));
-    }
-}
+mod tests;
