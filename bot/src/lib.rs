@@ -33,5 +33,5 @@ pub use executor::{CgroupError, SUPERVISE, supervise};
 pub use hooks::HooksError;
 pub use perform::{PERFORM, PerformError, Performance, Performed};
 pub use shell::{Bot, BotError, Finish, Stop};
-pub use update::{TRIAL, Update, become_program};
+pub use update::{TRIAL, TRIAL_PATIENCE, Update, become_program};
 pub use workdir::DataDirError;

@@ -1,7 +1,8 @@
 //! What the program does beyond the library: flags, signals, the line that says that it is ready.
 
 use bot::{
-    Bot, BotError, Config, Finish, Flags, PerformError, Performance, Performed, Stop, TRIAL, become_program,
+    Bot, BotError, Config, Finish, Flags, PerformError, Performance, Performed, Stop, TRIAL, TRIAL_PATIENCE,
+    become_program,
 };
 use clap::Parser;
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, config::ConfigError};
@@ -50,9 +51,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         std::future::pending::<()>().await;
     };
+    let clock = SystemClock::shared();
     tokio::select! {
         ended = bots(&config, &stop) => ended,
         () = signals => Ok(()),
+        // The bot that tries this program may have been killed.
+        () = clock.sleep(TRIAL_PATIENCE), if config.trial => {
+            anyhow::bail!("the scheduler was not reached within {TRIAL_PATIENCE:?}")
+        }
     }
 }
 

@@ -274,6 +274,12 @@ impl Synchronizer {
         new
     }
 
+    /// Takes work again.
+    pub(crate) fn resume(&mut self) {
+        self.accepting = Accepting::Work;
+        self.announce();
+    }
+
     /// What the bot says of itself has changed: the next call tells it at once.
     pub(crate) fn announce(&mut self) {
         self.unannounced = true;

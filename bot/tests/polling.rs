@@ -261,6 +261,28 @@ async fn a_bot_that_is_told_to_end_finishes_what_it_has() {
 }
 
 #[tokio::test]
+async fn a_bot_goes_on_when_the_program_that_it_was_to_become_is_withdrawn() {
+    let mut bench = Bench::with(|config, _| (config.update, config.slots) = (true, 2)).await;
+    let go = bench.path("go");
+    let token = bench.assign(&format!("echo up; while [ ! -e {go} ]; do sleep 0.01; done")).await;
+    bench.scheduler.until(token, |attempt| attempt.output == b"up\n").await;
+    let program = bench.store.put(DigestFunction::Sha256, Bytes::from_static(b"another")).await.unwrap();
+    bench.scheduler.name_program(Some(program));
+    bench.eventually(|| bench.scheduler.knows_of_drain()).await;
+    bench.scheduler.name_program(None);
+    let next = bench.assign("echo next").await;
+    assert_eq!(bench.scheduler.result(next).await.0.text(), "next\n");
+    // Whoever is to end does so as the program that it is.
+    bench.scheduler.name_program(Some(program));
+    bench.eventually(|| bench.scheduler.knows_of_drain()).await;
+    bench.scheduler.terminate();
+    bench.pause(300).await;
+    fs::write(&go, "").unwrap();
+    assert_eq!(bench.ended().await.unwrap(), Finish::Stopped);
+    assert_eq!(ended(&bench.scheduler.result(token).await.1), (v1::ShardState::Completed, Some(0)));
+}
+
+#[tokio::test]
 async fn a_bot_that_must_stop_leaves_nothing_and_gives_its_leases_up() {
     let mut bench = Bench::new(1).await;
     let mark = mark(2);

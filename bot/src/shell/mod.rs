@@ -52,8 +52,10 @@ pub struct Bot {
     synchronizer: Synchronizer,
     health: Health,
     updater: Updater,
-    /// What takes the place of this program when nothing runs any more.
-    update: Option<Update>,
+    /// Takes nothing new because another program is to take the place of this one.
+    updating: bool,
+    /// Takes nothing new because it is to end.
+    leaving: bool,
     trial: bool,
     exit_when_idle: Option<Duration>,
     /// Since when nothing is held.
@@ -105,7 +107,7 @@ impl Bot {
             let idle_until = self.idle_until(now);
             if drain_by.is_none() && idle_until.is_some_and(|until| now >= until) {
                 tracing::info!("there was nothing to do for long enough: ending");
-                self.synchronizer.drain();
+                self.leave();
                 drain_by = Some(now + self.drain_timeout);
             }
             if let Some(finish) = self.finish(drain_by, now) {
@@ -144,7 +146,7 @@ impl Bot {
                 () = self.clock.sleep(wake) => {}
                 () = stop.drain.requested(), if drain_by.is_none() => {
                     tracing::info!("finishing what runs, taking nothing new");
-                    self.synchronizer.drain();
+                    self.leave();
                     drain_by = Some(self.clock.elapsed() + self.drain_timeout);
                 }
                 () = self.updater.news() => self.follow(None),
@@ -162,7 +164,15 @@ impl Bot {
         if let Some(by) = drain_by {
             return (drained || now >= by).then_some(Finish::Stopped);
         }
-        drained.then(|| self.update.take().map_or(Finish::Stopped, Finish::Update))
+        let update = self.updater.ready().filter(|_| self.updating);
+        drained.then(|| update.cloned().map_or(Finish::Stopped, Finish::Update))
+    }
+
+    /// Takes nothing new, and ends when nothing runs any more. Says whether that is new.
+    fn leave(&mut self) -> bool {
+        self.synchronizer.drain();
+        self.updating = false;
+        !std::mem::replace(&mut self.leaving, true)
     }
 
     /// Looks at what is known of the program that this one should be; `named` is what the scheduler says just now.
@@ -173,11 +183,20 @@ impl Bot {
         if self.health.set_notice(self.updater.notice()) {
             self.synchronizer.announce();
         }
-        // One that already drains does so for another reason.
-        if let Some(update) = self.updater.ready()
-            && self.synchronizer.drain()
-        {
-            self.update = Some(update.clone());
+        if self.leaving || self.trial {
+            return;
+        }
+        match (self.updater.ready().is_some(), self.updating) {
+            (true, false) => {
+                self.synchronizer.drain();
+                self.updating = true;
+            }
+            (false, true) => {
+                tracing::info!("the other program is not wanted any more: taking work again");
+                self.synchronizer.resume();
+                self.updating = false;
+            }
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -225,7 +244,7 @@ impl Bot {
         self.health.compare_clocks(self.clock.now(), answer.now);
         self.judge(now);
         self.follow(Some(answer.program));
-        if answer.terminate && self.synchronizer.drain() {
+        if answer.terminate && self.leave() {
             tracing::info!("an operator wants the bot to end: finishing what runs, taking nothing new");
         }
         for action in self.synchronizer.answered(&plan, answer, now) {

@@ -9,7 +9,7 @@
 mod fetch;
 mod trial;
 
-pub use trial::{TRIAL, become_program};
+pub use trial::{PATIENCE as TRIAL_PATIENCE, TRIAL, become_program};
 
 use fetch::{Fetched, Fetcher};
 use proto::{Digest, Timestamp};
@@ -66,6 +66,8 @@ pub(crate) struct Updater {
     fetching: JoinSet<(Digest, Result<Fetched, String>)>,
     /// What this process runs, once known.
     own: Option<Digest>,
+    /// What the scheduler named last, unless it is what runs.
+    wanted: Option<Digest>,
     ready: Option<Update>,
     failed: Option<Failed>,
     not_before: Duration,
@@ -85,22 +87,22 @@ impl Updater {
         let fetcher = own.map(|own| Arc::new(Fetcher { own, dir, store }));
         let fetching = JoinSet::new();
         let not_before = Duration::ZERO;
-        Self { fetcher, clock, fetching, own: None, ready: None, failed, not_before, notice }
+        let (own, wanted, ready) = (None, None, None);
+        Self { fetcher, clock, fetching, own, wanted, ready, failed, not_before, notice }
     }
 
     /// The scheduler names this program.
     pub(crate) fn name(&mut self, program: Option<Digest>) {
         let Some(fetcher) = &self.fetcher else { return };
-        let Some(program) = program.filter(|program| self.own != Some(*program)) else {
-            self.ready = None;
+        self.wanted = program.filter(|program| self.own != Some(*program));
+        self.ready.take_if(|ready| self.wanted != Some(ready.digest));
+        let Some(program) = self.wanted else {
             self.notice.clear();
             return;
         };
-        let ready = self.ready.as_ref().is_some_and(|ready| ready.digest == program);
-        if ready || !self.fetching.is_empty() || self.clock.elapsed() < self.not_before {
+        if self.ready.is_some() || !self.fetching.is_empty() || self.clock.elapsed() < self.not_before {
             return;
         }
-        self.ready = None;
         if let Some(failed) = self.failed.as_ref().filter(|failed| failed.digest == program.to_string())
             && self.clock.now().since(Timestamp::from_micros(failed.at.saturating_mul(1_000_000))) < LATER
         {
@@ -122,6 +124,9 @@ impl Updater {
             Ok(Fetched { own, path: None }) => {
                 (self.own, self.notice) = (Some(own), String::new());
             }
+            // The scheduler has changed its mind meanwhile.
+            Ok(Fetched { own, .. }) if self.wanted != Some(digest) => self.own = Some(own),
+            Err(_) if self.wanted != Some(digest) => {}
             Ok(Fetched { own, path: Some(path) }) => {
                 tracing::info!(%digest, "the scheduler names another program: trying it when nothing runs");
                 (self.own, self.ready) = (Some(own), Some(Update { digest, path }));
@@ -134,7 +139,7 @@ impl Updater {
         }
     }
 
-    /// What is to be tried.
+    /// What is to be tried: what the scheduler wants now.
     pub(crate) fn ready(&self) -> Option<&Update> {
         self.ready.as_ref()
     }

@@ -58,6 +58,23 @@ async fn another_program_is_fetched_verified_and_executable_and_the_same_one_is_
 }
 
 #[tokio::test]
+async fn what_is_not_wanted_any_more_when_it_comes_is_not_tried() {
+    let bench = Bench::new();
+    let mut updater = bench.updater();
+    updater.name(Some(bench.program("new").await));
+    updater.name(None);
+    updater.news().await;
+    assert_eq!((updater.ready(), updater.notice()), (None, ""));
+    let another = bench.program("another").await;
+    updater.name(Some(SHA.digest(b"nobody has it")));
+    updater.name(Some(another));
+    updater.news().await;
+    updater.name(Some(another));
+    updater.news().await;
+    assert_eq!(updater.ready().map(|update| update.digest), Some(another), "and its failure delays nothing");
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_told_and_asked_for_again_later() {
     let bench = Bench::new();
     let mut updater = bench.updater();

@@ -13,8 +13,8 @@ use std::{
 /// The environment variable that makes a bot one on trial.
 pub const TRIAL: &str = "ISOSWARM_BOT_TRIAL";
 
-/// How long a program has until its first call was answered.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a program has until its first call was answered. It ends by itself then, should nobody end it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Update {
     /// Runs the program once, as a bot under `arguments`. Says why it is of no use.

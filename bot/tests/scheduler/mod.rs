@@ -2,7 +2,7 @@
 
 mod tests;
 
-use proto::{RunId, ShardId, Timestamp, v1};
+use proto::{Digest, RunId, ShardId, Timestamp, v1};
 use runtime::{SystemClock, connect};
 use std::{
     collections::BTreeMap,
@@ -264,6 +264,12 @@ impl Scheduler {
     /// What the bot said of its host last.
     pub(crate) fn told(&self) -> serde_json::Value {
         serde_json::from_str(&self.service.state().told).unwrap()
+    }
+
+    /// Names the program that bots should be.
+    pub(crate) fn name_program(&self, program: Option<Digest>) {
+        self.service.state().program = program.map(Into::into);
+        self.service.news.notify_waiters();
     }
 
     /// Sets the scheduler's clock.
