@@ -15,6 +15,7 @@ use crate::{
 use runtime::Clock;
 use std::{
     io,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -128,6 +129,15 @@ impl Executor {
             Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),
             Err(Failure::NotStarted(source)) => {
                 Err(ExecuteError::NotStarted { program: command.program.clone(), source })
+            }
+            // While it starts a command a supervisor is in the group of that, and may be killed in its place.
+            Err(Failure::Bereft(status)) if kills.were_of_the_command() => {
+                let took = self.clock.elapsed().saturating_sub(began);
+                let exit = status.signal().map_or(CommandExit::Code(1), CommandExit::Signal);
+                Ok(Execution { exit, cause: Cause::Itself, leaked: 0, took, out_of_memory: true })
+            }
+            Err(Failure::Bereft(status)) => {
+                Err(failed(io::Error::other(format!("its supervisor ended early: {status}"))))
             }
             Err(Failure::Lost(source)) => Err(failed(source)),
         }

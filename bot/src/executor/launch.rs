@@ -97,7 +97,9 @@ impl Command {
 pub(super) enum Failure {
     /// The command cannot be started.
     NotStarted(io::Error),
-    /// The supervisor failed or was killed, or processes cannot be killed.
+    /// The supervisor ended early. Nothing is left of the command.
+    Bereft(ExitStatus),
+    /// Nothing is known of the command, or processes cannot be killed.
     Lost(io::Error),
 }
 
@@ -156,9 +158,7 @@ impl Running {
                 let Some(line) = verdict.next_line().await.map_err(Failure::Lost)? else {
                     let status = child.wait().await.map_err(Failure::Lost)?;
                     kill_marked(home.clone()).await.map_err(Failure::Lost)?;
-                    return Err(Failure::Lost(io::Error::other(format!(
-                        "its supervisor ended early: {status}"
-                    ))));
+                    return Err(Failure::Bereft(status));
                 };
                 // It has nothing more to do than to exit; the runtime reaps it.
                 match serde_json::from_str(&line).map_err(|error| Failure::Lost(error.into()))? {

@@ -43,11 +43,15 @@ impl OomKills {
 
     /// Whether a command that ended like this lacked memory, when these were counted before it.
     pub(super) fn explain(&self, before: &Counts, exit: CommandExit) -> bool {
-        let after = self.count();
         if self.own {
-            return exit != CommandExit::Code(0) && after.0.iter().flatten().any(|kills| *kills > 0);
+            return exit != CommandExit::Code(0) && self.were_of_the_command();
         }
-        before.explain(&after, exit)
+        before.explain(&self.count(), exit)
+    }
+
+    /// Whether there was a kill that can only have been of the command or of something that started it.
+    pub(super) fn were_of_the_command(&self) -> bool {
+        self.own && self.count().0.iter().flatten().any(|kills| *kills > 0)
     }
 
     /// What they say now.

@@ -1,7 +1,7 @@
 //! What an attempt may use and reach, with the real kernel. Both need rights that a host may not give: then the bot does not
 //! start, and these tests fail with its words.
 
-use super::super::{Bench, ended};
+use super::super::{Bench, ended, scheduler::Tests};
 use bytesize::ByteSize;
 use proto::v1;
 use std::fs;
@@ -17,6 +17,29 @@ async fn an_attempt_that_takes_more_memory_than_its_limit_is_told_to_have_run_ou
     assert!(result.out_of_memory && attempt.text().contains("137"), "{result:?} {}", attempt.text());
     let (_, result) = bench.scheduler.result(other).await;
     assert!(!result.out_of_memory, "a group of its own counts for each");
+}
+
+#[tokio::test]
+async fn a_runner_that_runs_out_of_memory_before_its_tests_is_to_blame_and_not_the_bot() {
+    let bench = Bench::with(|config, _| {
+        (config.memory_limit, config.max_failures) = (Some(ByteSize::mib(64)), 2);
+    })
+    .await;
+    let order = v1::TestsOrder { driver: v1::TestDriver::Gtest.into(), partitions: 0 };
+    let listing = r#"for a; do [ "$a" = --gtest_list_tests ] && { echo S.; echo "  t"; exit 0; }; done;"#;
+    for (list, script) in [("ran none of its 1 tests", listing), ("when it listed its tests", "")] {
+        for _ in 0..3 {
+            let assignment = bench.assignment(&format!("{script} exec tail /dev/zero")).await;
+            let assignment =
+                v1::Assignment { extra_args: vec!["program".into()], tests: Some(order), ..assignment };
+            let token = bench.scheduler.assign_tests(assignment, Tests::of(1));
+            let (_, result) = bench.scheduler.result(token).await;
+            assert_eq!(result.state(), v1::ShardState::ClientError, "{}", result.message);
+            assert!(result.message.contains(list), "{}", result.message);
+            assert!(result.message.contains("out of memory") && result.out_of_memory, "{result:?}");
+        }
+    }
+    assert_eq!(bench.scheduler.said().quarantined, "");
 }
 
 #[tokio::test]

@@ -196,6 +196,11 @@ impl<'a> Suite<'a> {
             let execution = self.executor.run(&listing.command, timeouts, self.spool, self.interrupted).await;
             let execution = execution.map_err(Failure::from)?;
             match execution.cause {
+                Cause::Itself if execution.out_of_memory => {
+                    self.out_of_memory = true;
+                    let message = "out of memory: the kernel killed the runner when it listed its tests";
+                    return Err(Failure::client(message.into()).into());
+                }
                 Cause::Itself => {}
                 Cause::Interrupted => return Err(killed()),
                 Cause::HardTimeout | Cause::IoTimeout => {

@@ -117,7 +117,7 @@ fn of_runner(failure: String, last_words: &[u8], by: EndedBy, exit: CommandExit)
     let text = text.trim();
     let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
     let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
-    // Nothing of the input made the kernel or somebody else kill it.
-    let of_the_bot = by == EndedBy::OutOfMemory || exit == CommandExit::Signal(9);
+    // That it needs more memory than there is says the kernel; whoever else has killed it meant the bot.
+    let of_the_bot = by == EndedBy::Itself && exit == CommandExit::Signal(9);
     Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
 }
