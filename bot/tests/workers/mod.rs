@@ -1,5 +1,7 @@
 //! Attempts whose tests are handed out one by one.
 
+mod forgotten;
+
 use super::{Bench, ended, health::hook};
 use crate::scheduler::Tests;
 use bot::SandboxKind;
