@@ -79,7 +79,8 @@ impl AttemptResult {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Ending {
     /// The command ran to its end, whatever its exit code.
     Completed,

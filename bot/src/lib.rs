@@ -5,7 +5,7 @@
 //! - `synchronize` decides: pure, what to tell the scheduler, when, and what its answers mean. `remote` is the wire and
 //!   `shell` performs: one call in flight, one task for each attempt.
 //! - `task` is one attempt from its digest to its result. `executor` runs the command and leaves no process behind,
-//!   `workdir` gives it directories and leaves no file behind, `spool` keeps its output until the scheduler has it.
+//!   `workdir` gives it directories and leaves no file behind, `spool` keeps its output until the scheduler has it, `record` its result.
 //! - `suite` is what is said of the tests of a suite, one by one; `drivers` are the conventions of their runners.
 //!
 //! A bot moves bytes between the CAS and its work directories; it never decides what should run.
@@ -19,6 +19,7 @@ mod health;
 mod hooks;
 mod host;
 mod perform;
+mod record;
 mod remote;
 mod shell;
 mod spool;

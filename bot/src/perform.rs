@@ -116,7 +116,7 @@ impl Performance {
         // Nobody else hands tests out here: without one the command is run as it is.
         let wire = v1::Assignment { tests: wire.tests.filter(|_| self.test.is_some()), ..wire };
         let assignment = remote::assignment(wire).map_err(|error| malformed(error.to_string()))?;
-        let data = DataDir::open(&self.work)?;
+        let (data, _) = DataDir::open(&self.work)?;
         let (worker, cache) = self.worker(&data, Arc::clone(&clock), entropy)?;
         let grown = Arc::new(Notify::new());
         let create = Spool::create;

@@ -67,6 +67,19 @@ impl Spool {
         })
     }
 
+    /// One that a former process has filled.
+    pub(crate) fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = AtomicU64::new(file.metadata()?.len().min(KEPT));
+        let (latest, writer) = (AtomicU64::new(0), Mutex::new(Writer::Full));
+        Ok(Self { file, limit: KEPT, len, latest, clock, grown: Arc::default(), writer })
+    }
+
+    /// Makes what there is outlast the host. Blocks.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     /// Bytes that can be read.
     pub(crate) fn len(&self) -> u64 {
         self.len.load(Ordering::Acquire)

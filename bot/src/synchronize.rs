@@ -139,6 +139,34 @@ impl Synchronizer {
         }
     }
 
+    /// One that takes nothing new and tells of attempts that are over: their leases, their output in bytes, and their
+    /// results, as far as they have come to one.
+    pub(crate) fn of_former(over: impl IntoIterator<Item = (Lease, u64, Option<AttemptResult>)>) -> Self {
+        let held = |(lease, output, result)| {
+            let held = Held { output, received: 0, result, retell: None, killing: true, tests: None };
+            (lease, held)
+        };
+        let held = over.into_iter().map(held).collect();
+        Self { held, accepting: Accepting::Nothing, ..Self::new(0) }
+    }
+
+    /// What is held.
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        self.held.keys().copied().collect()
+    }
+
+    /// How many results, and bytes of output, the scheduler does not have.
+    pub(crate) fn untold(&self) -> (usize, u64) {
+        let results = self.held.values().filter(|held| held.result.is_some()).count();
+        (results, self.held.values().map(|held| held.output - held.received).sum())
+    }
+
+    /// When the next call may tell of that. None: it has all.
+    pub(crate) fn untold_from(&self) -> Option<Duration> {
+        let is_told = self.untold() == (0, 0);
+        (!is_told).then(|| self.news_from().map_or(self.not_before, |from| from.max(self.not_before)))
+    }
+
     /// No call may begin before this time.
     pub(crate) fn not_before(&self) -> Duration {
         self.not_before

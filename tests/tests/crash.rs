@@ -2,6 +2,7 @@
 
 use proto::v1::{RunState, ShardState};
 use runtime::{Clock as _, Entropy as _, SeededEntropy, SystemClock};
+use rustix::process::{Signal, kill_process};
 use std::time::Duration;
 use tests::{Suite, System};
 
@@ -56,6 +57,66 @@ async fn what_a_killed_bot_has_told_of_its_last_attempt_stays_readable() {
     system.wait_for(&id, |run| !run.shards[0].attempts[0].lost.is_empty()).await;
     let logs = system.run("swarm", ["logs", &shard, "--attempt", "1"]).await;
     assert!(logs.stdout.contains("line 3\n"), "{logs:?}");
+}
+
+/// What the only attempt of a bot has printed by now, as the bot keeps it.
+fn spooled(system: &System) -> Vec<u8> {
+    std::fs::read(system.path().join("bot-0/work/1/output")).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_a_killed_bot_could_not_tell_of_its_last_attempt_is_told_by_its_next_process() {
+    let mut system = System::start(1).await;
+    let digest = system.archive(&Suite::new(400, "0.05")).await;
+    let id = system.trigger(&digest, 1).await;
+    system.wait_for(&id, |run| running(run) == 1).await;
+    system.kill_scheduler().await;
+    let had = spooled(&system).len();
+    tests::eventually("more output", || async { (spooled(&system).len() > had + 200).then_some(()) }).await;
+    system.kill_bot(0).await;
+    let output = String::from_utf8(spooled(&system)).unwrap();
+    system.restart_bot(0).await;
+    system.restart_scheduler().await;
+    let run = system.wait_for(&id, |run| !run.shards[0].attempts[0].lost.is_empty()).await;
+    assert!(run.shards[0].attempts[0].result.is_none(), "{run:#?}");
+    let logs = system.run("swarm", ["logs", &format!("{id}/0/0"), "--attempt", "1"]).await;
+    assert_eq!(logs.stdout, output);
+}
+
+#[tokio::test]
+async fn a_result_outlasts_the_scheduler_and_then_the_bots_process() {
+    for is_killed in [true, false] {
+        let mut system = System::start(1).await;
+        let suite = Suite::new(20, "0.05");
+        let digest = system.archive(&suite).await;
+        let id = system.trigger(&digest, 1).await;
+        system.wait_for(&id, |run| running(run) == 1).await;
+        system.kill_scheduler().await;
+        let record = system.path().join("bot-0/work/1/attempt");
+        tests::eventually("the result to be on the disk", || async {
+            std::fs::read_to_string(&record).unwrap().contains("completed").then_some(())
+        })
+        .await;
+        if is_killed {
+            system.kill_bot(0).await;
+        } else {
+            let bot = system.bots[0].take().unwrap();
+            // It drains, and is then told not to wait for the scheduler.
+            kill_process(bot.pid(), Signal::TERM).unwrap();
+            SystemClock::new().sleep(Duration::from_millis(300)).await;
+            assert!(bot.terminate().await.success());
+        }
+        system.restart_bot(0).await;
+        system.restart_scheduler().await;
+        let run = system.wait_for(&id, |run| run.ended.is_some()).await;
+        assert_eq!(run.shards[0].attempts.len(), 1, "{run:#?}");
+        system.assert_whole(&run, &suite).await;
+        tests::eventually("nothing of it to be left", || async { (!record.exists()).then_some(()) }).await;
+        // And the bot goes on.
+        let next = system.trigger(&digest, 1).await;
+        let next = system.wait_for(&next, |run| run.ended.is_some()).await;
+        assert_eq!(next.state(), RunState::Succeeded);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::{
     executor::Interruption,
     health::Attempted,
     hooks::{Hook, Hooks},
+    record::{Durability, Record},
     spool::Spool,
     suite::{TestsCommand, TestsLine, TestsNews},
     synchronize::Synchronizer,
@@ -12,6 +13,7 @@ use crate::{
     workdir::{DataDir, WorkDir},
 };
 use cas::named::NamedCaches;
+use proto::SessionId;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -41,6 +43,8 @@ const NEWS: usize = 256;
 pub(super) struct Attempts {
     worker: Arc<Worker>,
     data: Arc<DataDir>,
+    /// The bot's, under which all leases are.
+    session: SessionId,
     held: BTreeMap<Lease, Attempt>,
     hooks: Arc<Hooks>,
     running: JoinSet<Attempted>,
@@ -76,10 +80,11 @@ enum Phase {
 }
 
 impl Attempts {
-    pub(super) fn new(worker: Worker, data: Arc<DataDir>, hooks: Arc<Hooks>) -> Self {
+    pub(super) fn new(worker: Worker, data: Arc<DataDir>, session: SessionId, hooks: Arc<Hooks>) -> Self {
         Self {
             worker: Arc::new(worker),
             data,
+            session,
             held: BTreeMap::new(),
             hooks,
             running: JoinSet::new(),
@@ -99,6 +104,14 @@ impl Attempts {
         self.held.get(&lease).map(|attempt| Arc::clone(&attempt.spool))
     }
 
+    /// Holds what a former process of the bot has left of an attempt.
+    pub(super) fn take_over(&mut self, dir: WorkDir, spool: Spool, lease: Lease) {
+        let interruption = watch::Sender::new(Interruption::None);
+        let attempt =
+            Attempt { dir, spool: Arc::new(spool), interruption, phase: Phase::Ended, worker: None };
+        self.held.insert(lease, attempt);
+    }
+
     /// Begins to carry out an assignment. What keeps it from that is its result.
     pub(super) fn start(
         &mut self,
@@ -109,7 +122,7 @@ impl Attempts {
         let (shard, attempt, input) = (lease.shard, lease.attempt, assignment.input);
         let input = input.map(tracing::field::display);
         tracing::info!(%shard, attempt, input, included = assignment.includes.len(), "starting");
-        match self.place() {
+        match self.place(lease) {
             Ok((dir, spool)) => {
                 let (interruption, interrupted) = watch::channel(Interruption::None);
                 let (worker, task_dir, task_spool) =
@@ -131,10 +144,17 @@ impl Attempts {
         }
     }
 
-    fn place(&self) -> io::Result<(WorkDir, Arc<Spool>)> {
+    fn place(&self, lease: Lease) -> io::Result<(WorkDir, Arc<Spool>)> {
         let (clock, grown) = (Arc::clone(&self.worker.clock), Arc::clone(&self.grown));
-        let (dir, spool) = self.data.attempt(|dir| Spool::create(&dir.spool(), clock, grown))?;
+        let (dir, spool) = self.data.attempt(|dir| {
+            self.record(lease, None).write(&dir.record(), Durability::Process)?;
+            Spool::create(&dir.spool(), clock, grown)
+        })?;
         Ok((dir, Arc::new(spool)))
+    }
+
+    fn record(&self, lease: Lease, result: Option<AttemptResult>) -> Record {
+        Record { bot: self.worker.bot.clone(), session: self.session.clone(), lease, result }
     }
 
     /// Ends an attempt with TERM, grace, KILL.
@@ -172,12 +192,12 @@ impl Attempts {
         }
     }
 
-    /// Forgets everything, and tells what the scheduler still takes to be held.
-    pub(super) fn abandon_all(&mut self) -> Vec<Lease> {
-        let held = self.held.iter().filter(|(_, attempt)| attempt.phase != Phase::Forgotten);
-        let held: Vec<Lease> = held.map(|(lease, _)| *lease).collect();
-        held.iter().for_each(|lease| self.forget(*lease));
-        held
+    /// Stops all that runs, and tells which leases that were.
+    pub(super) fn abandon_running(&mut self) -> Vec<Lease> {
+        let running = self.held.iter().filter(|(_, attempt)| attempt.phase == Phase::Running);
+        let running: Vec<Lease> = running.map(|(lease, _)| *lease).collect();
+        running.iter().for_each(|lease| self.forget(*lease));
+        running
     }
 
     /// Waits for the next news of an attempt and tells them to `synchronizer`; what has ended is told to the caller. May
@@ -225,7 +245,9 @@ impl Attempts {
             }
         };
         let lease = self.leases.remove(&id)?;
+        let record = self.record(lease, Some(attempted.result.clone()));
         let attempt = self.held.get_mut(&lease)?;
+        let is_worker = attempt.worker.is_some();
         // The last words of a worker come before its result, however many they are.
         if let Some(WorkerLine { mut news, .. }) = attempt.worker.take() {
             while let Ok(news) = news.try_recv() {
@@ -244,6 +266,10 @@ impl Attempts {
             message = result.message, "ended"
         );
         attempt.phase = Phase::Ended;
+        // Without the reports of its tests the result of a worker is worth nothing.
+        if !is_worker && let Err(error) = record.write(&dir.record(), Durability::Process) {
+            tracing::warn!(%error, "the result of an attempt would not outlast this process");
+        }
         synchronizer.output_grew(lease, attempt.spool.len());
         synchronizer.finished(lease, result.clone());
         self.remove(move || dir.remove_trees());
@@ -258,14 +284,20 @@ impl Attempts {
         });
     }
 
-    /// Waits until nothing runs, then removes everything. Results that were not told are lost.
-    pub(super) async fn finish(&mut self) {
+    /// Waits until nothing runs, then removes everything, but for what is over and is to be told by the next process.
+    pub(super) async fn finish(&mut self, over: Remains) {
         while let Some(ended) = self.running.join_next_with_id().await {
             let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
             self.leases.remove(&id);
         }
+        // What is kept was being cleared of its trees.
+        while self.removals.join_next().await.is_some() {}
         for attempt in std::mem::take(&mut self.held).into_values() {
-            self.remove(move || attempt.dir.remove());
+            if over == Remains::Kept && attempt.phase == Phase::Ended {
+                self.remove(move || attempt.keep());
+            } else {
+                self.remove(move || attempt.dir.remove());
+            }
         }
         while self.removals.join_next().await.is_some() {}
     }
@@ -298,7 +330,24 @@ async fn between_hooks(
     Attempted { result, hook_failure }
 }
 
+/// What becomes of attempts that are over when the bot ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// The next process tells of them.
+    Kept,
+    /// Nobody wants to know.
+    Removed,
+}
+
 impl Attempt {
+    /// Makes output and record outlast the host.
+    fn keep(&self) -> io::Result<()> {
+        self.dir.remove_trees()?;
+        self.spool.sync()?;
+        let path = self.dir.record();
+        Record::read(&path).map_or(Ok(()), |record| record.write(&path, Durability::Synced))
+    }
+
     fn interrupt(&self, interruption: Interruption) {
         self.interruption.send_if_modified(|current| {
             let higher = interruption > *current;

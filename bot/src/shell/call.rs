@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Longest that a bot that goes tries to say so.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,12 @@ pub(super) enum CallError {
     /// Try again.
     #[error("{0}")]
     Failed(String),
+    /// The scheduler will never take this.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// Another process has taken the bot's name over.
     #[error("{reason}")]
     Replaced {
@@ -106,6 +112,9 @@ async fn bounded(limit: Duration, scheduler: &Scheduler, statement: Statement) -
         Err(_) => Err(CallError::Failed(format!("no answer within {limit:?}"))),
         Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
             Err(CallError::Replaced { reason: status.message().to_owned() })
+        }
+        Ok(Err(status)) if status.code() == Code::InvalidArgument => {
+            Err(CallError::Refused { reason: told(&status) })
         }
         Ok(answer) => answer.map_err(|status| CallError::Failed(told(&status))),
     }

@@ -7,6 +7,7 @@ mod attempts;
 mod call;
 mod error;
 mod open;
+mod settle;
 
 pub use error::BotError;
 
@@ -17,10 +18,11 @@ use crate::{
     synchronize::{Action, Synchronizer},
     update::{Update, Updater},
 };
-use attempts::Attempts;
+use attempts::{Attempts, Remains};
 use call::{Call, CallError};
 use proto::{BotId, Digest, SessionId};
 use runtime::{Clock, Entropy, Shutdown};
+use settle::Former;
 use std::{sync::Arc, time::Duration};
 
 /// How long the attempts that are stopped may take to be gone.
@@ -50,6 +52,7 @@ pub struct Bot {
     scheduler: Scheduler,
     attempts: Attempts,
     synchronizer: Synchronizer,
+    former: Option<Former>,
     health: Health,
     updater: Updater,
     /// Takes nothing new because another program is to take the place of this one.
@@ -71,6 +74,19 @@ pub enum Finish {
     Update(Update),
 }
 
+impl Stop {
+    /// Ends when it is asked for in one way or the other.
+    fn any(&self) -> impl Future<Output = ()> + use<> {
+        let Self { drain, now } = self.clone();
+        async move {
+            tokio::select! {
+                () = drain.requested() => {}
+                () = now.requested() => {}
+            }
+        }
+    }
+}
+
 impl Bot {
     /// The bot's name.
     pub fn id(&self) -> &BotId {
@@ -86,13 +102,16 @@ impl Bot {
             () = self.health.begin(&*self.clock) => true,
             () = stop.now.requested() => false,
         };
-        tracing::info!(bot = %self.id, "polling for work");
-        let worked = if began { self.work(&stop).await } else { Ok(Finish::Stopped) };
-        let abandoned = self.attempts.abandon_all();
-        if !abandoned.is_empty() && worked.is_ok() {
-            self.give_up_leases(abandoned).await;
+        if began {
+            self.settle_former(stop.any()).await;
         }
-        if tokio::time::timeout(STOP, self.attempts.finish()).await.is_err() {
+        tracing::info!(bot = %self.id, "polling for work");
+        // A call in the new session would lose what is not told of the former one.
+        let begins = began && self.former.is_none();
+        let worked = if begins { self.work(&stop).await } else { Ok(Finish::Stopped) };
+        let remains = if worked.is_ok() { self.leave_off().await } else { Remains::Removed };
+        self.attempts.abandon_running();
+        if tokio::time::timeout(STOP, self.attempts.finish(remains)).await.is_err() {
             tracing::warn!("some attempts could not be stopped in time");
         }
         self.health.end().await;
@@ -260,6 +279,26 @@ impl Bot {
             }
         }
         Ok(())
+    }
+
+    /// Tells what is over and gives back what runs. What the scheduler cannot be told of what is over remains.
+    async fn leave_off(&mut self) -> Remains {
+        let mut running = self.attempts.abandon_running();
+        if self.synchronizer.untold().0 > 0 {
+            match self.settle_own(call::FAREWELL).await {
+                Ok(leased) => running.extend(leased),
+                Err(_) => return Remains::Removed,
+            }
+        }
+        if self.synchronizer.untold().0 > 0 || self.former.is_some() {
+            tracing::warn!("the scheduler cannot be told of all that is over: the next start tells it");
+            // Under another session they would be worth nothing.
+            return Remains::Kept;
+        }
+        if !running.is_empty() {
+            self.give_up_leases(running).await;
+        }
+        Remains::Removed
     }
 
     /// Gives what was held back to the scheduler, which need not wait for the leases to expire. Under a new session: a

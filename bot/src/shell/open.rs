@@ -1,17 +1,19 @@
 //! Opens a bot: checks what it is told, takes its directory, and puts its parts together.
 
-use super::{Attempts, Bot, BotError};
+use super::{Attempts, Bot, BotError, settle::Former};
 use crate::{
     Config, SandboxKind,
     executor::{self, Cgroups, Executor, Sandbox},
     health::{Examiner, Health, Limits, Schedule},
     hooks::Hooks,
     host::{Host, Told, dimensions, told},
+    record::Record,
     remote::{Identity, Scheduler},
+    spool::Spool,
     synchronize::Synchronizer,
     task::Worker,
     update::Updater,
-    workdir::{DataDir, DataDirError},
+    workdir::{DataDir, DataDirError, WorkDir},
 };
 use bytesize::ByteSize;
 use cas::{
@@ -65,7 +67,7 @@ impl Bot {
         let session = SessionId::new(&entropy.name())?;
         let channel = runtime::connect::Failover::new(&config.scheduler, config.ca_cert.as_deref())?;
         let path = config.data.clone();
-        let data = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
+        let (data, left) = tokio::task::spawn_blocking(move || DataDir::open(&path)).await??;
         let data = Arc::new(data);
         let (cache, named_caches) = caches(&config, &data).await?;
         let cgroups = cgroups(&config, data.root())?;
@@ -101,6 +103,10 @@ impl Bot {
             entropy: Arc::clone(&entropy),
             bot: id.clone(),
         };
+        let mut attempts = Attempts::new(worker, data, session.clone(), hooks);
+        // One on trial touches nothing of it.
+        let left = if config.trial { Vec::new() } else { left };
+        let former = take_over(left, &mut attempts, &id, &clock);
         let identity = Identity { bot: id.clone(), session, slots: config.slots };
         Ok(Self {
             id,
@@ -109,8 +115,9 @@ impl Bot {
             clock,
             entropy,
             scheduler: Scheduler::new(channel, identity),
-            attempts: Attempts::new(worker, data, hooks),
+            attempts,
             synchronizer: Synchronizer::new(config.slots as usize),
+            former,
             health,
             updater,
             updating: false,
@@ -120,6 +127,35 @@ impl Bot {
             idle_since: None,
         })
     }
+}
+
+/// Holds what a former process has left in these places, as far as it is of one session of this bot; the rest goes.
+fn take_over(
+    left: Vec<WorkDir>,
+    attempts: &mut Attempts,
+    bot: &BotId,
+    clock: &Arc<dyn Clock>,
+) -> Option<Former> {
+    let mut session: Option<SessionId> = None;
+    let mut over = Vec::new();
+    for dir in left {
+        let record = Record::read(&dir.record()).filter(|record| {
+            record.bot == *bot && session.as_ref().is_none_or(|session| *session == record.session)
+        });
+        let spool = Spool::open(&dir.spool(), Arc::clone(clock));
+        let (Some(record), Ok(spool)) = (record, spool) else {
+            if let Err(error) = dir.remove() {
+                tracing::warn!(%error, "cannot remove what a former process left");
+            }
+            continue;
+        };
+        let Record { lease, result, session: of, .. } = record;
+        session.get_or_insert(of);
+        over.push((lease, spool.len(), result));
+        attempts.take_over(dir, spool, lease);
+    }
+    let synchronizer = Synchronizer::of_former(over);
+    session.map(|session| Former { session, synchronizer })
 }
 
 /// What attempts leave to each other.

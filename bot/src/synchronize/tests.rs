@@ -214,6 +214,22 @@ fn an_answer_to_a_call_from_before_the_drain_does_not_count_as_its_announcement(
     assert!(synchronizer.is_drained(), "a scheduler that is away is not waited for");
 }
 
+#[test]
+fn what_a_former_process_has_left_is_told_and_nothing_new_is_begun() {
+    let over = [(lease(1), 5, Some(completed())), (lease(2), 7, None), (lease(3), 0, None)];
+    let mut synchronizer = Synchronizer::of_former(over);
+    assert_eq!((synchronizer.untold(), synchronizer.untold_from()), ((1, 12), Some(ms(0))));
+    let received = |n, output_received| Desired { output_received, ..desired(n) };
+    let (plan, actions) =
+        call(&mut synchronizer, ms(0), vec![received(1, 0), received(2, 7), desired(3), desired(4)]);
+    assert_eq!((plan.wait, plan.accepting, plan.reports.len()), (ms(0), Accepting::Nothing, 3));
+    assert_eq!((actions, synchronizer.untold()), (vec![], (1, 5)));
+    assert_eq!(synchronizer.untold_from(), Some(RETELL), "what was not taken is told again, later");
+    let (_, actions) = call(&mut synchronizer, RETELL, vec![received(2, 7), desired(3)]);
+    assert_eq!((actions, synchronizer.untold_from()), (vec![Action::Forget(lease(1))], None));
+    assert_eq!(synchronizer.leases(), [lease(2), lease(3)], "those have come to no result");
+}
+
 /// What the scheduler knows of one lease.
 #[derive(Default)]
 struct Known {

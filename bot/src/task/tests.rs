@@ -37,7 +37,7 @@ impl Bench {
     async fn new(store: impl BlobStore, files: &[(&str, &str)], script: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
-        let data = DataDir::open(&root.path().join("data")).unwrap();
+        let (data, _) = DataDir::open(&root.path().join("data")).unwrap();
         let cache = DiskCache::open(&data.cache(), DiskCacheOptions::default()).unwrap();
         let spooled = Arc::clone(&clock);
         let (dir, spool) = data.attempt(|dir| Spool::create(&dir.spool(), spooled, Arc::default())).unwrap();

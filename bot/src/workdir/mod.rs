@@ -1,8 +1,9 @@
 //! The bot's directory: who may use it, a fresh place for each attempt, and no trace of those that are over.
 //!
 //! `DATA/lock` belongs to the bot that runs; `DATA/cache` is the input cache; `DATA/named` are the named caches; `DATA/work/N` is one attempt: `in` its
-//! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `secret` its secret while it runs, `output` its spool. What a former
-//! bot left in `work`, processes included, is gone before the first attempt begins.
+//! inputs, `out` its `${ISOLATED_OUTDIR}`, `tmp` its home and temporary directory, `secret` its secret while it runs, `output` its spool, `attempt` its
+//! record. What a former bot left in `work`, processes included, is gone before the first attempt begins, but for spools and
+//! records of attempts that the scheduler may not have.
 
 use crate::executor::kill_marked_below;
 use cas::remove;
@@ -20,6 +21,9 @@ use std::{
 
 /// How long processes of a former bot may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No bot numbers so many attempts.
+const MOST_PLACES: u64 = 1 << 62;
 
 /// Why the bot cannot use its directory.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +59,9 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory, makes it if it is not there, and clears what a former bot left. Blocks.
-    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+    /// Takes the directory, makes it if it is not there, and clears what a former bot left. The places of which something
+    /// is left are told. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<WorkDir>), DataDirError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
@@ -74,11 +79,13 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::InUse { path: root }),
             Err(errno) => return Err(failed(&lock_path)(errno.into())),
         }
-        let data = Self { root, next: AtomicU64::new(1), _lock: lock };
+        let mut data = Self { root, next: AtomicU64::new(1), _lock: lock };
         let work = data.work();
         fs::create_dir_all(&work).map_err(failed(&work))?;
-        data.clear().map_err(failed(&work))?;
-        Ok(data)
+        let left = data.clear().map_err(failed(&work))?;
+        let numbers = left.iter().filter_map(|dir| dir.name.parse::<u64>().ok());
+        data.next = AtomicU64::new(numbers.max().unwrap_or(0) + 1);
+        Ok((data, left))
     }
 
     /// The whole directory.
@@ -105,16 +112,31 @@ impl DataDir {
         self.root.join("work")
     }
 
-    fn clear(&self) -> io::Result<()> {
+    fn clear(&self) -> io::Result<Vec<WorkDir>> {
         let work = self.work();
         let killed = kill_marked_below(&work, PATIENCE)?;
         if killed > 0 {
             tracing::warn!(killed, "killed processes that a former bot left");
         }
+        let mut left = Vec::new();
         for entry in fs::read_dir(&work)? {
-            remove(&work, &entry?.file_name())?;
+            let name = entry?.file_name();
+            let number =
+                name.to_str().filter(|name| name.parse().is_ok_and(|number: u64| number < MOST_PLACES));
+            let dir = number.map(|number| self.place(number.to_owned()));
+            match dir.filter(|dir| dir.record().is_file() && dir.spool().is_file()) {
+                Some(dir) => {
+                    dir.remove_trees()?;
+                    left.push(dir);
+                }
+                None => remove(&work, &name)?,
+            }
         }
-        Ok(())
+        Ok(left)
+    }
+
+    fn place(&self, name: String) -> WorkDir {
+        WorkDir { work: self.work(), name, removal: Arc::default() }
     }
 
     /// A fresh place for an attempt, with what `fill` adds to it. Nothing stays of a place that cannot be filled. Blocks.
@@ -123,7 +145,7 @@ impl DataDir {
         fill: impl FnOnce(&WorkDir) -> io::Result<T>,
     ) -> io::Result<(WorkDir, T)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir = WorkDir { work: self.work(), name: number.to_string(), removal: Arc::default() };
+        let dir = self.place(number.to_string());
         let make = || {
             fs::create_dir(dir.path())?;
             [dir.input(), dir.outputs(), dir.temporary()].iter().try_for_each(fs::create_dir)?;
@@ -142,6 +164,9 @@ impl DataDir {
 const INPUT: &str = "in";
 const OUTPUTS: &str = "out";
 const TEMPORARY: &str = "tmp";
+const SECRET: &str = "secret";
+const SPOOL: &str = "output";
+const RECORD: &str = "attempt";
 
 /// What a command may write to, of the place of its attempt.
 pub(crate) fn writable(place: &Path) -> [PathBuf; 3] {
@@ -150,7 +175,7 @@ pub(crate) fn writable(place: &Path) -> [PathBuf; 3] {
 
 /// The file for the secret in the place of an attempt.
 pub(crate) fn secret(place: &Path) -> PathBuf {
-    place.join("secret")
+    place.join(SECRET)
 }
 
 /// The place of one attempt. Stays until it is removed.
@@ -190,20 +215,32 @@ impl WorkDir {
 
     /// The file for the command's output.
     pub(crate) fn spool(&self) -> PathBuf {
-        self.path().join("output")
+        self.path().join(SPOOL)
+    }
+
+    /// The file that says whose it is, and its result.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.path().join(RECORD)
     }
 
     /// Makes the place for the inputs empty again. Blocks.
     pub(crate) fn empty_input(&self) -> io::Result<()> {
         let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
-        remove(&self.path(), "in".as_ref())?;
+        remove(&self.path(), INPUT.as_ref())?;
         fs::create_dir(self.input())
     }
 
-    /// Removes everything but the spool, however the command left it. Blocks.
+    /// Removes everything but spool and record, however the command left it. Blocks.
     pub(crate) fn remove_trees(&self) -> io::Result<()> {
         let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
-        ["in", "out", "tmp"].iter().try_for_each(|tree| remove(&self.path(), tree.as_ref()))
+        let path = self.path();
+        for entry in fs::read_dir(&path)? {
+            let name = entry?.file_name();
+            if name != SPOOL && name != RECORD {
+                remove(&path, &name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the whole place. Blocks.
@@ -224,7 +261,7 @@ mod tests {
     #[test]
     fn two_bots_do_not_share_a_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DataDir::open(&dir.path().join("bot")).unwrap();
+        let first = DataDir::open(&dir.path().join("bot")).unwrap().0;
         let second = DataDir::open(&dir.path().join("bot")).unwrap_err();
         assert!(matches!(&second, DataDirError::InUse { .. }) && second.to_string().contains("--data"));
         drop(first);
@@ -234,7 +271,7 @@ mod tests {
     #[test]
     fn what_a_former_bot_left_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let left = attempt(&DataDir::open(dir.path()).unwrap());
+        let left = attempt(&DataDir::open(dir.path()).unwrap().0);
         fs::write(left.input().join("file"), "x").unwrap();
         let mut process = std::process::Command::new("sleep")
             .arg("600")
@@ -247,7 +284,7 @@ mod tests {
             assert!(process.try_wait().unwrap().is_none());
         }
         let opened = std::thread::scope(|scope| {
-            let opening = scope.spawn(|| DataDir::open(dir.path()).unwrap());
+            let opening = scope.spawn(|| DataDir::open(dir.path()).unwrap().0);
             assert!(!process.wait().unwrap().success());
             opening.join().unwrap()
         });
@@ -256,9 +293,28 @@ mod tests {
     }
 
     #[test]
+    fn output_and_record_of_a_former_bot_are_all_that_stays_and_their_place_is_not_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, left) = DataDir::open(dir.path()).unwrap();
+        assert!(left.is_empty());
+        let [told, half] = [attempt(&data), attempt(&data)];
+        fs::write(half.record(), "{}").unwrap();
+        for file in [told.record(), told.spool(), told.secret(), told.input().join("file")] {
+            fs::write(file, "x").unwrap();
+        }
+        drop(data);
+        let (data, left) = DataDir::open(dir.path()).unwrap();
+        assert_eq!(left.iter().map(|dir| dir.name.as_str()).collect::<Vec<_>>(), ["1"]);
+        let names = fs::read_dir(told.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: std::collections::BTreeSet<_> = names.collect();
+        assert_eq!(names, ["attempt".into(), "output".into()].into());
+        assert_eq!(attempt(&data).name, "2");
+    }
+
+    #[test]
     fn a_place_that_cannot_be_filled_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open(dir.path()).unwrap().0;
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let error = data.attempt(|dir| fs::write(dir.spool(), "x").and(Err::<(), _>(full()))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
