@@ -90,10 +90,11 @@ pub(super) fn evict(
     }
     let (before, mut oldest) = (left, None);
     for item in items {
-        let young = item.lent || item.used.0 > now - GRACE;
-        let enough = left.fits(if young { target.most } else { target.wanted });
-        if enough && item.used.0 >= target.expired {
-            oldest = oldest.or(Some(item.used.0));
+        // A tree has it now, and does with its time as it likes.
+        let used = if item.lent { now } else { item.used.0 };
+        let enough = left.fits(if used > now - GRACE { target.most } else { target.wanted });
+        if enough && used >= target.expired {
+            oldest = oldest.or(Some(used));
             break;
         }
         let path = layout.blob(item.digest);

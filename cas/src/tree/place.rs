@@ -8,7 +8,7 @@ use crate::{
 use proto::{Digest, Hasher, RelPath};
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{Mode, OFlags, fchmod, fgetxattr, mkdirat, openat, symlinkat},
+    fs::{Mode, OFlags, fchmod, fgetxattr, fstat, mkdirat, openat, symlinkat},
     io::Errno,
 };
 use std::{
@@ -18,6 +18,9 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+/// What directories are made in with this bit gives them its group, and they give it on.
+const SET_GROUP: u32 = 0o2000;
 
 /// Permissions of directories, before they may become read-only.
 const DIR_MODE: u32 = 0o755;
@@ -38,6 +41,8 @@ pub(super) struct Place<'a> {
     read_only: ReadOnly,
     /// Permissions that what is made may lack, so that they have to be set once more.
     withheld: u32,
+    /// [`SET_GROUP`], or nothing.
+    set_group: u32,
     cannot_clone: AtomicBool,
     /// Found out at the first file that could be.
     cannot_lend: AtomicBool,
@@ -50,10 +55,11 @@ impl<'a> Place<'a> {
         cache: &'a DiskCache,
         read_only: ReadOnly,
     ) -> Self {
+        let set_group = fstat(root).map_or(0, |found| found.st_mode & SET_GROUP);
         let (withheld, has_default_acl) = withheld(root);
         // What is made there has an ACL of its own, which what is lent has not.
         let (cannot_clone, cannot_lend) = (AtomicBool::new(false), AtomicBool::new(has_default_acl));
-        Self { target, root, cache, read_only, withheld, cannot_clone, cannot_lend }
+        Self { target, root, cache, read_only, withheld, set_group, cannot_clone, cannot_lend }
     }
 
     /// Finds out ahead of time whether files share blocks here, by means of the file of this blob: where they do none is lent.
@@ -88,9 +94,11 @@ impl<'a> Place<'a> {
         let parent = self.enter(path.parent().as_ref())?;
         let make = || -> Result<(), Errno> {
             mkdirat(&parent, path.file_name(), Mode::from_raw_mode(DIR_MODE))?;
+            if DIR_MODE & self.withheld == 0 {
+                return Ok(());
+            }
             let made = openat(&parent, path.file_name(), DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
-            // The umask may have taken something away.
-            fchmod(&made, Mode::from_raw_mode(DIR_MODE))
+            fchmod(&made, Mode::from_raw_mode(DIR_MODE | self.set_group))
         };
         make().map_err(|error| self.failed(path, error))
     }
@@ -193,7 +201,7 @@ impl<'a> Place<'a> {
 
     /// Takes the write permission from all directories, the lower ones first.
     pub(super) fn seal(&self, directories: &BTreeSet<RelPath>) -> Result<(), Error> {
-        let mode = Mode::from_raw_mode(DIR_MODE & !0o222);
+        let mode = Mode::from_raw_mode(DIR_MODE & !0o222 | self.set_group);
         for directory in directories.iter().rev() {
             let entered = self.enter(Some(directory))?;
             fchmod(&entered, mode).map_err(|error| self.failed(directory, error))?;

@@ -56,6 +56,25 @@ fn free_space_is_left_on_the_disk_as_far_as_the_cache_can() {
 }
 
 #[test]
+fn what_trees_have_is_no_room_that_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 1 << 40);
+    let digests = four(&cache);
+    let lend = |digest: &Digest, name| fs::hard_link(cache.path(*digest), dir.path().join(name)).unwrap();
+    digests.iter().zip(["a", "b", "c"]).for_each(|(digest, name)| lend(digest, name));
+    let most = Count { bytes: 1 << 40, items: 100 };
+    let trim = |shortage| {
+        let (target, pins) = (Target { most, wanted: most, shortage, expired: 0 }, Arc::default());
+        let now = cache.accounting().now().unwrap();
+        trim::trim(cache.layout(), &pins, now, target).unwrap()
+    };
+    assert_eq!(trim(4096).left.count.items, 3, "what nobody has goes first");
+    assert!(!cache.path(digests[3]).exists());
+    assert_eq!(trim(1).left.count.items, 0, "nothing that is removed makes room");
+    assert!(["a", "b", "c"].iter().all(|name| dir.path().join(name).exists()));
+}
+
+#[test]
 fn what_was_not_used_for_too_long_goes_when_the_cache_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let aged = DiskCacheOptions { max_age: Duration::from_secs(1000), ..options(1 << 40) };

@@ -1,5 +1,8 @@
 //! Large files that are linked to, and what becomes of the cache when a tree does as it likes with them.
 
+mod kills;
+mod trims;
+
 use super::*;
 use std::{
     fs::{File, Permissions},
@@ -149,6 +152,35 @@ async fn the_cache_leaves_the_times_of_a_file_alone_that_a_tree_has() {
     assert_eq!(large.cache.cache.missing(&[large.digest]).unwrap(), []);
     large.tree(ReadOnly::Files).await;
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), old);
+}
+
+/// Needs to be root, or a member of more than one group.
+#[tokio::test]
+async fn directories_that_give_their_group_away_give_it_to_all_that_is_laid_out_in_them() {
+    use std::os::unix::fs::chown;
+    let (large, target) = (LargeFile::new().await, tempfile::tempdir().unwrap());
+    let own = fs::metadata(target.path()).unwrap().gid();
+    let group = if rustix::process::geteuid().is_root() {
+        4242
+    } else {
+        let mut groups = rustix::process::getgroups().unwrap().into_iter().map(|group| group.as_raw());
+        groups.find(|group| *group != own).expect("to be root, or another group")
+    };
+    chown(target.path(), None, Some(group)).unwrap();
+    fs::set_permissions(target.path(), Permissions::from_mode(0o2755)).unwrap();
+    let entry = Entry::File { digest: large.digest, mode: None };
+    let files = BTreeMap::from([(path("large"), entry.clone()), (path("a/b/large"), entry)]);
+    let manifest = store_manifest(&large.store, &Isolated { files, ..Isolated::new(FUNCTION) }).await;
+    let Cache { cache, .. } = &large.cache;
+    let fetched = fetch(&large.store, cache, manifest, &Silent).await.unwrap();
+    materialize(&fetched, cache, target.path()).unwrap();
+    for made in ["large", "a", "a/b", "a/b/large"] {
+        let found = fs::metadata(target.path().join(made)).unwrap();
+        assert_eq!((made, found.gid()), (made, group));
+        assert_eq!((made, found.nlink() > 1 && found.is_file()), (made, false));
+    }
+    assert_eq!(mode(&target.path().join("a/b")), 0o2755);
+    assert_eq!(fs::metadata(cache.path(large.digest)).unwrap().gid(), own, "the cache's file is its own");
 }
 
 #[tokio::test]
