@@ -1,7 +1,9 @@
 //! Follows a run to its end, through cut connections and restarts of the scheduler.
 
+mod arrivals;
 mod feed;
 
+pub use arrivals::{Arrival, arrivals};
 pub use feed::TestsNews;
 
 use crate::{

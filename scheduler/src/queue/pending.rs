@@ -362,7 +362,6 @@ impl Pending {
         known.chain(of_bots)
     }
 
-<<<<<<< HEAD
     /// In which order the shards of a line are taken now, in a pool of this order.
     fn order_now(&self, order: Order, priority: u8, line: &str) -> Order {
         let served = || Some(self.lines.get(&priority)?.get(line)?.served);
@@ -374,8 +373,6 @@ impl Pending {
         }
     }
 
-    /// The pending shards of each group, priority and line, by id.
-=======
     /// The groups that shards are in.
     pub(super) fn groups(&self) -> impl Iterator<Item = u64> {
         self.groups.keys().copied()
@@ -386,8 +383,7 @@ impl Pending {
         self.groups.get(&group).map(|group| &group.requirements)
     }
 
-    /// The pending shards of each group, priority and user, in order.
->>>>>>> 1725f51 ([scheduler] what becomes pending is offered to waiting bots that have room and fit it, and to nobody else; a large trigger is put in line without touching what waits already)
+    /// The pending shards of each group, priority and line, by id.
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
         self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())
     }

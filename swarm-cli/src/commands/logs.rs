@@ -5,16 +5,19 @@ use crate::{
     cli::{RunOrShard, SchedulerArgs},
     console::Console,
     failure::NotFound,
+    follow::{Arrival, arrivals},
     json::SCHEMA_VERSION,
     model::{Run, Shard},
     output::read_attempts,
     remote::{CallError, OutputChunk, OutputEnd, OutputStart, Scheduler},
 };
 use clap::Args;
-use futures::{StreamExt as _, TryStreamExt as _};
-use proto::ShardId;
+use futures::StreamExt as _;
+use proto::{RunId, ShardId};
 use runtime::Exit;
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, pin::pin};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// At most so many shards of a run are followed at once.
 const MAX_FOLLOWED: usize = 64;
@@ -69,12 +72,23 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> anyhow::Result<Ex
             }
             whole(&scheduler, shard, from, console).await?;
         }
+        RunOrShard::Run(run) if until == OutputEnd::Present => {
+            one_by_one(&scheduler, &scheduler.get(run).await?, from, console).await?;
+        }
         RunOrShard::Run(run) => {
-            let run = scheduler.get(run).await?;
-            match until {
-                OutputEnd::Present => one_by_one(&scheduler, &run, from, console).await?,
-                OutputEnd::Attempt => side_by_side(&scheduler, &run, from, console).await?,
-            }
+            // Others may come that have longer names.
+            let known = scheduler.get(run).await?;
+            let label = |shard: &Shard| known.prefix(shard).chars().count();
+            let width = known.shards.iter().map(label).max().unwrap_or(0);
+            let each = |Arrival { shard, label }| {
+                let prefix = console.paint().dim(&format!("{label:>width$} | "));
+                let scheduler = &scheduler;
+                async move {
+                    let print = |_, line: &[u8]| print_line(console, &prefix, line);
+                    line_by_line(scheduler, &shard, from, console, print).await
+                }
+            };
+            side_by_side(&scheduler, run, from, console, each).await?;
         }
     }
     Ok(Exit::Success)
@@ -87,35 +101,30 @@ async fn as_json(
     from: OutputStart,
     console: &Console,
 ) -> anyhow::Result<()> {
+    let print = |shard: &Shard| {
+        let id = shard.id;
+        move |attempt, line: &[u8]| print_json(console, id, attempt, line)
+    };
+    if let (RunOrShard::Run(run), OutputEnd::Attempt) = (id, from.until) {
+        let each = |Arrival { shard, .. }| async move {
+            line_by_line(scheduler, &shard, from, console, print(&shard)).await
+        };
+        return side_by_side(scheduler, run, from, console, each).await;
+    }
     let run = scheduler.get(id.run()).await?;
     let wanted = |shard: &&Shard| match id {
         RunOrShard::Shard(wanted) => shard.id == wanted,
         // Those that wait have nothing to say yet.
-        RunOrShard::Run(_) => {
-            from.until == OutputEnd::Attempt || !shard.attempts.is_empty() || shard.reused.is_some()
-        }
+        RunOrShard::Run(_) => !shard.attempts.is_empty() || shard.reused.is_some(),
     };
     let shards: Vec<&Shard> = run.shards.iter().filter(wanted).collect();
     if shards.is_empty() {
         return Err(NotFound(format!("nothing of {id} has been run yet")).into());
     }
-    let at_once = if from.until == OutputEnd::Attempt { MAX_FOLLOWED } else { 1 };
-    let each = futures::stream::iter(shards).map(|shard| async move {
-        let (mut lines, mut attempt) = (Lines::default(), 0);
-        let print = |chunk: OutputChunk| {
-            if attempt != chunk.attempt {
-                lines.finish(|line| print_json(console, shard.id, attempt, line));
-                attempt = chunk.attempt;
-            }
-            lines.push(&chunk.data, |line| print_json(console, shard.id, attempt, line));
-            flow(console)
-        };
-        let read = read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await;
-        gone(shard, read.map_err(anyhow::Error::from), console)?;
-        lines.finish(|line| print_json(console, shard.id, attempt, line));
-        Ok(())
-    });
-    each.buffer_unordered(at_once).try_collect().await
+    for shard in shards {
+        line_by_line(scheduler, shard, from, console, print(shard)).await?;
+    }
+    Ok(())
 }
 
 fn print_json(console: &Console, shard: ShardId, attempt: u32, line: &[u8]) {
@@ -194,31 +203,53 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(CallError::NotFound { .. }))
 }
 
-/// All shards at once, line by line.
-async fn side_by_side(
+/// All shards at once, those too that come while the run goes on, each by `read`.
+async fn side_by_side<F: Future<Output = anyhow::Result<()>>>(
     scheduler: &Scheduler,
-    run: &Run,
+    run: RunId,
     from: OutputStart,
     console: &Console,
+    read: impl Fn(Arrival) -> F,
 ) -> anyhow::Result<()> {
-    let name = |shard: &Shard| shard.bot.as_ref().map_or_else(|| run.label(shard.id), ToString::to_string);
-    let width = run.shards.iter().map(|shard| name(shard).chars().count()).max().unwrap_or(0);
-    let each = futures::stream::iter(&run.shards).map(|shard| async move {
-        let prefix = console.paint().dim(&format!("{:>width$} | ", name(shard)));
-        let (mut lines, mut attempt) = (Lines::default(), None);
-        let print = |chunk: OutputChunk| {
-            if attempt.replace(chunk.attempt) != Some(chunk.attempt) {
-                lines.finish(|line| print_line(console, &prefix, line));
+    let (tell, arrived) = mpsc::unbounded_channel();
+    let arriving = arrivals(scheduler, run, from.attempt.unwrap_or(1), tell);
+    let reading = async {
+        let arrived = UnboundedReceiverStream::new(arrived).map(read);
+        let mut each = pin!(arrived.buffer_unordered(MAX_FOLLOWED));
+        while let Some(read) = each.next().await {
+            read?;
+            if console.is_closed() {
+                break;
             }
-            lines.push(&chunk.data, |line| print_line(console, &prefix, line));
-            flow(console)
-        };
-        let read = read_attempts(scheduler, shard.id, from, print, |lost| console.note(lost)).await;
-        gone(shard, read.map_err(anyhow::Error::from), console)?;
-        lines.finish(|line| print_line(console, &prefix, line));
+        }
+        // What is left is not read, which ends the arrivals.
         Ok(())
-    });
-    each.buffer_unordered(MAX_FOLLOWED).try_collect().await
+    };
+    let (arriving, read) = futures::join!(arriving, reading);
+    read.and(arriving.map_err(anyhow::Error::from))
+}
+
+/// What a shard prints, by lines and with the attempt that each is of.
+async fn line_by_line(
+    scheduler: &Scheduler,
+    shard: &Shard,
+    from: OutputStart,
+    console: &Console,
+    mut print: impl FnMut(u32, &[u8]),
+) -> anyhow::Result<()> {
+    let (mut lines, mut attempt) = (Lines::default(), 0);
+    let take = |chunk: OutputChunk| {
+        if attempt != chunk.attempt {
+            lines.finish(|line| print(attempt, line));
+            attempt = chunk.attempt;
+        }
+        lines.push(&chunk.data, |line| print(attempt, line));
+        flow(console)
+    };
+    let read = read_attempts(scheduler, shard.id, from, take, |lost| console.note(lost)).await;
+    gone(shard, read.map_err(anyhow::Error::from), console)?;
+    lines.finish(|line| print(attempt, line));
+    Ok(())
 }
 
 fn print_line(console: &Console, prefix: &str, line: &[u8]) {

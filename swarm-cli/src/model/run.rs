@@ -220,7 +220,12 @@ impl Run {
         }
     }
 
-    /// The same with what tells it apart: its bot, or its items, counted from 1.
+    /// What stands before its lines: its bot where each has one of its own.
+    pub fn prefix(&self, shard: &Shard) -> String {
+        shard.bot.as_ref().map_or_else(|| self.label(shard.id), ToString::to_string)
+    }
+
+    /// Its label with what tells it apart: its bot, or its items, counted from 1.
     pub fn title(&self, shard: &Shard) -> String {
         let label = self.label(shard.id);
         if let Some(bot) = &shard.bot {

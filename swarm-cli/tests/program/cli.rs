@@ -367,6 +367,49 @@ async fn logs_of_a_run_tell_which_shard_a_line_is_of() {
 }
 
 #[tokio::test]
+async fn logs_of_a_run_follow_the_shards_that_come_later_too() {
+    for json in [false, true] {
+        let state = State::new(1);
+        state.start_all();
+        state.print("one\n");
+        let scheduler = FakeScheduler::start(&state).await;
+        state.end_watches(2);
+        let id = run_id().to_string();
+        let args: &[&str] = if json { &["logs", "-f", "--json", &id] } else { &["logs", "-f", &id] };
+        let mut child = scheduler.swarm(args).stdout(Stdio::piped()).spawn().unwrap();
+        eventually("the watches to have been ended", || state.watches_to_end() == 0).await;
+        // A worker waits for a bot, gets one, and says the same as all shards of this scheduler.
+        state.add_shard(v1::ShardState::Pending);
+        state.start_all();
+        state.end_all(&[0, 0]);
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+        let of = |shard: &str| said.lines().any(|line| line.contains(shard) && line.contains("one"));
+        let shards = if json {
+            [shard_id(0), shard_id(1)].map(|id| id.to_string())
+        } else {
+            ["0 | ", "1 | "].map(Into::into)
+        };
+        assert!(shards.iter().all(|shard| of(shard)), "{said}");
+        assert!(child.wait().await.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_ends_the_logs_of_a_run_that_goes_on() {
+    let state = State::new(2);
+    state.start_all();
+    state.print(&"many words\n".repeat(100_000));
+    let scheduler = FakeScheduler::start(&state).await;
+    let id = run_id().to_string();
+    let mut child = scheduler.swarm(&["logs", "-f", &id]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).await.unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
 async fn logs_go_on_when_the_output_of_a_deduped_shard_is_gone() {
     let state = State::new(3);
     state.end_all(&[0, 0, 0]);

@@ -6,5 +6,6 @@ mod fake;
 mod fake_tests;
 mod fan_out;
 mod signals;
+mod terminal;
 mod tests;
 mod up;
