@@ -4,7 +4,7 @@
 //! run a part only: it has run everything, in each partition.
 
 use super::{
-    Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, partitions,
+    Address, Base, DriverError, Launch, Next, Runner, Takes, partitions,
     single::{Ending, Single},
 };
 use crate::{
@@ -88,14 +88,6 @@ fn runfiles(input: &Path, directory: &Path) -> (PathBuf, String) {
 }
 
 impl Runner for Bazel {
-    fn list(&mut self) -> Option<Listing> {
-        None
-    }
-
-    fn listed(&mut self, _: Listed) -> Result<(), DriverError> {
-        Ok(())
-    }
-
     fn tests(&self) -> Vec<ListedTest> {
         partitions::list(self.partitions)
     }
@@ -103,7 +95,8 @@ impl Runner for Bazel {
     fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, _: &Address) -> Result<Next, DriverError> {
         let (name, timeout) =
             queue.front().map_or(("", Duration::MAX), |test| (test.name.as_str(), test.timeout));
-        let (index, total) = partitions::parse(name)?;
+        let part = partitions::parse(name)?;
+        let (index, total) = (part.index(), part.total());
         let own = self.base.own.join(format!("bazel-{number}"));
         // A partition may come again.
         let outputs = self.base.outputs.join(format!("shard_{}_of_{total}", index + 1));

@@ -154,10 +154,15 @@ pub(crate) enum Address {
 /// The conventions of one runner.
 pub(crate) trait Runner: Send + fmt::Debug {
     /// The next process that is needed to know the tests.
-    fn list(&mut self) -> Option<Listing>;
+    fn list(&mut self) -> Option<Listing> {
+        None
+    }
 
     /// What that process left.
-    fn listed(&mut self, listed: Listed) -> Result<(), DriverError>;
+    fn listed(&mut self, listed: Listed) -> Result<(), DriverError> {
+        let _ = listed;
+        Ok(())
+    }
 
     /// The tests, when [`Runner::list`] wants no more.
     fn tests(&self) -> Vec<ListedTest>;

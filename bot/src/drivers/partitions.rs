@@ -2,6 +2,7 @@
 
 use super::DriverError;
 use crate::suite::ListedTest;
+use proto::{Part, PartError};
 use std::num::NonZeroU32;
 
 /// As many as there are to be.
@@ -10,11 +11,7 @@ pub(super) fn list(total: NonZeroU32) -> Vec<ListedTest> {
     (0..total.get()).map(test).collect()
 }
 
-/// The index and the total in the name of a partition.
-pub(super) fn parse(name: &str) -> Result<(u32, u32), DriverError> {
-    let parsed = name.split_once('/').and_then(|(index, total)| {
-        let (index, total) = (index.parse().ok()?, total.parse().ok()?);
-        (index < total).then_some((index, total))
-    });
-    parsed.ok_or_else(|| DriverError::Setup { reason: format!("`{name}` is no partition") })
+/// The part that this is the name of.
+pub(super) fn parse(name: &str) -> Result<Part, DriverError> {
+    name.parse().map_err(|error: PartError| DriverError::Setup { reason: error.to_string() })
 }

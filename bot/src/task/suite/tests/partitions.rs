@@ -64,7 +64,7 @@ async fn every_alias_says_which_partition_it_is() {
 async fn a_partition_that_is_none_fails_the_attempt() {
     let told = sh(bazel, 6, "true").run(&[&[(0, "6/6")]]).await;
     assert_eq!(told.end.ending, Ending::ClientError);
-    assert!(told.end.message.contains("`6/6` is no partition"), "{}", told.end.message);
+    assert!(told.end.message.contains("`6/6` is no part"), "{}", told.end.message);
 }
 
 #[tokio::test]
