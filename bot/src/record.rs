@@ -13,6 +13,7 @@ use std::{
     path::Path,
     time::Duration,
 };
+use tempfile::NamedTempFile;
 
 const VERSION: u32 = 1;
 
@@ -41,17 +42,14 @@ impl Record {
     /// Writes it. Blocks.
     pub(crate) fn write(&self, path: &Path, durability: Durability) -> io::Result<()> {
         let boot = if durability == Durability::Process { boot()? } else { String::new() };
-        let staged = path.with_extension("new");
-        let mut file = File::create(&staged)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::new_in(dir)?;
         file.write_all(&serde_json::to_vec(&Saved::of(self, boot))?)?;
         if durability == Durability::Synced {
-            file.sync_all()?;
+            file.as_file().sync_all()?;
         }
-        fs::rename(staged, path)?;
-        match path.parent().filter(|_| durability == Durability::Synced) {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        file.persist(path)?;
+        if durability == Durability::Synced { File::open(dir)?.sync_all() } else { Ok(()) }
     }
 
     /// Reads one, if there is one to be believed. Blocks.

@@ -4,11 +4,12 @@
 
 use proto::limits;
 use runtime::Clock;
+use rustix::fs::OFlags;
 use std::{
     fs::File,
     io,
     ops::Range,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -69,7 +70,8 @@ impl Spool {
 
     /// One that a former process has filled.
     pub(crate) fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file =
+            File::options().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
         let len = AtomicU64::new(file.metadata()?.len().min(KEPT));
         let (latest, writer) = (AtomicU64::new(0), Mutex::new(Writer::Full));
         Ok(Self { file, limit: KEPT, len, latest, clock, grown: Arc::default(), writer })
@@ -103,12 +105,33 @@ impl Spool {
         }
     }
 
-    /// A part of what there is.
-    pub(crate) fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+    /// A part of what there is. What cannot be read any more, because the disk fails or a command has cut the file, is
+    /// replaced by `?`: all that the bot has to say goes along with it.
+    pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
         let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, range.start)?;
-        Ok(bytes)
+        let mut bytes = vec![b'?'; len];
+        let mut filled = 0;
+        while filled < len {
+            match self.file.read_at(&mut bytes[filled..], range.start + filled as u64) {
+                Ok(0) => {
+                    self.fail(io::ErrorKind::UnexpectedEof.into());
+                    break;
+                }
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
+            }
+        }
+        bytes[filled..].fill(b'?');
+        bytes
+    }
+
+    fn fail(&self, error: io::Error) {
+        tracing::warn!(%error, "output of an attempt is lost");
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Writer::Failed(error);
     }
 
     /// Takes in all that comes from `pipe`, until its last writer is gone. It is read to the end even when nothing more
@@ -194,8 +217,18 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
         fill(&spool, bytes.clone()).await;
         assert_eq!(spool.len(), bytes.len() as u64);
-        assert_eq!(spool.read(0..spool.len()).unwrap(), bytes);
-        assert_eq!(spool.read(1001..1005).unwrap(), bytes[1001..1005]);
+        assert_eq!(spool.read(0..spool.len()), bytes);
+        assert_eq!(spool.read(1001..1005), bytes[1001..1005]);
+    }
+
+    #[tokio::test]
+    async fn output_that_is_gone_is_replaced_and_told() {
+        let spool = spool(KEPT);
+        fill(&spool, b"0123456789".to_vec()).await;
+        spool.file.set_len(4).unwrap();
+        assert_eq!(spool.failure(), None);
+        assert_eq!(spool.read(2..10), b"23??????");
+        assert!(spool.failure().is_some());
     }
 
     #[tokio::test]
@@ -203,7 +236,7 @@ mod tests {
         let spool = spool(1000);
         fill(&spool, vec![b'x'; 500_000]).await;
         fill(&spool, vec![b'y'; 10]).await;
-        let kept = spool.read(0..spool.len()).unwrap();
+        let kept = spool.read(0..spool.len());
         assert_eq!(kept.len(), 1000);
         assert!(kept.ends_with(CUT) && kept.starts_with(b"xxx") && !kept.contains(&b'y'));
         assert_eq!(spool.failure(), None);

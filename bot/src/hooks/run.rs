@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,6 +24,9 @@ const MOST_ANSWER: u64 = 64 * 1024;
 
 /// What of the end of a hook's stderr is told.
 const TOLD: u64 = 512;
+
+/// What it reads, what it answers, and its stderr.
+const FILES: [&str; 3] = ["hook-in", "hook-out", "hook-log"];
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -71,9 +74,15 @@ impl Hooks {
 
     async fn answer(&self, program: &Path, call: &Value, place: &Path) -> Result<Answer, String> {
         let words = |error: io::Error| error.to_string();
-        let [stdin, stdout, log] = ["hook-in", "hook-out", "hook-log"].map(|name| place.join(name));
+        let [stdin, stdout, log] = FILES.map(|name| place.join(name));
+        // A command may have put something there.
+        FILES.iter().try_for_each(|name| cas::remove(place, name.as_ref())).map_err(words)?;
         let _files = Removed([stdin.clone(), stdout.clone(), log.clone()]);
-        fs::write(&stdin, call.to_string()).and_then(|()| File::create(&stdout).map(drop)).map_err(words)?;
+        let made = [&stdin, &stdout].map(File::create_new);
+        let [Ok(mut input), Ok(_)] = made else {
+            return Err(format!("cannot make files in {}", place.display()));
+        };
+        input.write_all(call.to_string().as_bytes()).map_err(words)?;
         let spool = Spool::create(&log, Arc::clone(&self.clock), Arc::default()).map_err(words)?;
         let spool = Arc::new(spool);
         let command = Command {
@@ -122,7 +131,7 @@ impl Hooks {
 /// The end of what a hook has written to stderr, on one line.
 fn last_words(spool: &Spool) -> String {
     let end = spool.len();
-    let bytes = spool.read(end.saturating_sub(TOLD)..end).unwrap_or_default();
+    let bytes = spool.read(end.saturating_sub(TOLD)..end);
     String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -190,6 +199,19 @@ mod tests {
         assert!(failure("echo hello").await.contains("its stdout is no answer"));
         assert!(failure("head -c 70000 /dev/zero").await.contains("longer than 65536 bytes"));
         assert_eq!(failure("echo '{\"quarantined\": \"hot\"}'").await, "hook before-task says: hot");
+    }
+
+    #[tokio::test]
+    async fn what_a_command_has_planted_is_replaced_and_never_followed() {
+        let bench = Bench::new(Hook::AfterTask, "cat >&2; echo '{}'");
+        let victim = bench.dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        for name in ["hook-in", "hook-out"] {
+            std::os::unix::fs::symlink(&victim, bench.place.path().join(name)).unwrap();
+        }
+        fs::create_dir_all(bench.place.path().join("hook-log/deep")).unwrap();
+        bench.run(Hook::AfterTask).await.unwrap();
+        assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     }
 
     #[tokio::test]

@@ -64,13 +64,12 @@ impl Call {
         let state = word.state.clone();
         let answer = Box::pin(async move {
             let read = tokio::task::spawn_blocking(move || {
-                let held = reports.into_iter().map(read).collect::<std::io::Result<Vec<HeldAttempt>>>();
+                let held: Vec<HeldAttempt> = reports.into_iter().map(read).collect();
                 (held, caches.names())
             });
             let (held, caches) = read.await.map_err(failed)?;
             // Without them the bot still works.
             let caches = caches.unwrap_or_default();
-            let held = held.map_err(failed)?;
             let statement = Statement { accepting, word, held, returned: Vec::new(), caches, wait };
             bounded(wait + PATIENCE, &scheduler, statement).await
         });
@@ -134,11 +133,11 @@ fn failed(error: impl std::error::Error) -> CallError {
     CallError::Failed(explain(&error))
 }
 
-fn read((report, spool): (Report, Option<Arc<Spool>>)) -> std::io::Result<HeldAttempt> {
+fn read((report, spool): (Report, Option<Arc<Spool>>)) -> HeldAttempt {
     let Report { lease, output, result, tests } = report;
     let output_offset = output.start;
-    let output = spool.map(|spool| spool.read(output)).transpose()?.unwrap_or_default();
-    Ok(HeldAttempt { lease, output_offset, output: Bytes::from(output), result, tests })
+    let output = spool.map(|spool| spool.read(output)).unwrap_or_default();
+    HeldAttempt { lease, output_offset, output: Bytes::from(output), result, tests }
 }
 
 #[cfg(test)]

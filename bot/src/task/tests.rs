@@ -75,7 +75,7 @@ impl Bench {
     }
 
     fn output(&self) -> String {
-        String::from_utf8(self.spool.read(0..self.spool.len()).unwrap()).unwrap()
+        String::from_utf8(self.spool.read(0..self.spool.len())).unwrap()
     }
 
     /// Waits until `condition` holds, then interrupts.

@@ -124,7 +124,9 @@ impl DataDir {
             let number =
                 name.to_str().filter(|name| name.parse().is_ok_and(|number: u64| number < MOST_PLACES));
             let dir = number.map(|number| self.place(number.to_owned()));
-            match dir.filter(|dir| dir.record().is_file() && dir.spool().is_file()) {
+            // A command may have put something else there.
+            let is_file = |path: PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_file());
+            match dir.filter(|dir| is_file(dir.record()) && is_file(dir.spool())) {
                 Some(dir) => {
                     dir.remove_trees()?;
                     left.push(dir);

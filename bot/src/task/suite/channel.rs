@@ -10,6 +10,7 @@ use std::{
     net::Ipv4Addr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,6 +19,9 @@ use tokio::{
 
 /// What one read takes.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a line may take to be taken from us.
+const ATTENTION: Duration = Duration::from_secs(5);
 
 /// Longest line. What is longer is not one of ours.
 const LONGEST: usize = 1024 * 1024;
@@ -32,6 +36,8 @@ pub(super) struct Channel {
     buffer: Vec<u8>,
     /// The other side has closed it.
     closed: bool,
+    /// The other side does not read.
+    mute: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +72,7 @@ impl Channel {
                 (Some(Listener::Unix(UnixListener::bind(short)?)), Address::Socket(path))
             }
         };
-        Ok(Self { listener, address, stream: None, buffer: Vec::new(), closed: false })
+        Ok(Self { listener, address, stream: None, buffer: Vec::new(), closed: false, mute: false })
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -126,11 +132,13 @@ impl Channel {
         lines
     }
 
-    /// Says a line. That nobody listens is seen elsewhere: the process ends.
+    /// Says a line. That nobody listens is seen elsewhere: the process ends. One that asks and does not read what it is
+    /// told is told nothing more.
     pub(super) async fn say(&mut self, line: &str) {
-        if let Some(stream) = &mut self.stream {
-            let _ = stream.write(format!("{line}\n").as_bytes()).await;
-        }
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.mute) else { return };
+        let line = format!("{line}\n");
+        let said = stream.write(line.as_bytes());
+        self.mute = !matches!(tokio::time::timeout(ATTENTION, said).await, Ok(Ok(())));
     }
 }
 
@@ -197,4 +205,24 @@ fn cut(buffer: &mut Vec<u8>, seen: usize) -> Option<Vec<Vec<u8>>> {
     let rest = buffer.split_off(seen + last + 1);
     let whole = std::mem::replace(buffer, rest);
     Some(whole[..whole.len() - 1].split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::{Clock as _, SystemClock};
+
+    #[tokio::test]
+    async fn one_that_does_not_read_holds_nobody_up_for_ever() {
+        let mut channel = Channel::open(ChannelKind::Loopback, PathBuf::new()).await.unwrap();
+        let &Address::Port(port) = channel.address() else { panic!("{:?}", channel.address()) };
+        let _deaf = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert!(channel.is_connected());
+        let (clock, line) = (SystemClock::new(), "x".repeat(LONGEST));
+        let began = clock.elapsed();
+        for _ in 0..100 {
+            channel.say(&line).await;
+        }
+        assert!(channel.mute && clock.elapsed() - began < 4 * ATTENTION);
+    }
 }
