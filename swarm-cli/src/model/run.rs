@@ -258,3 +258,45 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        display::{Page, shard_table},
+        json::RunJson,
+        model::{FanOut, Items},
+        testing::{completed, pending, run},
+    };
+    use proto::Cut;
+    use std::{collections::BTreeMap, num::NonZeroU32};
+
+    #[test]
+    fn shards_are_told_apart_by_their_items() {
+        let mut run = run(RunState::Failed, vec![completed(0, 0), completed(1, 1)]);
+        let cut = Cut::PerShard(NonZeroU32::new(2).unwrap());
+        run.spec.steps[0].fan_out = FanOut::Items(Items { items: vec![], count: 3, cut });
+        assert_eq!(run.missing(), 0);
+        let titles: Vec<String> = run.shards.iter().map(|shard| run.title(shard)).collect();
+        assert_eq!(titles, ["0 (items 1 to 2)", "1 (item 3)"]);
+        let json = serde_json::to_value(RunJson::from(&run)).unwrap();
+        assert_eq!(json["shards"][1]["items"], serde_json::json!([2, 1]));
+        assert_eq!((&json["steps"][0]["items"], &json["steps"][0]["shards"]), (&3.into(), &2.into()));
+        assert_eq!(json["steps"][0].get("each_bot"), None);
+    }
+
+    #[test]
+    fn shards_for_bots_are_told_apart_by_these_before_they_run() {
+        let mut run = run(RunState::Running, vec![completed(0, 0), pending(1)]);
+        run.spec.steps[0].fan_out = FanOut::EachBot { seen_within: None };
+        for (shard, bot) in run.shards.iter_mut().zip(["bot-0", "bot-9"]) {
+            shard.bot = Some(bot.parse().unwrap());
+        }
+        assert_eq!(run.title(&run.shards[1]), "1 (for bot-9)");
+        let table = shard_table(&run, &BTreeMap::new(), Page::PLAIN);
+        assert!(table.lines().any(|line| line.contains("pending") && line.contains("bot-9")), "{table}");
+        let json = serde_json::to_value(RunJson::from(&run)).unwrap();
+        assert_eq!((&json["steps"][0]["each_bot"], &json["steps"][0]["shards"]), (&true.into(), &2.into()));
+        assert_eq!(json["shards"][1]["bot"], "bot-9");
+    }
+}

@@ -161,3 +161,20 @@ async fn what_a_later_step_has_made_something_of_is_neither_laid_out_nor_counted
     assert_eq!(download(&store, &run, &dir).await.unwrap(), 2);
     assert_eq!(fs::read_to_string(dir.join("suite-1/log")).unwrap(), "one");
 }
+
+#[test]
+fn outputs_of_each_bot_are_laid_out_by_bot_unless_that_is_ambiguous() {
+    let mut run = run_with(&[None, None]);
+    for (shard, bot) in run.shards.iter_mut().zip(["b1", "1"]) {
+        shard.bot = Some(bot.parse().unwrap());
+    }
+    let names = |run: &Run| directory_names(run).into_values().collect::<Vec<_>>();
+    assert_eq!(names(&run), ["suite-b1", "suite-1"]);
+    let mut other = completed(1, 0);
+    other.id.step = 1;
+    run.shards.push(other);
+    let named = |name: &str| crate::model::StepSpec { name: name.into(), ..run.spec.steps[0].clone() };
+    run.spec.steps = vec![named("a"), named("a-1")];
+    run.shards[0].bot = Some("1-1".parse().unwrap());
+    assert_eq!(names(&run), ["a-0", "a-1", "a-1-1"], "`a-1-1` would be two");
+}

@@ -84,3 +84,23 @@ fn a_document_that_is_not_of_the_schema_is_noticed() {
         assert!(found.iter().any(|one| one.contains(what)), "{what}: {found:?}");
     }
 }
+
+#[test]
+fn items_and_bots_of_shards_are_in_the_schema() {
+    use crate::{
+        model::{FanOut, Items, RunState},
+        report::{ReportJson, merge},
+        testing::{completed, run},
+        verdict::judge,
+    };
+    let mut run = run(RunState::Succeeded, vec![completed(0, 0)]);
+    run.shards[0].bot = Some("bot-0".parse().unwrap());
+    let items = Items::new(vec!["a".into()], proto::Cut::Shards(std::num::NonZeroU32::MIN));
+    for fan_out in [FanOut::Items(items), FanOut::EachBot { seen_within: None }] {
+        run.spec.steps[0].fan_out = fan_out;
+        let report = merge(&run, std::collections::BTreeMap::new(), &[]);
+        let verdict = judge(&run, &report.findings);
+        let json = serde_json::to_value(ReportJson::new(&run, &report, &verdict)).unwrap();
+        assert_eq!(departures(&json), Vec::<String>::new());
+    }
+}

@@ -8,7 +8,7 @@ use super::super::{
 use crate::pools::{Order, Pool, Pools, ShareBy};
 use proptest::prelude::*;
 use proto::RunId;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 fn pools(order: Order, share_by: &str) -> Pools {
     let share_by = ShareBy::try_from(share_by.to_owned()).unwrap();
@@ -24,8 +24,9 @@ fn bench(order: Order, share_by: &str) -> Bench {
 /// A bot of both pools.
 fn ask(bench: &mut Bench, held: Vec<Held>) -> Vec<LeaseRef> {
     let mut report = report("b", "s1", held);
-    report.dimensions.insert("pool", "ci").unwrap();
-    report.dimensions.insert("pool", "other").unwrap();
+    let dimensions = Arc::make_mut(&mut report.dimensions);
+    dimensions.insert("pool", "ci").unwrap();
+    dimensions.insert("pool", "other").unwrap();
     bench.call(report)
 }
 

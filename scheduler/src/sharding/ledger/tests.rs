@@ -232,13 +232,13 @@ fn text_that_is_kept_is_bounded() {
 #[test]
 fn a_test_that_passes_at_once_and_says_nothing_takes_no_more_than_it_needs() {
     let mut ledger = ledger(2, BUDGET);
-    ledger.grant(1, 1, &[TestIndex(0), TestIndex(1)]);
+    ledger.grant(1, &[TestIndex(0), TestIndex(1)]);
     for test in [0, 1] {
         let silent =
             TestReport { message: "".into(), output: "".into(), ..report(test, TestOutcome::Passed) };
         ledger.report(1, &[silent]);
     }
     let [first, second] = [0, 1].map(|test| ledger.attempts(TestIndex(test))[0].clone());
-    assert!(Arc::ptr_eq(&first.message, &second.output), "nobody has an empty text of its own");
+    assert!(Arc::ptr_eq(&first.report.message, &second.report.output), "nobody has an empty text of its own");
     assert_eq!(ledger.entries[0].attempts.capacity(), 1);
 }
