@@ -317,10 +317,11 @@ async fn what_earlier_shards_have_left_lies_beside_the_input() {
     assert_eq!((result.message.as_str(), &bench.output()[before..]), ("", "first\nthird\n"));
 
     bench.dir.empty_input().unwrap();
-    let manifest = Some(archive(&bench.worker.store, &[("own", "other")], &[]).await);
-    let collides = Assignment { includes: vec![Graft { manifest, into: None }], ..bench.assignment() };
+    let other = archive(&bench.worker.store, &[("own", "other")], &[]).await;
+    let collides =
+        Assignment { includes: vec![Graft { manifest: Some(other), into: None }], ..bench.assignment() };
     let result = bench.perform(&collides).await;
     assert_eq!(result.ending, Ending::ClientError);
-    let both = format!("`own` of manifest {} cannot lie beside `own` of the input", manifest.unwrap());
+    let both = format!("`own` of manifest {other} cannot lie beside `own` of the input");
     assert!(result.message.contains(&both), "{}", result.message);
 }
