@@ -4,12 +4,14 @@ use super::{fallback, tag, tests_args::TestsArgs, variable};
 use crate::{
     cli::duration,
     failure::Usage,
-    model::{After, Demand, Driver, OutputOf, RunSpec, Slice, StepSpec},
+    model::{After, Demand, Driver, FanOut, Items, OutputOf, RunSpec, Slice, StepSpec},
 };
 use clap::ValueEnum as _;
-use proto::{Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirement, Requirements};
+use proto::{Cut, Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirement, Requirements};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use std::{collections::BTreeMap, fmt, io::Read as _, path::Path, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, io::Read as _, num::NonZeroU32, path::Path, str::FromStr, time::Duration,
+};
 
 /// More is no file that somebody has written.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -66,6 +68,11 @@ struct StepFile {
     #[serde(default)]
     idempotent: bool,
     shards: Option<u32>,
+    items: Option<Vec<String>>,
+    per_shard: Option<NonZeroU32>,
+    #[serde(default)]
+    each_bot: bool,
+    seen_within: Option<Word<Time>>,
     driver: Option<Word<DriverName>>,
     partitions: Option<u32>,
     max_bots: Option<u32>,
@@ -196,8 +203,7 @@ type Problem = (String, Option<String>);
 impl StepFile {
     /// After those that have these numbers.
     fn spec(self, numbers: &BTreeMap<String, u32>) -> Result<StepSpec, Problem> {
-        let fan_out = self.tests().and_then(|tests| tests.fan_out().map_err(|error| error.0));
-        let fan_out = fan_out.map_err(|problem| (problem, None))?;
+        let fan_out = self.fan_out().map_err(|problem| (problem, None))?;
         let (after, includes) = self.earlier(numbers)?;
         let plain = |problem: &dyn fmt::Display| (problem.to_string(), None);
         let mut requirements = Requirements::default();
@@ -228,6 +234,52 @@ impl StepFile {
             after,
             includes,
         })
+    }
+
+    /// What its shards are.
+    fn fan_out(&self) -> Result<FanOut, String> {
+        let given = [
+            ("shards", self.shards.is_some()),
+            ("items", self.items.is_some()),
+            ("per-shard", self.per_shard.is_some()),
+            ("driver", self.driver.is_some()),
+            ("fallback", !self.fallback.is_empty()),
+            ("idempotent", self.idempotent),
+        ];
+        if self.each_bot {
+            return match given.iter().find(|(_, is_given)| *is_given) {
+                Some((key, _)) => Err(format!("`each-bot` and `{key}` cannot both be had: leave one out")),
+                None => Ok(FanOut::EachBot { seen_within: self.seen_within.as_ref().map(|time| time.0.0) }),
+            };
+        }
+        if self.seen_within.is_some() {
+            return Err("`seen-within` is for a shard on every bot: give `each-bot = true`, too".into());
+        }
+        let cut = match (self.per_shard, self.shards.and_then(NonZeroU32::new)) {
+            (Some(_), Some(_)) => {
+                return Err("`per-shard` and `shards` cannot both be had: leave one out".into());
+            }
+            (Some(most), None) => Some(Cut::PerShard(most)),
+            (None, shards) => shards.map(Cut::Shards),
+        };
+        match (&self.items, cut) {
+            (None, _) if self.per_shard.is_some() => {
+                Err("`per-shard` says how many `items` a shard gets: give them, too".into())
+            }
+            (None, _) => self.tests()?.fan_out().map_err(|error| error.0),
+            (Some(_), _) if self.driver.is_some() => {
+                Err("`items` and `driver` cannot both be had: leave one out".into())
+            }
+            (Some(items), _) if items.is_empty() || items.iter().any(String::is_empty) => {
+                Err("`items` is empty, or has an empty text: each text is an item".into())
+            }
+            (Some(items), Some(cut)) => Ok(FanOut::Items(Items::new(items.clone(), cut))),
+            (Some(_), None) => {
+                Err("say how many of the `items` a shard gets with `per-shard`, or how many shards there \
+                     are to be with `shards`"
+                    .into())
+            }
+        }
     }
 
     /// How its tests are shared out.
@@ -286,7 +338,6 @@ impl StepFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FanOut;
 
     fn read_text(name: &str, text: &str) -> Result<RunSpec, Usage> {
         let dir = tempfile::tempdir().unwrap();
@@ -316,6 +367,33 @@ mod tests {
         assert_eq!(merge.input, None);
         assert_eq!(merge.after, [After { step: 1, demand: Demand::Ended }]);
         assert_eq!(merge.includes[0].into.as_str(), "parts/{index}");
+    }
+
+    #[test]
+    fn items_and_every_bot_are_told_as_on_the_command_line() {
+        let step = |keys: &str| {
+            let input = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262/0";
+            let run = read_text("run.toml", &format!("[[step]]\nname = \"a\"\ninput = \"{input}\"\n{keys}"));
+            run.map(|run| run.steps[0].fan_out.clone()).map_err(|error| error.0)
+        };
+        let items = |cut| FanOut::Items(Items::new(vec!["x".into(), "y".into()], cut));
+        let two = NonZeroU32::new(2).unwrap();
+        assert_eq!(step("items = [\"x\", \"y\"]\nper-shard = 2"), Ok(items(Cut::PerShard(two))));
+        assert_eq!(step("items = [\"x\", \"y\"]\nshards = 2"), Ok(items(Cut::Shards(two))));
+        let seen_within = Some(Duration::from_secs(3600));
+        assert_eq!(step("each-bot = true\nseen-within = \"1h\""), Ok(FanOut::EachBot { seen_within }));
+        for (keys, problem) in [
+            ("items = [\"x\"]", "say how many of the `items`"),
+            ("items = []\nshards = 2", "`items` is empty"),
+            ("items = [\"x\"]\nshards = 2\nper-shard = 2", "`per-shard` and `shards` cannot both be had"),
+            ("items = [\"x\"]\nshards = 2\ndriver = \"gtest\"", "`items` and `driver` cannot both be had"),
+            ("per-shard = 2", "`per-shard` says how many `items`"),
+            ("seen-within = \"1h\"", "`seen-within` is for a shard on every bot"),
+            ("each-bot = true\nshards = 2", "`each-bot` and `shards` cannot both be had"),
+        ] {
+            let refused = step(keys).unwrap_err();
+            assert!(refused.contains(problem), "{keys}: {refused}");
+        }
     }
 
     #[test]
