@@ -6,6 +6,7 @@
 //!   `shell` performs: one call in flight, one task for each attempt.
 //! - `task` is one attempt from its digest to its result. `executor` runs the command and leaves no process behind,
 //!   `workdir` gives it directories and leaves no file behind, `spool` keeps its output until the scheduler has it, `record` its result.
+//! - `sleeper` is a bot whose tests only sleep, for measuring the scheduler.
 //! - `suite` is what is said of the tests of a suite, one by one; `drivers` are the conventions of their runners.
 //!
 //! A bot moves bytes between the CAS and its work directories; it never decides what should run.
@@ -22,6 +23,7 @@ mod perform;
 mod record;
 mod remote;
 mod shell;
+mod sleeper;
 mod spool;
 mod suite;
 mod synchronize;
@@ -34,5 +36,6 @@ pub use executor::{CgroupError, SUPERVISE, supervise};
 pub use hooks::HooksError;
 pub use perform::{PERFORM, PerformError, Performance, Performed};
 pub use shell::{Bot, BotError, Finish, Stop};
+pub use sleeper::{Sleeper, Sleeps, Slept};
 pub use update::{TRIAL, TRIAL_PATIENCE, Update, become_program};
 pub use workdir::DataDirError;
