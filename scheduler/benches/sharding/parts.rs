@@ -11,14 +11,14 @@ use crate::{
 use scheduler::sharding::{Estimates, Mode};
 use std::time::Duration;
 
-const OVERHEAD: Duration = Duration::from_millis(200);
-const SIZES: [usize; 3] = [8, 64, 500];
+pub(crate) const OVERHEAD: Duration = Duration::from_millis(200);
+pub(crate) const SIZES: [usize; 3] = [8, 64, 500];
 /// Fleets drawn for each trace and size.
 const FLEETS: u64 = 5;
 /// Deaths drawn for each trace.
-const DEATHS: u64 = 40;
+pub(crate) const DEATHS: u64 = 40;
 
-/// Who runs a trace: another executor of the same traces is one more of these.
+/// Who decides in simulated time.
 #[derive(Clone, Copy)]
 enum Runner {
     Ours(Mode),
@@ -49,6 +49,11 @@ impl Runner {
             }
         }
     }
+}
+
+/// The scheduler's own decisions in simulated time.
+pub(crate) fn simulate(mode: Mode, trace: &Trace, estimates: &Estimates, fleet: &Fleet) -> Played {
+    Runner::Ours(mode).play(trace, estimates, fleet)
 }
 
 /// What one run cost, as parts of its test seconds.

@@ -32,9 +32,12 @@ impl Trace {
 /// Each shape is made so often; its figures are the geometric mean.
 const SEEDS: u64 = 3;
 
+/// Those that are files.
+pub(crate) const FILES: [&str; 3] = ["pytest-3k", "spec-files-1k", "gtest-40k-synthetic"];
+
 /// Three from files, four made after published shapes.
 pub(crate) fn all() -> Vec<Trace> {
-    let files = ["pytest-3k", "spec-files-1k", "gtest-40k-synthetic"].map(read);
+    let files = FILES.map(read);
     let made = [
         // 70 % of the tests take milliseconds; history is eleven months old.
         Shape {

@@ -1,0 +1,121 @@
+//! What bots did when, and what it amounts to.
+
+use bot::Slept;
+use runtime::Clock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// When, which bot, what.
+type Entry = (Duration, usize, Slept);
+
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    clock: Arc<dyn Clock>,
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
+
+/// What a replay took, in seconds of this host.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    /// From the trigger to the last first end of a test.
+    pub(super) makespan: f64,
+    /// Between a bot's lease and the moment at which it is let go.
+    pub(super) paid: f64,
+    /// Spent on tests that another bot has ended first.
+    pub(super) doubled: f64,
+}
+
+impl Log {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, entries: Arc::default() }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Takes down what one bot does.
+    pub(super) fn of_bot(&self, bot: usize) -> impl FnMut(Slept) + Send + 'static {
+        let Self { clock, entries } = self.clone();
+        move |slept| entries.lock().unwrap().push((clock.elapsed(), bot, slept))
+    }
+
+    /// What a bot was granted and has not ended.
+    pub(super) fn held(&self, bot: usize) -> BTreeSet<u32> {
+        let mut held = BTreeSet::new();
+        for (_, of, slept) in self.entries.lock().unwrap().iter() {
+            match slept {
+                Slept::Granted(test) if *of == bot => held.insert(*test),
+                Slept::Ended(test) if *of == bot => held.remove(test),
+                _ => false,
+            };
+        }
+        held
+    }
+
+    /// How long after `died` the last of these tests was granted to another bot. None when one never was.
+    pub(super) fn moved(&self, tests: &BTreeSet<u32>, bot: usize, died: Duration) -> Option<Duration> {
+        let mut granted: BTreeMap<u32, Duration> = BTreeMap::new();
+        for (at, of, slept) in self.entries.lock().unwrap().iter() {
+            if let Slept::Granted(test) = slept
+                && *of != bot
+                && tests.contains(test)
+            {
+                granted.entry(*test).or_insert(*at);
+            }
+        }
+        let last = granted.values().max().filter(|_| granted.len() == tests.len())?;
+        Some(last.saturating_sub(died))
+    }
+
+    /// Since `began`. `dead` is a bot that died.
+    pub(super) fn figures(&self, began: Duration, dead: Option<(usize, Duration)>) -> Figures {
+        let entries = self.entries.lock().unwrap();
+        let mut first: BTreeMap<u32, (Duration, usize)> = BTreeMap::new();
+        for (at, bot, slept) in entries.iter() {
+            if let Slept::Ended(test) = slept {
+                first.entry(*test).or_insert((*at, *bot));
+            }
+        }
+        let end = first.values().map(|(at, _)| *at).max().unwrap_or(began);
+        let until = |bot: usize, at: Duration| {
+            let died = dead.filter(|(dead, _)| *dead == bot).map_or(end, |(_, died)| died);
+            at.min(end).min(died)
+        };
+        let (mut leased, mut begun) = (BTreeMap::new(), BTreeMap::new());
+        let (mut paid, mut doubled) = (Duration::ZERO, Duration::ZERO);
+        let twice = |bot: usize, test: u32| first.get(&test).is_some_and(|(_, by)| *by != bot);
+        for (at, bot, slept) in entries.iter() {
+            match slept {
+                Slept::Leased => drop(leased.insert(*bot, *at)),
+                Slept::Released => {
+                    let since = leased.remove(bot);
+                    paid += since.map_or(Duration::ZERO, |since| until(*bot, *at).saturating_sub(since));
+                }
+                Slept::Begun(test) => drop(begun.insert((*bot, *test), *at)),
+                Slept::Ended(test) => {
+                    let since = begun.remove(&(*bot, *test)).filter(|_| twice(*bot, *test));
+                    doubled += since.map_or(Duration::ZERO, |since| until(*bot, *at).saturating_sub(since));
+                }
+                Slept::Granted(_) => {}
+            }
+        }
+        for (bot, since) in leased {
+            paid += until(bot, end).saturating_sub(since);
+        }
+        // What was still running a second time; what a dead bot ran is lost, not doubled.
+        for ((bot, test), since) in begun {
+            if twice(bot, test) && dead.is_none_or(|(dead, _)| dead != bot) {
+                doubled += until(bot, end).saturating_sub(since);
+            }
+        }
+        Figures {
+            makespan: end.saturating_sub(began).as_secs_f64(),
+            paid: paid.as_secs_f64(),
+            doubled: doubled.as_secs_f64(),
+        }
+    }
+}
