@@ -5,13 +5,8 @@ use crate::{
     trace::Trace,
 };
 use proto::Timestamp;
-use runtime::{Clock as _, SystemClock};
 use scheduler::sharding::*;
 use std::{collections::BTreeSet, time::Duration};
-
-/// As the scheduler sets them.
-pub(crate) const DUPLICATES_PERCENT: u32 = 2;
-pub(crate) const IDLE_PERCENT: u32 = 3;
 
 pub(crate) struct Ours {
     shares: Shares,
@@ -20,8 +15,7 @@ pub(crate) struct Ours {
     /// Per worker: its lease, and whether its runner is up.
     leases: Vec<(u64, bool)>,
     last_lease: u64,
-    clock: SystemClock,
-    /// How long planning took, then each decision.
+    /// The processor time of planning, then of each decision.
     pub(crate) planned: Duration,
     pub(crate) decided: Vec<Duration>,
 }
@@ -36,16 +30,14 @@ impl Ours {
     ) -> Self {
         let budget = Budget { retries: 2, retried_percent: 5, fail_fast: None };
         let ledger = Ledger::new(trace.listed.clone(), BTreeSet::new(), budget).unwrap();
-        let settings =
-            Settings { mode, overhead, duplicates_percent: DUPLICATES_PERCENT, idle_percent: IDLE_PERCENT };
-        let clock = SystemClock::new();
-        let start = clock.elapsed();
+        let settings = Settings::new(mode, overhead);
+        let start = processor();
         let open = ledger.ungranted();
         let shares =
             Shares::plan(&trace.listed, estimates, &open, workers as u32, settings, Timestamp::default());
-        let planned = clock.elapsed() - start;
+        let planned = processor() - start;
         let leases = vec![(0, false); workers];
-        Self { shares, ledger, mode, leases, last_lease: 0, clock, planned, decided: Vec::new() }
+        Self { shares, ledger, mode, leases, last_lease: 0, planned, decided: Vec::new() }
     }
 
     /// Each test has its one verdict.
@@ -58,6 +50,12 @@ impl Ours {
     }
 }
 
+/// Processor time of this thread: what else the machine does is no matter.
+fn processor() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 impl Policy for Ours {
     fn joined(&mut self, worker: u32, speed: Option<f64>, now: Timestamp) {
         self.last_lease += 1;
@@ -67,9 +65,9 @@ impl Policy for Ours {
 
     fn next(&mut self, worker: u32, now: Timestamp) -> Work {
         let steals = self.shares.steals();
-        let start = self.clock.elapsed();
+        let start = processor();
         let next = self.shares.next(WorkerId(worker), now);
-        self.decided.push(self.clock.elapsed() - start);
+        self.decided.push(processor() - start);
         let (lease, is_up) = &mut self.leases[worker as usize];
         match next {
             Next::Batch(tests) => {

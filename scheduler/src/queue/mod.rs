@@ -63,7 +63,7 @@ pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use sharing::{Grant, GrantedTest, Progress};
+pub(crate) use sharing::{Grant, GrantedTest, Progress, WORKER_CALLS};
 pub(crate) use spec::{BOT_KEY, RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use suite::{Listing, Place, Quarantined, Suite};
 pub(crate) use tick::LONGEST_SILENCE;

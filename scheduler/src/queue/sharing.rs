@@ -6,7 +6,7 @@
 use super::{
     apply::Queue,
     event::{Decided, Effect, Held},
-    policy::TestsPolicy,
+    policy::{TestDriver, TestsPolicy},
     record::{Record, Transition},
     shard::{Ending, ShardState, Token},
     spec::StepSpec,
@@ -30,11 +30,12 @@ const OVERHEAD: Duration = Duration::from_millis(200);
 /// What a dispatch is taken to cost at most: a bot that was stopped meanwhile says nothing of the others.
 const LONGEST_DISPATCH: Duration = Duration::from_secs(5);
 
-/// Of the time of all tests, what may be spent on running tests twice that take too long.
-const DUPLICATES_PERCENT: u32 = 2;
+/// The tests of a bot that two ticks have found silent for so long are given to others, too: bots with tests call each
+/// [`WORKER_CALLS`], and the end of a lease is not waited for.
+const SILENT: Duration = Duration::from_millis(2500);
 
-/// Of the time of all tests, what workers may wait for others to end.
-const IDLE_PERCENT: u32 = 5;
+/// How long a call of a bot that has tests is held back, at most.
+pub(crate) const WORKER_CALLS: Duration = Duration::from_millis(1500);
 
 /// No test is taken to hang sooner, whatever it took before.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -89,6 +90,8 @@ pub(super) struct Sharing {
     hungry: BTreeMap<(RunId, u32), BTreeSet<Token>>,
     /// Estimated and real seconds of what each bot has run.
     paces: BTreeMap<BotId, (f64, f64)>,
+    /// What a dispatch has cost in the last step that a driver has run.
+    overheads: BTreeMap<TestDriver, Duration>,
 }
 
 /// Who is to run what of a step.
@@ -110,6 +113,18 @@ struct Hand {
     running: Vec<TestIndex>,
     /// When it was granted its last batch, until something of that is told.
     granted: Option<Timestamp>,
+    silence: Silence,
+}
+
+/// Whether a bot has been heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    #[default]
+    Heard,
+    /// A tick has found it silent. The scheduler itself may have been stopped: the next one will show.
+    Suspected,
+    /// Others have its tests, too.
+    Certain,
 }
 
 impl Sharing {
@@ -137,7 +152,13 @@ impl Queue {
         hand.had = progress.batches;
         hand.hungry = progress.hungry && held.result.is_none();
         hand.running.clone_from(&progress.running);
+        let silence = std::mem::take(&mut hand.silence);
         self.sharing.note(id, token);
+        if silence == Silence::Certain
+            && let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step))
+        {
+            pool.shares.heard(WorkerId(id.index));
+        }
         if let Some(listing) = &progress.listing
             && self.suite(id.run, id.step).is_none()
         {
@@ -166,7 +187,8 @@ impl Queue {
         // A later step is given no more than so many.
         let given = self.run(run).is_some_and(|run| run.is_included(step));
         let most = if given { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
-        let workers = workers(&estimates, policy.target_time, most, OVERHEAD).min(room).max(1);
+        let overhead = self.overhead(policy.driver);
+        let workers = workers(&estimates, policy.target_time, most, overhead).min(room).max(1);
         self.commit(Transition::TestsListed { run, step, listing, workers }, now, decided);
     }
 
@@ -373,6 +395,28 @@ impl Queue {
         self.suite(id.run, id.step).is_some() && self.workers_live(id.run, id.step) > 0
     }
 
+    /// Gives the tests of bots that are not heard of any more to others, too.
+    pub(super) fn doubt_silent(&mut self, now: Timestamp) {
+        for (token, hand) in &mut self.sharing.hands {
+            let shard =
+                self.state.leases.get(token).and_then(|id| Some((*id, self.state.shard(*id)?.live()?)));
+            let Some((id, live)) = shard else { continue };
+            let seen = self.presence.bots.get(&live.bot).map(|bot| bot.last_seen);
+            if seen.is_none_or(|seen| now.since(seen) < SILENT) {
+                continue;
+            }
+            hand.silence = match hand.silence {
+                Silence::Heard => Silence::Suspected,
+                Silence::Suspected | Silence::Certain => Silence::Certain,
+            };
+            if hand.silence == Silence::Certain
+                && let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step))
+            {
+                pool.shares.silent(WorkerId(id.index), now);
+            }
+        }
+    }
+
     /// Workers that wait ask again.
     pub(super) fn feed_all(&mut self, now: Timestamp, decided: &mut Decided) {
         let hungry: Vec<Token> = self.sharing.hungry.values().flatten().copied().collect();
@@ -496,12 +540,8 @@ impl Queue {
             return;
         };
         let Some(policy) = spec.fan_out.tests() else { return };
-        let settings = Settings {
-            mode: if policy.driver.pulls() { Mode::Pull } else { Mode::Process },
-            overhead: OVERHEAD,
-            duplicates_percent: DUPLICATES_PERCENT,
-            idle_percent: IDLE_PERCENT,
-        };
+        let mode = if policy.driver.pulls() { Mode::Pull } else { Mode::Process };
+        let settings = Settings::new(mode, self.overhead(policy.driver));
         let estimates = self.estimates(spec, &suite.listing);
         let count = self.run(run).and_then(|run| run.steps.get(step as usize)).map_or(1, Vec::len);
         let workers = u32::try_from(count).unwrap_or(u32::MAX);
@@ -510,10 +550,16 @@ impl Queue {
         for id in self.shards_of(run, step, ShardState::Running) {
             let Some(live) = self.shard(id).and_then(|shard| shard.live()) else { continue };
             shares.join(WorkerId(id.index), self.speed(&live.bot), now);
-            shares.holds(WorkerId(id.index), suite.ledger.held(live.token.0), now);
+            let is_open = |test| suite.ledger.verdict(test).is_none();
+            shares.holds(WorkerId(id.index), suite.ledger.held(live.token.0), is_open, now);
         }
         let pool = Pool { shares, estimates, breaker: Breaker::new(MOST_CRASHES) };
         self.sharing.pools.insert((run, step), pool);
+    }
+
+    /// What a dispatch costs a worker of a driver, as far as it is known.
+    fn overhead(&self, driver: TestDriver) -> Duration {
+        self.sharing.overheads.get(&driver).copied().unwrap_or(OVERHEAD)
     }
 
     /// How fast a bot was, beside what was expected of it. None when it is not known.
@@ -560,8 +606,12 @@ impl Queue {
     pub(super) fn forget_plans(&mut self, run: RunId) {
         let of_run: Vec<(RunId, u32)> =
             self.sharing.pools.range((run, 0)..=(run, u32::MAX)).map(|(key, _)| *key).collect();
-        for key in of_run {
-            self.sharing.pools.remove(&key);
+        for (run, step) in of_run {
+            let first = ShardId { run, step, index: 0 };
+            let policy = self.state.context(first).and_then(|(_, step)| step.fan_out.tests());
+            if let (Some(pool), Some(policy)) = (self.sharing.pools.remove(&(run, step)), policy) {
+                self.sharing.overheads.insert(policy.driver, pool.shares.overhead());
+            }
         }
     }
 }

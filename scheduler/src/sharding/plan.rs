@@ -78,7 +78,7 @@ pub fn units(listed: &[ListedTest], estimates: &Estimates, open: &[TestIndex], w
 pub fn plan(units: &[Unit], workers: u32) -> Vec<Vec<u32>> {
     let horizon = horizon(units, workers);
     let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by_key(|position| {
+    order.sort_by_cached_key(|position| {
         let unit = &units[*position];
         (!unit.is_decisive(horizon), unit.is_known, Reverse(unit.estimate))
     });

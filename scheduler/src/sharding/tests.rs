@@ -19,6 +19,8 @@ enum Act {
         outcome: TestOutcome,
     },
     Lose(u32),
+    /// It is not heard of until it asks or reports.
+    Silent(u32),
     /// A lease that is over, or another worker's, tells of some test.
     Stray {
         token: u64,
@@ -46,6 +48,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => worker().prop_map(Act::Ask),
         8 => (worker(), outcome()).prop_map(|(worker, outcome)| Act::Report { worker, outcome }),
         1 => worker().prop_map(Act::Lose),
+        1 => worker().prop_map(Act::Silent),
         1 => (0..20u64, any::<Index>()).prop_map(|(token, test)| Act::Stray { token, test }),
         2 => any::<u16>().prop_map(Act::Pass),
         1 => Just(Act::RestartScheduler),
@@ -139,6 +142,7 @@ impl Bench {
 
     fn ask(&mut self, worker: u32) {
         let Some(token) = self.leases[worker as usize] else { return };
+        self.shares.heard(WorkerId(worker));
         match self.shares.next(WorkerId(worker), self.now) {
             Next::Batch(tests) => {
                 assert!(!tests.is_empty());
@@ -163,6 +167,7 @@ impl Bench {
     fn report(&mut self, worker: u32, outcome: TestOutcome) {
         let Some(token) = self.leases[worker as usize] else { return };
         let Some(test) = self.ledger.held(token).first().copied() else { return };
+        self.shares.heard(WorkerId(worker));
         self.now = self.now + Duration::from_millis(300);
         let accepted = self.tell(token, test, outcome);
         self.shares.reported(WorkerId(worker), test, Duration::from_secs(1), self.now);
@@ -196,7 +201,8 @@ impl Bench {
         for worker in 0..WORKERS {
             if let Some(token) = self.leases[worker as usize] {
                 self.shares.join(WorkerId(worker), None, self.now);
-                self.shares.holds(WorkerId(worker), self.ledger.held(token), self.now);
+                let is_open = |test| self.ledger.verdict(test).is_none();
+                self.shares.holds(WorkerId(worker), self.ledger.held(token), is_open, self.now);
             }
         }
     }
@@ -207,6 +213,10 @@ impl Bench {
             Act::Ask(worker) => self.ask(*worker),
             Act::Report { worker, outcome } => self.report(*worker, outcome.clone()),
             Act::Lose(worker) => self.lose(*worker),
+            Act::Silent(worker) if self.leases[*worker as usize].is_some() => {
+                self.shares.silent(WorkerId(*worker), self.now);
+            }
+            Act::Silent(_) => {}
             Act::Stray { token, test } => {
                 let tests = self.listed.len();
                 let holds = |test| self.ledger.held(*token).contains(&test);

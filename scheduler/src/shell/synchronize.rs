@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     journal::{AttemptKey, Batch, output},
-    queue::{BotReport, Desired, Event, Held, Refusal, Token},
+    queue::{BotReport, Desired, Event, Held, Refusal, Token, WORKER_CALLS},
     wire::report::{HeldAttempt, Order, Report},
 };
 use proto::{BotId, SessionId, Timestamp};
@@ -64,8 +64,9 @@ impl Engine {
         if has_news(&report, &parked, &desired) || report.wait.is_zero() || self.stopping {
             self.tell(parked, desired, batch);
         } else {
-            let killing = desired.iter().any(|desired| desired.kill);
-            let until = if killing { now + KILL_AGAIN } else { parked.until };
+            let killing = desired.iter().any(|desired| desired.kill).then_some(KILL_AGAIN);
+            let working = desired.iter().any(|desired| desired.tests.is_some()).then_some(WORKER_CALLS);
+            let until = killing.into_iter().chain(working).min().map_or(parked.until, |most| now + most);
             self.park(Parked { until: until.min(parked.until), ..parked });
         }
         self.follow_up(decided.effects, now, batch);

@@ -336,6 +336,30 @@ fn bots_that_have_to_stop_blame_no_test() {
 }
 
 #[test]
+fn the_tests_of_a_bot_that_is_not_heard_of_go_to_others_before_its_lease_ends() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 40);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    while fleet.workers["b1"].queue.is_empty() || fleet.workers["b2"].queue.is_empty() {
+        fleet.call("b1", true);
+        fleet.call("b2", true);
+    }
+    let held = fleet.workers["b1"].queue.clone();
+    let dead = fleet.workers.remove("b1").unwrap();
+    let began = fleet.bench.now;
+    while !held.iter().all(|test| fleet.executions.contains_key(&test.0)) {
+        assert!(fleet.bench.now.since(began) < Duration::from_secs(6), "{held:?}");
+        fleet.call("b2", true);
+        fleet.work("b2");
+        fleet.bench.pass(Duration::from_millis(200));
+    }
+    // It was only out of reach: what it has run meanwhile counts for nothing twice.
+    fleet.workers.insert("b1", dead);
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    assert!(fleet.verdicts(run).iter().all(|verdict| *verdict == Some(Verdict::Passed)));
+}
+
+#[test]
 fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
     let mut fleet = Fleet::new(&["b1"], 4);
     fleet.exit_code = 1;

@@ -6,8 +6,14 @@ use std::collections::VecDeque;
 
 /// A process runs tests worth so many dispatches, at least.
 const PROCESS_FLOOR: f64 = 8.0;
+/// What is left of a share when it is worth so many dispatches or less goes in one batch: halving it, because its worker
+/// may be slow, would cost more bot-seconds than it can save.
+const PROCESS_LAST: f64 = 6.0;
 /// Tests in one batch: a batch is one message.
 const BATCH_MOST: usize = 10_000;
+/// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
+/// the reports that the bot gathers for it.
+const LEAD: f64 = 0.1;
 /// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
 const PATIENCE: f64 = 5.0;
 
@@ -22,7 +28,7 @@ impl Shares {
             return Next::Nothing;
         }
         let busy = self.busy(id, now);
-        if busy > self.overhead {
+        if busy > self.overhead.max(LEAD) {
             return Next::Wait;
         }
         let is_free = busy == 0.0;
@@ -109,7 +115,7 @@ impl Shares {
     /// Seconds of tests in one batch out of so many that are left.
     pub(super) fn enough(&self, left: f64) -> f64 {
         match self.settings.mode {
-            Mode::Pull => self.overhead,
+            Mode::Pull => self.overhead.max(LEAD),
             // What is left over must be worth a process, too.
             Mode::Process if left < 2.0 * self.overhead * PROCESS_FLOOR => left,
             Mode::Process => left / 2.0,
@@ -128,6 +134,7 @@ impl Shares {
             Mode::Process if worker.load.is_unknown() && self.unknown.is_guess() => {
                 worker.load.seconds(unknown) / 4.0
             }
+            Mode::Process if worker.load.seconds(unknown) < self.overhead * PROCESS_LAST => f64::INFINITY,
             _ => self.enough(worker.load.seconds(unknown) * speed),
         };
         self.take(id, enough, VecDeque::front_mut, VecDeque::pop_front)

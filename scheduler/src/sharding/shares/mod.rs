@@ -28,6 +28,12 @@ pub enum Mode {
     Process,
 }
 
+/// Of the time of all tests, what may be spent on running tests twice that take too long, in percent.
+const DUPLICATES_PERCENT: u32 = 2;
+
+/// Of the time of all tests, what workers may wait for others to end, in percent.
+const IDLE_PERCENT: u32 = 2;
+
 /// How shares are made and corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -39,6 +45,13 @@ pub struct Settings {
     pub duplicates_percent: u32,
     /// Time in which workers may wait for work to come back, in percent of all test time.
     pub idle_percent: u32,
+}
+
+impl Settings {
+    /// As the scheduler has them.
+    pub fn new(mode: Mode, overhead: Duration) -> Self {
+        Self { mode, overhead, duplicates_percent: DUPLICATES_PERCENT, idle_percent: IDLE_PERCENT }
+    }
 }
 
 /// What a worker is to do.
@@ -193,9 +206,49 @@ impl Shares {
         }
     }
 
-    /// What a worker holds already, after a restart.
-    pub fn holds(&mut self, id: WorkerId, tests: &[TestIndex], now: Timestamp) {
-        for test in tests {
+    /// Nobody has heard of the worker for a while. What it has is given to others, too, unless it may not run twice, and
+    /// what it has not is there to be stolen, until it is [`Shares::heard`] again or has left.
+    pub fn silent(&mut self, id: WorkerId, now: Timestamp) {
+        let Some(worker) = self.workers.get_mut(&id).filter(|w| w.presence == Presence::Active) else {
+            return;
+        };
+        self.waited += worker.wait_ended(now);
+        worker.presence = Presence::Absent { since: now };
+        for test in &worker.out {
+            let state = &mut self.tests[test.at()];
+            if state.place == Place::Out && state.copies == 1 && !state.exclusive {
+                state.place = Place::Returned;
+                self.returned.push_back((*test, Some(id)));
+            }
+        }
+    }
+
+    /// A silent worker is there again, with what it had.
+    pub fn heard(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !matches!(worker.presence, Presence::Absent { .. }) {
+            return;
+        }
+        worker.presence = Presence::Active;
+        for test in &worker.out {
+            let state = &mut self.tests[test.at()];
+            if state.place == Place::Returned {
+                state.place = Place::Out;
+            }
+        }
+        let tests = &self.tests;
+        self.returned.retain(|(test, _)| tests[test.at()].place == Place::Returned);
+    }
+
+    /// What a worker holds already, after a restart: also tests that another one has ended meanwhile, which are not open.
+    pub fn holds(
+        &mut self,
+        id: WorkerId,
+        tests: &[TestIndex],
+        is_open: impl Fn(TestIndex) -> bool,
+        now: Timestamp,
+    ) {
+        for test in tests.iter().filter(|test| is_open(**test)) {
             self.withdraw(*test);
             if let Some(state) = self.tests.get_mut(test.at()) {
                 state.place = Place::Out;
@@ -242,6 +295,11 @@ impl Shares {
     /// What a dispatch has cost a worker: from its answer to the begin of the first test.
     pub fn dispatched(&mut self, cost: Duration) {
         self.overhead += (cost.as_secs_f64() - self.overhead) / 8.0;
+    }
+
+    /// What a dispatch costs, as far as it is known.
+    pub fn overhead(&self) -> Duration {
+        Duration::from_secs_f64(self.overhead)
     }
 
     /// How often a worker has taken over tests of another one: the simulator lets it pay for that.

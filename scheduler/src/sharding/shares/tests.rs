@@ -70,6 +70,33 @@ fn a_process_gets_half_of_what_is_left_but_not_too_little() {
 }
 
 #[test]
+fn what_a_silent_worker_has_is_given_to_others_too_until_it_is_heard_again() {
+    let mut shares =
+        joined(&[Some(10), Some(9), None, None, None, None, None, None, None, Some(5)], 2, SETTINGS);
+    let Next::Batch(held) = shares.next(WorkerId(0), at(0.0)) else { panic!("it has a share") };
+    shares.silent(WorkerId(0), at(4.0));
+    assert_eq!(shares.next(WorkerId(1), at(4.0)), Next::Batch(held.clone()), "before its own");
+    let mut shares = joined(&[Some(10); 10], 2, SETTINGS);
+    let Next::Batch(held) = shares.next(WorkerId(0), at(0.0)) else { panic!("it has a share") };
+    shares.silent(WorkerId(0), at(4.0));
+    shares.heard(WorkerId(0));
+    assert_ne!(shares.next(WorkerId(1), at(4.0)), Next::Batch(held));
+}
+
+#[test]
+fn what_may_not_run_twice_waits_for_a_silent_worker() {
+    let mut shares = shares(&[Some(1); 10], 1, SETTINGS);
+    shares.join(WorkerId(0), Some(1.0), at(0.0));
+    shares.holds(WorkerId(0), &[TestIndex(9)], |_| true, at(0.0));
+    shares.join(WorkerId(1), Some(1.0), at(0.0));
+    shares.silent(WorkerId(0), at(4.0));
+    while let Next::Batch(tests) = shares.next(WorkerId(1), at(4.0)) {
+        assert!(!tests.contains(&TestIndex(9)));
+        tests.iter().for_each(|test| took(&mut shares, 1, test.0, 1, 4.0));
+    }
+}
+
+#[test]
 fn who_has_nothing_takes_about_half_of_what_is_left_to_the_last() {
     let mut shares = shares(&[Some(10); 8], 2, SETTINGS);
     shares.join(WorkerId(0), Some(1.0), at(0.0));
@@ -248,7 +275,7 @@ fn the_next_batch_is_granted_only_when_the_last_test_has_nearly_ended() {
 fn tests_held_over_a_restart_are_not_given_away() {
     let mut shares = shares(&[Some(2), Some(1)], 2, SETTINGS);
     shares.join(WorkerId(1), Some(1.0), at(0.0));
-    shares.holds(WorkerId(1), &[TestIndex(0)], at(0.0));
+    shares.holds(WorkerId(1), &[TestIndex(0)], |_| true, at(0.0));
     shares.join(WorkerId(0), Some(1.0), at(0.0));
     assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[1]));
 }
