@@ -24,11 +24,12 @@ mod trace;
 type Part = fn(&[trace::Trace]);
 
 /// What is measured, in this order, and by which name it is asked for.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("warm", parts::warm),
     ("cold", parts::cold),
     ("unequal", parts::unequal),
     ("killed", parts::killed),
+    ("held-out", parts::held_out),
     ("speed", parts::speed),
     ("replay", replay::replay),
 ];
@@ -36,7 +37,9 @@ const PARTS: [(&str, Part); 6] = [
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if let Some(unknown) = asked.iter().find(|asked| PARTS.iter().all(|(name, _)| name != asked)) {
-        panic!("there is no part {unknown:?}; there are warm, cold, unequal, killed, speed and replay");
+        panic!(
+            "there is no part {unknown:?}; there are warm, cold, unequal, killed, held-out, speed and replay"
+        );
     }
     let traces = trace::all();
     trace::describe(&traces);

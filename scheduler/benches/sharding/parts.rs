@@ -6,7 +6,7 @@ use crate::{
     fleet::Fleet,
     ours::Ours,
     table::{figure, geometric_mean, head, row},
-    trace::Trace,
+    trace::{self, Trace},
 };
 use scheduler::sharding::{Estimates, Mode};
 use std::time::Duration;
@@ -167,9 +167,17 @@ pub(crate) fn killed(traces: &[Trace]) {
     row("makespan / undisturbed makespan", means[0], means[1], Some(1.07), &means[2..]);
 }
 
-/// Three rounds, of which each decision's fastest counts: they decide the same, and the machine does other things, too.
+/// The same for suites by which nothing was tuned.
+pub(crate) fn held_out(_: &[Trace]) {
+    println!("\nheld out: no constant was chosen by these");
+    let traces = trace::held_out();
+    trace::describe(&traces);
+    [warm, cold, unequal, killed].into_iter().for_each(|part| part(&traces));
+}
+
+/// Three rounds, of which each decision's fastest counts: they decide the same, and caches are not always warm.
 pub(crate) fn speed(traces: &[Trace]) {
-    println!("\ntime to decide");
+    println!("\nprocessor time to decide");
     let trace = traces.iter().max_by_key(|trace| trace.truth.len()).unwrap();
     let fleet = Fleet::unequal(500, false, 0);
     for (name, mode) in [("pull", Mode::Pull), ("process", Mode::Process)] {

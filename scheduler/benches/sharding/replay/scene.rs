@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Which of the fleets that are drawn.
 const SEED: u64 = 0;
-/// Bots find the scheduler in this time.
+/// Bots find the scheduler, and the scheduler notices that others are gone, in this time.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// See the module.
@@ -85,6 +85,8 @@ impl Scene<'_> {
         fleet: &Fleet,
     ) -> Ratios {
         let play = Play::of(self.trace, suite, self.mode, OVERHEAD, self.scale);
+        // Those of the run before have hung up by then.
+        stage.sleep(SETTLE).await;
         let bots = stage.bots(&play, fleet, self.scale);
         // Those that are there from the beginning wait for work when it comes.
         if fleet.bots.iter().all(|bot| bot.arrives == 0.0) {
@@ -106,6 +108,7 @@ impl Scene<'_> {
     async fn kill(&self, stage: &mut Stage, counts: &mut Vec<v1::TestCounts>, warm: Ratios) -> Killed {
         let random = Random::new(SEED ^ self.trace.truth.len() as u64);
         let play = Play::of(self.trace, "killed", self.mode, OVERHEAD, self.scale);
+        stage.sleep(SETTLE).await;
         let bots = stage.bots(&play, &Fleet::ideal(self.size), self.scale);
         stage.sleep(SETTLE).await;
         let began = bots.log.now();
