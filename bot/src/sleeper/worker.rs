@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn more_is_asked_for_once_when_the_last_test_has_begun() {
         let (sleeps, mut worker) = (sleeps(false), Worker::new(true, &sleeps(false), Duration::ZERO));
-        let mut asks = |worker: &mut Worker, at| {
+        let asks = |worker: &mut Worker, at| {
             let news = worker.pass(&sleeps, at, Timestamp::default(), &mut |_| {});
             news.contains(&TestsNews::Hungry)
         };
