@@ -8,7 +8,7 @@ use super::{
     event::{Decided, Effect, Held},
     policy::{TestDriver, TestsPolicy},
     record::{Record, Transition},
-    shard::{Ending, ShardState, Token},
+    shard::{Ending, Loss, ShardState, Token},
     spec::StepSpec,
     suite::{Listing, Suite},
     suites::suite_key,
@@ -325,9 +325,9 @@ impl Queue {
         now: Timestamp,
         decided: &mut Decided,
     ) -> bool {
-        let Some(hand) = self.sharing.hands.get(&token).filter(|hand| hand.hungry && !hand.complete) else {
-            return false;
-        };
+        // A silent one is not told that there is nothing for it: it may be heard of again.
+        let asks = |hand: &&Hand| hand.hungry && !hand.complete && hand.silence != Silence::Certain;
+        let Some(hand) = self.sharing.hands.get(&token).filter(asks) else { return false };
         let Some((run, suite)) = self.run(id.run).and_then(|run| Some((run, run.suites.get(&id.step)?)))
         else {
             return false;
@@ -395,8 +395,10 @@ impl Queue {
         self.suite(id.run, id.step).is_some() && self.workers_live(id.run, id.step) > 0
     }
 
-    /// Gives the tests of bots that are not heard of any more to others, too.
-    pub(super) fn doubt_silent(&mut self, now: Timestamp) {
+    /// Gives the tests of bots that are not heard of any more to others, too. When all tests have their verdicts, nobody
+    /// waits for such a bot: its lease ends.
+    pub(super) fn doubt_silent(&mut self, now: Timestamp, decided: &mut Decided) {
+        let mut over = Vec::new();
         for (token, hand) in &mut self.sharing.hands {
             let shard =
                 self.state.leases.get(token).and_then(|id| Some((*id, self.state.shard(*id)?.live()?)));
@@ -413,7 +415,14 @@ impl Queue {
                 && let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step))
             {
                 pool.shares.silent(WorkerId(id.index), now);
+                let suite = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step));
+                if suite.is_some_and(|suite| suite.ledger.is_complete()) {
+                    over.push((*token, format!("bot {} was silent when all tests were done", live.bot)));
+                }
             }
+        }
+        for (token, reason) in over {
+            self.lose(token, reason, Loss::Counted, now, decided);
         }
     }
 

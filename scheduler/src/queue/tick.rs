@@ -21,7 +21,7 @@ impl Queue {
             });
             self.lose(token, reason, Loss::Counted, now, decided);
         }
-        self.doubt_silent(now);
+        self.doubt_silent(now, decided);
         self.feed_all(now, decided);
         self.presence.compared = 0;
         let may_expire = now >= self.presence.no_expiration_before;

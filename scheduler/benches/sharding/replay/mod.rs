@@ -60,6 +60,11 @@ pub(crate) fn replay(traces: &[Trace]) {
         let (pull, process) =
             runtime.block_on(async { tokio::join!(scene(Mode::Pull), scene(Mode::Process)) });
         let (took, worked) = (clock.elapsed() - began, processor() - worked);
+        for (mode, told) in [("pull", &pull), ("process", &process)] {
+            let [cold, warm, unequal] = told.runs.map(|run| run.ratio);
+            let killed = told.killed.map(|killed| (killed.ratio, killed.moved));
+            eprintln!("  {mode}: {cold:.3} {warm:.3} {unequal:.3} {killed:.2?}");
+        }
         eprintln!("  {:.0} s, of which processor time {:.1} s", took.as_secs_f64(), worked.as_secs_f64());
         all.push(Replayed { name: trace.name, size, scale, ours: [pull, process] });
     }

@@ -116,8 +116,14 @@ impl Scene<'_> {
         let bound = (self.trace.total() / self.size as f64).max(self.trace.longest());
         stage.sleep(Duration::from_secs_f64(bound / self.scale * (0.1 + 0.7 * random.uniform()))).await;
         let first = random.below(self.size);
-        let busy = (first..self.size).chain(0..first).find(|bot| !bots.log.held(*bot).is_empty());
-        let bot = busy.expect("somebody runs something");
+        let busy = || (first..self.size).chain(0..first).find(|bot| !bots.log.held(*bot).is_empty());
+        // On a slow host nobody may have any yet.
+        let bot = loop {
+            match busy() {
+                Some(bot) => break bot,
+                None => stage.sleep(Duration::from_millis(20)).await,
+            }
+        };
         bots.handles[bot].abort();
         let (died, held) = (bots.log.now(), bots.log.held(bot));
         self.check(stage.ended(&run).await, counts);

@@ -360,6 +360,21 @@ fn the_tests_of_a_bot_that_is_not_heard_of_go_to_others_before_its_lease_ends() 
 }
 
 #[test]
+fn a_run_whose_tests_are_done_does_not_wait_for_the_lease_of_a_dead_bot() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    while fleet.workers["b1"].queue.is_empty() {
+        fleet.call("b1", true);
+        fleet.call("b2", true);
+    }
+    fleet.workers.remove("b1");
+    let died = fleet.bench.now;
+    fleet.finish(run);
+    assert!(fleet.bench.now.since(died) < TTL - 5 * SECOND);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+}
+
+#[test]
 fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
     let mut fleet = Fleet::new(&["b1"], 4);
     fleet.exit_code = 1;
