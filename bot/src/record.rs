@@ -6,10 +6,12 @@
 
 use crate::attempt::{AttemptResult, CommandExit, Ending, Lease, Stats};
 use proto::{BotId, SessionId};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     time::Duration,
 };
@@ -54,8 +56,13 @@ impl Record {
 
     /// Reads one, if there is one to be believed. Blocks.
     pub(crate) fn read(path: &Path) -> Option<Self> {
-        let small = fs::metadata(path).ok()?.len() <= MOST;
-        let saved: Saved = serde_json::from_slice(&fs::read(path).ok().filter(|_| small)?).ok()?;
+        // A command may have put something else there, which is not to be waited for.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+        file.metadata().ok().filter(fs::Metadata::is_file)?;
+        let mut bytes = Vec::new();
+        file.take(MOST + 1).read_to_end(&mut bytes).ok().filter(|size| *size as u64 <= MOST)?;
+        let saved: Saved = serde_json::from_slice(&bytes).ok()?;
         let believed = saved.boot.is_empty() || boot().is_ok_and(|boot| boot == saved.boot);
         if saved.version == VERSION && believed { saved.record() } else { None }
     }

@@ -155,10 +155,11 @@ impl Synchronizer {
         self.held.keys().copied().collect()
     }
 
-    /// How many results, and bytes of output, the scheduler does not have.
+    /// How many results, and bytes of output and reports of tests, the scheduler does not have.
     pub(crate) fn untold(&self) -> (usize, u64) {
         let results = self.held.values().filter(|held| held.result.is_some()).count();
-        (results, self.held.values().map(|held| held.output - held.received).sum())
+        let of_tests = |held: &Held| held.tests.as_ref().map_or(0, Progress::untold);
+        (results, self.held.values().map(|held| held.output - held.received + of_tests(held)).sum())
     }
 
     /// When the next call may tell of that. None: it has all.

@@ -8,12 +8,12 @@ const LARGE: i32 = 32 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: i32 = 64 << 20;
 
-/// Makes the C library's allocator keep what is freed for what is allocated next, up to 64 MiB, in as many arenas as there
-/// are cores (`mallopt(3)`). Call once, from `main`, before there are threads. Other C libraries do as they like.
+/// Makes the C library's allocator keep what is freed for what is allocated next, up to 64 MiB in each arena, of which there
+/// are as many as cores, and no more than eight (`mallopt(3)`). Call once, from `main`, before there are threads. Other C libraries do as they like.
 pub fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let arenas = i32::try_from(cores).unwrap_or(i32::MAX);
         for (parameter, value) in
             [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, KEPT), (libc::M_ARENA_MAX, arenas)]

@@ -19,7 +19,7 @@ pub struct Pool {
 }
 
 /// Which shard of a line comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// That of the oldest run.

@@ -225,6 +225,7 @@ fn words(slice: &Slice) -> Vec<String> {
 
 impl<'a> From<&'a Run> for RunJson<'a> {
     fn from(run: &'a Run) -> Self {
+        let ready = run.ready();
         let step = |(number, step): (u32, &'a crate::model::StepSpec)| StepJson {
             name: &step.name,
             input: step.input,
@@ -256,14 +257,14 @@ impl<'a> From<&'a Run> for RunJson<'a> {
             ended: run.ended.map(utc),
             counts: run.counts,
             steps: (0..).zip(&run.spec.steps).map(step).collect(),
-            shards: run.shards.iter().map(|shard| ShardJson::new(run, shard)).collect(),
+            shards: run.shards.iter().map(|shard| ShardJson::new(run, shard, &ready)).collect(),
         }
     }
 }
 
 impl<'a> ShardJson<'a> {
-    /// A shard of this run.
-    pub fn new(run: &Run, shard: &'a Shard) -> Self {
+    /// A shard of this run, whose steps were [`Run::ready`] then.
+    pub fn new(run: &Run, shard: &'a Shard, ready: &[proto::Timestamp]) -> Self {
         Self {
             id: shard.id.to_string(),
             state: shard.state,
@@ -271,7 +272,7 @@ impl<'a> ShardJson<'a> {
             exit_code: shard.exit_code(),
             ended: shard.ended.map(utc),
             reason: shard.reason(),
-            queue: run.queued(shard).map(|queued| queued.as_secs_f64()),
+            queue: run.queued(shard, ready).map(|queued| queued.as_secs_f64()),
             slice: shard.slice,
             bot: shard.bot.as_ref().map(BotId::as_str),
             items: run.items_of(shard.id).map(|items| [items.start, items.end - items.start]),

@@ -44,8 +44,7 @@ pub async fn reports(store: &dyn BlobStore, run: &Run) -> BTreeMap<ShardId, Shar
     reports
 }
 
-/// What a step says of tests was said before when a step whose outputs it was given says something of tests: it has merged
-/// that.
+/// What a step says of tests was said before when a step whose outputs it merges says something of tests.
 fn drop_repeated(run: &Run, reports: &mut BTreeMap<ShardId, ShardReports>) {
     let told = |step: u32, reports: &BTreeMap<ShardId, ShardReports>| {
         let mut shards = run.shards_of(step).iter().filter_map(|shard| reports.get(&shard.id));
@@ -53,7 +52,7 @@ fn drop_repeated(run: &Run, reports: &mut BTreeMap<ShardId, ShardReports>) {
     };
     let mut tells = BTreeSet::new();
     for (number, step) in (0u32..).zip(&run.spec.steps) {
-        if step.includes.iter().any(|include| tells.contains(&include.step)) {
+        if step.merges(&tells) {
             tells.insert(number);
             for shard in run.shards_of(number) {
                 reports.insert(shard.id, ShardReports::default());
@@ -200,7 +199,10 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
         DiskCacheOptions { max_bytes: 1 << 50, min_free: 0, ..DiskCacheOptions::default() },
     )?;
     let names = directory_names(run);
-    let results = run.shards.iter().filter(|shard| !run.is_taken_up(shard.id.step));
+    let results = run.shards.iter().filter(|shard| {
+        // Whatever becomes of the outputs of workers, the logs of their tests are wanted.
+        !run.is_taken_up(shard.id.step) || run.tests_policy(shard.id.step).is_some()
+    });
     let all = results.filter_map(|shard| {
         let outputs = shard.result()?.outputs?;
         Some((target.join(names.get(&shard.id)?), outputs, shard.id))

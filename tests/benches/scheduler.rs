@@ -4,7 +4,7 @@
 //! The real program is a process on loopback; this one is the load: bots that do everything but run commands. Three
 //! rounds, medians: about a quarter of an hour, and no round of a part has more than [`LONGEST`].
 //! `make bench-scheduler PARTS="cycles trigger"` runs only these parts, `ROUNDS=1` one round of each.
-//! The parts `decisions` and `simulation` need the queue without a server around it: they are ignored tests of the
+//! The parts `decisions`, `fan_out` and `simulation` need the queue without a server around it: they are ignored tests of the
 //! crate `scheduler`, which the same target runs.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 

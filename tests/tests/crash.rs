@@ -102,9 +102,19 @@ async fn a_result_outlasts_the_scheduler_and_then_the_bots_process() {
         } else {
             let bot = system.bots[0].take().unwrap();
             // It drains, and is then told not to wait for the scheduler.
-            kill_process(bot.pid(), Signal::TERM).unwrap();
-            SystemClock::new().sleep(Duration::from_millis(300)).await;
-            assert!(bot.terminate().await.success());
+            let pid = bot.pid();
+            let urge = async {
+                loop {
+                    kill_process(pid, Signal::TERM).unwrap();
+                    SystemClock::new().sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                ended = bot.terminate() => ended,
+                () = urge => unreachable!("it goes on"),
+            };
+            assert!(ended.success());
         }
         system.restart_bot(0).await;
         system.restart_scheduler().await;

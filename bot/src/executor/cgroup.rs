@@ -372,7 +372,12 @@ impl Cgroup<'_> {
 
 impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
-        let left = self.paths.drain(..).filter(|path| remove(path, DEEPEST).is_err());
+        // What has got away from everything else that would end it.
+        let is_left = |path: &PathBuf| {
+            kill(path, DEEPEST);
+            remove(path, DEEPEST).is_err()
+        };
+        let left = self.paths.drain(..).filter(is_left);
         self.all.stale.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
     }
 }

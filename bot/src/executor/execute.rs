@@ -56,6 +56,8 @@ pub(crate) struct Executor {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Execution {
     pub(crate) exit: CommandExit,
+    /// A signal ended the process itself: in a sandbox that may have been one of what ran in it.
+    pub(crate) signalled: bool,
     pub(crate) cause: Cause,
     /// Processes that it left behind, all killed.
     pub(crate) leaked: usize,
@@ -122,9 +124,10 @@ impl Executor {
         match ended.await {
             Ok((Ended { exit, leaked }, cause)) => {
                 let took = self.clock.elapsed().saturating_sub(began);
+                let signalled = matches!(exit, CommandExit::Signal(_));
                 let exit = if order.sandboxed { sandbox::within(exit) } else { exit };
                 let out_of_memory = cause == Cause::Itself && kills.explain(&before, exit);
-                Ok(Execution { exit, cause, leaked, took, out_of_memory })
+                Ok(Execution { exit, signalled, cause, leaked, took, out_of_memory })
             }
             Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),
             Err(Failure::NotStarted(source)) => {
@@ -134,7 +137,8 @@ impl Executor {
             Err(Failure::Bereft(status)) if kills.were_of_the_command() => {
                 let took = self.clock.elapsed().saturating_sub(began);
                 let exit = status.signal().map_or(CommandExit::Code(1), CommandExit::Signal);
-                Ok(Execution { exit, cause: Cause::Itself, leaked: 0, took, out_of_memory: true })
+                let signalled = matches!(exit, CommandExit::Signal(_));
+                Ok(Execution { exit, signalled, cause: Cause::Itself, leaked: 0, took, out_of_memory: true })
             }
             Err(Failure::Bereft(status)) => {
                 Err(failed(io::Error::other(format!("its supervisor ended early: {status}"))))

@@ -103,7 +103,21 @@ impl Bot {
             () = stop.now.requested() => false,
         };
         if began {
-            self.settle_former(stop.any()).await;
+            let (asked, clock, idle) = (stop.any(), Arc::clone(&self.clock), self.exit_when_idle);
+            let idle = async move {
+                match idle {
+                    Some(after) => clock.sleep(after).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // What is left stays on the disk.
+            let enough = async move {
+                tokio::select! {
+                    () = asked => {}
+                    () = idle => {}
+                }
+            };
+            self.settle_former(enough).await;
         }
         tracing::info!(bot = %self.id, "polling for work");
         // A call in the new session would lose what is not told of the former one.
@@ -287,7 +301,13 @@ impl Bot {
         if self.synchronizer.untold().0 > 0 {
             match self.settle_own(call::FAREWELL).await {
                 Ok(leased) => running.extend(leased),
-                Err(_) => return Remains::Removed,
+                Err(CallError::Replaced { .. }) => return Remains::Removed,
+                Err(_) => {
+                    if !running.is_empty() {
+                        self.give_up_leases(running).await;
+                    }
+                    return Remains::Removed;
+                }
             }
         }
         if self.synchronizer.untold().0 > 0 || self.former.is_some() {

@@ -123,6 +123,11 @@ impl Progress {
         self.bytes < MAX_BYTES_HELD
     }
 
+    /// Reports that the scheduler does not have.
+    pub(super) fn untold(&self) -> u64 {
+        self.reports.len() as u64
+    }
+
     pub(super) fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }

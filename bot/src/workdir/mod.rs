@@ -120,9 +120,14 @@ impl DataDir {
         }
         let mut left = Vec::new();
         for entry in fs::read_dir(&work)? {
-            let name = entry?.file_name();
-            let number =
-                name.to_str().filter(|name| name.parse().is_ok_and(|number: u64| number < MOST_PLACES));
+            let entry = entry?;
+            let name = entry.file_name();
+            // Itself, not what a link leads to.
+            let is_directory = entry.file_type()?.is_dir();
+            let is_place = |name: &&str| {
+                name.parse().is_ok_and(|number: u64| number < MOST_PLACES && number.to_string() == **name)
+            };
+            let number = name.to_str().filter(is_place).filter(|_| is_directory);
             let dir = number.map(|number| self.place(number.to_owned()));
             // A command may have put something else there.
             let is_file = |path: PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_file());

@@ -137,6 +137,10 @@ impl DiskCache {
         let path = || self.path(digest);
         let mut bytes = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or_default());
         file.read_to_end(&mut bytes).map_err(|error| Error::io(path(), error))?;
+        if bytes.len() as u64 != digest.size() {
+            // It was trimmed, and is being written anew.
+            return Ok(None);
+        }
         if trust == Trust::Hash && digest.function().digest(&bytes) != digest {
             drop_damaged(&path())?;
             return Ok(None);

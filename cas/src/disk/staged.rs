@@ -60,8 +60,8 @@ pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<boo
     cache.publishing(footprint(digest.size()));
     let filled = file.write_all(bytes).and_then(|()| finished(&file, digest));
     filled.map(|()| true).map_err(|error| {
-        // Nobody wants a part of it.
-        let _ = fs::remove_file(&target);
+        // Nobody wants a part of it. Another may have put all of it in its place by now, under the same name.
+        let _ = file.set_len(0);
         full(target, error)
     })
 }

@@ -129,12 +129,16 @@ impl Tally {
         *self = self.plus(Self { items: digests.len() as u64, bytes });
     }
 
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn plus(self, more: Self) -> Self {
         Self { items: self.items + more.items, bytes: self.bytes.saturating_add(more.bytes) }
     }
 
     pub(super) fn without(self, part: Self) -> Self {
-        Self { items: self.items - part.items, bytes: self.bytes.saturating_sub(part.bytes) }
+        Self { items: self.items.saturating_sub(part.items), bytes: self.bytes.saturating_sub(part.bytes) }
     }
 }
 

@@ -61,6 +61,11 @@ pub async fn fetch_grafted(
         if let Some(manifest) = graft.manifest {
             let loaded = includes::load(store, cache, manifest, monitor).await?;
             union.add(manifest, loaded, graft.into.as_ref())?;
+            let size = union.loaded.hot.plus(union.loaded.cold).bytes();
+            if size > limits::MAX_MANIFEST_BYTES {
+                let source = IsolatedError::TooLarge { size, limit: limits::MAX_MANIFEST_BYTES };
+                return Err(Error::Manifest { digest: manifest, source });
+            }
         }
     }
     union.check(lead, grafts)?;

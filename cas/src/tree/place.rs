@@ -172,7 +172,9 @@ impl<'a> Place<'a> {
             }
             return Ok(());
         }
-        if !self.cannot_clone.load(Ordering::Relaxed) {
+        // One that is too short is being written anew: the copy shows it.
+        let is_whole = || source.metadata().is_ok_and(|found| found.len() == digest.size());
+        if !self.cannot_clone.load(Ordering::Relaxed) && is_whole() {
             match reflink_copy::reflink_file(&source, made) {
                 Ok(()) => return Ok(()),
                 Err(_) => self.cannot_clone.store(true, Ordering::Relaxed),

@@ -3,7 +3,7 @@
 
 use super::{apply::Queue, event::Refusal, policy::FanOut, presence::Bot, spec::RunSpec, spec::StepSpec};
 use proto::{BotId, Timestamp, limits};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Criteria that one refusal names.
 const MOST_NAMED: usize = 5;
@@ -50,20 +50,28 @@ impl Queue {
         spec: &Arc<RunSpec>,
         now: Timestamp,
     ) -> Result<Arc<RunSpec>, Refusal> {
-        let spec = spec.with_bots(|number, step, each| self.bots_for(number, step, each, now))?;
-        let (shards, most) = (spec.shards(), limits::MAX_SHARDS_PER_RUN);
-        if shards > u64::from(most) {
-            return Err(Refusal::TooManyShards { shards, most });
-        }
+        let most = limits::MAX_SHARDS_PER_RUN;
+        let fits = |shards: u64| match shards > u64::from(most) {
+            true => Err(Refusal::TooManyShards { shards, most }),
+            false => Ok(()),
+        };
+        let made = Cell::new(0u64);
+        let spec = spec.with_bots(|number, step, each| {
+            let bots = self.bots_for(number, step, each, now)?;
+            made.set(made.get() + bots.len() as u64);
+            fits(made.get()).map(|()| bots)
+        })?;
+        fits(spec.shards())?;
         // How many bots there are was not known when the rest was checked.
         let of_bots =
             |step: u32| spec.steps.get(step as usize).is_some_and(|step| step.fan_out.bot(0).is_some());
         let most = limits::MAX_INCLUDED_SHARDS;
-        for later in spec.steps.iter().filter(|later| later.includes.iter().any(|one| of_bots(one.step))) {
+        let steps = (0u32..).zip(&spec.steps);
+        for (step, later) in steps.filter(|(_, later)| later.includes.iter().any(|one| of_bots(one.step))) {
             let given = later.includes.iter().filter_map(|one| spec.steps.get(one.step as usize));
             let shards = given.map(|step| u64::from(step.fan_out.most_shards())).sum();
             if shards > u64::from(most) {
-                return Err(Refusal::TooManyShards { shards, most });
+                return Err(Refusal::TooManyIncluded { step, shards, most });
             }
         }
         Ok(spec)

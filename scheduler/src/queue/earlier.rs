@@ -241,6 +241,10 @@ impl Queue {
 
     fn advance_after(&mut self, id: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
         let Some(run) = self.run(id) else { return };
+        if run.progress.get(step as usize).is_none_or(|progress| progress.open > 0 && !progress.failed) {
+            // Nothing follows from it yet.
+            return;
+        }
         let later: Vec<(u32, Readiness)> =
             run.later(step).map(|later| (later, run.readiness(later))).collect();
         for (later, readiness) in later {
@@ -249,6 +253,7 @@ impl Queue {
                 Readiness::Ready => {
                     decided.effects.insert(Effect::Offer);
                     self.list_known(id, later, now, decided);
+                    self.end_idle_workers(id, later, now, decided);
                 }
                 Readiness::Never(cause) => self.skip(id, later, cause, now, decided),
             }
@@ -256,7 +261,7 @@ impl Queue {
     }
 
     fn skip(&mut self, id: RunId, step: u32, cause: u32, now: Timestamp, decided: &mut Decided) {
-        let Some(run) = self.run(id) else { return };
+        let Some(run) = self.run(id).filter(|run| !run.has_ended(step)) else { return };
         let how = if run.is_skipped(cause) { "was skipped" } else { "did not succeed" };
         let message = format!("{} {how}", run.called(cause));
         let waits = |id: &ShardId| run.shard(*id).is_some_and(|shard| shard.state == ShardState::Waiting);

@@ -171,6 +171,12 @@ pub(crate) enum Refusal {
         "the run has {shards} shards with one for each bot that fits, and {most} is the most: ask for more"
     )]
     TooManyShards { shards: u64, most: u32 },
+    /// Known when the bots are.
+    #[error(
+        "step {step} would be given the outputs of {shards} shards with those for each bot that fits, and {most} is \
+         the most: ask for more of these bots"
+    )]
+    TooManyIncluded { step: u32, shards: u64, most: u32 },
     /// Too much is pending.
     #[error("{pending} shards are pending already, and {most} is the most: try again when some have run")]
     Full { pending: usize, most: usize },

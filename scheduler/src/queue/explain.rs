@@ -4,14 +4,17 @@ use super::{
     apply::Queue,
     event::Refusal,
     orders::{BotOrder, Standing},
-    pending::{Claim, LineName, OLDEST_EACH, Place},
+    pending::{Claim, LineName, OLDEST_EACH, Place, bots_asked_for},
     presence::Bot,
     shard::ShardState,
     spec::{RunSpec, Slice, StepSpec},
 };
 use crate::pools::{Order, ShareBy};
 use proto::{BotId, Requirements, RunId, ShardId, Timestamp};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 /// What is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +95,16 @@ impl Queue {
             Some(_) => self.sort_own_bots(step, pending, now),
         };
         let able = bots.busy.iter().chain(&bots.free).filter(|id| own.is_none_or(|own| own == *id));
-        let fitting: Vec<&Bot> = able.filter_map(|id| self.presence.bots.get(id)).collect();
-        let compete = |asked: &Requirements| fitting.iter().any(|bot| asked.fit(&bot.dimensions));
+        let fitting: HashMap<&str, &Bot> =
+            able.filter_map(|id| Some((id.as_str(), self.presence.bots.get(id)?))).collect();
+        // There may be as many that ask for bots by name as there are bots.
+        let compete = |asked: &Requirements| match bots_asked_for(asked) {
+            Some(names) => {
+                let mut named = names.iter().filter_map(|name| fitting.get(name.as_str()));
+                named.any(|bot| asked.fit(&bot.dimensions))
+            }
+            None => fitting.values().any(|bot| asked.fit(&bot.dimensions)),
+        };
         let since = pending.iter().filter_map(|id| Some(self.shard(*id)?.pending_since)).min();
         let since = since.unwrap_or(now);
         Some(StepExplanation {
@@ -199,7 +210,7 @@ impl fmt::Display for Place {
         write!(f, "priority {}", self.priority)?;
         if self.aged > 0 {
             let now = i64::from(self.priority).saturating_sub_unsigned(self.aged);
-            write!(f, ", counted as {now} because no shard of this user and priority got a bot lately")?;
+            write!(f, ", counted as {now} because no shard of this line and priority got a bot lately")?;
         }
         if self.pool.order == Order::Lifo {
             write!(f, ", the newest run first, but for one in {OLDEST_EACH} shards")?;

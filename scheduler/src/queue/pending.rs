@@ -75,7 +75,8 @@ pub(super) struct Pending {
     of_bots: BTreeMap<String, BTreeSet<u64>>,
     /// All other groups.
     of_all: BTreeSet<u64>,
-    lines: BTreeMap<u8, BTreeMap<Arc<str>, Line>>,
+    /// By priority and order: a user's shards in pools of different orders stand in two lines.
+    lines: BTreeMap<(u8, Order), BTreeMap<Arc<str>, Line>>,
     expirations: ByTime,
     len: usize,
 }
@@ -180,7 +181,7 @@ fn level(priority: u8, turn: Turn, now: Timestamp) -> i64 {
 }
 
 /// The names of the bots that are asked for, if any are.
-fn names(requirements: &Requirements) -> Option<&BTreeSet<String>> {
+pub(super) fn bots_asked_for(requirements: &Requirements) -> Option<&BTreeSet<String>> {
     requirements.iter().find(|requirement| requirement.key() == BOT_KEY).map(Requirement::any_of)
 }
 
@@ -220,7 +221,7 @@ impl Pending {
             let id = self.groups.last_key_value().map_or(0, |(last, _)| last + 1);
             self.ids.insert(requirements.clone(), id);
             let (levels, impatient) = (BTreeMap::new(), ByTime::new());
-            let kind = match names(requirements) {
+            let kind = match bots_asked_for(requirements) {
                 None => {
                     self.of_all.insert(id);
                     Kind::OfAll
@@ -236,7 +237,7 @@ impl Pending {
             self.groups.insert(id, Group { requirements, order, kind, levels, impatient });
             id
         });
-        let lines = self.lines.entry(priority).or_default();
+        let lines = self.lines.entry((priority, order)).or_default();
         let name = match lines.get_key_value(name) {
             Some((name, _)) => Arc::clone(name),
             None => Arc::from(name),
@@ -269,7 +270,7 @@ impl Pending {
         let Some(&id) = self.ids.get(requirements) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
         remove(&mut group.impatient, since, claim.shard);
-        let LineName { priority, name, .. } = claim.line;
+        let LineName { priority, name, order } = claim.line;
         let Some(level) = group.levels.get_mut(&priority) else { return };
         let Some(shards) = level.shards.get_mut(name) else { return };
         shards.remove(&claim.shard);
@@ -278,7 +279,7 @@ impl Pending {
         }
         // The last one of this line in this group.
         let left = level.shards.remove_entry(name);
-        if let Some(lines) = self.lines.get_mut(&priority) {
+        if let Some(lines) = self.lines.get_mut(&(priority, order)) {
             if let (Some(line), Some((left, _))) = (lines.get_mut(name), left) {
                 level.turns.remove(&(line.turn, left));
                 line.groups.remove(&id);
@@ -288,7 +289,7 @@ impl Pending {
                 }
             }
             if lines.is_empty() {
-                self.lines.remove(&priority);
+                self.lines.remove(&(priority, order));
             }
         }
         if level.shards.is_empty() {
@@ -298,7 +299,7 @@ impl Pending {
             self.groups.remove(&id);
             self.ids.remove(requirements);
             self.of_all.remove(&id);
-            for name in names(requirements).into_iter().flatten() {
+            for name in bots_asked_for(requirements).into_iter().flatten() {
                 if let Some(groups) = self.of_bots.get_mut(name) {
                     groups.remove(&id);
                     if groups.is_empty() {
@@ -312,8 +313,8 @@ impl Pending {
     /// A shard of this line got a bot: the others of its priority are next. Costs as much as the line has
     /// groups of all bots.
     pub(super) fn served(&mut self, line: LineName<'_>, turn: Turn) {
-        let LineName { priority, name, .. } = line;
-        let lines = self.lines.get_mut(&priority);
+        let LineName { priority, name, order } = line;
+        let lines = self.lines.get_mut(&(priority, order));
         let Some(line) = lines.and_then(|lines| lines.get_mut(name)) else { return };
         let earlier = std::mem::replace(&mut line.turn, turn);
         line.served += 1;
@@ -338,7 +339,7 @@ impl Pending {
         let fitting = groups.filter(|group| group.requirements.fit(dimensions));
         let levels = fitting.flat_map(|group| group.levels.iter().map(move |level| (group, level)));
         let heads = levels.filter_map(|(group, (&priority, level))| {
-            let in_turn = self.in_turn(group.kind, priority, level);
+            let in_turn = self.in_turn(group, priority, level);
             let order = |name: &str| self.order_now(group.order, priority, name);
             level.head(in_turn, priority, now, order, &left)
         });
@@ -348,14 +349,15 @@ impl Pending {
     /// The lines of a level, the one whose turn it is first.
     fn in_turn<'a>(
         &'a self,
-        kind: Kind,
+        group: &Group,
         priority: u8,
         level: &'a Level,
     ) -> impl Iterator<Item = (Turn, &'a Arc<str>)> {
         let known = level.turns.iter().map(|(turn, name)| (*turn, name));
         let mut of_bots = Vec::new();
-        if kind == Kind::OfBots {
-            let turn = |name| Some((self.lines.get(&priority)?.get(name)?.turn, name));
+        if group.kind == Kind::OfBots {
+            let lines = self.lines.get(&(priority, group.order));
+            let turn = |name| Some((lines?.get(name)?.turn, name));
             of_bots.extend(level.shards.keys().filter_map(turn));
             of_bots.sort_unstable();
         }
@@ -364,7 +366,7 @@ impl Pending {
 
     /// In which order the shards of a line are taken now, in a pool of this order.
     fn order_now(&self, order: Order, priority: u8, line: &str) -> Order {
-        let served = || Some(self.lines.get(&priority)?.get(line)?.served);
+        let served = || Some(self.lines.get(&(priority, order))?.get(line)?.served);
         match order {
             Order::Lifo if served().is_some_and(|served| served % OLDEST_EACH == OLDEST_EACH - 1) => {
                 Order::Fifo
@@ -373,9 +375,10 @@ impl Pending {
         }
     }
 
-    /// The groups that shards are in.
-    pub(super) fn groups(&self) -> impl Iterator<Item = u64> {
-        self.groups.keys().copied()
+    /// The groups that may fit bots with these names, of which there are not many beside the bots that are asked for by name.
+    pub(super) fn groups_for<'a>(&'a self, bots: impl Iterator<Item = &'a str>) -> BTreeSet<u64> {
+        let by_name = bots.filter_map(|name| self.of_bots.get(name)).flatten();
+        self.of_all.iter().chain(by_name).copied().collect()
     }
 
     /// What the shards of a group ask for, if there are some.

@@ -147,7 +147,14 @@ impl Queue {
     pub(super) fn take_progress(&mut self, held: &Held, bot: &BotId, now: Timestamp, decided: &mut Decided) {
         let (id, token) = (held.lease.shard, held.lease.token);
         let policy = self.state.context(id).and_then(|(_, step)| step.fan_out.tests().cloned());
-        let (Some(progress), Some(policy)) = (&held.tests, policy) else { return };
+        let (Some(progress), Some(policy)) = (&held.tests, policy) else {
+            // The process that has asked for more is gone.
+            if let Some(hand) = self.sharing.hands.get_mut(&token) {
+                hand.hungry = false;
+                self.sharing.note(id, token);
+            }
+            return;
+        };
         let hand = self.sharing.hands.entry(token).or_default();
         hand.had = progress.batches;
         hand.hungry = progress.hungry && held.result.is_none();
@@ -178,7 +185,11 @@ impl Queue {
         decided: &mut Decided,
     ) {
         let first = ShardId { run, step, index: 0 };
-        let Some((_, spec)) = self.state.context(first) else { return };
+        let Some((known, spec)) = self.state.context(first) else { return };
+        if known.ended.is_some() || known.has_ended(step) || known.suites.contains_key(&step) {
+            return;
+        }
+        let is_canceled = known.canceled;
         let listing = if policy.only.is_empty() { listing } else { Arc::new(listing.only(&policy.only)) };
         let estimates = self.estimates(spec, &listing);
         let most = policy.max_workers.map_or_else(|| self.slots_for(spec), |most| most.get());
@@ -188,6 +199,8 @@ impl Queue {
         let given = self.run(run).is_some_and(|run| run.is_included(step));
         let most = if given { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
         let overhead = self.overhead(policy.driver);
+        // Whoever lists the tests of a run that was cancelled since is not joined by others.
+        let room = if is_canceled { 1 } else { room };
         let workers = workers(&estimates, policy.target_time, most, overhead).min(room).max(1);
         self.commit(Transition::TestsListed { run, step, listing, workers }, now, decided);
     }
@@ -374,7 +387,7 @@ impl Queue {
 
     /// Ends the pending workers of a step when nothing is left that is not granted: what is lost by others comes with
     /// shards of their own.
-    fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
+    pub(super) fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
         if self.run(run).is_none_or(|run| run.tally.pending == 0)
             || self.suite(run, step).is_none_or(|suite| !suite.ledger.is_granted())
         {
@@ -416,13 +429,16 @@ impl Queue {
             {
                 pool.shares.silent(WorkerId(id.index), now);
                 let suite = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step));
-                if suite.is_some_and(|suite| suite.ledger.is_complete()) {
+                // It may be about to tell what it has left: it is given time for that, and nothing is held against it.
+                let is_long = now >= self.presence.no_expiration_before
+                    && seen.is_some_and(|seen| now.since(seen) >= self.tuning.lease_ttl / 3);
+                if is_long && suite.is_some_and(|suite| suite.ledger.is_complete()) {
                     over.push((*token, format!("bot {} was silent when all tests were done", live.bot)));
                 }
             }
         }
         for (token, reason) in over {
-            self.lose(token, reason, Loss::Counted, now, decided);
+            self.lose(token, reason, Loss::Returned, now, decided);
         }
     }
 

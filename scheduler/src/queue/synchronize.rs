@@ -166,6 +166,9 @@ impl Queue {
             return false;
         }
         let Some((_, step)) = self.state.context(id) else { return false };
+        if step.fan_out.bot(id.index).is_some() {
+            return false;
+        }
         let asked = step.asked(id.index, shard.slice);
         self.bots().any(|(other, known)| {
             other != bot

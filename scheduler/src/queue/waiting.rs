@@ -3,7 +3,7 @@
 //! Ten thousand bots may wait while all that is pending asks for others. So nobody goes over all of them: for each set
 //! of requirements that something pending has, those bots are compared that have the rarest of what it asks for.
 
-use super::apply::Queue;
+use super::{apply::Queue, spec::BOT_KEY};
 use proto::{BotId, Dimensions, Requirement, Requirements};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,9 +113,11 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Of what is pending.
-    pub(crate) fn of(queue: &Queue) -> Self {
-        Self { last: 0, next: queue.state.pending.groups().map(|group| (0, group)).collect() }
+    /// Of what is pending, to those who wait.
+    pub(crate) fn of(queue: &Queue, waiting: &Waiting) -> Self {
+        let names = waiting.bots.values().filter_map(|bot| bot.get(BOT_KEY)).flatten();
+        let groups = queue.state.pending.groups_for(names.map(String::as_str));
+        Self { last: 0, next: groups.into_iter().map(|group| (0, group)).collect() }
     }
 
     /// Who is to be asked next. Whoever was told before may have been taken out.
@@ -223,7 +225,7 @@ mod tests {
         for (ticket, os) in [(1, "Windows"), (2, "Mac"), (3, "Windows"), (4, "Linux"), (5, "Mac")] {
             waiting.insert(ticket, dimensions(&[("os", os)]));
         }
-        let mut offer = Offer::of(&bench.queue);
+        let mut offer = Offer::of(&bench.queue, &waiting);
         assert_eq!(offer.next(&bench.queue, &mut waiting), Some(2));
         waiting.remove(2);
         // It was given to that one, or it was not: the next one may have it.

@@ -17,7 +17,13 @@ pub(super) async fn get_assignment(
         let run = queue.run(shard.run)?;
         let known = run.shard(shard)?;
         let step = run.spec.steps.get(shard.step as usize)?;
-        if matches!(known.state, ShardState::Waiting | ShardState::Ended(Ending::Skipped)) {
+        let was_never_ready = match known.state {
+            ShardState::Waiting | ShardState::Ended(Ending::Skipped) => true,
+            // Perhaps it was; what it would have been given is the same for all of them.
+            ShardState::Ended(Ending::Canceled) => !step.after.is_empty() && known.attempts.is_empty(),
+            _ => false,
+        };
+        if was_never_ready {
             return Some(Err(Refusal::NotReady { shard }));
         }
         let assignment = Some(report::assignment(step, &run.included(shard.step), shard));

@@ -38,7 +38,8 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::NotEnded { .. }
         | Refusal::NotReady { .. }
         | Refusal::NoBot { .. }
-        | Refusal::TooManyShards { .. } => Status::failed_precondition(message),
+        | Refusal::TooManyShards { .. }
+        | Refusal::TooManyIncluded { .. } => Status::failed_precondition(message),
         Refusal::Gathering { .. } => Status::unavailable(message),
         Refusal::Full { .. } => Status::resource_exhausted(message),
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     journal::{AttemptKey, Batch, Journal, JournalError, Opened, Opening, Writer, punch, replay},
     metrics::Metrics,
-    queue::{Decided, Effect, Event, Offer, Queue, Refusal, Token, Transition},
+    queue::{Decided, Effect, Event, Queue, Refusal, Token, Transition},
     vault::Vault,
     wire::record::encode,
 };
@@ -271,7 +271,7 @@ impl Engine {
 
     /// Lets those of the bots that wait ask for work that fit something pending, the longest waiting first.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
-        let mut offer = Offer::of(&self.queue);
+        let mut offer = self.parked.offer(&self.queue);
         while let Some(parked) = self.parked.next(&mut offer, &self.queue) {
             let (bot, session) = (parked.bot.clone(), parked.session.clone());
             if parked.reply.is_closed() {

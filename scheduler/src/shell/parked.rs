@@ -68,6 +68,11 @@ impl ParkedSet {
         self.by_end.first().map(|(until, _)| *until)
     }
 
+    /// What is pending is offered to those who wait.
+    pub(super) fn offer(&self, queue: &Queue) -> Offer {
+        Offer::of(queue, &self.waiting)
+    }
+
     /// The next call to which something pending is to be offered.
     pub(super) fn next(&mut self, offer: &mut Offer, queue: &Queue) -> Option<&Parked> {
         self.by_ticket.get(&offer.next(queue, &mut self.waiting)?)

@@ -83,6 +83,8 @@ impl Changed {
             && run.has_ended(id.step)
             && self.closed.insert(id.step)
         {
+            // Tests that nobody has told of are missing from now on.
+            self.steps.insert(id.step);
             self.shards.extend(run.later(id.step).flat_map(|step| run.shards_of(step)));
         }
         match transition {

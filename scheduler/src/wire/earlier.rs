@@ -1,7 +1,7 @@
 //! Steps that wait for earlier ones and are given their outputs.
 
 use super::field::{FieldError, InField};
-use crate::queue::{After, Demand, Included, OutputOf, StepSpec};
+use crate::queue::{After, Demand, FanOut, Included, OutputOf, StepSpec};
 use proto::{Digest, IntoDir, limits, v1};
 use std::{collections::BTreeMap, sync::Arc};
 use v1::after::Condition;
@@ -18,6 +18,11 @@ pub(super) fn parse_earlier(step: &v1::StepSpec, earlier: &[Arc<StepSpec>]) -> R
     let includes = parse_includes(&step.includes, earlier)?;
     for include in &includes {
         after.entry(include.step).or_insert(Demand::Succeeded);
+    }
+    // The journal has them together.
+    if after.len() > limits::MAX_EARLIER_STEPS {
+        let problem = format!("and `includes` name more than {} steps together", limits::MAX_EARLIER_STEPS);
+        return Err(FieldError::new("after", problem));
     }
     if step.idempotent && !after.is_empty() {
         let problem = "cannot be had of a step with `after` or `includes`: what it would be found by is known when \
@@ -86,7 +91,8 @@ fn parse_includes(wire: &[v1::OutputOf], earlier: &[Arc<StepSpec>]) -> Result<Ve
     let mut parsed = Vec::with_capacity(wire.len());
     for (number, include) in wire.iter().enumerate() {
         let within = |error: FieldError| error.within(&format!("includes[{number}]"));
-        let most = find(include.step, earlier).map_err(within)?.fan_out.most_shards();
+        let fan_out = &find(include.step, earlier).map_err(within)?.fan_out;
+        let most = fan_out.most_shards();
         let into = IntoDir::new(&include.into).in_field("into").map_err(within)?;
         if most > 1 && !into.has_index() {
             let problem = format!(
@@ -95,7 +101,9 @@ fn parse_includes(wire: &[v1::OutputOf], earlier: &[Arc<StepSpec>]) -> Result<Ve
             );
             return Err(within(FieldError::new("into", problem)));
         }
-        shards = shards.saturating_add(most);
+        // How many bots there are is known when the run is triggered, and looked at then.
+        let is_unknown = matches!(fan_out, FanOut::EachBot(each) if each.bots.is_empty());
+        shards = shards.saturating_add(if is_unknown { 0 } else { most });
         parsed.push(OutputOf { step: include.step, into });
     }
     let most = limits::MAX_INCLUDED_SHARDS;

@@ -44,6 +44,14 @@ pub(crate) fn check_sizes(wire: &v1::RunSpec) -> Result<(), FieldError> {
             return Err(FieldError::new(&format!("steps[{number}]"), problem));
         }
     }
+    for (number, step) in wire.steps.iter().enumerate() {
+        if let Some(v1::FanOut { policy: Some(v1::fan_out::Policy::EachBot(each)) }) = &step.fan_out
+            && !each.bot_ids.is_empty()
+        {
+            let field = format!("steps[{number}].fan_out.each_bot.bot_ids");
+            return Err(FieldError::new(&field, "is filled in by the scheduler: leave it out"));
+        }
+    }
     if all_items > limits::MAX_ITEMS_BYTES {
         let most = limits::MAX_ITEMS_BYTES;
         let problem =

@@ -150,6 +150,12 @@ fn again(run: &Run, ledgers: &[Ledger]) -> Result<RunSpec, Usage> {
         steps.insert(ledger.step, StepSpec { fan_out, ..step.clone() });
     }
     let steps = with_earlier(steps, &run.spec.steps);
+    let lacks_items =
+        |step: &&StepSpec| matches!(&step.fan_out, FanOut::Items(items) if items.items.is_empty());
+    if let Some(step) = steps.iter().find(lacks_items) {
+        let what = "the scheduler does not tell the items of a step again: trigger the whole run again";
+        return Err(Usage(format!("the tests are given the outputs of step `{}`: {what}", step.name)));
+    }
     let mut tags = run.spec.tags.clone();
     tags.push(format!("rerun-of:{}", run.id));
     Ok(RunSpec { steps, tags, parent: None, ..run.spec.clone() })

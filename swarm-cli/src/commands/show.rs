@@ -40,7 +40,7 @@ pub(crate) async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<Ex
         RunOrShard::Shard(id) => {
             let shard = run.shard(id).ok_or_else(|| NotFound(format!("run {} has no shard {id}", run.id)))?;
             if args.json {
-                serde_json::to_string_pretty(&ShardJson::new(&run, shard))? + "\n"
+                serde_json::to_string_pretty(&ShardJson::new(&run, shard, &run.ready()))? + "\n"
             } else {
                 render_shard(shard, console.page())
             }

@@ -63,7 +63,7 @@ pub(crate) struct TriggerArgs {
 }
 
 /// What a file says of each step.
-const OF_STEPS: [&str; 19] = [
+const OF_STEPS: [&str; 23] = [
     "input",
     "merge",
     "dimensions",
@@ -80,6 +80,10 @@ const OF_STEPS: [&str; 19] = [
     "max_attempts",
     "idempotent",
     "shards",
+    "items",
+    "per_shard",
+    "each_bot",
+    "seen_within",
     "driver",
     "command",
     "words",

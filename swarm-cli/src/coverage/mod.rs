@@ -14,6 +14,7 @@ use crate::{
 use anyhow::Context as _;
 use cas::BlobStore;
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
     process::Stdio,
@@ -37,8 +38,16 @@ pub async fn gather(
     let scratch = tempfile::tempdir_in(dir).with_context(failed)?;
     let mut tracefile = Tracefile::default();
     let (mut traces, mut profiles) = (0u64, Vec::new());
+    let mut told = BTreeSet::new();
     for shard in &run.shards {
+        // What was merged of coverage that is gathered itself would count twice.
+        if run.spec.steps.get(shard.id.step as usize).is_some_and(|step| step.merges(&told)) {
+            continue;
+        }
         let found = outputs::files(store, shard, &["info", "profraw"]).await;
+        if found.as_ref().is_ok_and(|found| !found.is_empty()) {
+            told.insert(shard.id.step);
+        }
         for (path, bytes) in
             found.with_context(|| format!("cannot read the outputs of shard {}", shard.id))?
         {

@@ -143,19 +143,20 @@ pub fn shard_table(run: &Run, tests: &BTreeMap<proto::ShardId, TestCounts>, page
         Column::number("cold").minor(2),
         Column::number("hot").minor(4),
     ]);
+    let ready = run.ready();
     for shard in &run.shards {
-        table.row(shard_row(run, shard, tests.get(&shard.id).copied()));
+        let queued = run.queued(shard, &ready);
+        table.row(shard_row(run, shard, queued, tests.get(&shard.id).copied()));
     }
     table.render(page)
 }
 
-fn shard_row(run: &Run, shard: &Shard, tests: Option<TestCounts>) -> Vec<Cell> {
+fn shard_row(run: &Run, shard: &Shard, queue: Option<Duration>, tests: Option<TestCounts>) -> Vec<Cell> {
     // What was deduped took no time here.
     let stats = shard.result().filter(|_| shard.reused.is_none()).map(|result| result.stats);
     let time =
         |part: fn(&AttemptStats) -> Duration| stats.as_ref().map(part).map(duration).unwrap_or_default();
     let size = |part: fn(&AttemptStats) -> u64| stats.as_ref().map(part).map(bytes).unwrap_or_default();
-    let queue = run.queued(shard);
     vec![
         run.label(shard.id).into(),
         state_cell(shard),

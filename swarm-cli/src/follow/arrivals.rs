@@ -55,13 +55,17 @@ async fn session(
     while let Some(update) = updates.next().await {
         let update = update?;
         *patience = Patience::with(Acquaintance::Known);
-        match (update, &mut known) {
-            (Update::Whole(run), known) => *known = Some(*run),
-            (Update::Changes(changes), Some(run)) => run.apply(changes),
+        let changed: Vec<Shard> = match (update, &mut known) {
+            (Update::Whole(run), known) => known.insert(*run).shards.clone(),
+            (Update::Changes(changes), Some(run)) => {
+                let changed = changes.shards.clone();
+                run.apply(changes);
+                changed
+            }
             (Update::Changes(_), None) => continue,
-        }
+        };
         let Some(run) = &known else { continue };
-        for shard in &run.shards {
+        for shard in &changed {
             let has_come = shard.reused.is_some() || shard.attempts.len() >= attempt as usize;
             if has_come && seen.insert(shard.id) {
                 let arrival = Arrival { label: run.prefix(shard), shard: shard.clone() };

@@ -177,23 +177,26 @@ impl Run {
         steps.filter_map(|(step, spec)| Some((step, spec.tests()?)))
     }
 
-    /// How long a shard of it waited for its first bot, from when it had no earlier step to wait for.
-    pub fn queued(&self, shard: &Shard) -> Option<Duration> {
+    /// By step, when the last one ended that it has waited for. Goes over all shards.
+    pub fn ready(&self) -> Vec<Timestamp> {
+        let ended = |step: u32| self.shards_of(step).iter().filter_map(|shard| shard.ended).max();
+        let ended: Vec<Option<Timestamp>> =
+            (0u32..).zip(&self.spec.steps).map(|(step, _)| ended(step)).collect();
+        let last =
+            |step: &StepSpec| step.after.iter().filter_map(|after| *ended.get(after.step as usize)?).max();
+        self.spec.steps.iter().map(|step| last(step).unwrap_or(self.created)).collect()
+    }
+
+    /// How long a shard waited for its first bot, from when its step was [`Self::ready`].
+    pub fn queued(&self, shard: &Shard, ready: &[Timestamp]) -> Option<Duration> {
         let started = shard.attempts.first().and_then(|attempt| attempt.started)?;
-        Some(started.since(self.ready(shard.id.step)))
+        Some(started.since(ready.get(shard.id.step as usize).copied().unwrap_or(self.created)))
     }
 
-    /// When the last step ended that this one has waited for.
-    fn ready(&self, step: u32) -> Timestamp {
-        let spec = self.spec.steps.get(usize::try_from(step).unwrap_or(usize::MAX));
-        let after = spec.map_or(&[][..], |spec| &spec.after);
-        let earlier = after.iter().flat_map(|after| self.shards_of(after.step));
-        earlier.filter_map(|shard| shard.ended).max().unwrap_or(self.created)
-    }
-
-    /// Whether a later step was given what this one has left, and has left something itself.
+    /// Whether a later step was given what this one has left, and has succeeded and left something itself.
     pub fn is_taken_up(&self, step: u32) -> bool {
-        let left = |shard: &Shard| shard.result().is_some_and(|result| result.outputs.is_some());
+        let left =
+            |shard: &Shard| shard.is_good() && shard.result().is_some_and(|result| result.outputs.is_some());
         let given = |spec: &StepSpec| spec.includes.iter().any(|include| include.step == step);
         let mut later = (0u32..).zip(&self.spec.steps).filter(|(_, spec)| given(spec));
         later.any(|(later, _)| self.shards_of(later).iter().any(left))

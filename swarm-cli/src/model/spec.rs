@@ -2,7 +2,7 @@
 
 use super::TestsPolicy;
 use proto::{Cut, Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirements, ShardId};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What one command is to do, over one isolated input.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +109,13 @@ impl Items {
 }
 
 impl StepSpec {
+    /// Whether it is given what one of these steps has left, however that has ended, as what makes one of many is.
+    pub fn merges(&self, steps: &BTreeSet<u32>) -> bool {
+        let of_ended =
+            |step: u32| self.after.iter().any(|after| after.step == step && after.demand == Demand::Ended);
+        self.includes.iter().any(|include| steps.contains(&include.step) && of_ended(include.step))
+    }
+
     /// How its tests are shared out, if it does that.
     pub fn tests(&self) -> Option<&TestsPolicy> {
         match &self.fan_out {

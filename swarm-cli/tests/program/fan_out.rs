@@ -52,7 +52,7 @@ async fn items_and_bots_reach_the_scheduler() {
 async fn flags_that_do_not_go_together_are_refused() {
     let state = State::new(1);
     let scheduler = FakeScheduler::start(&state).await;
-    let refusals: [(&[&str], &str); 8] = [
+    let refusals: [(&[&str], &str); 9] = [
         (&["--items", "-"], "say how many of the --items a shard gets with --per-shard N"),
         (&["--items", "/nowhere", "--per-shard", "1"], "cannot read the items in /nowhere"),
         (&["--items", "-", "--per-shard", "1", "--secret-file", "-"], "cannot both come from stdin"),
@@ -61,6 +61,7 @@ async fn flags_that_do_not_go_together_are_refused() {
         (&["--items", "-", "--per-shard", "1", "--driver", "gtest"], "cannot be used with"),
         (&["--each-bot", "--shards", "2"], "cannot be used with"),
         (&["--seen-within", "7d"], "--each-bot"),
+        (&["--file", "run.toml", "--each-bot"], "cannot be used with"),
     ];
     for (args, expected) in refusals {
         let output = trigger(&scheduler, args, "a\n").await;

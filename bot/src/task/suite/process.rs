@@ -71,8 +71,13 @@ impl Suite<'_> {
     /// Of the next process.
     async fn open_channel(&mut self) -> Result<Channel, Stop> {
         self.number += 1;
-        let path = self.base.own.join(format!("channel-{}", self.number));
-        let opened = Channel::open(self.runner.channel(), path).await;
+        // A test may have removed it, or put something there.
+        self.write(&[], std::slice::from_ref(&self.base.own.clone()))?;
+        let name = format!("channel-{}", self.number);
+        let opened = match cas::remove(&self.base.own, name.as_ref()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Channel::open(self.runner.channel(), self.base.own.join(name)).await,
+        };
         opened.map_err(|error| Failure::internal(format!("cannot open a channel: {error}")).into())
     }
 
@@ -203,6 +208,8 @@ impl Suite<'_> {
             tokio::select! {
                 biased;
                 Ok(()) = self.interrupted.changed() => {}
+                // Before what it says, of which there may be more than can be read.
+                execution = run.as_mut() => return Ok(execution),
                 Some(piece) = output.recv() => self.printed(process, &piece).await?,
                 lines = process.channel.lines() => self.said(process, &lines).await?,
                 command = self.line.commands.recv(), if !self.complete => {
@@ -211,7 +218,6 @@ impl Suite<'_> {
                         process.stop(EndedBy::Interrupted, Interruption::Abandon, stop);
                     }
                 }
-                execution = run.as_mut() => return Ok(execution),
                 () = clock.sleep(left) => {}
             }
         }

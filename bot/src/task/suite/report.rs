@@ -57,7 +57,7 @@ impl Suite<'_> {
         }
         match failure {
             None => Ok(()),
-            Some(failure) => Err(of_runner(failure, &last_words, by, execution.exit)),
+            Some(failure) => Err(of_runner(failure, &last_words, by, &execution)),
         }
     }
 
@@ -112,12 +112,12 @@ impl Suite<'_> {
 }
 
 /// A runner that cannot be made use of, with its last words.
-fn of_runner(failure: String, last_words: &[u8], by: EndedBy, exit: CommandExit) -> Stop {
+fn of_runner(failure: String, last_words: &[u8], by: EndedBy, execution: &Execution) -> Stop {
     let text = String::from_utf8_lossy(last_words);
     let text = text.trim();
     let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
     let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
     // That it needs more memory than there is says the kernel; whoever else has killed it meant the bot.
-    let of_the_bot = by == EndedBy::Itself && exit == CommandExit::Signal(9);
+    let of_the_bot = by == EndedBy::Itself && execution.signalled && execution.exit == CommandExit::Signal(9);
     Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
 }

@@ -31,22 +31,23 @@ impl Pending {
         now: Timestamp,
         compete: impl Fn(&Requirements) -> bool,
     ) -> Option<Place> {
-        let LineName { priority: own_priority, name: own_name, .. } = claim.line;
-        let own = self.lines.get(&own_priority)?.get(own_name)?.turn;
-        let mut lines: BTreeMap<(u8, &str), (usize, usize)> = BTreeMap::new();
+        let LineName { priority: own_priority, name: own_name, order: own_order } = claim.line;
+        let own = self.lines.get(&(own_priority, own_order))?.get(own_name)?.turn;
+        let mut lines: BTreeMap<(u8, Order, &str), (usize, usize)> = BTreeMap::new();
         for group in self.groups.values().filter(|group| compete(&group.requirements)) {
             for (&priority, level) in &group.levels {
                 for (name, shards) in &level.shards {
-                    let (all, before) = lines.entry((priority, name)).or_default();
+                    let (all, before) = lines.entry((priority, group.order, name)).or_default();
                     *all += shards.len();
                     *before += before_in(shards, claim.shard, group.order);
                 }
             }
         }
-        let before = lines.remove(&(own_priority, own_name)).map_or(0, |(_, before)| before);
+        let before = lines.remove(&(own_priority, own_order, own_name)).map_or(0, |(_, before)| before);
         let own_level = level(own_priority, own, now);
-        let first = |((priority, name), (all, _)): (&(u8, &str), &(usize, usize))| {
-            let Some(turn) = self.lines.get(priority).and_then(|lines| lines.get(*name)) else { return 0 };
+        let first = |((priority, order, name), (all, _)): (&(u8, Order, &str), &(usize, usize))| {
+            let lines = self.lines.get(&(*priority, *order));
+            let Some(turn) = lines.and_then(|lines| lines.get(*name)) else { return 0 };
             let other = (level(*priority, turn.turn, now), *priority, turn.turn, *name);
             let sooner = other < (own_level, own_priority, own, own_name);
             let rounds = before + usize::from(sooner);
@@ -68,7 +69,7 @@ impl Pending {
             ahead: before + others,
             priority: own_priority,
             aged: aged(own, now),
-            lines: lines.keys().filter(|(priority, _)| *priority == own_priority).count(),
+            lines: lines.keys().filter(|(priority, ..)| *priority == own_priority).count(),
             pool: pool.clone(),
         })
     }

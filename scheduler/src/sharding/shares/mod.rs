@@ -201,6 +201,7 @@ impl Shares {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         self.waited += worker.wait_ended(now);
         worker.presence = Presence::Absent { since: now };
+        worker.silent = false;
         for test in std::mem::take(&mut worker.out) {
             self.tests[test.at()].copies -= 1;
         }
@@ -214,6 +215,7 @@ impl Shares {
         };
         self.waited += worker.wait_ended(now);
         worker.presence = Presence::Absent { since: now };
+        worker.silent = true;
         for test in &worker.out {
             let state = &mut self.tests[test.at()];
             if state.place == Place::Out && state.copies == 1 && !state.exclusive {
@@ -226,7 +228,7 @@ impl Shares {
     /// A silent worker is there again, with what it had.
     pub fn heard(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if !matches!(worker.presence, Presence::Absent { .. }) {
+        if !std::mem::take(&mut worker.silent) {
             return;
         }
         worker.presence = Presence::Active;

@@ -140,6 +140,8 @@ pub(super) type Queue = VecDeque<Vec<TestIndex>>;
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) presence: Presence,
+    /// It is absent because nobody has heard of it, and may be there all the same.
+    pub(super) silent: bool,
     /// May name tests that have gone elsewhere.
     pub(super) queue: Queue,
     /// Of the tests in the queue that are still there.
@@ -159,6 +161,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             presence: Presence::New,
+            silent: false,
             queue: VecDeque::new(),
             load: Load::default(),
             out: VecDeque::new(),
@@ -174,6 +177,7 @@ impl Default for Worker {
 impl Worker {
     pub(super) fn begin(&mut self, speed: Option<f64>, now: Timestamp) {
         self.presence = Presence::Active;
+        self.silent = false;
         self.speed_before = speed.filter(|speed| speed.is_finite()).map(|speed| speed.clamp(0.05, 20.0));
         self.pace = Pace::default();
         self.probed = 0.0;

@@ -16,7 +16,7 @@ use std::{
 /// More is no file that somebody has written.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A run. What is said on the command line, too, is taken from there.
+/// A run. A name and a priority that are said on the command line, too, are taken from there, a user from here; tags add up.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RunFile {
@@ -238,6 +238,7 @@ impl StepFile {
 
     /// What its shards are.
     fn fan_out(&self) -> Result<FanOut, String> {
+        let tests = self.tests()?;
         let given = [
             ("shards", self.shards.is_some()),
             ("items", self.items.is_some()),
@@ -266,7 +267,7 @@ impl StepFile {
             (None, _) if self.per_shard.is_some() => {
                 Err("`per-shard` says how many `items` a shard gets: give them, too".into())
             }
-            (None, _) => self.tests()?.fan_out().map_err(|error| error.0),
+            (None, _) => tests.fan_out().map_err(|error| error.0),
             (Some(_), _) if self.driver.is_some() => {
                 Err("`items` and `driver` cannot both be had: leave one out".into())
             }
@@ -387,6 +388,7 @@ mod tests {
             ("items = []\nshards = 2", "`items` is empty"),
             ("items = [\"x\"]\nshards = 2\nper-shard = 2", "`per-shard` and `shards` cannot both be had"),
             ("items = [\"x\"]\nshards = 2\ndriver = \"gtest\"", "`items` and `driver` cannot both be had"),
+            ("items = [\"x\"]\nshards = 2\nretries = 1", "`retries` is for tests"),
             ("per-shard = 2", "`per-shard` says how many `items`"),
             ("seen-within = \"1h\"", "`seen-within` is for a shard on every bot"),
             ("each-bot = true\nshards = 2", "`each-bot` and `shards` cannot both be had"),

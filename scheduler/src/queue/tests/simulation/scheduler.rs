@@ -168,7 +168,7 @@ impl Scheduler {
 
     /// Bots that wait ask, the longest waiting first.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
-        let mut offer = Offer::of(&self.queue);
+        let mut offer = Offer::of(&self.queue, &self.waiting);
         while let Some(ticket) = offer.next(&self.queue, &mut self.waiting) {
             let parked = &self.parked[&ticket];
             let ask = Event::Ask { bot: parked.id.clone(), session: parked.session.clone() };
