@@ -161,3 +161,14 @@ proptest! {
         prop_assert_eq!(&bench.queue.state.pending, &Pending::default());
     }
 }
+
+#[test]
+fn what_one_user_has_in_pools_of_different_orders_takes_turns() {
+    let mut bench = bench(Order::Lifo, "user");
+    let unpooled = bench.run(spec(0, [step(6, &[])]));
+    let pooled = later(&mut bench, spec(0, [step(6, &["pool=ci"])]));
+    let served = served(&mut bench);
+    for run in [unpooled, pooled] {
+        assert_eq!(served[..4].iter().filter(|shard| shard.run == run).count(), 2, "{served:?}");
+    }
+}

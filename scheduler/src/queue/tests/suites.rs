@@ -224,6 +224,30 @@ fn a_listing_is_made_once_for_equal_commands() {
 }
 
 #[test]
+fn known_tests_of_a_step_that_waits_are_listed_once_and_only_while_the_run_goes_on() {
+    let mut fleet = Fleet::new(&["b1"], 5);
+    let first = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(first);
+    let waiting = |after: &[u32], demand| StepSpec {
+        after: after.iter().map(|step| After { step: *step, demand }).collect(),
+        ..sharing(policy(0))
+    };
+    // What it waits for ends in one tick, because no bot fits.
+    let gate = || step(1, &["os=none"]);
+    let run = fleet.bench.run(spec(0, [gate(), gate(), waiting(&[0, 1], Demand::Ended)]));
+    fleet.bench.pass(Duration::from_secs(30 * 24 * 3600));
+    assert!(fleet.bench.queue.suite(run, 2).is_some());
+
+    let run = fleet.bench.run(spec(0, [step(1, &[]), waiting(&[0], Demand::Succeeded)]));
+    let [lease] = fleet.bench.bot("b", vec![])[..] else { panic!() };
+    assert_eq!(lease.shard.step, 0);
+    fleet.bench.cancel(run, CancelMode::PendingOnly);
+    fleet.bench.bot("b", vec![finished(lease, 0)]);
+    assert_eq!(fleet.bench.run_state(run), RunState::Canceled);
+    assert!(fleet.bench.queue.suite(run, 1).is_none(), "nobody is to run them");
+}
+
+#[test]
 fn a_failure_is_run_again_elsewhere_and_is_flaky_when_it_passes() {
     let mut fleet = Fleet::new(&["b1", "b2"], 10);
     fleet.outcomes.insert(3, vec![TestOutcome::Failed, TestOutcome::Passed]);

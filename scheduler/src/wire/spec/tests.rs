@@ -177,6 +177,26 @@ fn errors_of_later_steps_name_the_step_and_the_remedy() {
 }
 
 #[test]
+fn what_the_journal_could_not_be_read_with_is_refused() {
+    let mut wire = chain();
+    let last = wire.steps.pop().unwrap();
+    wire.steps = vec![wire.steps[0].clone(); 2 * limits::MAX_EARLIER_STEPS];
+    let (before, behind) = (0..limits::MAX_EARLIER_STEPS as u32, limits::MAX_EARLIER_STEPS as u32);
+    let after = before.map(|step| v1::After { step, condition: 0 }).collect();
+    let includes = vec![v1::OutputOf { step: behind, into: "parts/{index}".into() }];
+    wire.steps.push(v1::StepSpec { after, includes, ..last });
+    let error = parse_run(&wire, &DEFAULTS).unwrap_err().to_string();
+    assert!(error.ends_with("after: and `includes` name more than 64 steps together"), "{error}");
+
+    let each = v1::fan_out::EachBot { seen_within: None, bot_ids: vec!["b".into()] };
+    let fan_out = Some(v1::FanOut { policy: Some(v1::fan_out::Policy::EachBot(each)) });
+    let wire = v1::RunSpec { steps: vec![v1::StepSpec { fan_out, ..run().steps.remove(0) }], ..run() };
+    assert!(parse_run(&wire, &DEFAULTS).is_ok(), "the journal has them");
+    let error = check_sizes(&wire).unwrap_err().to_string();
+    assert_eq!(error, "steps[0].fan_out.each_bot.bot_ids: is filled in by the scheduler: leave it out");
+}
+
+#[test]
 fn outputs_of_too_many_shards_are_refused() {
     let mut wire = chain();
     let shards =
