@@ -237,6 +237,7 @@ fn known_tests_of_a_step_that_waits_are_listed_once_and_only_while_the_run_goes_
     let run = fleet.bench.run(spec(0, [gate(), gate(), waiting(&[0, 1], Demand::Ended)]));
     fleet.bench.pass(Duration::from_secs(30 * 24 * 3600));
     assert!(fleet.bench.queue.suite(run, 2).is_some());
+    fleet.bench.cancel(run, CancelMode::PendingOnly);
 
     let run = fleet.bench.run(spec(0, [step(1, &[]), waiting(&[0], Demand::Succeeded)]));
     let [lease] = fleet.bench.bot("b", vec![])[..] else { panic!() };
