@@ -220,13 +220,14 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.unwrap()
 }
 
-/// Looks again and again until there is something.
+/// Looks again and again until there is something, and leaves those the processor who make it.
 pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let clock = SystemClock::new();
     soon(async {
         loop {
             match look().await {
                 Some(found) => return found,
-                None => tokio::task::yield_now().await,
+                None => clock.sleep(Duration::from_millis(10)).await,
             }
         }
     })
