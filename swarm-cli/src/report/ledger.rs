@@ -198,7 +198,11 @@ fn names(driver: Driver, step: &str, result: &TestResult) -> (String, String) {
     let name = result.name.as_str();
     let split = match driver {
         Driver::Gtest => name.rsplit_once('.'),
-        Driver::Libtest => name.rsplit_once("::"),
+        // Behind the name of its program a test may have no module.
+        Driver::Libtest => match name.rsplit_once(' ') {
+            Some((program, test)) if !test.contains("::") => Some((program, test)),
+            _ => name.rsplit_once("::"),
+        },
         Driver::Pytest => {
             // Parameters may hold anything.
             let plain = name.find('[').map_or(name, |at| &name[..at]);

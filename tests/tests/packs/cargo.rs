@@ -21,5 +21,9 @@ async fn a_crates_whole_suite_runs_on_bots_from_its_digest_alone() {
     let args = ["--driver", "libtest", "--", "--skip", "advance_bytes_mut_remaining_capacity"];
     let report = run_with(&system, &digest, &args).await;
     assert_eq!((report.tests, report.failed), (1079, 0), "{}", report.text);
-    assert!(report.text.contains("bytes::test_buf chain_u8_slice::copy_to_slice_big"), "{}", report.text);
+    assert!(
+        report.text.contains("classname=\"bytes::test_buf chain_u8_slice\" name=\"copy_to_slice_big\""),
+        "{}",
+        report.text
+    );
 }

@@ -134,6 +134,7 @@ fn names_are_split_as_the_frameworks_split_them() {
     assert_eq!(split(Driver::Gtest, "Inst/P.X/1"), pair("Inst/P", "X/1"));
     assert_eq!(split(Driver::Libtest, "a::b::c"), pair("a::b", "c"));
     assert_eq!(split(Driver::Libtest, "alone"), pair("step", "alone"));
+    assert_eq!(split(Driver::Libtest, "krate::test_debug fmt"), pair("krate::test_debug", "fmt"));
     assert_eq!(
         split(Driver::Pytest, "t/test_a.py::TestB::test_c[x::y/z]"),
         pair("t.test_a.TestB", "test_c[x::y/z]")
