@@ -375,8 +375,15 @@ impl Pending {
         }
     }
 
-    /// The groups that may fit bots with these names, of which there are not many beside the bots that are asked for by name.
-    pub(super) fn groups_for<'a>(&'a self, bots: impl Iterator<Item = &'a str>) -> BTreeSet<u64> {
+    /// The groups that may fit `many` bots with these names: all of them, unless more bots are asked for by name.
+    pub(super) fn groups_for<'a>(
+        &'a self,
+        many: usize,
+        bots: impl Iterator<Item = &'a str>,
+    ) -> BTreeSet<u64> {
+        if self.of_bots.len() <= many {
+            return self.groups.keys().copied().collect();
+        }
         let by_name = bots.filter_map(|name| self.of_bots.get(name)).flatten();
         self.of_all.iter().chain(by_name).copied().collect()
     }

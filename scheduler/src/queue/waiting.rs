@@ -116,7 +116,7 @@ impl Offer {
     /// Of what is pending, to those who wait.
     pub(crate) fn of(queue: &Queue, waiting: &Waiting) -> Self {
         let names = waiting.bots.values().filter_map(|bot| bot.get(BOT_KEY)).flatten();
-        let groups = queue.state.pending.groups_for(names.map(String::as_str));
+        let groups = queue.state.pending.groups_for(waiting.bots.len(), names.map(String::as_str));
         Self { last: 0, next: groups.into_iter().map(|group| (0, group)).collect() }
     }
 
