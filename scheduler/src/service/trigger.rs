@@ -23,7 +23,7 @@ pub(super) async fn trigger(
 ) -> Result<v1::TriggerResponse, Status> {
     let id: RequestId = request.request_id.parse().in_field("request_id")?;
     let run = request.run.ok_or_else(|| FieldError::new("run", "is missing"))?;
-    spec::check_sizes(&run).map_err(|error| error.within("run"))?;
+    spec::check_request(&run).map_err(|error| error.within("run"))?;
     let secret = request.secret.as_ref().map(Secret::try_from).transpose().in_field("secret")?;
     let mut spec = spec::parse_run(&run, &service.defaults).map_err(|error| error.within("run"))?;
     if spec.priority < service.soonest {

@@ -31,25 +31,23 @@ pub(crate) const MOST_ATTEMPTS: u32 = 100;
 /// A step goes to bots in one message beside others, and clients accept 4 MiB by default.
 const LARGEST_STEP: usize = 512 * 1024;
 
-/// Refuses steps that are too large to be handed to bots. Apart from [`parse_run`], which also reads the journal,
-/// where a step is larger by its defaults.
-pub(crate) fn check_sizes(wire: &v1::RunSpec) -> Result<(), FieldError> {
+/// Refuses what only the journal may have: steps that are too large to be handed to bots, which they may be there by
+/// their defaults, and the bots of a step, which the scheduler finds. Apart from [`parse_run`], which reads both.
+pub(crate) fn check_request(wire: &v1::RunSpec) -> Result<(), FieldError> {
     let mut all_items = 0usize;
-    for (number, step) in wire.steps.iter().enumerate() {
-        let (items, step) = items::sizes(step);
-        all_items = all_items.saturating_add(items);
-        if step > LARGEST_STEP {
-            let problem =
-                format!("takes more than {LARGEST_STEP} bytes: put long lists into a file of the input");
-            return Err(FieldError::new(&format!("steps[{number}]"), problem));
-        }
-    }
     for (number, step) in wire.steps.iter().enumerate() {
         if let Some(v1::FanOut { policy: Some(v1::fan_out::Policy::EachBot(each)) }) = &step.fan_out
             && !each.bot_ids.is_empty()
         {
             let field = format!("steps[{number}].fan_out.each_bot.bot_ids");
             return Err(FieldError::new(&field, "is filled in by the scheduler: leave it out"));
+        }
+        let (items, bytes) = items::sizes(step);
+        all_items = all_items.saturating_add(items);
+        if bytes > LARGEST_STEP {
+            let problem =
+                format!("takes more than {LARGEST_STEP} bytes: put long lists into a file of the input");
+            return Err(FieldError::new(&format!("steps[{number}]"), problem));
         }
     }
     if all_items > limits::MAX_ITEMS_BYTES {

@@ -115,9 +115,9 @@ fn too_many_shards_and_too_large_steps_are_refused() {
     assert!(parse_run(&wire, &DEFAULTS).unwrap_err().to_string().contains("is the most"));
 
     let mut wire = run();
-    assert!(check_sizes(&wire).is_ok());
+    assert!(check_request(&wire).is_ok());
     wire.steps[0].extra_args = vec!["x".repeat(LARGEST_STEP)];
-    assert!(check_sizes(&wire).unwrap_err().to_string().starts_with("steps[0]: takes more than"));
+    assert!(check_request(&wire).unwrap_err().to_string().starts_with("steps[0]: takes more than"));
 }
 
 /// A step, and a second one after it that is given its outputs.
@@ -192,7 +192,7 @@ fn what_the_journal_could_not_be_read_with_is_refused() {
     let fan_out = Some(v1::FanOut { policy: Some(v1::fan_out::Policy::EachBot(each)) });
     let wire = v1::RunSpec { steps: vec![v1::StepSpec { fan_out, ..run().steps.remove(0) }], ..run() };
     assert!(parse_run(&wire, &DEFAULTS).is_ok(), "the journal has them");
-    let error = check_sizes(&wire).unwrap_err().to_string();
+    let error = check_request(&wire).unwrap_err().to_string();
     assert_eq!(error, "steps[0].fan_out.each_bot.bot_ids: is filled in by the scheduler: leave it out");
 }
 
@@ -220,7 +220,7 @@ fn items_count_apart_from_the_rest_of_a_step_and_their_sum_is_bounded() {
     };
     let many = || (0..100_000).map(|number| format!("tests/module_{number:06}/test_things.py")).collect();
     let wire = v1::RunSpec { steps: vec![with(many())], ..run() };
-    check_sizes(&wire).unwrap();
+    check_request(&wire).unwrap();
     let spec = parse_run(&wire, &DEFAULTS).unwrap();
     assert_eq!(spec.shards(), 10_000);
     assert_eq!(parse_run(&run_to_wire(&spec), &DEFAULTS).unwrap(), spec, "nothing is lost in the journal");
@@ -233,7 +233,7 @@ fn items_count_apart_from_the_rest_of_a_step_and_their_sum_is_bounded() {
     };
     assert_eq!((items.items.len(), items.count), (0, 100_000));
     let twice = v1::RunSpec { steps: vec![with(many()), with(many()), with(many())], ..run() };
-    assert!(check_sizes(&twice).unwrap_err().to_string().starts_with("steps: have items of more than"));
+    assert!(check_request(&twice).unwrap_err().to_string().starts_with("steps: have items of more than"));
 }
 
 #[test]

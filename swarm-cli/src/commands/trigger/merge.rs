@@ -4,7 +4,7 @@ use crate::{
     failure::Usage,
     model::{After, Demand, FanOut, OutputOf, StepSpec},
 };
-use proto::Digest;
+use proto::{Digest, DigestFunction};
 
 /// What it is called.
 const MERGE: &str = "merge";
@@ -13,7 +13,7 @@ const MERGE: &str = "merge";
 pub(super) fn merging(what: &str, step: &StepSpec) -> Result<StepSpec, Usage> {
     // A digest with a slip in it is no script.
     let is_digest = what.split_once(':').is_some_and(|(function, _)| {
-        ["sha256", "sha1", "sha512", "blake3"].contains(&function) && !what.contains(char::is_whitespace)
+        function.parse::<DigestFunction>().is_ok() && !what.contains(char::is_whitespace)
     });
     let input = is_digest.then(|| what.parse().map_err(|error| Usage(format!("--merge {what}: {error}"))));
     let input: Option<Digest> = input.transpose()?;
