@@ -16,6 +16,7 @@ mod causes;
 mod config;
 mod drivers;
 mod executor;
+mod files;
 mod health;
 mod hooks;
 mod host;

@@ -4,14 +4,15 @@
 //! JSON, version 1; a file that cannot be read, or of another version, is no record. It is replaced by rename and synced
 //! only when the bot ends: after a crash of the host, which the boot id shows, no unsynced record is believed.
 
-use crate::attempt::{AttemptResult, CommandExit, Ending, Lease, Stats};
+use crate::{
+    attempt::{AttemptResult, CommandExit, Ending, Lease, Stats},
+    files,
+};
 use proto::{BotId, SessionId};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Write as _},
     path::Path,
     time::Duration,
 };
@@ -57,11 +58,7 @@ impl Record {
     /// Reads one, if there is one to be believed. Blocks.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         // A command may have put something else there, which is not to be waited for.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
-        file.metadata().ok().filter(fs::Metadata::is_file)?;
-        let mut bytes = Vec::new();
-        file.take(MOST + 1).read_to_end(&mut bytes).ok().filter(|size| *size as u64 <= MOST)?;
+        let bytes = files::read(path, MOST).ok()??;
         let saved: Saved = serde_json::from_slice(&bytes).ok()?;
         let believed = saved.boot.is_empty() || boot().is_ok_and(|boot| boot == saved.boot);
         if saved.version == VERSION && believed { saved.record() } else { None }

@@ -293,14 +293,12 @@ impl Synchronizer {
         }
     }
 
-    /// Takes nothing new from now on. Says whether that is new.
-    pub(crate) fn drain(&mut self) -> bool {
-        let new = self.accepting == Accepting::Work;
-        self.accepting = Accepting::Nothing;
-        if new {
+    /// Takes nothing new from now on.
+    pub(crate) fn drain(&mut self) {
+        if self.accepting == Accepting::Work {
+            self.accepting = Accepting::Nothing;
             self.announce();
         }
-        new
     }
 
     /// Takes work again.

@@ -90,9 +90,9 @@ async fn a_result_outlasts_the_scheduler_and_then_the_bots_process() {
         let suite = Suite::new(20, "0.05");
         let digest = system.archive(&suite).await;
         let id = system.trigger(&digest, 1).await;
-        system.wait_for(&id, |run| running(run) == 1).await;
-        system.kill_scheduler().await;
         let record = system.path().join("bot-0/work/1/attempt");
+        tests::eventually("the bot to have it", || async { record.exists().then_some(()) }).await;
+        system.kill_scheduler().await;
         tests::eventually("the result to be on the disk", || async {
             std::fs::read_to_string(&record).unwrap().contains("completed").then_some(())
         })

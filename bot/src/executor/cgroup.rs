@@ -307,6 +307,12 @@ fn lend(path: &Path, controllers: &[&'static str]) -> Result<(), CgroupError> {
     Ok(())
 }
 
+/// Ends what is in a group and removes it; an error where it is not empty yet.
+fn end(group: &Path) -> io::Result<()> {
+    kill(group, DEEPEST);
+    remove(group, DEEPEST)
+}
+
 /// Ends and removes the groups that a former bot left.
 fn clear(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
@@ -314,8 +320,7 @@ fn clear(path: &Path) -> io::Result<()> {
         let mut waited = Duration::ZERO;
         // One that is not empty by then does no harm: its name is not taken again.
         while group.is_dir() && waited < PATIENCE {
-            kill(&group, DEEPEST);
-            if remove(&group, DEEPEST).is_err() {
+            if end(&group).is_err() {
                 pause();
                 waited += PAUSE;
             }
@@ -373,11 +378,7 @@ impl Cgroup<'_> {
 impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
         // What has got away from everything else that would end it.
-        let is_left = |path: &PathBuf| {
-            kill(path, DEEPEST);
-            remove(path, DEEPEST).is_err()
-        };
-        let left = self.paths.drain(..).filter(is_left);
+        let left = self.paths.drain(..).filter(|path| end(path).is_err());
         self.all.stale.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
     }
 }

@@ -245,7 +245,6 @@ impl Attempts {
             }
         };
         let lease = self.leases.remove(&id)?;
-        let record = self.record(lease, Some(attempted.result.clone()));
         let attempt = self.held.get_mut(&lease)?;
         let is_worker = attempt.worker.is_some();
         // The last words of a worker come before its result, however many they are.
@@ -266,11 +265,15 @@ impl Attempts {
             message = result.message, "ended"
         );
         attempt.phase = Phase::Ended;
+        let output = attempt.spool.len();
         // Without the reports of its tests the result of a worker is worth nothing.
-        if !is_worker && let Err(error) = record.write(&dir.record(), Durability::Process) {
-            tracing::warn!(%error, "the result of an attempt would not outlast this process");
+        if !is_worker {
+            let record = self.record(lease, Some(result.clone()));
+            if let Err(error) = record.write(&dir.record(), Durability::Process) {
+                tracing::warn!(%error, "the result of an attempt would not outlast this process");
+            }
         }
-        synchronizer.output_grew(lease, attempt.spool.len());
+        synchronizer.output_grew(lease, output);
         synchronizer.finished(lease, result.clone());
         self.remove(move || dir.remove_trees());
         Some(attempted)

@@ -14,7 +14,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use tonic::{Code, Status};
 
 /// Longest that an answer may take beyond the time that the scheduler was asked to hold it.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Longest that a bot that goes tries to say so.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);

@@ -19,6 +19,7 @@ use crate::{
     update::{Update, Updater},
 };
 use attempts::{Attempts, Remains};
+pub(crate) use call::PATIENCE;
 use call::{Call, CallError};
 use proto::{BotId, Digest, SessionId};
 use runtime::{Clock, Entropy, Shutdown};
@@ -29,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 const STOP: Duration = Duration::from_secs(30);
 
 /// What is slept when there is nothing to wake up for.
-const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 /// The two ways to ask a bot to stop.
 #[derive(Clone, Debug, Default)]
@@ -74,19 +75,6 @@ pub enum Finish {
     Update(Update),
 }
 
-impl Stop {
-    /// Ends when it is asked for in one way or the other.
-    fn any(&self) -> impl Future<Output = ()> + use<> {
-        let Self { drain, now } = self.clone();
-        async move {
-            tokio::select! {
-                () = drain.requested() => {}
-                () = now.requested() => {}
-            }
-        }
-    }
-}
-
 impl Bot {
     /// The bot's name.
     pub fn id(&self) -> &BotId {
@@ -103,18 +91,13 @@ impl Bot {
             () = stop.now.requested() => false,
         };
         if began {
-            let (asked, clock, idle) = (stop.any(), Arc::clone(&self.clock), self.exit_when_idle);
-            let idle = async move {
-                match idle {
-                    Some(after) => clock.sleep(after).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let (stop, clock, idle) = (stop.clone(), Arc::clone(&self.clock), self.exit_when_idle);
             // What is left stays on the disk.
             let enough = async move {
                 tokio::select! {
-                    () = asked => {}
-                    () = idle => {}
+                    () = stop.drain.requested() => {}
+                    () = stop.now.requested() => {}
+                    () = clock.sleep(idle.unwrap_or_default()), if idle.is_some() => {}
                 }
             };
             self.settle_former(enough).await;
@@ -123,8 +106,8 @@ impl Bot {
         // A call in the new session would lose what is not told of the former one.
         let begins = began && self.former.is_none();
         let worked = if begins { self.work(&stop).await } else { Ok(Finish::Stopped) };
-        let remains = if worked.is_ok() { self.leave_off().await } else { Remains::Removed };
-        self.attempts.abandon_running();
+        let running = self.attempts.abandon_running();
+        let remains = if worked.is_ok() { self.leave_off(running).await } else { Remains::Removed };
         if tokio::time::timeout(STOP, self.attempts.finish(remains)).await.is_err() {
             tracing::warn!("some attempts could not be stopped in time");
         }
@@ -296,16 +279,13 @@ impl Bot {
     }
 
     /// Tells what is over and gives back what runs. What the scheduler cannot be told of what is over remains.
-    async fn leave_off(&mut self) -> Remains {
-        let mut running = self.attempts.abandon_running();
+    async fn leave_off(&mut self, mut running: Vec<Lease>) -> Remains {
         if self.synchronizer.untold().0 > 0 {
             match self.settle_own(call::FAREWELL).await {
                 Ok(leased) => running.extend(leased),
                 Err(CallError::Replaced { .. }) => return Remains::Removed,
                 Err(_) => {
-                    if !running.is_empty() {
-                        self.give_up_leases(running).await;
-                    }
+                    self.give_up_leases(running).await;
                     return Remains::Removed;
                 }
             }
@@ -315,15 +295,16 @@ impl Bot {
             // Under another session they would be worth nothing.
             return Remains::Kept;
         }
-        if !running.is_empty() {
-            self.give_up_leases(running).await;
-        }
+        self.give_up_leases(running).await;
         Remains::Removed
     }
 
     /// Gives what was held back to the scheduler, which need not wait for the leases to expire. Under a new session: a
     /// call of the old one that is still under way is refused and takes nothing.
     async fn give_up_leases(&self, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
         let Ok(session) = SessionId::new(&self.entropy.name()) else { return };
         let word = self.health.word().clone();
         if let Err(error) = call::farewell(&self.scheduler.in_session(session), word, leases).await {

@@ -10,6 +10,7 @@ use crate::{
     BotError,
     attempt::{AttemptResult, CommandExit, Ending, Lease, Stats},
     remote::{Answer, HeldAttempt, Identity, Scheduler, Statement, Word},
+    shell::{LONG, PATIENCE},
     suite::TestsCommand,
     synchronize::{Action, Plan, Synchronizer},
 };
@@ -18,12 +19,6 @@ use proto::{BotId, SessionId};
 use runtime::{Clock, Entropy, connect::Failover};
 use std::{fmt, sync::Arc, time::Duration};
 use worker::Worker;
-
-/// Longest that an answer may take beyond the time that the scheduler was asked to hold it.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What is slept when there is nothing to wake up for.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// A suite whose tests sleep.
 #[derive(Clone, Debug)]

@@ -3,16 +3,17 @@
 //! The file system is the index:
 //!
 //! ```text
-//! blobs/af/blake3-af13…49-1234   one file per blob, read-only, published by rename
+//! blobs/af/blake3-af13…49-1234   one file per blob, read-only: a small one filled under its name, a large one published by rename
 //! staging/session-x7Gq1b/        one directory per open cache, locked while its process lives
 //! usage                          about how many bytes and blobs there are, and the oldest use; a hint that every trim puts right
 //! lock                           held while `usage` is changed, blobs are trimmed and sessions come and go
 //! ```
 //!
-//! - **Whole.** Bytes are hashed while they are staged, and renamed when they are right. Nothing is synced: after a loss
-//!   of power a file may be shorter than it was, which shows in its size, because file systems that order data
-//!   before metadata (ext4, XFS, btrfs, by default) extend a file on disk only when its data is there. So a file whose
-//!   size is not that of its name is dropped when it is met.
+//! - **Whole.** Large blobs are hashed while they are staged, and renamed when they are right; small ones, known to be right,
+//!   are written under their names. Nothing is synced: after a loss of power a file may be shorter than it was, which
+//!   shows in its size, because file systems that order data before metadata (ext4, XFS, btrfs, by default) extend a file
+//!   on disk only when its data is there. A file that is too short counts as none, and whole bytes take its place; one that
+//!   is too long is dropped when it is met.
 //! - **Unchanged.** What was changed in place is found out before it is used again, by its times alone: see `seal`.
 //! - **Least recently used.** The time of last use is the file's mtime, moved when it is older than a minute. When there
 //!   are too many bytes or blobs the oldest go, down to nine tenths; so does what was not used for too long, and as

@@ -45,15 +45,9 @@ pub struct Staged {
 /// it. Until then, and for good where the process dies in between, its file is too short, which is as if there were none.
 /// `false`: there is a file of this name already.
 pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<bool> {
-    let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
+    let target = cache.layout().blob(digest);
     let create = || OpenOptions::new().write(true).create_new(true).mode(MODE).open(&target);
-    let made = match create() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(&shard).and_then(|()| create())
-        }
-        made => made,
-    };
-    let mut file = match made {
+    let mut file = match in_shard(cache, digest, create) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         made => made.map_err(|error| full(target.clone(), error))?,
     };
@@ -64,6 +58,17 @@ pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<boo
         let _ = file.set_len(0);
         full(target, error)
     })
+}
+
+/// Does something in the directory of a blob, which is made if it is not there.
+fn in_shard<T>(cache: &DiskCache, digest: Digest, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match act() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(cache.layout().shard(digest))?;
+            act()
+        }
+        done => done,
+    }
 }
 
 /// A file with all of its bytes gets its permissions and its seal.
@@ -119,16 +124,10 @@ impl Staged {
             return Err(self.mismatch());
         }
         let Self { cache, mut file, digest, .. } = self;
-        let (shard, target) = (cache.layout().shard(digest), cache.layout().blob(digest));
+        let target = cache.layout().blob(digest);
         let publish = || {
             finished(file.as_file(), digest)?;
-            match fs::rename(file.path(), &target) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(&shard)?;
-                    fs::rename(file.path(), &target)
-                }
-                renamed => renamed,
-            }
+            in_shard(&cache, digest, || fs::rename(file.path(), &target))
         };
         // Counted before it is there: whoever is killed in between has counted too much, which a trim puts right.
         cache.publishing(footprint(digest.size()));

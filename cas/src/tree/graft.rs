@@ -3,7 +3,7 @@
 use super::{
     Error, Fetched,
     error::Collision,
-    fetch::{Tally, bring, complete},
+    fetch::{Tally, bring, complete, fetch},
     includes::{self, Loaded},
 };
 use crate::{
@@ -33,6 +33,9 @@ pub async fn fetch_grafted(
     grafts: &[Graft],
     monitor: &dyn Monitor,
 ) -> Result<Fetched, Error> {
+    if let (Some(base), []) = (base, grafts) {
+        return fetch(store, cache, base, monitor).await;
+    }
     let mut manifests: Vec<Digest> =
         base.into_iter().chain(grafts.iter().filter_map(|graft| graft.manifest)).collect();
     let lead = manifests.first().copied().unwrap_or_else(|| Digest::empty(DigestFunction::Blake3));

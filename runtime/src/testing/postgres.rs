@@ -69,7 +69,8 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        Self { dir, port: None, settings: Vec::new(), server: None }
+        let settings = ["log_min_messages=log", "lc_messages=C"].map(str::to_owned).into();
+        Self { dir, port: None, settings, server: None }
     }
 
     fn set(&mut self, setting: &str) {
@@ -123,9 +124,6 @@ impl Postgres {
         self.kill();
         let mut server = program("postgres");
         server.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
-        for setting in ["log_min_messages=log", "lc_messages=C"] {
-            server.args(["-c", setting]);
-        }
         for setting in &self.settings {
             server.args(["-c", setting]);
         }

@@ -182,8 +182,7 @@ impl Queue {
             let lease = LeaseRef { shard: id, attempt: attempt.number, token: *token };
             let secret = run.spec.secret.clone().map(|secret| (run.request.clone(), secret));
             let tests = self.grant_of(id, step, *token);
-            let includes = run.included(id.step);
-            Some(Desired { lease, step: step.clone(), includes, secret, kill: shard.killing, tests })
+            Some(Desired { lease, step: step.clone(), secret, kill: shard.killing, tests })
         };
         self.state.held.get(bot).into_iter().flatten().filter_map(desire).collect()
     }

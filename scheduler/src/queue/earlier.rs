@@ -84,7 +84,7 @@ pub(crate) struct WaitingStep {
 impl Run {
     /// Counts a shard that has just ended. Says which steps become ready by it.
     pub(super) fn count_end(&mut self, id: ShardId) -> Vec<u32> {
-        let shares = self.spec.steps.get(id.step as usize).is_some_and(|step| step.fan_out.tests().is_some());
+        let shares = self.shares_tests(id.step);
         let Some(shard) = self.shard(id) else { return Vec::new() };
         // Exit code 1 of a worker says that a test has not passed, and tests have verdicts of their own. Any other says that
         // its runner has failed, which no verdict tells.
@@ -104,6 +104,18 @@ impl Run {
             suite.close();
         }
         self.later(id.step).filter(|later| self.readiness(*later) == Readiness::Ready).collect()
+    }
+
+    fn shares_tests(&self, step: u32) -> bool {
+        self.spec.steps.get(step as usize).is_some_and(|step| step.fan_out.tests().is_some())
+    }
+
+    fn after(&self, step: u32) -> &[After] {
+        self.spec.steps.get(step as usize).map_or(&[], |step| &step.after)
+    }
+
+    fn includes(&self, step: u32) -> &[OutputOf] {
+        self.spec.steps.get(step as usize).map_or(&[], |step| &step.includes)
     }
 
     /// Whether all shards of a step have ended.
@@ -140,8 +152,7 @@ impl Run {
 
     /// What a step that has become ready is given of earlier ones: of each of their shards, in order.
     pub(crate) fn included(&self, step: u32) -> Vec<Included> {
-        let includes = self.spec.steps.get(step as usize).map_or(&[][..], |step| &step.includes);
-        let shards = includes.iter().flat_map(|include| {
+        let shards = self.includes(step).iter().flat_map(|include| {
             let shards = self.steps.get(include.step as usize).into_iter().flatten();
             (0u32..).zip(shards).map(|(index, shard)| Included {
                 outputs: shard.result().and_then(|result| result.outputs),
@@ -153,16 +164,17 @@ impl Run {
 
     /// About what that takes in a message.
     pub(super) fn included_bytes(&self, step: u32) -> usize {
-        let includes = self.spec.steps.get(step as usize).map_or(&[][..], |step| &step.includes);
-        let shards =
-            includes.iter().filter_map(|include| self.steps.get(include.step as usize)).map(Vec::len);
+        let shards = self
+            .includes(step)
+            .iter()
+            .filter_map(|include| self.steps.get(include.step as usize))
+            .map(Vec::len);
         shards.sum::<usize>() * INCLUDED_BYTES
     }
 
     fn readiness(&self, step: u32) -> Readiness {
-        let after = self.spec.steps.get(step as usize).map_or(&[][..], |step| &step.after);
         let mut readiness = Readiness::Ready;
-        for after in after {
+        for after in self.after(step) {
             match self.meets(*after) {
                 Some(true) => {}
                 Some(false) => return Readiness::Never(after.step),
@@ -185,11 +197,10 @@ impl Run {
 
     /// Whether the tests of a step that has ended have all passed, if it should have had some.
     fn tests_passed(&self, step: u32) -> bool {
-        let shares = self.spec.steps.get(step as usize).is_some_and(|step| step.fan_out.tests().is_some());
         let passed = |suite: &Suite| {
             !suite.lacks_tests() && !suite.ledger.is_stopped() && suite.ledger.counts().red() == 0
         };
-        !shares || self.suites.get(&step).is_some_and(passed)
+        !self.shares_tests(step) || self.suites.get(&step).is_some_and(passed)
     }
 
     /// What a step is called in messages.
@@ -264,9 +275,7 @@ impl Queue {
         let Some(run) = self.run(id).filter(|run| !run.has_ended(step)) else { return };
         let how = if run.is_skipped(cause) { "was skipped" } else { "did not succeed" };
         let message = format!("{} {how}", run.called(cause));
-        let waits = |id: &ShardId| run.shard(*id).is_some_and(|shard| shard.state == ShardState::Waiting);
-        let waiting: Vec<ShardId> = run.shards_of(step).filter(waits).collect();
-        for shard in waiting {
+        for shard in self.shards_of(id, step, ShardState::Waiting) {
             let message = message.clone();
             self.commit(Transition::ShardEnded { shard, ending: Ending::Skipped, message }, now, decided);
         }

@@ -3,7 +3,6 @@
 use super::{
     condition::Condition,
     dedupe::Reuse,
-    earlier::Included,
     orders::Wanted,
     record::Record,
     shard::{AttemptResult, Token},
@@ -97,8 +96,6 @@ pub(crate) struct LeaseRef {
 pub(crate) struct Desired {
     pub(crate) lease: LeaseRef,
     pub(crate) step: Arc<StepSpec>,
-    /// What earlier steps have left for it.
-    pub(crate) includes: Vec<Included>,
     /// The secret of its run, and the request that it was sealed for.
     pub(crate) secret: Option<(RequestId, SealedSecret)>,
     /// It is to be stopped.

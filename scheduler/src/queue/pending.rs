@@ -18,6 +18,7 @@ use super::spec::{BOT_KEY, RunSpec, Slice};
 use crate::pools::{Order, Pools};
 use proto::{Dimensions, Requirement, Requirements, RunId, ShardId, Timestamp};
 use std::{
+    borrow::Borrow,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -85,12 +86,17 @@ pub(super) struct Pending {
 /// Without empty sets.
 pub(super) type ByTime = BTreeMap<Timestamp, BTreeSet<ShardId>>;
 
-/// Takes a shard out; whether it was in.
-fn remove(from: &mut ByTime, time: Timestamp, shard: ShardId) -> bool {
-    let Some(shards) = from.get_mut(&time) else { return false };
-    let removed = shards.remove(&shard);
-    if shards.is_empty() {
-        from.remove(&time);
+/// Takes a value out of a map without empty sets; whether it was in.
+pub(super) fn take_out<K, Q, V>(from: &mut BTreeMap<K, BTreeSet<V>>, key: &Q, value: &V) -> bool
+where
+    K: Ord + Borrow<Q>,
+    Q: Ord + ?Sized,
+    V: Ord,
+{
+    let Some(values) = from.get_mut(key) else { return false };
+    let removed = values.remove(value);
+    if values.is_empty() {
+        from.remove(key);
     }
     removed
 }
@@ -266,10 +272,10 @@ impl Pending {
     /// Takes out what was put in with these.
     pub(super) fn remove(&mut self, claim: Claim<'_>, slice: &Slice, since: Timestamp) {
         let requirements = &slice.requirements;
-        self.len -= usize::from(remove(&mut self.expirations, since + slice.expiration, claim.shard));
+        self.len -= usize::from(take_out(&mut self.expirations, &(since + slice.expiration), &claim.shard));
         let Some(&id) = self.ids.get(requirements) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
-        remove(&mut group.impatient, since, claim.shard);
+        take_out(&mut group.impatient, &since, &claim.shard);
         let LineName { priority, name, order } = claim.line;
         let Some(level) = group.levels.get_mut(&priority) else { return };
         let Some(shards) = level.shards.get_mut(name) else { return };
@@ -300,12 +306,7 @@ impl Pending {
             self.ids.remove(requirements);
             self.of_all.remove(&id);
             for name in bots_asked_for(requirements).into_iter().flatten() {
-                if let Some(groups) = self.of_bots.get_mut(name) {
-                    groups.remove(&id);
-                    if groups.is_empty() {
-                        self.of_bots.remove(name);
-                    }
-                }
+                take_out(&mut self.of_bots, name, &id);
             }
         }
     }

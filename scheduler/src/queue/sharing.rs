@@ -6,6 +6,7 @@
 use super::{
     apply::Queue,
     event::{Decided, Effect, Held},
+    pending::take_out,
     policy::{TestDriver, TestsPolicy},
     record::{Record, Transition},
     shard::{Ending, Loss, ShardState, Token},
@@ -133,11 +134,8 @@ impl Sharing {
         let step = (shard.run, shard.step);
         if self.hands.get(&token).is_some_and(|hand| hand.hungry && !hand.complete) {
             self.hungry.entry(step).or_default().insert(token);
-        } else if let Some(tokens) = self.hungry.get_mut(&step) {
-            tokens.remove(&token);
-            if tokens.is_empty() {
-                self.hungry.remove(&step);
-            }
+        } else {
+            take_out(&mut self.hungry, &step, &token);
         }
     }
 }
@@ -189,15 +187,14 @@ impl Queue {
         if known.ended.is_some() || known.has_ended(step) || known.suites.contains_key(&step) {
             return;
         }
-        let is_canceled = known.canceled;
+        let (is_canceled, is_included) = (known.canceled, known.is_included(step));
         let listing = if policy.only.is_empty() { listing } else { Arc::new(listing.only(&policy.only)) };
         let estimates = self.estimates(spec, &listing);
         let most = policy.max_workers.map_or_else(|| self.slots_for(spec), |most| most.get());
         let room = u32::try_from(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()))
             .unwrap_or(u32::MAX);
         // A later step is given no more than so many.
-        let given = self.run(run).is_some_and(|run| run.is_included(step));
-        let most = if given { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
+        let most = if is_included { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
         let overhead = self.overhead(policy.driver);
         // Whoever lists the tests of a run that was cancelled since is not joined by others.
         let room = if is_canceled { 1 } else { room };
@@ -537,7 +534,7 @@ impl Queue {
         fits.map(|(_, bot)| bot.slots).fold(0, u32::saturating_add).max(1)
     }
 
-    fn shards_of(&self, run: RunId, step: u32, state: ShardState) -> Vec<ShardId> {
+    pub(super) fn shards_of(&self, run: RunId, step: u32, state: ShardState) -> Vec<ShardId> {
         let shards = self.run(run).and_then(|run| run.steps.get(step as usize));
         let shards = (0u32..).zip(shards.into_iter().flatten());
         let in_state = shards.filter(|(_, shard)| shard.state == state);

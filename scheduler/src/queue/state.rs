@@ -4,7 +4,7 @@ use super::{
     dedupe::{Likeness, Properties},
     event::LeaseRef,
     orders::{BotOrder, Standing},
-    pending::{Claim, LineName, Pending, Turn},
+    pending::{Claim, LineName, Pending, Turn, take_out},
     record::{Record, Transition},
     run::Run,
     shard::{Attempt, AttemptEnd, AttemptResult, Ending, Loss, Shard, ShardState, Token},
@@ -91,9 +91,8 @@ impl State {
                 self.finish(*shard, *token, result, *output_size, at)
             }
             Transition::ShardEnded { shard, ending, message } => {
-                if self.in_state(*shard, ShardState::Waiting).is_err() {
-                    self.in_state(*shard, ShardState::Pending)?;
-                }
+                let is_waiting = self.shard(*shard).is_some_and(|shard| shard.state == ShardState::Waiting);
+                self.in_state(*shard, if is_waiting { ShardState::Waiting } else { ShardState::Pending })?;
                 self.set(*shard, ShardState::Ended(*ending), at)?.message = message.as_str().into();
                 Ok(())
             }
@@ -335,22 +334,15 @@ impl State {
                 }
             }
         }
-        let run = self.runs.get_mut(&id.run).ok_or_else(missing)?;
-        let shards = run.steps.get_mut(id.step as usize).ok_or_else(missing)?;
-        shards.get_mut(id.index as usize).ok_or_else(missing)
+        self.in_state(id, to)
     }
 
     fn end_run(&mut self, id: RunId, at: Timestamp) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.ended = Some(at);
         self.ended.insert((at, id));
-        if let Some(parent) = run.spec.parent
-            && let Some(children) = self.children.get_mut(&parent)
-        {
-            children.remove(&id);
-            if children.is_empty() {
-                self.children.remove(&parent);
-            }
+        if let Some(parent) = run.spec.parent {
+            take_out(&mut self.children, &parent, &id);
         }
     }
 }

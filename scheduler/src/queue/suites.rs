@@ -2,7 +2,6 @@
 
 use super::{
     dedupe::ListingKey,
-    pending::{LineName, Turn},
     shard::{Shard, ShardState, Token},
     spec::StepSpec,
     state::{Impossible, State, impossible},
@@ -71,21 +70,18 @@ impl State {
         let quarantined = self.books.quarantined(&policy.suite, listing, at);
         let suite = Suite::new(Arc::clone(listing), policy, quarantined);
         run.suites.insert(number, suite.ok_or_else(|| impossible(id, "lists a test twice"))?);
-        let turn = Turn { lease: self.last_token().0, since: at };
-        let run = self.runs.get_mut(&id).ok_or_else(missing)?;
+        let spec = Arc::clone(&run.spec);
         let shards = run.steps.get_mut(number as usize).ok_or_else(missing)?;
         let first = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let new: Vec<ShardId> =
             (first..workers).map(|index| ShardId { run: id, step: number, index }).collect();
-        if !new.is_empty() {
-            let line = LineName::of(&self.pools, &run.spec, &step.first.requirements);
-            self.pending.insert_all(line, &new, &step.first, at, turn);
-            shards.extend(new.iter().map(|_| Shard::new(at)));
-            run.tally.pending += workers - first;
-            if let Some(progress) = run.progress.get_mut(number as usize) {
-                progress.open += workers - first;
-            }
+        shards.extend(new.iter().map(|_| Shard::new(at)));
+        let more = workers.saturating_sub(first);
+        run.tally.pending += more;
+        if let Some(progress) = run.progress.get_mut(number as usize) {
+            progress.open += more;
         }
+        self.line_up(&spec, &step, &new, at);
         if let Some(key) =
             ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())
         {

@@ -169,7 +169,7 @@ impl Queue {
         if step.fan_out.bot(id.index).is_some() {
             return false;
         }
-        let asked = step.asked(id.index, shard.slice);
+        let asked = step.slice(shard.slice);
         self.bots().any(|(other, known)| {
             other != bot
                 && known.is_willing()

@@ -3,7 +3,7 @@
 //! Ten thousand bots may wait while all that is pending asks for others. So nobody goes over all of them: for each set
 //! of requirements that something pending has, those bots are compared that have the rarest of what it asks for.
 
-use super::{apply::Queue, spec::BOT_KEY};
+use super::{apply::Queue, pending::take_out, spec::BOT_KEY};
 use proto::{BotId, Dimensions, Requirement, Requirements};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,12 +37,7 @@ impl Waiting {
         let Some(dimensions) = self.bots.remove(&ticket) else { return };
         for (key, by_value) in &mut self.by_key {
             for value in dimensions.get(key).into_iter().flatten() {
-                if let Some(tickets) = by_value.get_mut(value) {
-                    tickets.remove(&ticket);
-                    if tickets.is_empty() {
-                        by_value.remove(value);
-                    }
-                }
+                take_out(by_value, value, &ticket);
             }
         }
     }

@@ -88,6 +88,7 @@ impl Engine {
         let order = |desired: Desired| {
             let token = desired.lease.token;
             let received = parked.received.get(&token).copied();
+            let run = self.queue.run(desired.lease.shard.run);
             let secret = desired.secret.map(|(request, sealed)| self.vault.open(&request, &sealed));
             Order {
                 secret: secret.transpose().inspect_err(|error| {
@@ -95,7 +96,7 @@ impl Engine {
                 }),
                 lease: desired.lease,
                 step: desired.step,
-                includes: desired.includes,
+                includes: run.map(|run| run.included(desired.lease.shard.step)).unwrap_or_default(),
                 kill: desired.kill,
                 tests: desired.tests,
                 output_received: received.unwrap_or_else(|| self.queue.output_size(token)),

@@ -259,11 +259,9 @@ fn write_files(
 
 /// The end of what each shard printed that did not pass.
 async fn print_failing(context: &Context, scheduler: &Scheduler, run: &Run, lines: usize) {
-    let failing: Vec<&Shard> = {
-        let shards = run.shards.iter().filter(|shard| !shard.is_good());
-        // Nobody has run them.
-        shards.filter(|shard| shard.state != ShardState::Skipped).collect()
-    };
+    // Those that were skipped nobody has run.
+    let is_failing = |shard: &&Shard| !shard.is_good() && shard.state != ShardState::Skipped;
+    let failing: Vec<&Shard> = run.shards.iter().filter(is_failing).collect();
     let console = &context.console;
     for shard in failing.iter().take(MAX_OUTPUTS) {
         let title = format!("==> shard {}: {}", run.title(shard), display::state_text(shard));

@@ -21,7 +21,7 @@ use proto::{
 };
 use runtime::Exit;
 use std::{
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -206,16 +206,22 @@ fn variable(text: &str) -> Result<(String, String), Usage> {
     }
 }
 
+/// At most so many bytes of this file, or of stdin for `-`.
+fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match path.to_str() {
+        Some("-") => io::stdin().lock().take(most).read_to_end(&mut bytes)?,
+        _ => std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?,
+    };
+    Ok(bytes)
+}
+
 /// The bytes of this file, or of stdin for `-`.
 pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Secret> {
-    let mut bytes = Vec::new();
     // One byte more says that it is too much.
-    let most = proto::limits::MAX_SECRET_BYTES as u64 + 1;
-    let read = match path.to_str() {
-        Some("-") => std::io::stdin().lock().take(most).read_to_end(&mut bytes),
-        _ => std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
-    };
-    read.map_err(|error| Usage(format!("cannot read the secret in {}: {error}", path.display())))?;
+    let read = read_at_most(path, proto::limits::MAX_SECRET_BYTES as u64 + 1);
+    let bytes =
+        read.map_err(|error| Usage(format!("cannot read the secret in {}: {error}", path.display())))?;
     Ok(Secret::new(&bytes).map_err(|error| Usage(error.to_string()))?)
 }
 

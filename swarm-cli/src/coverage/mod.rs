@@ -42,6 +42,7 @@ pub async fn gather(
     for shard in &run.shards {
         // What was merged of coverage that is gathered itself would count twice.
         if run.spec.steps.get(shard.id.step as usize).is_some_and(|step| step.merges(&told)) {
+            told.insert(shard.id.step);
             continue;
         }
         let found = outputs::files(store, shard, &["info", "profraw"]).await;

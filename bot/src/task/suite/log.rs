@@ -1,6 +1,6 @@
 //! What each test wrote: its end for the report, all of it for the outputs, `test-logs/NAME.log`.
 
-use super::files;
+use crate::files;
 use crate::suite::MAX_TAIL;
 use proto::DigestFunction;
 use std::{

@@ -6,7 +6,6 @@
 //! have to say is understood by `drivers`; `progress` makes verdicts of it, pure.
 
 mod channel;
-mod files;
 mod log;
 mod process;
 mod progress;
@@ -16,6 +15,7 @@ use crate::{
     attempt::{CommandExit, Ending, Timeouts},
     drivers::{Base, Listed, Runner, runner},
     executor::{Cause, Executor, Interruption},
+    files,
     spool::Spool,
     suite::{
         Batch, ListedTest, MAX_NAME, MAX_TESTS, TestToRun, TestsCommand, TestsLine, TestsNews, TestsOrder,

@@ -3,7 +3,6 @@
 use super::{
     Stop, Suite,
     channel::Channel,
-    files,
     log::Tail,
     progress::{Concluded, End, EndedBy, Outcome, Progress},
 };
@@ -11,6 +10,7 @@ use crate::{
     attempt::{CommandExit, Timeouts},
     drivers::{Event, Finished, Launch, Left, Next, Reader, Takes},
     executor::{Cause, Command, ExecuteError, Execution, Interruption},
+    files,
     suite::{TestToRun, TestVerdict},
     task::failure::Failure,
 };
@@ -71,12 +71,13 @@ impl Suite<'_> {
     /// Of the next process.
     async fn open_channel(&mut self) -> Result<Channel, Stop> {
         self.number += 1;
+        let own = &self.base.own;
         // A test may have removed it, or put something there.
-        self.write(&[], std::slice::from_ref(&self.base.own.clone()))?;
+        self.write(&[], std::slice::from_ref(own))?;
         let name = format!("channel-{}", self.number);
-        let opened = match cas::remove(&self.base.own, name.as_ref()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Channel::open(self.runner.channel(), self.base.own.join(name)).await,
+        let opened = match cas::remove(own, name.as_ref()) {
+            Ok(()) => Channel::open(self.runner.channel(), own.join(name)).await,
+            Err(error) => Err(error),
         };
         opened.map_err(|error| Failure::internal(format!("cannot open a channel: {error}")).into())
     }
@@ -302,8 +303,8 @@ impl Suite<'_> {
             match &event {
                 Event::Output(name, bytes) => {
                     let open = process.progress.open().map(|open| open.test.name.as_str());
-                    let named = name.as_deref().filter(|name| process.progress.may_write(name));
-                    if let Some(name) = if name.is_some() { named } else { open }
+                    let writer = name.as_deref().or(open).filter(|name| process.progress.may_write(name));
+                    if let Some(name) = writer
                         && let Err(error) = self.logs.add(name, bytes)
                     {
                         self.note(format!("the logs of tests are not complete: {error}"));

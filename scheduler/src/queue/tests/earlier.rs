@@ -79,7 +79,7 @@ fn what_earlier_shards_have_left_goes_along_with_the_lease() {
     bench.bot("b", vec![left(build, 0)]);
     let desired = bench.queue.desired(&"b".parse().unwrap(), &"s1".parse().unwrap());
     let built = Included { outputs: Some(outputs(&shard(run, 0, 0).to_string())), into: "built".into() };
-    assert_eq!(desired[0].includes, [built]);
+    assert_eq!(bench.queue.run(run).unwrap().included(desired[0].lease.shard.step), [built]);
     // The second of them leaves nothing.
     let mut lease = desired[0].lease;
     for index in 0..3 {

@@ -1,15 +1,15 @@
 //! How a step is cut into shards, on the command line.
 
-use super::tests_args::TestsArgs;
+use super::{read_at_most, tests_args::TestsArgs};
 use crate::{
     cli::duration,
     failure::Usage,
     model::{FanOut, Items},
 };
 use clap::Args;
-use proto::{Cut, limits};
+use proto::limits;
 use std::{
-    io::Read as _,
+    fmt,
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
@@ -50,13 +50,9 @@ impl FanOutArgs {
             return Ok(FanOut::EachBot { seen_within: self.seen_within });
         }
         let Some(path) = &self.items else { return self.tests.fan_out() };
-        let cut = match (self.per_shard, self.tests.shards()) {
-            (Some(most), _) => Cut::PerShard(most),
-            (None, Some(shards)) => Cut::Shards(shards),
-            (None, None) => {
-                let remedy = "with --per-shard N, or how many shards there are to be with --shards N";
-                return Err(Usage(format!("say how many of the --items a shard gets {remedy}")));
-            }
+        let Some(cut) = self.tests.cut(self.per_shard) else {
+            let remedy = "with --per-shard N, or how many shards there are to be with --shards N";
+            return Err(Usage(format!("say how many of the --items a shard gets {remedy}")));
         };
         Ok(FanOut::Items(Items::new(read_items(path)?, cut)))
     }
@@ -66,16 +62,13 @@ impl FanOutArgs {
 fn read_items(path: &Path) -> Result<Vec<String>, Usage> {
     let name = path.display();
     let most = limits::MAX_ITEMS_BYTES as u64;
-    let mut text = String::new();
+    let unread = |error: &dyn fmt::Display| Usage(format!("cannot read the items in {name}: {error}"));
     // One byte more says that it is too much.
-    let read = match path.to_str() {
-        Some("-") => std::io::stdin().lock().take(most + 1).read_to_string(&mut text),
-        _ => std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_string(&mut text)),
-    };
-    let read = read.map_err(|error| Usage(format!("cannot read the items in {name}: {error}")))?;
-    if read as u64 > most {
+    let bytes = read_at_most(path, most + 1).map_err(|error| unread(&error))?;
+    if bytes.len() as u64 > most {
         return Err(Usage(format!("{name} has more than {most} bytes of items: make several runs of them")));
     }
+    let text = String::from_utf8(bytes).map_err(|error| unread(&error))?;
     if let Some(empty) = text.lines().position(str::is_empty) {
         return Err(Usage(format!("line {} of {name} is empty: each line is an item", empty + 1)));
     }

@@ -7,7 +7,7 @@ use crate::{
     model::{After, Demand, Driver, FanOut, Items, OutputOf, RunSpec, Slice, StepSpec},
 };
 use clap::ValueEnum as _;
-use proto::{Cut, Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirement, Requirements};
+use proto::{Digest, EnvironmentPrefix, IntoDir, NamedCache, RelPath, Requirement, Requirements};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{
     collections::BTreeMap, fmt, io::Read as _, num::NonZeroU32, path::Path, str::FromStr, time::Duration,
@@ -239,48 +239,45 @@ impl StepFile {
     /// What its shards are.
     fn fan_out(&self) -> Result<FanOut, String> {
         let tests = self.tests()?;
-        let given = [
-            ("shards", self.shards.is_some()),
-            ("items", self.items.is_some()),
-            ("per-shard", self.per_shard.is_some()),
-            ("driver", self.driver.is_some()),
-            ("fallback", !self.fallback.is_empty()),
-            ("idempotent", self.idempotent),
-        ];
+        let both =
+            |one: &str, other: &str| Err(format!("`{one}` and `{other}` cannot both be had: leave one out"));
         if self.each_bot {
+            let given = [
+                ("shards", self.shards.is_some()),
+                ("items", self.items.is_some()),
+                ("per-shard", self.per_shard.is_some()),
+                ("driver", self.driver.is_some()),
+                ("fallback", !self.fallback.is_empty()),
+                ("idempotent", self.idempotent),
+            ];
             return match given.iter().find(|(_, is_given)| *is_given) {
-                Some((key, _)) => Err(format!("`each-bot` and `{key}` cannot both be had: leave one out")),
+                Some((key, _)) => both("each-bot", key),
                 None => Ok(FanOut::EachBot { seen_within: self.seen_within.as_ref().map(|time| time.0.0) }),
             };
         }
         if self.seen_within.is_some() {
             return Err("`seen-within` is for a shard on every bot: give `each-bot = true`, too".into());
         }
-        let cut = match (self.per_shard, self.shards.and_then(NonZeroU32::new)) {
-            (Some(_), Some(_)) => {
-                return Err("`per-shard` and `shards` cannot both be had: leave one out".into());
-            }
-            (Some(most), None) => Some(Cut::PerShard(most)),
-            (None, shards) => shards.map(Cut::Shards),
-        };
-        match (&self.items, cut) {
-            (None, _) if self.per_shard.is_some() => {
-                Err("`per-shard` says how many `items` a shard gets: give them, too".into())
-            }
-            (None, _) => tests.fan_out().map_err(|error| error.0),
-            (Some(_), _) if self.driver.is_some() => {
-                Err("`items` and `driver` cannot both be had: leave one out".into())
-            }
-            (Some(items), _) if items.is_empty() || items.iter().any(String::is_empty) => {
-                Err("`items` is empty, or has an empty text: each text is an item".into())
-            }
-            (Some(items), Some(cut)) => Ok(FanOut::Items(Items::new(items.clone(), cut))),
-            (Some(_), None) => {
-                Err("say how many of the `items` a shard gets with `per-shard`, or how many shards there \
-                     are to be with `shards`"
-                    .into())
-            }
+        if self.per_shard.is_some() && tests.shards().is_some() {
+            return both("per-shard", "shards");
         }
+        let Some(items) = &self.items else {
+            if self.per_shard.is_some() {
+                return Err("`per-shard` says how many `items` a shard gets: give them, too".into());
+            }
+            return tests.fan_out().map_err(|error| error.0);
+        };
+        if self.driver.is_some() {
+            return both("items", "driver");
+        }
+        if items.is_empty() || items.iter().any(String::is_empty) {
+            return Err("`items` is empty, or has an empty text: each text is an item".into());
+        }
+        let cut = tests.cut(self.per_shard).ok_or(
+            "say how many of the `items` a shard gets with `per-shard`, or how many shards there are to be with \
+             `shards`",
+        )?;
+        Ok(FanOut::Items(Items::new(items.clone(), cut)))
     }
 
     /// How its tests are shared out.
@@ -339,6 +336,7 @@ impl StepFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proto::Cut;
 
     fn read_text(name: &str, text: &str) -> Result<RunSpec, Usage> {
         let dir = tempfile::tempdir().unwrap();

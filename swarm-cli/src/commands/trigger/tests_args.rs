@@ -6,6 +6,7 @@ use crate::{
     model::{Driver, FanOut, TestsPolicy},
 };
 use clap::Args;
+use proto::Cut;
 use std::{num::NonZeroU32, time::Duration};
 
 /// Into how many parts a command is cut whose tests nobody knows: several for each bot, so that a slow one takes fewer.
@@ -54,6 +55,11 @@ pub(super) struct TestsArgs {
 impl TestsArgs {
     pub(super) fn shards(&self) -> Option<NonZeroU32> {
         self.shards.and_then(NonZeroU32::new)
+    }
+
+    /// How items are divided, if that is said.
+    pub(super) fn cut(&self, per_shard: Option<NonZeroU32>) -> Option<Cut> {
+        per_shard.map(Cut::PerShard).or(self.shards().map(Cut::Shards))
     }
 
     pub(super) fn fan_out(&self) -> Result<FanOut, Usage> {

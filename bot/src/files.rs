@@ -14,12 +14,12 @@ use std::{
 };
 
 /// Most bytes of a file that a runner has made: the list of its tests, results.
-pub(super) const MOST: u64 = 64 * 1024 * 1024;
+pub(crate) const MOST: u64 = 64 * 1024 * 1024;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a directory at or below `root`, whose parent is trusted. Makes what is missing.
-pub(super) fn directory(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn directory(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     let outside = || io::Error::new(io::ErrorKind::InvalidInput, format!("{} is elsewhere", path.display()));
     let below = path.strip_prefix(root).map_err(|_| outside())?;
     // A test may have removed it.
@@ -39,7 +39,7 @@ fn step(parent: impl rustix::fd::AsFd, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 /// A new file in the place of whatever is at `path`, below `root`.
-pub(super) fn create(root: &Path, path: &Path) -> io::Result<File> {
+pub(crate) fn create(root: &Path, path: &Path) -> io::Result<File> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -53,7 +53,7 @@ pub(super) fn create(root: &Path, path: &Path) -> io::Result<File> {
 }
 
 /// Writes files, and makes directories, each below one of `roots`.
-pub(super) fn write(
+pub(crate) fn write(
     roots: [&Path; 2],
     files: &[(PathBuf, Vec<u8>)],
     directories: &[PathBuf],
@@ -64,7 +64,7 @@ pub(super) fn write(
 }
 
 /// What is in a regular file of no more than `most` bytes, if it is there.
-pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(CWD, path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
