@@ -1,6 +1,6 @@
 //! What was found by fuzzing once, and what it began with, goes through the fuzz targets again.
 
-use std::{fs, path::Path};
+use std::fs;
 
 #[path = "../fuzz/src/targets.rs"]
 #[expect(unreachable_pub, reason = "the fuzz crate exports them")]
@@ -8,7 +8,7 @@ mod targets;
 
 #[test]
 fn the_corpora_of_all_fuzz_targets_find_nothing() {
-    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let corpora = runtime::testing::package().join("fuzz/corpus");
     let mut named: Vec<_> = fs::read_dir(&corpora).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     named.sort();
     let mut known: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();

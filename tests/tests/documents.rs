@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use futures::{StreamExt as _, stream};
-use std::path::Path;
 use tests::{Finished, binary};
 use tokio::process::Command;
 
@@ -51,7 +50,8 @@ async fn run(line: &str) -> Finished {
 
 #[tokio::test]
 async fn every_command_line_of_the_documents_is_one_that_the_programs_take() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let package = runtime::testing::package();
+    let root = package.parent().unwrap();
     let text = |name| std::fs::read_to_string(root.join(name)).unwrap();
     let lines: Vec<String> = DOCUMENTS.into_iter().flat_map(|name| commands(&text(name))).collect();
     assert!(lines.len() > 40, "the documents have commands: {lines:#?}");

@@ -95,7 +95,7 @@ async fn as_many_files_may_be_open_as_the_hard_limit_allows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/tls").join(name);
+    let file = |name: &str| runtime::testing::package().join("tests/server/tls").join(name);
     let (cert, key) = (file("cert.pem"), file("key.pem"));
     let mut tls = command();
     tls.arg("--tls-cert").arg(&cert).arg("--tls-key").arg(&key);

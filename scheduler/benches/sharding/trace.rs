@@ -158,7 +158,7 @@ impl Shape {
 }
 
 fn read(name: &'static str) -> Trace {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/traces");
+    let root = runtime::testing::package().join("../../shared/data/traces");
     let path = std::env::var_os("TRACES").map_or(root, PathBuf::from).join(format!("{name}.tsv"));
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; TRACES=DIR says where the traces are", path.display()));

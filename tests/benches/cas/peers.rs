@@ -28,7 +28,7 @@ pub(crate) struct Peers {
 impl Peers {
     /// Runs the set-up, which does nothing the second time. What it says on standard error is for the user.
     pub(crate) fn set_up() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup/peers");
+        let script = runtime::testing::package().join("setup/peers");
         let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
         let dir = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         Self { dir: PathBuf::from(dir) }

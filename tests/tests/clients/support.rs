@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(540);
 
 /// Where a client is; installs it if need be.
 pub(crate) async fn client(name: &str) -> PathBuf {
-    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup/clients");
+    let setup = runtime::testing::package().join("setup/clients");
     let finished = finished(Command::new(setup).arg(name)).await.expect(0);
     PathBuf::from(finished.stdout.lines().next().unwrap())
 }

@@ -19,7 +19,7 @@ pub(crate) async fn finished(command: &mut Command) -> Finished {
 
 /// A copy of a suite in the directory of this system, fetched first if need be.
 pub(crate) async fn suite(name: &str, system: &System) -> PathBuf {
-    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup/suites");
+    let setup = runtime::testing::package().join("setup/suites");
     let fetched = finished(Command::new(setup).arg(name)).await.expect(0);
     let copy = system.path().join(name);
     finished(Command::new("cp").arg("-a").arg(fetched.stdout.trim_end()).arg(&copy)).await.expect(0);

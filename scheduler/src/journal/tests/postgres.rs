@@ -3,7 +3,6 @@
 use super::*;
 use crate::journal::{Candidate, PostgresJournal, PostgresUrl};
 use runtime::testing::Postgres;
-use std::path::Path;
 
 struct Database(Postgres);
 
@@ -221,7 +220,7 @@ async fn a_server_that_is_away_and_one_that_refuses_are_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_url_wants_tls_the_server_must_show_a_certificate_that_is_trusted() {
-    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cas-server/tests/server/tls");
+    let tls = runtime::testing::package().join("../cas-server/tests/server/tls");
     let (cert, key) = (tls.join("cert.pem"), tls.join("key.pem"));
     let test = move || {
         let postgres = Postgres::start_with_tls(&cert, &key);

@@ -200,7 +200,7 @@ fn assert_verdicts(told: &Told, expected: &[(&str, TestVerdict)]) {
 
 /// What the script of this name in `tests/setup` has seen to, for its one argument.
 fn setup(script: &str, name: &str) -> PathBuf {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/setup").join(script);
+    let script = runtime::testing::package().join("../tests/setup").join(script);
     let output = std::process::Command::new(script).arg(name).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().into()
