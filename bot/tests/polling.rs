@@ -201,12 +201,12 @@ async fn a_kill_is_heard_by_the_command_and_reported_with_its_last_words() {
 #[tokio::test]
 async fn timeouts_end_commands_that_do_not_listen() {
     let bench = Bench::new(2).await;
-    let millis = |millis: i32| Some(prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 });
+    let span = |seconds, millis: i32| Some(prost_types::Duration { seconds, nanos: millis * 1_000_000 });
     let mut assignment = bench.assignment("trap '' TERM; echo up; while :; do sleep 0.05; done").await;
-    assignment.timeouts = Some(v1::Timeouts { hard: millis(400), io: None, grace: millis(200) });
+    assignment.timeouts = Some(v1::Timeouts { hard: span(3, 0), io: None, grace: span(0, 200) });
     let hard = bench.scheduler.assign(assignment);
     let mut assignment = bench.assignment("echo up; exec sleep 600").await;
-    assignment.timeouts = Some(v1::Timeouts { hard: None, io: millis(400), grace: millis(900) });
+    assignment.timeouts = Some(v1::Timeouts { hard: None, io: span(0, 400), grace: span(0, 900) });
     let io = bench.scheduler.assign(assignment);
     let (_, result) = bench.scheduler.result(hard).await;
     assert_eq!((result.state(), result.signal), (v1::ShardState::TimedOut, Some(9)));

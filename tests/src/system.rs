@@ -33,12 +33,18 @@ pub struct System {
 }
 
 impl System {
-    /// Brings up everything and waits until the scheduler knows every bot.
+    /// Brings up everything and waits until the scheduler knows every bot. A bot that is dead, or silent for 3 s, loses
+    /// what it has.
     pub async fn start(bots: usize) -> Self {
-        Self::assemble(bots, None, &[]).await
+        Self::assemble(bots, None, &["--lease-ttl=3s"]).await
     }
 
-    /// The same with more flags for the scheduler.
+    /// The same, and no bot of a slow machine is taken for dead.
+    pub async fn start_patient(bots: usize) -> Self {
+        Self::assemble(bots, None, &["--lease-ttl=30s"]).await
+    }
+
+    /// The same with other flags for the scheduler.
     pub async fn start_with(bots: usize, scheduler_flags: &[&str]) -> Self {
         Self::assemble(bots, None, scheduler_flags).await
     }
@@ -46,7 +52,7 @@ impl System {
     /// The same with two schedulers on one PostgreSQL database. Bots and clients know both, the standby first, and go
     /// there without a proxy.
     pub async fn with_standby(bots: usize) -> Self {
-        Self::assemble(bots, Some(Postgres::start()), &[]).await
+        Self::assemble(bots, Some(Postgres::start()), &["--lease-ttl=3s"]).await
     }
 
     async fn assemble(bots: usize, database: Option<Postgres>, flags: &[&str]) -> Self {
@@ -98,13 +104,9 @@ impl System {
 
     async fn scheduler_program(dir: &Path, cas: &Proxy, flags: &[String]) -> Program {
         let (data, cas) = (dir.join("scheduler"), cas.url());
-        let listen =
-            ["--listen", "127.0.0.1:0", "--lease-ttl", "3s", "--cas", &cas, "--data"].map(OsStr::new);
-        Program::start(
-            "scheduler",
-            listen.into_iter().chain([data.as_os_str()]).chain(flags.iter().map(OsStr::new)),
-        )
-        .await
+        let listen = ["--listen", "127.0.0.1:0", "--cas", &cas, "--data"].map(OsStr::new);
+        let flags = flags.iter().map(OsStr::new);
+        Program::start("scheduler", listen.into_iter().chain([data.as_os_str()]).chain(flags)).await
     }
 
     async fn bot_program(&self, number: usize) -> Program {

@@ -50,7 +50,7 @@ async fn left(system: &System, run: &v1::Run, file: &str) -> String {
 
 #[tokio::test]
 async fn bytes_that_are_no_text_come_through_and_a_key_may_be_asked_for_twice() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let twice = ["-d", "os=Linux", "-d", "os=Mac|Linux"];
     let run = ran(&system, r"printf 'A\377\000\200B\n'", &twice).await;
     let request = v1::ReadOutputRequest { shard_id: format!("{}/0/0", run.id), ..Default::default() };
@@ -66,7 +66,7 @@ async fn bytes_that_are_no_text_come_through_and_a_key_may_be_asked_for_twice() 
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_the_inputs_fault_and_named() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let run = ran(&system, "", &["--command", "--", "./no-such-program"]).await;
     let (state, exit_code) = last(&run);
     assert_eq!((run.state(), state, exit_code), (RunState::Incomplete, ShardState::ClientError, None));
@@ -77,7 +77,7 @@ async fn a_command_that_does_not_exist_is_the_inputs_fault_and_named() {
 
 #[tokio::test]
 async fn a_success_and_a_failure_are_told_by_the_exit_code() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let run = ran(&system, "echo good", &[]).await;
     assert_eq!((run.state(), last(&run)), (RunState::Succeeded, (ShardState::Completed, Some(0))));
     let run = ran(&system, "echo bad; exit 3", &[]).await;
@@ -87,7 +87,7 @@ async fn a_success_and_a_failure_are_told_by_the_exit_code() {
 
 #[tokio::test]
 async fn words_are_appended_to_the_manifests_command_or_replace_it() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let script = "echo \"$0 got $*\"";
     let run = ran(&system, script, &["--", "manifest", "one", "two"]).await;
     assert_eq!(system.output(&format!("{}/0/0", run.id)).await, "manifest got one two\n");
@@ -97,9 +97,9 @@ async fn words_are_appended_to_the_manifests_command_or_replace_it() {
 
 #[tokio::test]
 async fn what_takes_too_long_is_stopped_and_keeps_output_and_files() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let script = "echo begun; echo half > $ISOLATED_OUTDIR/file; sleep 60";
-    let run = ran(&system, script, &["--hard-timeout", "1s", "--grace", "1s"]).await;
+    let run = ran(&system, script, &["--hard-timeout", "5s", "--grace", "1s"]).await;
     assert_eq!((run.state(), last(&run).0), (RunState::Failed, ShardState::TimedOut));
     assert_eq!(system.output(&format!("{}/0/0", run.id)).await, "begun\n");
     assert_eq!(left(&system, &run, "file").await, "half\n");
@@ -107,25 +107,25 @@ async fn what_takes_too_long_is_stopped_and_keeps_output_and_files() {
 
 #[tokio::test]
 async fn what_is_silent_for_too_long_is_stopped() {
-    let system = System::start(1).await;
-    let talks = "for i in 1 2 3 4; do echo $i; sleep 0.5; done";
-    let run = ran(&system, talks, &["--io-timeout", "1500ms"]).await;
+    let system = System::start_patient(1).await;
+    let talks = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.8; done";
+    let run = ran(&system, talks, &["--io-timeout", "5s"]).await;
     assert_eq!(
         last(&run),
         (ShardState::Completed, Some(0)),
         "it took longer, but was never silent for so long"
     );
-    let run = ran(&system, "echo begun; sleep 60", &["--io-timeout", "1s", "--grace", "1s"]).await;
+    let run = ran(&system, "echo begun; sleep 60", &["--io-timeout", "5s", "--grace", "1s"]).await;
     assert_eq!(last(&run).0, ShardState::TimedOut);
     assert_eq!(system.output(&format!("{}/0/0", run.id)).await, "begun\n");
 }
 
 #[tokio::test]
 async fn a_command_that_is_told_to_stop_may_still_leave_files() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let script = "trap 'echo saved > $ISOLATED_OUTDIR/late; echo asked; exit 7' TERM; echo begun; \
                   while :; do sleep 0.1; done";
-    let run = ran(&system, script, &["--hard-timeout", "1s", "--grace", "20s"]).await;
+    let run = ran(&system, script, &["--hard-timeout", "5s", "--grace", "20s"]).await;
     assert_eq!(last(&run), (ShardState::TimedOut, Some(7)));
     // The shell tells that its `sleep` was asked to stop, too.
     let output = system.output(&format!("{}/0/0", run.id)).await;
@@ -135,7 +135,7 @@ async fn a_command_that_is_told_to_stop_may_still_leave_files() {
 
 #[tokio::test]
 async fn a_secret_reaches_the_command_and_nobody_else() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let secret = "the password is swordfish";
     fs::write(system.path().join("secret"), secret).unwrap();
     let run = ran(&system, "wc -c < $SWARM_SECRET_FILE", &["--secret-file", "secret"]).await;
@@ -152,7 +152,7 @@ async fn a_secret_reaches_the_command_and_nobody_else() {
 
 #[tokio::test]
 async fn a_lower_number_goes_first_and_equal_ones_in_order() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let hold = trigger(&system, "echo begun; while ! [ -e /nowhere ]; do sleep 0.1; done", &[]).await;
     started(&system, &hold).await;
     let mut runs = Vec::new();
@@ -172,7 +172,7 @@ async fn a_lower_number_goes_first_and_equal_ones_in_order() {
 
 #[tokio::test]
 async fn what_waits_is_cancelled_and_never_runs() {
-    let system = System::start(0).await;
+    let system = System::start_patient(0).await;
     let run = trigger(&system, "echo begun", &[]).await;
     system.run("swarm", ["cancel", &run]).await.expect(0);
     let run = ended(&system, &run).await;
@@ -182,7 +182,7 @@ async fn what_waits_is_cancelled_and_never_runs() {
 
 #[tokio::test]
 async fn what_runs_is_killed_when_that_is_asked_for_and_only_then() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let id = trigger(&system, "trap 'echo asked; exit 9' TERM; echo begun; while :; do sleep 0.1; done", &[])
         .await;
     started(&system, &id).await;
@@ -196,14 +196,14 @@ async fn what_runs_is_killed_when_that_is_asked_for_and_only_then() {
 
 #[tokio::test]
 async fn the_first_slice_is_taken_when_a_bot_fits_it() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let run = ran(&system, "true", &["-d", "os=Linux", "--fallback", "id=bot-0@60s"]).await;
     assert_eq!((run.state(), run.shards[0].slice), (RunState::Succeeded, 0));
 }
 
 #[tokio::test]
 async fn the_next_slice_is_taken_when_the_first_expires() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let flags = ["-d", "os=Mac", "--wait-for-capacity", "--expiration", "16s", "--fallback", "os=Linux@60s"];
     let run = ran(&system, "true", &flags).await;
     assert_eq!((run.state(), run.shards[0].slice), (RunState::Succeeded, 1));
@@ -211,7 +211,7 @@ async fn the_next_slice_is_taken_when_the_first_expires() {
 
 #[tokio::test]
 async fn a_shard_that_no_bot_fits_ends_without_waiting_for_its_expiration() {
-    let system = System::start_with(1, &["--no-resource-after", "4s"]).await;
+    let system = System::start_with(1, &["--lease-ttl=3s", "--no-resource-after", "4s"]).await;
     let run = ran(&system, "true", &["-d", "os=Mac", "--expiration", "1h"]).await;
     assert_eq!((run.state(), run.shards[0].state()), (RunState::Incomplete, ShardState::NoResource));
     assert!(run.shards[0].message.contains("no bot that fits"), "{}", run.shards[0].message);

@@ -16,7 +16,7 @@ async fn archive(system: &System) -> String {
 
 #[tokio::test]
 async fn a_success_is_reused_until_its_outputs_are_gone() {
-    let mut system = System::start(1).await;
+    let mut system = System::start_patient(1).await;
     let digest = archive(&system).await;
     let run = ["run", &digest, "--idempotent", "--shards", "2", "--output-dir"];
     system.run("swarm", run.iter().chain(&["first"])).await.expect(0);

@@ -42,7 +42,7 @@ const MERGED: &str = "source\nunit\nshard 0\nsource\nunit\nshard 1\nsource\nunit
 
 #[tokio::test]
 async fn what_steps_leave_goes_to_those_after_them_also_when_the_scheduler_is_killed_in_between() {
-    let mut system = System::start(2).await;
+    let mut system = System::start_patient(2).await;
     let digest = archive(&system).await;
     let gate = system.path().join("gate");
     let build =
@@ -83,7 +83,7 @@ async fn what_steps_leave_goes_to_those_after_them_also_when_the_scheduler_is_ki
 
 #[tokio::test]
 async fn a_build_that_fails_skips_the_rest() {
-    let system = System::start(1).await;
+    let system = System::start_patient(1).await;
     let digest = archive(&system).await;
     write_run(&system, &digest, "exit 3");
     let ran = system.run("swarm", ["run", "--file", "nightly.toml"]).await.expect(1);
@@ -98,7 +98,7 @@ async fn a_build_that_fails_skips_the_rest() {
 
 #[tokio::test]
 async fn a_merge_runs_over_what_all_shards_have_left_though_one_has_failed() {
-    let system = System::start(2).await;
+    let system = System::start_patient(2).await;
     let digest = archive(&system).await;
     let script = "echo $SHARD_INDEX > $ISOLATED_OUTDIR/n; exit $SHARD_INDEX";
     let merge = "cat parts/*/n > $ISOLATED_OUTDIR/all";

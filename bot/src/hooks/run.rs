@@ -169,8 +169,11 @@ mod tests {
         }
 
         async fn run(&self, hook: Hook) -> Result<Answer, String> {
+            self.run_within(hook, Duration::from_secs(30)).await
+        }
+
+        async fn run_within(&self, hook: Hook, timeout: Duration) -> Result<Answer, String> {
             let executor = Executor::plain(None, SystemClock::shared());
-            let timeout = Duration::from_secs(2);
             let hooks = Hooks::open(Some(self.dir.path()), executor, timeout, "b1".into()).unwrap();
             let answer = hooks.run(hook, json!({ "shard": "s" }), self.place.path()).await;
             assert_eq!(fs::read_dir(self.place.path()).unwrap().count(), 0, "nothing of it stays");
@@ -195,7 +198,9 @@ mod tests {
             "hook before-task failed: exit code 3: no device"
         );
         assert_eq!(failure("kill -9 $$").await, "hook before-task failed: signal 9");
-        assert_eq!(failure("sleep 60").await, "hook before-task failed: it took longer than 2s");
+        let slow = Bench::new(Hook::BeforeTask, "sleep 60");
+        let told = slow.run_within(Hook::BeforeTask, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(told, "hook before-task failed: it took longer than 1s");
         assert!(failure("echo hello").await.contains("its stdout is no answer"));
         assert!(failure("head -c 70000 /dev/zero").await.contains("longer than 65536 bytes"));
         assert_eq!(failure("echo '{\"quarantined\": \"hot\"}'").await, "hook before-task says: hot");

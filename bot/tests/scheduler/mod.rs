@@ -5,7 +5,8 @@ mod tests;
 use proto::{Digest, RunId, ShardId, Timestamp, v1};
 use runtime::{SystemClock, connect};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -52,6 +53,8 @@ struct State {
     calls: u64,
     /// What the bot said last.
     said: v1::SynchronizeRequest,
+    /// All that it has ever been quarantined for.
+    quarantines: BTreeSet<String>,
     /// The last state that it told.
     told: String,
     /// How far the scheduler's clock is ahead.
@@ -125,6 +128,7 @@ impl State {
             let lost = |attempt: &&mut Attempt| attempt.session.is_some() && attempt.is_live();
             self.attempts.values_mut().filter(lost).for_each(|attempt| attempt.dropped = true);
         }
+        self.quarantines.insert(request.quarantined.clone());
         for held in &request.held {
             let attempt = self.attempts.get_mut(&held.lease.as_ref().unwrap().token).unwrap();
             let (start, has) = (held.output_offset as usize, attempt.output.len());
@@ -200,8 +204,17 @@ impl Scheduler {
 
     async fn serve(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let bound = runtime.spawn(TcpListener::bind(self.address));
-        let listener = bound.await.unwrap().unwrap();
+        let address = self.address;
+        let listener = loop {
+            match runtime.spawn(TcpListener::bind(address)).await.unwrap() {
+                Ok(listener) => break listener,
+                // The former runtime may not have let go of it yet.
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    SystemClock::shared().sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{address}: {error}"),
+            }
+        };
         self.address = listener.local_addr().unwrap();
         let service = v1::bots_server::BotsServer::new(self.service.clone())
             .max_decoding_message_size(proto::limits::MAX_MESSAGE_BYTES);
@@ -259,6 +272,11 @@ impl Scheduler {
     /// What the bot said last.
     pub(crate) fn said(&self) -> v1::SynchronizeRequest {
         self.service.state().said.clone()
+    }
+
+    /// Whether the bot was ever quarantined for such a thing: it may be over by now.
+    pub(crate) fn heard_quarantine(&self, text: &str) -> bool {
+        self.service.state().quarantines.iter().any(|reason| reason.contains(text))
     }
 
     /// What the bot said of its host last.

@@ -281,7 +281,7 @@ async fn a_run_that_takes_too_long_is_left_alone() {
     state.start_all();
     let scheduler = FakeScheduler::start(&state).await;
     let output =
-        scheduler.swarm(&["collect", &run_id().to_string(), "--timeout", "300ms"]).output().await.unwrap();
+        scheduler.swarm(&["collect", &run_id().to_string(), "--timeout", "3s"]).output().await.unwrap();
     insta::assert_snapshot!(told(&output), @r"
     exit 4
     --- stdout

@@ -7,7 +7,7 @@ use tests::{Suite, System};
 
 #[tokio::test]
 async fn a_run_is_whole_though_every_connection_is_cut_again_and_again() {
-    let system = System::start(3).await;
+    let system = System::start_patient(3).await;
     let suite = Suite::new(60, "0.03");
     let digest = system.archive(&suite).await;
     let id = system.trigger(&digest, 6).await;

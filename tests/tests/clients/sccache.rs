@@ -12,6 +12,8 @@ struct Sccache {
 
 impl Sccache {
     async fn start(cache: &Cache) -> Self {
+        // Before a port is looked for: this may take minutes.
+        let program = client("sccache").await;
         let environment = vec![
             ("SCCACHE_SERVER_PORT", free_port().to_string()),
             ("SCCACHE_WEBDAV_ENDPOINT", format!("http://{}", cache.address())),
@@ -19,7 +21,7 @@ impl Sccache {
             ("SCCACHE_CONF", cache.path("none").to_str().unwrap().to_owned()),
             ("SCCACHE_IDLE_TIMEOUT", "120".to_owned()),
         ];
-        let sccache = Self { program: client("sccache").await, environment };
+        let sccache = Self { program, environment };
         // What it starts would keep our pipes open.
         let mut command = sccache.command(&["--start-server"]);
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
