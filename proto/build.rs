@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".isoswarm.v1.HeldAttempt")
         .bytes(".isoswarm.v1.TestReport")
+        .bytes(".isoswarm.v1.WritePatchRequest")
         .bytes(".isoswarm.v1.ReadOutputResponse")
         // Shown as redacted by an implementation of ours.
         .skip_debug([".isoswarm.v1.Secret"])

@@ -2,6 +2,7 @@
 //!
 //! - [`BlobStore`] is the seam; `remote` speaks to a server, `memory` keeps blobs in RAM, `layers` add one
 //!   behaviour each.
+//! - `patch` is what makes one blob of another one.
 //! - `isolated` is the manifest that names the files of a work item; `tree` turns directories into manifests and
 //!   blobs, and manifests into directories; `disk` is the local cache that both directions share; `named` keeps
 //!   directories for the commands that fill them.
@@ -19,6 +20,7 @@ pub mod memory;
 mod monitor;
 pub mod named;
 mod parallel;
+pub mod patch;
 pub mod remote;
 mod removal;
 pub mod status;

@@ -108,6 +108,10 @@ impl BlobStore for MemoryStore {
         self.write(digest, source(0).await?).await
     }
 
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        crate::patch::write(self, base, digest, patch).await
+    }
+
     fn verifies_reads(&self) -> bool {
         false
     }

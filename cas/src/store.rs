@@ -76,6 +76,12 @@ pub trait BlobStore: Send + Sync + fmt::Debug + 'static {
         self.write(digest, source(0).await?).await
     }
 
+    /// Stores one blob made of another one, `base`, and a [`patch`](crate::patch). [`Error::NotFound`] when the base is not
+    /// there. A store on the other side of a wire may know nothing of patches: after any error the blob is to be written.
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        crate::patch::write(self, base, digest, patch).await
+    }
+
     /// Whether what comes of `read_batch`, and of `read` of a whole blob up to the end of the stream, was hashed on this
     /// side: whoever keeps it need not do so again.
     fn verifies_reads(&self) -> bool {
@@ -145,6 +151,10 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         (**self).write_from(digest, source).await
+    }
+
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        (**self).write_patch(base, digest, patch).await
     }
 
     fn verifies_reads(&self) -> bool {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use cas::{
     Monitor,
     isolated::{Isolated, ReadOnly, Version},
-    tree::{self, Broken, Exclude, HashCache, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks},
+    tree::{self, Broken, Exclude, HashCache, LastManifest, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks},
 };
 use proto::{Digest, DigestFunction};
 use std::{path::PathBuf, sync::Arc};
@@ -101,6 +101,7 @@ pub async fn package(
         ..Isolated::new(options.function)
     };
     let manifest = Bytes::from(isolated.to_bytes());
-    let digest = sources.add_bytes(options.function, manifest.clone());
+    let last = options.hash_cache.as_ref().map(|dir| LastManifest::of(dir, &item.root));
+    let digest = sources.add_manifest(options.function, manifest.clone(), last);
     Ok(Packaged { digest, manifest, isolated, sources, skipped })
 }

@@ -23,6 +23,9 @@ pub const STREAM_CHUNK: usize = 1024 * 1024;
 /// Largest `.isolated` manifest that is parsed.
 pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Largest patch of a blob, as it is and decompressed: it is in memory as a whole, like a batch.
+pub const MAX_PATCH_BYTES: u64 = MAX_BATCH_BYTES;
+
 /// Most shards in one run.
 pub const MAX_SHARDS_PER_RUN: u32 = 100_000;
 

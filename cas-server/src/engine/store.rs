@@ -24,6 +24,7 @@ use super::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cas::{BlobStore, ByteStream, Error, Range, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use proto::{Digest, DigestFunction};
 use runtime::{Clock, Shutdown};
@@ -191,6 +192,20 @@ impl Engine {
     /// Bytes of the largest blob that the store takes.
     pub fn max_blob_bytes(&self) -> u64 {
         self.uploader.shared.options.max_blob_bytes()
+    }
+
+    /// Takes note of bytes of blobs that came in an upload.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.uploader.shared.metrics.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// An upload whose bytes are [`received`](Self::received) as they come.
+    pub(crate) fn receiving(&self, upload: ByteStream) -> ByteStream {
+        let received = self.uploader.shared.metrics.received_bytes.clone();
+        let count = move |chunk: &Bytes| {
+            received.inc_by(chunk.len() as u64);
+        };
+        upload.inspect_ok(count).boxed()
     }
 
     /// Hands the engine's metrics to whoever exports them.

@@ -59,12 +59,14 @@ impl ByteStreamService {
                 // What has its own length knows where it ends, so that an early answer is none that differs.
                 let name = UploadName::new(&upload.name, digest);
                 let offset = upload.offset;
-                self.engine.resume(name, offset, upload.into_bytes()).await?;
+                let bytes = self.engine.receiving(upload.into_bytes());
+                self.engine.resume(name, offset, bytes).await?;
                 Ok(digest.size().cast_signed())
             }
             Compressor::Zstd => {
                 let whole = Arc::clone(&upload.whole);
-                let bytes = self.zstd.decompress(upload.into_bytes()).await?;
+                let bytes = self.engine.receiving(upload.into_bytes());
+                let bytes = self.zstd.decompress(bytes).await?;
                 self.engine.write(digest, bytes).await?;
                 // Of an answer before the end the protocol demands that it be -1.
                 Ok(match whole.load(Ordering::Relaxed) {

@@ -80,6 +80,7 @@ impl reapi::content_addressable_storage_server::ContentAddressableStorage for Ca
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
         let request = request.into_inner();
         let named = Named::parse(request.digest_function).map_err(invalid)?;
+        self.engine.received(request.requests.iter().map(|blob| blob.data.len()).sum());
         let parsed: Vec<_> = request.requests.iter().map(|blob| parse_update(named, blob)).collect();
         let coming = request.requests.iter().zip(&parsed).map(|(blob, parsed)| match parsed {
             Ok((digest, Value::Zstd)) => digest.size().max(blob.data.len() as u64),

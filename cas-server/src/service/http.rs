@@ -148,7 +148,7 @@ async fn take(
         let chunk = next(&mut *body.lock().await).await?;
         Ok(chunk.map(|chunk| (chunk, body)))
     });
-    let bytes = http_encoding::decode(zstd, headers, bytes.boxed()).await?;
+    let bytes = http_encoding::decode(zstd, headers, engine.receiving(bytes.boxed())).await?;
     engine.write(digest, bytes).await?;
     Ok(())
 }

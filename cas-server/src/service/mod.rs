@@ -20,6 +20,7 @@ mod http_dispatch;
 mod http_encoding;
 mod http_paths;
 mod http_values;
+mod patches;
 mod pins;
 mod resource;
 mod tree;
@@ -46,7 +47,7 @@ use proto::{
         action_cache_server::ActionCacheServer, capabilities_server::CapabilitiesServer,
         content_addressable_storage_server::ContentAddressableStorageServer,
     },
-    v1::{pins_server::PinsServer, store_server::StoreServer},
+    v1::{patches_server::PatchesServer, pins_server::PinsServer, store_server::StoreServer},
 };
 use runtime::Clock;
 use std::{sync::Arc, time::Duration};
@@ -74,6 +75,7 @@ pub(crate) const METHODS: &[&str] = &[
     "/google.bytestream.ByteStream/Write",
     "/grpc.health.v1.Health/Check",
     "/ac",
+    "/isoswarm.v1.Patches/WritePatch",
     "/isoswarm.v1.Pins/CreatePin",
     "/isoswarm.v1.Pins/ListPins",
     "/isoswarm.v1.Pins/ReleasePin",
@@ -97,9 +99,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// Calls of these services have their whole messages in memory.
-const WHOLE: [&str; 2] = [
+const WHOLE: [&str; 3] = [
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/",
     "/build.bazel.remote.execution.v2.ActionCache/",
+    "/isoswarm.v1.Patches/",
 ];
 
 /// Bytes that such a call is taken to have in memory: a full batch.
@@ -138,6 +141,7 @@ pub(crate) async fn router(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let asset = asset::AssetService::new(Arc::clone(&engine), clock);
     health.add::<PinsServer<pins::PinsService>>().await;
+    health.add::<PatchesServer<patches::PatchesService>>().await;
     health.add::<StoreServer<explain::StoreService>>().await;
     health.add::<FetchServer<asset::AssetService>>().await;
     health.add::<PushServer<asset::AssetService>>().await;
@@ -152,6 +156,7 @@ pub(crate) async fn router(
         .add_service(FetchServer::new(asset.clone()))
         .add_service(PushServer::new(asset))
         .add_service(PinsServer::new(pins::PinsService::new(Arc::clone(&engine))))
+        .add_service(PatchesServer::new(patches::PatchesService::new(Arc::clone(&engine))))
         .add_service(StoreServer::new(explain::StoreService::new(Arc::clone(&engine))))
         .add_service(health_service)
         // Older tools ask the alpha version only.

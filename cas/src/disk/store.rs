@@ -103,6 +103,10 @@ impl BlobStore for DiskStore {
         self.write(digest, source(0).await?).await
     }
 
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        crate::patch::write(self, base, digest, patch).await
+    }
+
     fn verifies_reads(&self) -> bool {
         false
     }

@@ -213,6 +213,11 @@ impl<S: BlobStore> BlobStore for Retrying<S> {
         outcome
     }
 
+    /// Once: whoever has the patch has the blob, whose write takes the patience that it needs.
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        self.shared.inner().write_patch(base, digest, patch).await
+    }
+
     /// Puts reads that broke off together from several, which nobody has hashed as one.
     fn verifies_reads(&self) -> bool {
         false

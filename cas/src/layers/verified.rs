@@ -87,6 +87,10 @@ impl<S: BlobStore> BlobStore for Verified<S> {
         self.inner.write_from(digest, source).await
     }
 
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        self.inner.write_patch(base, digest, patch).await
+    }
+
     fn verifies_reads(&self) -> bool {
         true
     }

@@ -16,6 +16,7 @@ use proto::{
         batch_update_blobs_request::Request as Update, compressor,
         content_addressable_storage_client::ContentAddressableStorageClient,
     },
+    v1::{WritePatchRequest, patches_client::PatchesClient},
 };
 use runtime::{Entropy, SystemEntropy};
 use std::{
@@ -37,6 +38,7 @@ const IN_FLIGHT: usize = 4;
 pub struct RemoteStore {
     blobs: ContentAddressableStorageClient<Channel>,
     streams: ByteStreamClient<Channel>,
+    patches: PatchesClient<Channel>,
     instance: Arc<str>,
     entropy: Arc<dyn Entropy>,
     broken: Arc<Broken>,
@@ -52,10 +54,12 @@ impl RemoteStore {
     pub fn with_entropy(channel: Channel, instance: &str, entropy: Arc<dyn Entropy>) -> Self {
         let most = limits::MAX_MESSAGE_BYTES;
         let blobs = ContentAddressableStorageClient::new(channel.clone());
+        let patches = PatchesClient::new(channel.clone());
         let streams = ByteStreamClient::new(channel);
         Self {
             blobs: blobs.max_decoding_message_size(most).max_encoding_message_size(most),
             streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),
+            patches,
             instance: instance.into(),
             entropy,
             broken: Arc::default(),
@@ -160,10 +164,18 @@ fn deadline<T>(message: T) -> Request<T> {
 
 /// The whole answer, or an error when it takes too long: the channel's own deadline ends where the answer begins.
 async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+    answer_about(None, call).await
+}
+
+/// The same, where only one blob may be what is not found.
+async fn answer_about<T>(
+    digest: Option<Digest>,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T> {
     let seconds = CALL_DEADLINE.as_secs();
     let late = |_| Error::Unavailable { reason: format!("the server did not answer within {seconds} s") };
     let answered = tokio::time::timeout(CALL_DEADLINE, call).await.map_err(late)?;
-    answered.map(Response::into_inner).map_err(|status| status::from_status(&status, None))
+    answered.map(Response::into_inner).map_err(|status| status::from_status(&status, digest))
 }
 
 /// What a server said about each blob, in whatever order it did. Equal digests are answered in the order given.
@@ -303,6 +315,16 @@ impl BlobStore for RemoteStore {
             Err(Error::Invalid { reason }) if begins > 0 => Err(Error::Unavailable { reason }),
             outcome => outcome,
         }
+    }
+
+async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        let request = WritePatchRequest {
+            instance_name: self.instance.to_string(),
+            base: Some(base.into()),
+            target: Some(digest.into()),
+            patch,
+        };
+        answer_about(Some(base), self.patches.clone().write_patch(deadline(request))).await.map(drop)
     }
 
     /// See [`connect`](crate::connect()), which puts [`Verified`](crate::layers::Verified) above.

@@ -3,9 +3,10 @@
 mod server;
 
 use crate::{
-    BlobStore, BlobStoreExt as _, Error, Range,
+    BlobStore, BlobStoreExt as _, Error, Range, Silent,
     layers::{Patience, Retrying, Verified},
     testing::{conformance, noise, stream_of},
+    tree::{self, LastManifest, Sources},
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -134,4 +135,27 @@ async fn a_hundred_thousand_are_asked_for_in_one_call_or_in_several_where_the_se
         assert!(!missing.contains(&digests[7]));
         assert_eq!(server.finds.load(std::sync::atomic::Ordering::Relaxed), calls, "{mischief:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_knows_nothing_of_patches_gets_the_whole_manifest() {
+    for (mischief, is_patched) in [(Mischief::Default, false), (Mischief::None, true)] {
+        let server = Server::start(mischief).await;
+        let store = layered(server.client());
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = noise(1, 5_000_000).to_vec();
+        for change in 0..2 {
+            manifest[2_000_000] = change;
+            let mut sources = Sources::new();
+            let last = LastManifest::of(dir.path(), dir.path());
+            let digest = sources.add_manifest(FUNCTION, manifest.clone().into(), Some(last));
+            let uploaded = tree::upload(&store, &sources, &Silent).await.unwrap();
+            assert_eq!(uploaded.uploaded_bytes < 10_000, is_patched && change == 1, "{uploaded:?}");
+            assert!(server.store.get(digest).await.unwrap() == manifest);
+        }
+    }
+    let refused = Server::start(Mischief::Default).await.client();
+    let digest = FUNCTION.digest(b"any");
+    let error = refused.write_patch(digest, digest, Bytes::new()).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
 }

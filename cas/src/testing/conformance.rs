@@ -2,7 +2,7 @@
 //! already do no harm. A store that is reached over a wire may answer `Invalid` where one at hand says `Mismatch`.
 
 use super::{noise, stream_of};
-use crate::{BlobStore, BlobStoreExt as _, Error, Range, Result};
+use crate::{BlobStore, BlobStoreExt as _, Error, Range, Result, patch};
 use bytes::{Bytes, BytesMut};
 use futures::{TryStreamExt as _, future::join_all};
 use proto::{Digest, DigestFunction, limits};
@@ -25,6 +25,8 @@ pub async fn all(store: &dyn BlobStore) {
     a_source_that_fails_leaves_nothing(store).await;
     a_repeated_write_changes_nothing(store).await;
     writers_of_the_same_blob_all_succeed(store).await;
+    a_patch_makes_a_blob_of_another_one(store).await;
+    a_patch_that_does_not_fit_is_refused_and_leaves_nothing(store).await;
 }
 
 async fn collect(store: &dyn BlobStore, digest: Digest, range: Range) -> Result<Bytes> {
@@ -247,4 +249,41 @@ pub async fn writers_of_the_same_blob_all_succeed(store: &dyn BlobStore) {
     assert!(streams.iter().all(Result::is_ok), "{streams:?}");
     assert!(batches.iter().all(|outcome| outcome.as_ref().unwrap()[0].is_ok()));
     assert!(store.get(digest).await.unwrap() == bytes);
+}
+
+/// Two blobs, the second of which differs in a few bytes, and what makes it of the first.
+fn versions(seed: u64, length: usize) -> (Bytes, Bytes, Bytes) {
+    let old = noise(seed, length);
+    let mut new = old.to_vec();
+    new.splice(length / 2..length / 2 + 40, *b"something else");
+    let patch = patch::make(&old, &new).unwrap();
+    (old, new.into(), patch)
+}
+
+/// Small and large, of whatever function; again where it is there.
+pub async fn a_patch_makes_a_blob_of_another_one(store: &dyn BlobStore) {
+    for (function, length) in [(DigestFunction::Blake3, 3_000_000), (DigestFunction::Sha256, LARGE / 2)] {
+        let (old, new, patch) = versions(90, length);
+        let base = store.put(function, old).await.unwrap();
+        let digest = DigestFunction::Blake3.digest(&new);
+        for _ in 0..2 {
+            store.write_patch(base, digest, patch.clone()).await.unwrap();
+            assert!(store.get(digest).await.unwrap() == new);
+        }
+    }
+}
+
+/// A base that is not there, another one of the same size, another patch, and none at all.
+pub async fn a_patch_that_does_not_fit_is_refused_and_leaves_nothing(store: &dyn BlobStore) {
+    let function = DigestFunction::Blake3;
+    let (absent, new, patch) = versions(91, 3_000_000);
+    let (absent, digest) = (function.digest(&absent), function.digest(&new));
+    let outcome = store.write_patch(absent, digest, patch.clone()).await;
+    assert!(matches!(outcome, Err(Error::NotFound { digest }) if digest == absent), "{outcome:?}");
+    let other = store.put(function, noise(92, 3_000_000)).await.unwrap();
+    let (cut, end) = (patch.slice(1..), patch.slice(..patch.len() - 1));
+    for wrong in [patch, cut, end, Bytes::new(), noise(93, 1000)] {
+        assert!(is_refused(&store.write_patch(other, digest, wrong).await));
+    }
+    assert_absent(store, digest).await;
 }

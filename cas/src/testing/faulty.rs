@@ -90,6 +90,11 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         self.inner.write_from(digest, source).await
     }
 
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        self.check(Call::WritePatch)?;
+        self.inner.write_patch(base, digest, patch).await
+    }
+
     fn verifies_reads(&self) -> bool {
         false
     }

@@ -19,6 +19,8 @@ pub enum Call {
     Read,
     /// `write` of one blob.
     Write,
+    /// `write_patch`.
+    WritePatch,
 }
 
 /// Writes down the calls that pass through it.
@@ -80,6 +82,11 @@ impl<S: BlobStore> BlobStore for Recording<S> {
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
         self.note(Call::Write);
         self.inner.write_from(digest, source).await
+    }
+
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+        self.note(Call::WritePatch);
+        self.inner.write_patch(base, digest, patch).await
     }
 
     fn verifies_reads(&self) -> bool {

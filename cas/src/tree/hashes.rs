@@ -81,6 +81,24 @@ impl Record {
     }
 }
 
+/// The file in `dir` that is about `root`.
+pub(super) fn file_of(dir: &Path, root: &Path) -> PathBuf {
+    let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    dir.join(NAME.digest(root.as_os_str().as_bytes()).hex())
+}
+
+/// Puts a file that consists of these parts in the place of another one, as a whole or not at all.
+pub(super) fn replace(file: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    let write = |dir: &Path| -> io::Result<()> {
+        fs::create_dir_all(dir)?;
+        let mut staged = tempfile::NamedTempFile::new_in(dir)?;
+        parts.iter().try_for_each(|part| staged.write_all(part))?;
+        staged.persist(file)?;
+        Ok(())
+    };
+    write(file.parent().unwrap_or(Path::new("."))).map_err(|error| Error::io(file, error))
+}
+
 /// What a record is found by.
 type Key = (RelPath, DigestFunction);
 
@@ -98,8 +116,7 @@ pub struct HashCache {
 impl HashCache {
     /// The digests that are kept in `dir` for files below `root`. Whatever cannot be read counts as empty.
     pub fn open(dir: &Path, root: &Path) -> Self {
-        let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-        let file = dir.join(NAME.digest(root.as_os_str().as_bytes()).hex());
+        let file = file_of(dir, root);
         let saved = fs::read(&file).ok().and_then(Saved::read).unwrap_or_default();
         Self { file: Some(file), saved, fresh: Mutex::default() }
     }
@@ -157,14 +174,7 @@ impl HashCache {
             fresh if fresh.is_empty() => return Ok(()),
             fresh => self.saved.with(fresh),
         };
-        let write = |dir: &Path| -> io::Result<()> {
-            fs::create_dir_all(dir)?;
-            let mut staged = tempfile::NamedTempFile::new_in(dir)?;
-            staged.write_all(&bytes)?;
-            staged.persist(file)?;
-            Ok(())
-        };
-        write(file.parent().unwrap_or(Path::new("."))).map_err(|error| Error::io(file, error))
+        replace(file, &[&bytes])
     }
 
     fn fresh(&self) -> MutexGuard<'_, BTreeMap<Key, Record>> {

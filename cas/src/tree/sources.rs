@@ -1,5 +1,6 @@
 //! Where the bytes of blobs are that may have to be uploaded.
 
+use super::LastManifest;
 use bytes::Bytes;
 use proto::{Digest, DigestFunction, RelPath};
 use std::{
@@ -26,12 +27,14 @@ pub enum Source {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     blobs: BTreeMap<Digest, Source>,
+    /// Of manifests: where the one before it is.
+    last: BTreeMap<Digest, LastManifest>,
 }
 
 /// Of a blob that comes more than once, the last source counts.
 impl FromIterator<(Digest, Source)> for Sources {
     fn from_iter<T: IntoIterator<Item = (Digest, Source)>>(blobs: T) -> Self {
-        Self { blobs: blobs.into_iter().collect() }
+        Self { blobs: blobs.into_iter().collect(), last: BTreeMap::new() }
     }
 }
 
@@ -48,9 +51,31 @@ impl Sources {
         digest
     }
 
+    /// Adds a manifest. It goes up as a patch of the `last` one, if it is large and the store takes that, and is then the last.
+    pub fn add_manifest(
+        &mut self,
+        function: DigestFunction,
+        bytes: Bytes,
+        last: Option<LastManifest>,
+    ) -> Digest {
+        let digest = self.add_bytes(function, bytes);
+        self.last.extend(last.filter(|_| LastManifest::is_for(digest)).map(|last| (digest, last)));
+        digest
+    }
+
+    /// The bytes of a manifest, and where the one before it is.
+    pub(super) fn manifest(&self, digest: Digest) -> Option<(Bytes, LastManifest)> {
+        let last = self.last.get(&digest)?.clone();
+        match self.get(digest)? {
+            Source::Bytes(bytes) => Some((bytes.clone(), last)),
+            Source::File { .. } => None,
+        }
+    }
+
     /// Adds all of another set.
     pub fn extend(&mut self, others: Sources) {
         self.blobs.extend(others.blobs);
+        self.last.extend(others.last);
     }
 
     /// Leaves out blobs that are dealt with.

@@ -24,6 +24,7 @@ mod fetching;
 mod grafts;
 mod hostile;
 mod lending;
+mod patches;
 mod snapshots;
 mod uploading;
 

@@ -1,10 +1,11 @@
 //! What is missing goes up: one question, then only what the answer names.
 
-use super::{Error, Source, Sources};
+use super::{Error, LastManifest, Source, Sources};
 use crate::{
     BlobStore, ByteStream, Monitor, Progress,
     batches::{self, Split},
     blocking::{blocking, file_stream},
+    patch,
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -28,7 +29,7 @@ const STREAM_TRIES: u32 = 10;
 pub struct Uploaded {
     /// Blobs that were sent.
     pub uploaded_blobs: u64,
-    /// Their bytes.
+    /// Their bytes; of one that went as a patch, those of the patch.
     pub uploaded_bytes: u64,
     /// Blobs that the store had.
     pub present_blobs: u64,
@@ -73,14 +74,81 @@ pub async fn upload(
 ) -> Result<Uploaded, Error> {
     let digests: Vec<Digest> = sources.digests().collect();
     let missing = store.find_missing(&digests).await?;
-    let uploaded = Uploaded::planned(&digests, &missing);
+    let mut uploaded = Uploaded::planned(&digests, &missing);
     monitor.progress(Progress::Present { files: uploaded.present_blobs, bytes: uploaded.present_bytes });
+    let (manifests, missing): (Vec<Digest>, Vec<Digest>) =
+        missing.into_iter().partition(|digest| sources.manifest(*digest).is_some());
     let Split { batches, large } = batches::split(missing, |digest| *digest);
     let batches = stream::iter(batches).map(|(_, batch)| write_batch(store, sources, batch, monitor));
     batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
     let large = stream::iter(large).map(|digest| write_large(store, sources, digest, monitor));
     large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+    // One after the other: each may be in memory with the one before it.
+    for digest in manifests {
+        uploaded.uploaded_bytes -= write_manifest(store, sources, digest, monitor).await?;
+    }
     Ok(uploaded)
+}
+
+/// Sends a manifest and keeps it for the next one. How many bytes a patch has spared.
+async fn write_manifest(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    digest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<u64, Error> {
+    let Some((manifest, last)) = sources.manifest(digest) else { return Ok(0) };
+    if let Some(sent) = write_patched(store, &last, digest, &manifest).await? {
+        accepted(&[digest], monitor);
+        keep(last, digest, manifest).await;
+        return Ok(digest.size() - sent);
+    }
+    // Kept while it goes up: if it does not get there, the next one finds no base.
+    let (sent, ()) = futures::join!(write_whole(store, sources, digest, monitor), keep(last, digest, manifest));
+    sent?;
+    Ok(0)
+}
+
+async fn write_whole(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    digest: Digest,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    match batches::fits(digest.size()) {
+        true => write_batch(store, sources, vec![digest], monitor).await,
+        false => write_large(store, sources, digest, monitor).await,
+    }
+}
+
+/// Sends what makes a manifest of the last one, and tells how long that was. `None`: it is not there, as far as is known.
+async fn write_patched(
+    store: &dyn BlobStore,
+    last: &LastManifest,
+    digest: Digest,
+    manifest: &Bytes,
+) -> Result<Option<u64>, Error> {
+    let (last, manifest) = (last.clone(), manifest.clone());
+    let compare = move || {
+        let made = last.read().filter(|(base, _)| *base != digest);
+        Ok::<_, Error>(made.and_then(|(base, old)| Some((base, patch::make(&old, &manifest)?))))
+    };
+    let Some((base, patch)) = blocking(compare).await? else { return Ok(None) };
+    let sent = patch.len() as u64;
+    match store.write_patch(base, digest, patch).await {
+        Ok(()) => Ok(Some(sent)),
+        Err(error) => {
+            tracing::debug!(%digest, %base, %error, "the manifest does not go up as a patch");
+            Ok(None)
+        }
+    }
+}
+
+/// Without it the next manifest goes up whole.
+async fn keep(last: LastManifest, digest: Digest, manifest: Bytes) {
+    if let Err(error) = blocking(move || last.save(digest, &manifest)).await {
+        tracing::warn!(%error, "cannot keep the manifest for the next one");
+    }
 }
 
 fn source(sources: &Sources, digest: Digest) -> Result<&Source, Error> {

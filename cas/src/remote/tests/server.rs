@@ -13,6 +13,10 @@ use proto::{
         byte_stream_server::{ByteStream, ByteStreamServer},
     },
     limits, reapi, rpc,
+    v1::{
+        WritePatchRequest, WritePatchResponse,
+        patches_server::{Patches, PatchesServer},
+    },
 };
 use reapi::{
     BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
@@ -46,7 +50,7 @@ pub(super) enum Mischief {
     Longer,
     /// Nothing about the blobs of a batch.
     Silence,
-    /// None to messages that are larger than gRPC takes by default.
+    /// None to messages that are larger than gRPC takes by default, and to services beside the public protocols.
     Default,
 }
 
@@ -70,7 +74,9 @@ impl Server {
             let accepted = listener.accept().await.map(|(connection, _)| connection);
             Some((accepted, listener))
         });
+        let patches = (mischief != Mischief::Default).then(|| PatchesServer::new(service.clone()));
         let serving = tonic::transport::Server::builder()
+            .add_optional_service(patches)
             .add_service(
                 ContentAddressableStorageServer::new(service.clone()).max_decoding_message_size(most),
             )
@@ -320,5 +326,18 @@ impl ByteStream for Service {
         _: Request<QueryWriteStatusRequest>,
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
         Err(Status::unimplemented(""))
+    }
+}
+
+#[tonic::async_trait]
+impl Patches for Service {
+    async fn write_patch(
+        &self,
+        request: Request<WritePatchRequest>,
+    ) -> Result<Response<WritePatchResponse>, Status> {
+        let WritePatchRequest { base, target, patch, .. } = request.into_inner();
+        let [base, target] = [base, target].map(|wire| Digest::try_from(&wire.unwrap()).unwrap());
+        self.store.write_patch(base, target, patch).await.map_err(failed)?;
+        Ok(Response::new(WritePatchResponse {}))
     }
 }

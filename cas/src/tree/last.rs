@@ -1,0 +1,59 @@
+//! The manifest that was sent last for a root, kept so that the next one can go up as a patch of it.
+//!
+//! One file beside the digests of the root's files ([`HashCache`](super::HashCache)), replaced when another manifest was sent:
+//! a line that names the format, a line with the digest, the manifest. Whatever is not that counts as none.
+
+use super::{Error, hashes};
+use bytes::Bytes;
+use proto::{Digest, limits};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+/// Changes with the format.
+const MAGIC: &str = "isoswarm-manifest-1\n";
+
+/// Longest line with a digest.
+const MAX_NAME: usize = 256;
+
+/// Smaller manifests go up whole, with other blobs in one call.
+const WORTHWHILE: u64 = 256 * 1024;
+
+/// Where the last manifest of one root is.
+#[derive(Clone, Debug)]
+pub struct LastManifest {
+    file: PathBuf,
+}
+
+impl LastManifest {
+    /// Kept in `dir` for files below `root`.
+    pub fn of(dir: &Path, root: &Path) -> Self {
+        Self { file: hashes::file_of(dir, root).with_extension("manifest") }
+    }
+
+    /// Whether one of that size is kept.
+    pub(super) fn is_for(manifest: Digest) -> bool {
+        (WORTHWHILE..=limits::MAX_MANIFEST_BYTES).contains(&manifest.size())
+    }
+
+    /// The manifest, hashed. Blocks.
+    pub(super) fn read(&self) -> Option<(Digest, Bytes)> {
+        let file = File::open(&self.file).ok()?;
+        let most = limits::MAX_MANIFEST_BYTES + (MAGIC.len() + MAX_NAME) as u64;
+        let length = file.metadata().ok().filter(|metadata| metadata.len() <= most)?.len();
+        let mut bytes = Vec::with_capacity(usize::try_from(length).ok()?);
+        file.take(length).read_to_end(&mut bytes).ok()?;
+        let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
+        let end = rest.iter().take(MAX_NAME).position(|byte| *byte == b'\n')?;
+        let digest: Digest = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+        let manifest = Bytes::from(bytes).slice(MAGIC.len() + end + 1..);
+        (digest.function().digest(&manifest) == digest).then_some((digest, manifest))
+    }
+
+    /// Keeps this one from now on. Blocks.
+    pub(super) fn save(&self, digest: Digest, manifest: &[u8]) -> Result<(), Error> {
+        hashes::replace(&self.file, &[MAGIC.as_bytes(), format!("{digest}\n").as_bytes(), manifest])
+    }
+}
