@@ -5,7 +5,9 @@ use bytes::Bytes;
 use cas::{
     Monitor,
     isolated::{Isolated, ReadOnly, Version},
-    tree::{self, Broken, Exclude, HashCache, LastManifest, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks},
+    tree::{
+        self, Broken, Exclude, HashCache, LastManifest, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks,
+    },
 };
 use proto::{Digest, DigestFunction};
 use std::{path::PathBuf, sync::Arc};

@@ -211,6 +211,14 @@ impl System {
         calls(self.cas.as_ref().unwrap().address(), "cas_request_seconds_count").await
     }
 
+    /// A number that the CAS exports.
+    pub async fn cas_metric(&self, name: &str) -> u64 {
+        let (_, text) = http(self.cas.as_ref().unwrap().address(), "GET", "/metrics", b"").await;
+        let text = String::from_utf8(text).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("the CAS exports no {name}"))
+    }
+
     /// How often each method of the scheduler was called so far, as the scheduler counts them.
     pub async fn scheduler_calls(&self) -> BTreeMap<String, u64> {
         calls(self.scheduler.as_ref().unwrap().address(), "scheduler_request_seconds_count").await

@@ -30,6 +30,47 @@ async fn an_archive_asks_once_and_uploads_what_is_missing_in_batches() {
 }
 
 #[tokio::test]
+async fn of_a_large_manifest_a_change_sends_what_changed_and_an_evicted_one_sends_all() {
+    const FILES: usize = 3000;
+    let mut system = System::start(0).await;
+    let tree = tempfile::tempdir().unwrap();
+    for number in 0..FILES {
+        fs::write(tree.path().join(format!("file-{number}")), number.to_string()).unwrap();
+    }
+    let root = tree.path().display().to_string();
+    let archive = async |system: &System| {
+        let (calls, bytes) = (system.cas_calls().await, system.cas_metric("cas_received_bytes_total").await);
+        let archived =
+            system.run("isolate", ["archive", "--root", &root, "./", "--", "true"]).await.expect(0);
+        let calls = calls_since(&calls, &system.cas_calls().await);
+        let bytes = system.cas_metric("cas_received_bytes_total").await - bytes;
+        (archived.stdout.split_whitespace().next().unwrap().to_owned(), calls, bytes)
+    };
+    let (first, _, all) = archive(&system).await;
+    assert!(all > 256 * 1024, "{all} bytes");
+    assert_eq!(archive(&system).await, (first, calls([("FindMissingBlobs", 1)]), 0));
+
+    fs::write(tree.path().join("file-7"), "something else").unwrap();
+    let (digest, made, bytes) = archive(&system).await;
+    let expected = [("BatchUpdateBlobs", 1), ("FindMissingBlobs", 1), ("WritePatch", 1)];
+    assert_eq!(made, calls(expected));
+    assert!(bytes < 300, "{bytes} bytes");
+    let laid_out = system.path().join("out");
+    system.run("isolate", ["download", &digest, "-o", laid_out.to_str().unwrap()]).await.expect(0);
+    assert_eq!(fs::read_to_string(laid_out.join("file-7")).unwrap(), "something else");
+    assert_eq!(fs::read_dir(&laid_out).unwrap().count(), FILES);
+
+    // The store begins anew.
+    system.kill_cas().await;
+    fs::remove_dir_all(system.path().join("cas")).unwrap();
+    system.restart_cas().await;
+    fs::write(tree.path().join("file-8"), "something else again").unwrap();
+    let (_, made, again) = archive(&system).await;
+    assert!(again >= all, "{again} bytes after {all}");
+    assert_eq!(made.get("WritePatch"), Some(&1));
+}
+
+#[tokio::test]
 async fn a_trigger_is_one_call_and_a_report_brings_the_next_lease() {
     const SHARDS: u32 = 20;
     let system = System::start(1).await;

@@ -67,7 +67,8 @@ impl Metrics {
         registry.register_with_unit("limit", limit, Unit::Bytes, self.limit.clone());
         registry.register("written_blobs", "Blobs written", self.written_blobs.clone());
         registry.register("written_bytes", "Bytes of the blobs written", self.written_bytes.clone());
-        let received = "Bytes of blobs in uploads as they came: compressed, as a patch, or of a blob that was there";
+        let received =
+            "Bytes of blobs in uploads as they came: compressed, as a patch, or of a blob that was there";
         registry.register("received_bytes", received, self.received_bytes.clone());
         registry.register("evicted_blobs", "Blobs evicted", self.evicted_blobs.clone());
         registry.register("evicted_bytes", "Bytes of the blobs evicted", self.evicted_bytes.clone());

@@ -15,6 +15,7 @@ mod grpc;
 mod http;
 mod http_values;
 mod operators;
+mod patches;
 mod pins;
 mod program;
 mod reflection;

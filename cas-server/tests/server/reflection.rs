@@ -7,13 +7,14 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "build.bazel.remote.asset.v1.Fetch",
     "build.bazel.remote.asset.v1.Push",
     "build.bazel.remote.execution.v2.ActionCache",
     "build.bazel.remote.execution.v2.Capabilities",
     "build.bazel.remote.execution.v2.ContentAddressableStorage",
     "google.bytestream.ByteStream",
+    "isoswarm.v1.Patches",
 ];
 
 async fn ask(server: &Server, request: MessageRequest) -> MessageResponse {

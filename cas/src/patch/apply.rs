@@ -19,7 +19,9 @@ impl Patch {
         for digest in [base, target] {
             if digest.size() > limits::MAX_MANIFEST_BYTES {
                 let most = limits::MAX_MANIFEST_BYTES;
-                return Err(invalid(&format!("{digest} is too large to be patched: {most} bytes are the most")));
+                return Err(invalid(&format!(
+                    "{digest} is too large to be patched: {most} bytes are the most"
+                )));
             }
         }
         let most = limits::MAX_PATCH_BYTES;
@@ -28,22 +30,18 @@ impl Patch {
         }
         // Far less than memory is addressed with.
         let content = zstd::bulk::decompress(patch, most as usize);
-        let content =
-            content.map_err(|error| invalid(&format!("not a patch of up to {most} bytes in zstd: {error}")))?;
-        let edits = Edits::parse(content.into()).ok_or_else(|| invalid("the patch ends within its numbers"))?;
+        let content = content
+            .map_err(|error| invalid(&format!("not a patch of up to {most} bytes in zstd: {error}")))?;
+        let edits =
+            Edits::parse(content.into()).ok_or_else(|| invalid("the patch ends within its numbers"))?;
         edits.check(base.size(), target.size())?;
         Ok(Self { edits, size: target.size() })
     }
 
     /// The target's bytes. Those of the base are taken as they come; the rest of them stays unread.
     pub fn apply(self, base: ByteStream) -> ByteStream {
-        let applying = Applying {
-            edits: self.edits,
-            left: self.size,
-            base,
-            chunk: Bytes::new(),
-            open: Edit::default(),
-        };
+        let applying =
+            Applying { edits: self.edits, left: self.size, base, chunk: Bytes::new(), open: Edit::default() };
         stream::try_unfold(applying, Applying::next).boxed()
     }
 }

@@ -317,7 +317,7 @@ impl BlobStore for RemoteStore {
         }
     }
 
-async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
+    async fn write_patch(&self, base: Digest, digest: Digest, patch: Bytes) -> Result<()> {
         let request = WritePatchRequest {
             instance_name: self.instance.to_string(),
             base: Some(base.into()),

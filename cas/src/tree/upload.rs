@@ -104,7 +104,8 @@ async fn write_manifest(
         return Ok(digest.size() - sent);
     }
     // Kept while it goes up: if it does not get there, the next one finds no base.
-    let (sent, ()) = futures::join!(write_whole(store, sources, digest, monitor), keep(last, digest, manifest));
+    let (sent, ()) =
+        futures::join!(write_whole(store, sources, digest, monitor), keep(last, digest, manifest));
     sent?;
     Ok(0)
 }

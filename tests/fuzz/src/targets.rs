@@ -2,9 +2,12 @@
 //! does so soon and in little memory, is the rest of it.
 
 use bytes::Bytes;
-use cas::isolated::Isolated;
+use cas::{
+    isolated::Isolated,
+    patch::{self, Patch},
+};
 use cas_server::fuzzing;
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use isolate_cli::isolate_file::{Document, formatted};
 use proto::DigestFunction;
 use std::{fs, str::from_utf8};
@@ -13,12 +16,13 @@ use std::{fs, str::from_utf8};
 pub type Target = fn(&[u8]);
 
 /// All of them by name, which is that of the corpus.
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 6] = [
     ("resource_names", resource_names),
     ("segment_records", segment_records),
     ("manifests", manifests),
     ("isolate_files", isolate_files),
     ("zstd_bodies", zstd_bodies),
+    ("patches", patches),
 ];
 
 /// Names of `ByteStream`: what one names has a name of its own that names the same.
@@ -104,5 +108,33 @@ pub fn zstd_bodies(data: &[u8]) {
         // More than anybody asked for.
         Ok(_) => {}
         Err(_) => assert!(fuzzing::inflate_at_once(body, MOST).is_err() || body.is_empty()),
+    }
+}
+
+/// Patches of a blob of 64 bytes, whose first byte is how long the target is, and the rest what zstd has in it or is to have
+/// in it. What is taken for one makes as much as it should; what is made of two texts makes the one of the other.
+pub fn patches(data: &[u8]) {
+    let Some((size, rest)) = data.split_first() else { return };
+    let function = DigestFunction::Blake3;
+    let base = vec![b'x'; 64];
+    let target = function.digest(&vec![b'x'; usize::from(*size)]);
+    let made = |patch: Patch, base: &[u8]| {
+        let base = stream::iter([Ok(Bytes::copy_from_slice(base))]).boxed();
+        let steps: Vec<cas::Result<Bytes>> =
+            patch.apply(base).collect().now_or_never().expect("it waits for nothing");
+        steps.into_iter().collect::<cas::Result<Vec<Bytes>>>().expect("it was checked").concat()
+    };
+    let compressed = zstd::bulk::compress(rest, 1).expect("it fits into memory");
+    for patch in [rest, &compressed] {
+        if let Ok(patch) = Patch::parse(patch, function.digest(&base), target) {
+            assert_eq!(made(patch, &base).len() as u64, target.size());
+        }
+    }
+    let (old, new) = rest.split_at(rest.len() / 2);
+    let target = [old, new, old, old].concat();
+    if let Some(patch) = patch::make(old, &target) {
+        let patch =
+            Patch::parse(&patch, function.digest(old), function.digest(&target)).expect("it was made so");
+        assert_eq!(made(patch, old), target);
     }
 }

@@ -94,9 +94,8 @@ async fn a_store_that_takes_no_patches_gets_the_whole_whatever_it_says() {
         || crate::Error::Denied { reason: "not for you".into() },
     ];
     for error in errors {
-        let sender = Sender::new(Faulty::new(MemoryStore::new(), move |call| {
-            (call == Call::WritePatch).then(error)
-        }));
+        let sender =
+            Sender::new(Faulty::new(MemoryStore::new(), move |call| (call == Call::WritePatch).then(error)));
         sender.send(FILES, 0).await;
         let (digest, _, calls) = sender.send(FILES, 1).await;
         assert_eq!(calls, [ASKED, Call::WritePatch, Call::WriteBatch(1)]);
