@@ -154,8 +154,8 @@ async fn a_server_that_knows_nothing_of_patches_gets_the_whole_manifest() {
             assert!(server.store.get(digest).await.unwrap() == manifest);
         }
     }
-    let refused = Server::start(Mischief::Default).await.client();
+    let server = Server::start(Mischief::Default).await;
     let digest = FUNCTION.digest(b"any");
-    let error = refused.write_patch(digest, digest, Bytes::new()).await.unwrap_err();
+    let error = server.client().write_patch(digest, digest, Bytes::new()).await.unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
 }

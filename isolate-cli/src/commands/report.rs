@@ -18,7 +18,7 @@ pub(crate) struct ArchiveReport {
     pub(crate) bytes: u64,
     /// Blobs that were sent, the manifest among them.
     pub(crate) uploaded_blobs: u64,
-    /// Their bytes.
+    /// Their bytes; of a manifest that went up as a patch of the one before it, those of the patch.
     pub(crate) uploaded_bytes: u64,
     /// Blobs that the CAS had already.
     pub(crate) present_blobs: u64,
