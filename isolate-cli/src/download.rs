@@ -8,13 +8,11 @@ use crate::{
 use cas::{
     BlobStore, Monitor,
     disk::DiskCache,
-    isolated::Isolated,
     tree::{self, Fetched},
 };
 use proto::Digest;
 use runtime::Shutdown;
 use std::{
-    collections::BTreeMap,
     fs::{self, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -41,8 +39,8 @@ pub struct Downloaded {
 impl From<&Fetched> for Downloaded {
     fn from(fetched: &Fetched) -> Self {
         Self {
-            files: fetched.isolated.files.len() as u64,
-            bytes: fetched.isolated.total_bytes(),
+            files: fetched.files,
+            bytes: fetched.bytes,
             fetched_blobs: fetched.cold_items,
             fetched_bytes: fetched.cold_bytes,
             cached_blobs: fetched.hot_items,
@@ -62,13 +60,12 @@ pub async fn download(
     shutdown: &Shutdown,
 ) -> Result<Downloaded, Error> {
     check_vacant(target)?;
-    let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
-    let downloaded = Downloaded::from(&fetched);
     // In or beside the target, so that it is on the same disk and can be renamed.
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let exists = target.is_dir();
     let scratch = Scratch::create(if exists { target } else { parent })?;
-    let (scratch, _) = laid_out(fetched, cache, scratch).await?;
+    let (scratch, fetched) = laid_out(store, cache, digest, scratch, monitor, shutdown).await?;
+    let downloaded = Downloaded::from(&fetched);
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }
@@ -106,19 +103,22 @@ pub(crate) fn tree_in(scratch: &Scratch) -> PathBuf {
     scratch.path().join("tree")
 }
 
-/// Lays out in `scratch` what was fetched. Not to be cut short: gives the directory back when nothing writes to it any more, and
-/// of the manifest what is not laid out: all but its files.
+/// Fetches the work item and lays it out in `scratch`. From where nothing is fetched any more it is not to be cut short: gives the
+/// directory back when nothing writes to it any more.
 pub(crate) async fn laid_out(
-    fetched: Fetched,
+    store: &dyn BlobStore,
     cache: &DiskCache,
+    digest: Digest,
     scratch: Scratch,
-) -> Result<(Scratch, Isolated), Error> {
-    let cache = cache.clone();
+    monitor: &dyn Monitor,
+    shutdown: &Shutdown,
+) -> Result<(Scratch, Fetched), Error> {
+    let target = tree_in(&scratch);
+    let fetching = tree::fetch_into(store, cache, (Some(digest), &[]), &target, monitor);
+    let begun = interruptible(shutdown, fetching).await?;
     let work = tokio::task::spawn_blocking(move || {
-        let target = tree_in(&scratch);
-        fs::create_dir(&target).map_err(|error| Error::io(&target, error))?;
-        tree::materialize(&fetched, &cache, &target)?;
-        Ok((scratch, Isolated { files: BTreeMap::new(), ..fetched.isolated }))
+        let fetched = begun.finish()?;
+        Ok((scratch, fetched))
     });
     joined(work.await)?
 }

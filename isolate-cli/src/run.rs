@@ -3,10 +3,9 @@
 use crate::{
     Error,
     download::{check_vacant, laid_out, tree_in},
-    process::interruptible,
     scratch::Scratch,
 };
-use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, named::NamedCaches, tree};
+use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, named::NamedCaches, tree::Fetched};
 use proto::{Digest, NamedCache};
 use runtime::{Clock, Exit, Shutdown};
 use rustix::process::{Pid, Signal, kill_process};
@@ -63,10 +62,11 @@ pub async fn prepare(
     shutdown: &Shutdown,
 ) -> Result<Prepared, Error> {
     options.outdir.as_deref().map_or(Ok(()), check_vacant)?;
-    let fetched = interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?;
     let beside = options.named_caches.as_ref().map(|(named, _)| named.work_dir());
     let work_dir = options.work_dir.clone().or(beside).unwrap_or_else(env::temp_dir);
-    let (scratch, isolated) = laid_out(fetched, cache, Scratch::create(&work_dir)?).await?;
+    let scratch = Scratch::create(&work_dir)?;
+    let (scratch, Fetched { isolated, .. }) =
+        laid_out(store, cache, digest, scratch, monitor, shutdown).await?;
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }

@@ -22,7 +22,7 @@ use cas::{
     disk::DiskCache,
     isolated::Isolated,
     named::NamedCaches,
-    tree::{self, Fetched},
+    tree::{self, Begun, Fetched},
 };
 use collect::Collected;
 use command::{Manifest, Place, command};
@@ -166,58 +166,57 @@ impl Worker {
         dir: &WorkDir,
         interrupted: &mut watch::Receiver<Interruption>,
         stats: &mut Stats,
-    ) -> Result<Arc<Fetched>, Failure> {
+    ) -> Result<Fetched, Failure> {
         let began = self.clock.elapsed();
-        let mut fetched = self.fetch(assignment, interrupted, stats).await?;
-        if let Err(error) = self.lay_out(&fetched, dir).await? {
+        let begun = self.fetch(assignment, dir, interrupted, stats).await?;
+        let fetched = match self.lay_out(begun).await? {
+            Ok(fetched) => fetched,
             // Somebody else has taken something out of the cache, where it was a moment ago: once more.
-            let tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Internal { .. }) = error else {
-                return Err(Failure::of_input(error));
-            };
-            tracing::warn!(%error, "cannot lay out the input, fetching again");
-            dir.empty_input()
-                .map_err(|error| Failure::internal(format!("cannot empty the input: {error}")))?;
-            fetched = self.fetch(assignment, interrupted, stats).await?;
-            self.lay_out(&fetched, dir).await?.map_err(Failure::of_input)?;
-        }
-        // Everybody else is done with it.
-        if let Some(fetched) = Arc::get_mut(&mut fetched) {
-            fetched.forget_files();
-        }
+            Err(error @ tree::Error::Store(cas::Error::NotFound { .. } | cas::Error::Internal { .. })) => {
+                tracing::warn!(%error, "cannot lay out the input, fetching again");
+                empty(dir).await.map_err(Failure::of_input)?;
+                let begun = self.fetch(assignment, dir, interrupted, stats).await?;
+                self.lay_out(begun).await?.map_err(Failure::of_input)?
+            }
+            Err(error) => return Err(Failure::of_input(error)),
+        };
         stats.fetch = self.clock.elapsed().saturating_sub(began);
         Ok(fetched)
     }
 
-    /// Brings the input into the cache, unless somebody wants the end of the attempt first.
+    /// Brings the input into the cache and begins to lay it out, unless somebody wants the end of the attempt first.
     async fn fetch(
         &self,
         assignment: &Assignment,
+        dir: &WorkDir,
         interrupted: &mut watch::Receiver<Interruption>,
         stats: &mut Stats,
-    ) -> Result<Arc<Fetched>, Failure> {
-        let (input, includes) = (assignment.input, &assignment.includes[..]);
-        let fetch = || tree::fetch_grafted(&*self.store, &self.cache, input, includes, &Silent);
-        let fetched = tokio::select! {
+    ) -> Result<Begun, Failure> {
+        let (wanted, input) = ((assignment.input, &assignment.includes[..]), dir.input());
+        let fetch = || async {
+            let begun = tree::fetch_into(&*self.store, &self.cache, wanted, &input, &Silent).await;
+            if begun.as_ref().is_err_and(tree::Error::is_transient) {
+                empty(dir).await?;
+            }
+            begun
+        };
+        let begun = tokio::select! {
             biased;
             () = interruption(interrupted, Interruption::Kill) => return Err(Failure::killed()),
-            fetched = self.with_patience(fetch) => Arc::new(fetched.map_err(Failure::of_input)?),
+            begun = self.with_patience(fetch) => begun.map_err(Failure::of_input)?,
         };
+        let fetched = begun.fetched();
         stats.cold_items += fetched.cold_items;
         stats.cold_bytes += fetched.cold_bytes;
         stats.hot_items = fetched.hot_items;
         stats.hot_bytes = fetched.hot_bytes;
-        Ok(fetched)
+        Ok(begun)
     }
 
-    /// Makes files of the input. Not to be cut short: nobody may write to the directory any more when it is removed.
-    async fn lay_out(
-        &self,
-        fetched: &Arc<Fetched>,
-        dir: &WorkDir,
-    ) -> Result<Result<(), tree::Error>, Failure> {
-        let (input, cache, fetched) = (dir.input(), self.cache.clone(), Arc::clone(fetched));
-        let materialized = tokio::task::spawn_blocking(move || tree::materialize(&fetched, &cache, &input));
-        materialized.await.map_err(Failure::of_thread)
+    /// Makes what is left to be made of the input. Not to be cut short: nobody may write to the directory any more when it is
+    /// removed.
+    async fn lay_out(&self, begun: Begun) -> Result<Result<Fetched, tree::Error>, Failure> {
+        tokio::task::spawn_blocking(move || begun.finish()).await.map_err(Failure::of_thread)
     }
 
     /// Moves all named caches into the input or out of it. When one cannot be moved in, none is.
@@ -304,6 +303,15 @@ impl Worker {
             lang: std::env::var("LANG").ok(),
         }
     }
+}
+
+/// Removes what was made of the input, so that it can be made anew.
+async fn empty(dir: &WorkDir) -> Result<(), tree::Error> {
+    let dir = dir.clone();
+    let emptied = tokio::task::spawn_blocking(move || dir.empty_input().map_err(|error| error.to_string()));
+    let emptied = emptied.await.unwrap_or_else(|error| Err(error.to_string()));
+    Ok(emptied
+        .map_err(|reason| cas::Error::Internal { reason: format!("cannot empty the input: {reason}") })?)
 }
 
 /// Who has a say in an attempt that runs.

@@ -124,6 +124,11 @@ impl Entry {
             Self::Symlink { .. } => None,
         }
     }
+
+    /// Whether other files are laid out in its place.
+    pub(crate) fn is_archive(&self) -> bool {
+        matches!(self, Self::Tar { .. })
+    }
 }
 
 /// What the command may write to, of the files that it was given.

@@ -46,7 +46,7 @@ impl From<crate::Error> for Failure {
 /// Puts the files of all archives in the place of the archives, which are in the cache already. What the manifest itself
 /// names stays as it is; of archives the first one wins, in the order of their paths.
 pub(super) fn unpack(mut isolated: Isolated, cache: &DiskCache) -> Result<(Isolated, Vec<Pins>), Failure> {
-    let is_tar = |_: &RelPath, entry: &mut Entry| matches!(entry, Entry::Tar { .. });
+    let is_tar = |_: &RelPath, entry: &mut Entry| entry.is_archive();
     let tars: Vec<(RelPath, Entry)> = isolated.files.extract_if(.., is_tar).collect();
     let mut pins = Vec::new();
     let bytes = tars.iter().filter_map(|(_, entry)| entry.digest()).map(|digest| digest.size());

@@ -1,18 +1,18 @@
 //! Several manifests as one tree: what each names lies in a directory of its own, beside the files of the first.
 
 use super::{
-    Error, Fetched,
+    Error,
     error::Collision,
-    fetch::{Tally, bring, complete, fetch},
+    fetch::{Tally, Way},
     includes::{self, Loaded},
 };
 use crate::{
-    BlobStore, Monitor, Silent,
-    disk::DiskCache,
+    Silent,
     isolated::{Entry, Isolated, IsolatedError, check_layout},
 };
 use proto::{Digest, DigestFunction, RelPath, limits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::OwnedMutexGuard;
 
 /// The files of a manifest in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +23,17 @@ pub struct Graft {
     pub into: Option<RelPath>,
 }
 
-/// Brings what `base` and all grafts name into the cache, as one tree. Command, start directory and permissions are those
-/// of `base`; without one there are none, and files may not be written to. Together the manifests are no larger than one
-/// may be. Files of two of them at the same path, or below each other, are refused unless they are equal.
-pub async fn fetch_grafted(
-    store: &dyn BlobStore,
-    cache: &DiskCache,
+/// Loads `base` and all grafts as one, together with what they are known by and what lets others wait who want the same: see
+/// [`fetch_into`](super::fetch_into()).
+pub(super) async fn load(
+    way: Way<'_>,
     base: Option<Digest>,
     grafts: &[Graft],
-    monitor: &dyn Monitor,
-) -> Result<Fetched, Error> {
+) -> Result<(Digest, Loaded, OwnedMutexGuard<()>), Error> {
+    let Way { store, cache, monitor } = way;
     if let (Some(base), []) = (base, grafts) {
-        return fetch(store, cache, base, monitor).await;
+        let alone = cache.flight(base).await;
+        return Ok((base, includes::load(store, cache, base, monitor).await?, alone));
     }
     let mut manifests: Vec<Digest> =
         base.into_iter().chain(grafts.iter().filter_map(|graft| graft.manifest)).collect();
@@ -46,14 +45,15 @@ pub async fn fetch_grafted(
         let source = IsolatedError::TooLarge { size: bytes, limit: limits::MAX_MANIFEST_BYTES };
         return Err(Error::Manifest { digest: lead, source });
     }
-    let _alone = cache.flight(lead).await;
+    let alone = cache.flight(lead).await;
     // All in few calls: they are small.
     let pins = cache.pin(manifests.iter().copied());
-    let (cold, _) = bring(store, cache, manifests, &Silent).await?;
+    let (cold, _) = Way { monitor: &Silent, ..way }.bring(manifests).await?;
     let loaded = match base {
         Some(base) => includes::load(store, cache, base, monitor).await?,
         None => Loaded {
             isolated: Isolated::new(lead.function()),
+            directories: BTreeSet::new(),
             pins: Vec::new(),
             cold: Tally::default(),
             hot: Tally::default(),
@@ -72,13 +72,13 @@ pub async fn fetch_grafted(
         }
     }
     union.check(lead, grafts)?;
-    union.loaded.pins.push(pins);
+    let Union { mut loaded, .. } = union;
+    loaded.directories = grafts.iter().filter_map(|graft| graft.into.clone()).collect();
+    loaded.pins.push(pins);
     // They were there when they were loaded, because they had just been brought.
-    union.loaded.hot = union.loaded.hot.without(cold);
-    union.loaded.cold = union.loaded.cold.plus(cold);
-    let mut fetched = complete(store, cache, (lead, union.loaded), monitor).await?;
-    fetched.directories = grafts.iter().filter_map(|graft| graft.into.clone()).collect();
-    Ok(fetched)
+    loaded.hot = loaded.hot.without(cold);
+    loaded.cold = loaded.cold.plus(cold);
+    Ok((lead, loaded, alone))
 }
 
 /// A tree to which others are added.
@@ -91,7 +91,7 @@ struct Union {
 impl Union {
     fn add(&mut self, manifest: Digest, graft: Loaded, into: Option<&RelPath>) -> Result<(), Error> {
         let refuse = |source| Error::Manifest { digest: manifest, source };
-        let Loaded { isolated, pins, cold, hot } = graft;
+        let Loaded { isolated, directories: _, pins, cold, hot } = graft;
         self.loaded.pins.extend(pins);
         self.loaded.cold = self.loaded.cold.plus(cold);
         self.loaded.hot = self.loaded.hot.plus(hot);

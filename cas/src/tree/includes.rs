@@ -8,8 +8,8 @@ use crate::{
     isolated::{Document, Include, Isolated, IsolatedError, check_layout},
 };
 use bytes::Bytes;
-use proto::{Digest, limits};
-use std::collections::HashSet;
+use proto::{Digest, RelPath, limits};
+use std::collections::{BTreeSet, HashSet};
 
 /// Most manifests that one may include, directly or not.
 const MAX_INCLUDES: usize = 1000;
@@ -17,6 +17,8 @@ const MAX_INCLUDES: usize = 1000;
 /// A manifest with its includes merged into it.
 pub(super) struct Loaded {
     pub(super) isolated: Isolated,
+    /// Directories that are made though no file may be in them.
+    pub(super) directories: BTreeSet<RelPath>,
     /// Keeps the manifests in the cache.
     pub(super) pins: Vec<Pins>,
     /// Manifests that came from the store.
@@ -70,7 +72,7 @@ pub(super) async fn load(
     }
     check_layout(&merged.files).map_err(|source| Error::Manifest { digest: manifest, source })?;
     let Loading { pins, cold, hot, .. } = loading;
-    Ok(Loaded { isolated: merged.into(), pins, cold, hot })
+    Ok(Loaded { isolated: merged.into(), directories: BTreeSet::new(), pins, cold, hot })
 }
 
 struct Loading<'a> {

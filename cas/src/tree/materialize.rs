@@ -6,49 +6,193 @@
 
 use super::{
     Error, Fetched,
+    gate::{Gate, Pass},
     place::{DIR_FLAGS, Place},
+    plan::{AT_ONCE, FileToMake, Plan},
 };
 use crate::{
     disk::DiskCache,
-    isolated::{Entry, Isolated, ReadOnly, check_layout},
+    isolated::{Isolated, ReadOnly, check_layout},
     parallel::in_parts,
 };
+use bytes::Bytes;
 use proto::{Digest, RelPath};
 use rustix::{
-    fd::{AsFd as _, OwnedFd},
+    fd::OwnedFd,
     fs::{Mode, openat},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::Path,
+    sync::{Arc, Once, atomic::Ordering},
 };
 
 /// Lays `fetched` out in `target`, an empty directory that is made when it is not there. Blocks; copies on as many threads
 /// as there are cores. What it made stays when it fails.
 pub fn materialize(fetched: &Fetched, cache: &DiskCache, target: &Path) -> Result<(), Error> {
-    let isolated = &fetched.isolated;
+    let mut isolated = fetched.isolated.clone();
     // A manifest that was parsed is fine already; one that was made by hand may not be.
     check_layout(&isolated.files)
         .map_err(|source| Error::Manifest { digest: Digest::empty(isolated.function), source })?;
-    let root = open_root(target)?;
-    let layout = Layout::of(fetched);
-    let place = Place::new(target, root.as_fd(), cache, isolated.read_only);
-    for directory in &layout.directories {
-        place.make_directory(directory)?;
+    Site::new(&mut isolated, &fetched.directories, cache, target)?.finish()
+}
+
+/// A tree that was fetched and is laid out in part: see [`fetch_into`](super::fetch_into()).
+#[derive(Debug)]
+pub struct Begun {
+    pub(super) fetched: Fetched,
+    pub(super) site: Site,
+}
+
+impl Begun {
+    /// What was fetched.
+    pub fn fetched(&self) -> &Fetched {
+        &self.fetched
     }
-    let mut digests = layout.files.iter().flat_map(|(_, files)| files).map(|file| *file.digest);
-    if let Some(digest) = digests.find(|digest| place.lends(*digest)) {
-        place.try_clone(digest)?;
+
+    /// Lays out the rest, and forgets the files of the manifest, of which there may be a million. Blocks; copies on as many
+    /// threads as there are cores. What was made stays when it fails.
+    pub fn finish(self) -> Result<Fetched, Error> {
+        self.site.finish()?;
+        Ok(self.fetched)
     }
-    fill(&place, &layout.files)?;
-    for (path, link) in &layout.symlinks {
-        place.make_symlink(path, link)?;
+}
+
+/// Where a tree is being laid out. When it is dropped nobody makes anything there any more: who has a [`Builder`] of it is
+/// waited for until the file that it is at is made.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) building: Arc<Building>,
+    pub(super) _gate: Gate,
+}
+
+impl Site {
+    /// See [`Building::begin`].
+    pub(super) fn new(
+        isolated: &mut Isolated,
+        directories: &BTreeSet<RelPath>,
+        cache: &DiskCache,
+        target: &Path,
+    ) -> Result<Self, Error> {
+        let gate = Gate::default();
+        let building = Building::begin(isolated, directories, cache, target, gate.pass())?;
+        Ok(Self { building: Arc::new(building), _gate: gate })
     }
-    if isolated.read_only == ReadOnly::FilesAndDirs {
-        place.seal(&layout.directories)?;
+
+    /// Brings blobs into the order of the tree, so that those that are fetched together lie together.
+    pub(super) fn in_order(&self, digests: Vec<Digest>) -> Vec<Digest> {
+        self.building.plan.in_order(digests)
     }
-    Ok(())
+
+    /// For those who make some of the files while others are being fetched.
+    pub(super) fn builder(&self) -> Builder {
+        Builder(Arc::clone(&self.building))
+    }
+
+    /// Makes all that is not there yet.
+    fn finish(self) -> Result<(), Error> {
+        let Building { place, plan, .. } = &*self.building;
+        if let Some(digest) = plan.digests().find(|digest| place.lends(*digest)) {
+            self.building.probe(digest);
+        }
+        self.building.fill()?;
+        for (path, link) in &plan.symlinks {
+            place.make_symlink(path, link)?;
+        }
+        if place.read_only() == ReadOnly::FilesAndDirs {
+            place.seal(&plan.directories)?;
+        }
+        Ok(())
+    }
+}
+
+/// See [`Site`].
+#[derive(Debug)]
+pub(super) struct Building {
+    place: Place,
+    plan: Plan,
+    /// Whether files can be cloned was found out.
+    probed: Once,
+    pass: Pass,
+}
+
+impl Building {
+    /// Makes the directories of a tree, which has passed [`check_layout`], in `target`, which is empty or not there. The files move
+    /// out of `isolated`. Blocks.
+    pub(super) fn begin(
+        isolated: &mut Isolated,
+        directories: &BTreeSet<RelPath>,
+        cache: &DiskCache,
+        target: &Path,
+        pass: Pass,
+    ) -> Result<Self, Error> {
+        let left = || crate::Error::Internal { reason: format!("{} was left", target.display()) };
+        let entered = pass.enter().ok_or_else(left)?;
+        let root = open_root(target)?;
+        drop(entered);
+        let plan = Plan::take(isolated, directories);
+        let place = Place::new(target, root, cache, isolated.read_only);
+        for directory in &plan.directories {
+            let _entered = pass.enter().ok_or_else(left)?;
+            place.make_directory(directory)?;
+        }
+        Ok(Self { place, plan, probed: Once::new(), pass })
+    }
+
+    /// By means of a blob that is in the cache.
+    fn probe(&self, digest: Digest) {
+        // Whoever copies a blob that is not there any more tells.
+        self.probed.call_once(|| drop(self.place.try_clone(digest)));
+    }
+
+    /// Makes all files that are not there. Threads are in different directories for as long as there are several: each is
+    /// locked when something is made in it.
+    fn fill(&self) -> Result<(), Error> {
+        let is_left = |files: &&[FileToMake]| files.iter().any(|file| !file.is_made.load(Ordering::Relaxed));
+        let mut work: Vec<(Option<&RelPath>, &[FileToMake])> = Vec::new();
+        for (directory, files) in &self.plan.files {
+            work.extend(files.chunks(AT_ONCE).filter(is_left).map(|part| (directory.as_ref(), part)));
+        }
+        in_parts(&work, 1, |_, part| {
+            part.iter().try_for_each(|(directory, files)| self.place.fill_directory(*directory, files))
+        })
+    }
+}
+
+/// Makes files of blobs that are in memory anyway, which spares opening and reading those of the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Builder(Arc<Building>);
+
+impl Builder {
+    /// Makes all files of these blobs, which are verified and in the cache. Not those that the cache lends, and none where files
+    /// can be cloned, or where that is not known: these are made of the cache's files. Blocks.
+    pub(super) fn make(&self, blobs: &[(Digest, Bytes)]) -> Result<(), Error> {
+        let Building { place, plan, pass, .. } = &*self.0;
+        let Some((first, _)) = blobs.iter().find(|(digest, _)| !digest.is_empty()) else { return Ok(()) };
+        self.0.probe(*first);
+        if !place.copies() {
+            return Ok(());
+        }
+        let mut spots = Vec::with_capacity(blobs.len());
+        for (digest, bytes) in blobs.iter().filter(|(digest, _)| !place.lends(*digest)) {
+            spots.extend(plan.spots(*digest).map(|spot| (spot, bytes)));
+        }
+        spots.sort_unstable_by_key(|(spot, _)| *spot);
+        for part in spots.chunk_by(|(one, _), (other, _)| one.directory == other.directory) {
+            let (directory, files) = &plan.files[part[0].0.directory as usize];
+            let mut opened = None;
+            for (spot, bytes) in part {
+                let Some(_entered) = pass.enter() else { return Ok(()) };
+                let opened = match &opened {
+                    Some(opened) => opened,
+                    None => opened.insert(place.enter(directory.as_ref())?),
+                };
+                place.write_file(opened, &files[spot.file as usize], bytes)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn open_root(target: &Path) -> Result<OwnedFd, Error> {
@@ -61,67 +205,4 @@ fn open_root(target: &Path) -> Result<OwnedFd, Error> {
         (_, true) => Err(Error::Occupied { path: target.to_owned() }),
         (root, false) => Ok(root),
     }
-}
-
-/// What is to be made, ordered so that parents come before what is in them.
-struct Layout<'a> {
-    directories: BTreeSet<RelPath>,
-    /// By directory, `None` being the root.
-    files: Vec<(Option<RelPath>, Vec<FileToMake<'a>>)>,
-    symlinks: Vec<(&'a RelPath, &'a str)>,
-}
-
-pub(super) struct FileToMake<'a> {
-    pub(super) path: &'a RelPath,
-    pub(super) digest: &'a Digest,
-    /// As the manifest has it.
-    pub(super) mode: Option<u32>,
-}
-
-impl<'a> Layout<'a> {
-    fn of(fetched: &'a Fetched) -> Self {
-        let isolated = &fetched.isolated;
-        let mut directories = BTreeSet::new();
-        let mut files: BTreeMap<Option<RelPath>, Vec<FileToMake<'a>>> = BTreeMap::new();
-        let mut symlinks = Vec::new();
-        // Where the command starts is made even if no file lies there, unless the manifest has something else there.
-        let starting = isolated.relative_cwd.iter().filter(|path| !is_taken(isolated, path)).cloned();
-        let parents = isolated.files.keys().filter_map(RelPath::parent);
-        for mut directory in starting.chain(parents).chain(fetched.directories.iter().cloned()) {
-            while directories.insert(directory.clone()) {
-                let Some(parent) = directory.parent() else { break };
-                directory = parent;
-            }
-        }
-        for (path, entry) in &isolated.files {
-            match entry {
-                Entry::File { digest, mode } => {
-                    let file = FileToMake { path, digest, mode: *mode };
-                    files.entry(path.parent()).or_default().push(file);
-                }
-                // Its files stand beside it since it was fetched.
-                Entry::Tar { .. } => {}
-                Entry::Symlink { target } => symlinks.push((path, target.as_str())),
-            }
-        }
-        Self { directories, files: files.into_iter().collect(), symlinks }
-    }
-}
-
-/// Whether the path, or one above it, is a file or symlink.
-fn is_taken(isolated: &Isolated, path: &RelPath) -> bool {
-    std::iter::successors(Some(path.clone()), RelPath::parent).any(|path| isolated.files.contains_key(&path))
-}
-
-/// Makes all files. Threads are in different directories for as long as there are several: each is locked when something is
-/// made in it.
-fn fill(place: &Place<'_>, directories: &[(Option<RelPath>, Vec<FileToMake<'_>>)]) -> Result<(), Error> {
-    const AT_ONCE: usize = 512;
-    let work: Vec<(Option<&RelPath>, &[FileToMake<'_>])> = directories
-        .iter()
-        .flat_map(|(directory, files)| files.chunks(AT_ONCE).map(|part| (directory.as_ref(), part)))
-        .collect();
-    in_parts(&work, 1, |_, part| {
-        part.iter().try_for_each(|(directory, files)| place.fill_directory(*directory, files))
-    })
 }

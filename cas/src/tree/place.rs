@@ -1,6 +1,6 @@
 //! The directory that a tree is laid out in, and how each thing in it is made.
 
-use super::{Error, materialize::FileToMake};
+use super::{Error, plan::FileToMake};
 use crate::{
     disk::{DiskCache, LENDABLE, Lent, Trust},
     isolated::ReadOnly,
@@ -15,7 +15,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -34,10 +34,11 @@ const SMALL: u64 = 128 * 1024;
 pub(super) const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 /// Where it is made.
-pub(super) struct Place<'a> {
-    target: &'a Path,
-    root: BorrowedFd<'a>,
-    cache: &'a DiskCache,
+#[derive(Debug)]
+pub(super) struct Place {
+    target: PathBuf,
+    root: OwnedFd,
+    cache: DiskCache,
     read_only: ReadOnly,
     /// Permissions that what is made may lack, so that they have to be set once more.
     withheld: u32,
@@ -48,25 +49,30 @@ pub(super) struct Place<'a> {
     cannot_lend: AtomicBool,
 }
 
-impl<'a> Place<'a> {
-    pub(super) fn new(
-        target: &'a Path,
-        root: BorrowedFd<'a>,
-        cache: &'a DiskCache,
-        read_only: ReadOnly,
-    ) -> Self {
-        let set_group = fstat(root).map_or(0, |found| found.st_mode & SET_GROUP);
-        let (withheld, has_default_acl) = withheld(root);
+impl Place {
+    pub(super) fn new(target: &Path, root: OwnedFd, cache: &DiskCache, read_only: ReadOnly) -> Self {
+        let set_group = fstat(&root).map_or(0, |found| found.st_mode & SET_GROUP);
+        let (withheld, has_default_acl) = withheld(root.as_fd());
         // What is made there has an ACL of its own, which what is lent has not.
         let (cannot_clone, cannot_lend) = (AtomicBool::new(false), AtomicBool::new(has_default_acl));
+        let (target, cache) = (target.to_owned(), cache.clone());
         Self { target, root, cache, read_only, withheld, set_group, cannot_clone, cannot_lend }
+    }
+
+    pub(super) fn read_only(&self) -> ReadOnly {
+        self.read_only
+    }
+
+    /// Whether it is known that files cannot be cloned here.
+    pub(super) fn copies(&self) -> bool {
+        self.cannot_clone.load(Ordering::Relaxed)
     }
 
     /// Finds out ahead of time whether files share blocks here, by means of the file of this blob: where they do none is lent.
     pub(super) fn try_clone(&self, digest: Digest) -> Result<(), Error> {
         // Not on every file system: the first file that is made tells.
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let Ok(made) = openat(self.root, ".", flags, Mode::RUSR) else { return Ok(()) };
+        let Ok(made) = openat(&self.root, ".", flags, Mode::RUSR) else { return Ok(()) };
         let (source, _) = self.cache.source(digest)?.ok_or_else(|| lost(digest))?;
         let cloned = reflink_copy::reflink_file(&source, &File::from(made));
         self.cannot_clone.store(cloned.is_err(), Ordering::Relaxed);
@@ -78,10 +84,10 @@ impl<'a> Place<'a> {
     }
 
     /// Enters a directory component by component, through no symlink.
-    fn enter(&self, directory: Option<&RelPath>) -> Result<OwnedFd, Error> {
+    pub(super) fn enter(&self, directory: Option<&RelPath>) -> Result<OwnedFd, Error> {
         let flags = DIR_FLAGS | OFlags::NOFOLLOW;
-        let mut entered = openat(self.root, ".", flags, Mode::empty())
-            .map_err(|error| Error::io(self.target, error.into()))?;
+        let mut entered = openat(&self.root, ".", flags, Mode::empty())
+            .map_err(|error| Error::io(&self.target, error.into()))?;
         let Some(directory) = directory else { return Ok(entered) };
         for component in directory.components() {
             entered = openat(&entered, component, flags, Mode::empty())
@@ -111,41 +117,66 @@ impl<'a> Place<'a> {
     pub(super) fn fill_directory(
         &self,
         directory: Option<&RelPath>,
-        files: &[FileToMake<'_>],
+        files: &[FileToMake],
     ) -> Result<(), Error> {
         let entered = self.enter(directory)?;
-        files.iter().try_for_each(|file| self.make_file(entered.as_fd(), file))
+        let mut files = files.iter().filter(|file| !file.is_made.load(Ordering::Relaxed));
+        files.try_for_each(|file| self.make_file(entered.as_fd(), file))
     }
 
-    fn make_file(&self, directory: BorrowedFd<'_>, file: &FileToMake<'_>) -> Result<(), Error> {
+    /// Makes a file that was not made yet of its bytes.
+    pub(super) fn write_file(
+        &self,
+        directory: &OwnedFd,
+        file: &FileToMake,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let write = |made: &mut File| made.write_all(bytes).map_err(|error| self.failed(&file.path, error));
+        self.create(directory.as_fd(), file, self.mode(file.mode), write)?;
+        file.is_made.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn make_file(&self, directory: BorrowedFd<'_>, file: &FileToMake) -> Result<(), Error> {
         let mode = self.mode(file.mode);
         if self.lend(directory, file, mode)? {
             return Ok(());
         }
+        self.create(directory, file, mode, |made| match file.digest.is_empty() {
+            true => Ok(()),
+            false => self.copy(file, made),
+        })
+    }
+
+    fn create(
+        &self,
+        directory: BorrowedFd<'_>,
+        file: &FileToMake,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(directory, file.path.file_name(), flags, Mode::from_raw_mode(mode))
-            .map_err(|error| self.failed(file.path, error))?;
+            .map_err(|error| self.failed(&file.path, error))?;
         let mut made = File::from(made);
-        if !file.digest.is_empty() {
-            self.copy(file, &mut made)?;
-        }
+        fill(&mut made)?;
         if mode & self.withheld == 0 {
             return Ok(());
         }
-        fchmod(&made, Mode::from_raw_mode(mode)).map_err(|error| self.failed(file.path, error))
+        fchmod(&made, Mode::from_raw_mode(mode)).map_err(|error| self.failed(&file.path, error))
     }
 
     /// Has the cache's own file linked here, where that is worth it, nothing is meant to be written to it, and it could not be
     /// cloned.
-    fn lend(&self, directory: BorrowedFd<'_>, file: &FileToMake<'_>, mode: u32) -> Result<bool, Error> {
-        let is_copied = !self.lends(*file.digest)
+    fn lend(&self, directory: BorrowedFd<'_>, file: &FileToMake, mode: u32) -> Result<bool, Error> {
+        let is_copied = !self.lends(file.digest)
             || !self.cannot_clone.load(Ordering::Relaxed)
             || self.cannot_lend.load(Ordering::Relaxed);
         if is_copied {
             return Ok(false);
         }
-        let lent = self.cache.lend(*file.digest, directory, file.path.file_name(), mode);
-        match lent.map_err(|error| self.failed(file.path, error))? {
+        let lent = self.cache.lend(file.digest, directory, file.path.file_name(), mode);
+        match lent.map_err(|error| self.failed(&file.path, error))? {
             Lent::Linked => Ok(true),
             Lent::NotNow => Ok(false),
             Lent::Never => {
@@ -160,12 +191,12 @@ impl<'a> Place<'a> {
         self.read_only != ReadOnly::Writable && digest.size() >= LENDABLE
     }
 
-    fn copy(&self, file: &FileToMake<'_>, made: &mut File) -> Result<(), Error> {
-        let digest = *file.digest;
+    fn copy(&self, file: &FileToMake, made: &mut File) -> Result<(), Error> {
+        let digest = file.digest;
         let (mut source, trust) = self.cache.source(digest)?.ok_or_else(|| lost(digest))?;
         if trust == Trust::Hash {
             let hashed =
-                copy_hashed(&mut source, made, digest).map_err(|error| self.failed(file.path, error))?;
+                copy_hashed(&mut source, made, digest).map_err(|error| self.failed(&file.path, error))?;
             if hashed != digest {
                 self.cache.forget(digest)?;
                 return Err(lost(digest).into());
@@ -186,7 +217,7 @@ impl<'a> Place<'a> {
             // The kernel copies, without the bytes passing through here.
             io::copy(&mut source, made)
         };
-        if copied.map_err(|error| self.failed(file.path, error))? != digest.size() {
+        if copied.map_err(|error| self.failed(&file.path, error))? != digest.size() {
             return Err(lost(digest).into());
         }
         Ok(())
@@ -208,7 +239,7 @@ impl<'a> Place<'a> {
             let entered = self.enter(Some(directory))?;
             fchmod(&entered, mode).map_err(|error| self.failed(directory, error))?;
         }
-        fchmod(self.root, mode).map_err(|error| Error::io(self.target, error.into()))
+        fchmod(&self.root, mode).map_err(|error| Error::io(&self.target, error.into()))
     }
 }
 

@@ -26,6 +26,7 @@ mod hostile;
 mod lending;
 mod patches;
 mod snapshots;
+mod together;
 mod uploading;
 
 const FUNCTION: DigestFunction = DigestFunction::Blake3;

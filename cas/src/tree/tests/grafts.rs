@@ -14,7 +14,8 @@ async fn item(store: &dyn BlobStore, files: &[(&str, &[u8])]) -> Digest {
 
 async fn refused(store: &MemoryStore, base: Option<Digest>, grafts: &[Graft]) -> Error {
     let Cache { cache, .. } = &Cache::new();
-    fetch_grafted(store, cache, base, grafts, &Silent).await.unwrap_err()
+    let target = tempfile::tempdir().unwrap();
+    fetch_into(store, cache, (base, grafts), target.path(), &Silent).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -27,15 +28,15 @@ async fn each_lies_in_its_directory_beside_the_first_and_an_empty_one_is_made() 
         [graft(first, "parts/0"), graft(second, "parts/1"), graft(None, "parts/2"), graft(second, "")];
     store.calls();
     let Cache { cache, .. } = &Cache::new();
-    let fetched = fetch_grafted(&store, cache, Some(base), &grafts, &Silent).await.unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let begun = fetch_into(&store, cache, (Some(base), &grafts), target.path(), &Silent).await.unwrap();
+    let fetched = begun.finish().unwrap();
     assert_eq!(store.calls(), [Call::ReadBatch(3), Call::ReadBatch(5)], "manifests, then files");
     assert_eq!(
         (fetched.cold_items, fetched.hot_items),
         (8, 1),
         "a manifest that is there twice counts twice"
     );
-    let target = tempfile::tempdir().unwrap();
-    materialize(&fetched, cache, target.path()).unwrap();
     let expected: [(&str, &[u8]); 6] = [
         ("log", b"two"),
         ("parts/0/d/e", b"deep"),
@@ -47,7 +48,10 @@ async fn each_lies_in_its_directory_beside_the_first_and_an_empty_one_is_made() 
     let expected = expected.map(|(name, bytes)| (PathBuf::from(name), bytes.to_vec()));
     assert_eq!(contents(target.path()), expected.into());
     assert!(target.path().join("parts/2").is_dir());
-    let warm = fetch_grafted(&store, cache, Some(base), &grafts, &Silent).await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let warm = fetch_into(&store, cache, (Some(base), &grafts), other.path(), &Silent).await.unwrap();
+    let warm = warm.finish().unwrap();
+    assert_eq!(contents(other.path()), contents(target.path()));
     assert_eq!(store.calls(), [], "a warm fetch");
     assert_eq!((warm.cold_items, warm.hot_items), (0, 9));
 }
@@ -57,15 +61,15 @@ async fn without_a_first_one_there_is_no_command_and_nothing_may_be_written_to()
     let store = MemoryStore::new();
     let part = item(&store, &[("log", b"one")]).await;
     let Cache { cache, .. } = &Cache::new();
-    let fetched = fetch_grafted(&store, cache, None, &[graft(part, "a")], &Silent).await.unwrap();
-    let isolated = &fetched.isolated;
+    let target = tempfile::tempdir().unwrap();
+    let begun = fetch_into(&store, cache, (None, &[graft(part, "a")]), target.path(), &Silent).await.unwrap();
+    let isolated = begun.finish().unwrap().isolated;
     assert_eq!((isolated.command.len(), isolated.read_only), (0, ReadOnly::Files));
-    let target = tempfile::tempdir().unwrap();
-    materialize(&fetched, cache, target.path()).unwrap();
     assert_eq!(contents(target.path()), [(PathBuf::from("a/log"), b"one".to_vec())].into());
-    let nothing = fetch_grafted(&store, cache, None, &[graft(None, "a")], &Silent).await.unwrap();
     let target = tempfile::tempdir().unwrap();
-    materialize(&nothing, cache, target.path()).unwrap();
+    let nothing =
+        fetch_into(&store, cache, (None, &[graft(None, "a")]), target.path(), &Silent).await.unwrap();
+    nothing.finish().unwrap();
     assert!(target.path().join("a").is_dir());
 }
 
@@ -85,7 +89,8 @@ async fn what_lies_at_the_same_place_is_refused_and_both_are_named() {
     assert!(empty.to_string().contains("`a/b` of the input"), "{empty}");
     let Cache { cache, .. } = &Cache::new();
     let equal = [graft(one, "x"), graft(one, "x")];
-    fetch_grafted(&store, cache, Some(base), &equal, &Silent).await.unwrap();
+    let target = tempfile::tempdir().unwrap();
+    fetch_into(&store, cache, (Some(base), &equal), target.path(), &Silent).await.unwrap();
 }
 
 #[tokio::test]

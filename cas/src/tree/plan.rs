@@ -1,0 +1,157 @@
+//! What is to be made of a manifest, by directory, and where each blob goes.
+
+use crate::isolated::{Entry, Isolated};
+use proto::{Digest, RelPath};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
+
+/// Files of one directory that a thread makes at a time.
+pub(super) const AT_ONCE: usize = 512;
+
+/// What is to be made, ordered so that parents come before what is in them.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) directories: BTreeSet<RelPath>,
+    /// By directory, `None` being the root.
+    pub(super) files: Vec<(Option<RelPath>, Vec<FileToMake>)>,
+    pub(super) symlinks: Vec<(RelPath, String)>,
+    /// All files with bytes, by the beginning of the digest's hash, then in the order of the tree.
+    by_digest: Vec<(u64, Spot)>,
+}
+
+#[derive(Debug)]
+pub(super) struct FileToMake {
+    pub(super) path: RelPath,
+    pub(super) digest: Digest,
+    /// As the manifest has it.
+    pub(super) mode: Option<u32>,
+    /// Whether it is there already.
+    pub(super) is_made: AtomicBool,
+}
+
+/// A file of a [`Plan`]. Of neither are there more than a manifest has bytes, which is far below 2^32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    pub(super) directory: u32,
+    pub(super) file: u32,
+}
+
+impl Plan {
+    /// Of a manifest, whose files move here, and `directories` that may be empty.
+    pub(super) fn take(isolated: &mut Isolated, directories: &BTreeSet<RelPath>) -> Self {
+        // Where the command starts is made even if no file lies there, unless the manifest has something else there.
+        let starting = isolated.relative_cwd.iter().filter(|path| !is_taken(isolated, path)).cloned();
+        let parents = isolated.files.keys().filter_map(RelPath::parent);
+        let mut all = BTreeSet::new();
+        for mut directory in starting.chain(parents).chain(directories.iter().cloned()) {
+            while all.insert(directory.clone()) {
+                let Some(parent) = directory.parent() else { break };
+                directory = parent;
+            }
+        }
+        let mut files: BTreeMap<Option<RelPath>, Vec<FileToMake>> = BTreeMap::new();
+        let mut symlinks = Vec::new();
+        for (path, entry) in std::mem::take(&mut isolated.files) {
+            match entry {
+                Entry::File { digest, mode } => {
+                    let parent = path.parent();
+                    let file = FileToMake { path, digest, mode, is_made: AtomicBool::new(false) };
+                    files.entry(parent).or_default().push(file);
+                }
+                // Its files stand beside it since it was fetched.
+                Entry::Tar { .. } => {}
+                Entry::Symlink { target } => symlinks.push((path, target)),
+            }
+        }
+        let files: Vec<_> = files.into_iter().collect();
+        let by_digest = by_digest(&files);
+        Self { directories: all, files, symlinks, by_digest }
+    }
+
+    fn digest(&self, spot: Spot) -> &Digest {
+        &self.files[spot.directory as usize].1[spot.file as usize].digest
+    }
+
+    /// Those of all files, some more than once.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.files.iter().flat_map(|(_, files)| files).map(|file| file.digest)
+    }
+
+    /// All files of a blob, in the order of the tree.
+    pub(super) fn spots(&self, digest: Digest) -> impl Iterator<Item = Spot> {
+        let sought = mark(&digest);
+        let begin = self.by_digest.partition_point(|(mark, _)| *mark < sought);
+        let same = self.by_digest[begin..].iter().take_while(move |(mark, _)| *mark == sought);
+        same.map(|(_, spot)| *spot).filter(move |spot| *self.digest(*spot) == digest)
+    }
+
+    /// Brings blobs into the order of their first files.
+    pub(super) fn in_order(&self, mut digests: Vec<Digest>) -> Vec<Digest> {
+        digests.sort_by_cached_key(|digest| self.spots(*digest).next());
+        digests
+    }
+}
+
+fn by_digest(files: &[(Option<RelPath>, Vec<FileToMake>)]) -> Vec<(u64, Spot)> {
+    let mut spots = Vec::new();
+    for (directory, (_, files)) in (0..).zip(files) {
+        // Nobody asks for the empty ones, of which there may be many.
+        let filled = (0..).zip(files).filter(|(_, file)| !file.digest.is_empty());
+        spots.extend(filled.map(|(file, made)| (mark(&made.digest), Spot { directory, file })));
+    }
+    spots.sort_unstable();
+    spots
+}
+
+/// The beginning of a digest's hash.
+fn mark(digest: &Digest) -> u64 {
+    digest.hash().iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+}
+
+/// Whether the path, or one above it, is a file or symlink.
+fn is_taken(isolated: &Isolated, path: &RelPath) -> bool {
+    std::iter::successors(Some(path.clone()), RelPath::parent).any(|path| isolated.files.contains_key(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proto::DigestFunction;
+
+    proptest! {
+        #[test]
+        fn a_blob_has_all_of_its_files_and_the_order_is_that_of_the_tree(
+            contents in proptest::collection::vec(0..12u8, 0..60),
+            absent in proptest::collection::btree_set(0..12u8, 0..12),
+        ) {
+            let digest = |content: u8| DigestFunction::Blake3.digest(&vec![content; usize::from(content)]);
+            let mut isolated = Isolated::new(DigestFunction::Blake3);
+            for (number, content) in contents.iter().enumerate() {
+                let path = RelPath::new(&format!("d{}/e{}/f{number}", number % 3, number % 2)).unwrap();
+                isolated.files.insert(path, Entry::File { digest: digest(*content), mode: None });
+            }
+            let files = isolated.files.clone();
+            let plan = Plan::take(&mut isolated, &BTreeSet::new());
+            prop_assert!(isolated.files.is_empty());
+            for content in 1..12 {
+                let expected: BTreeSet<&RelPath> = files
+                    .iter()
+                    .filter(|(_, entry)| entry.digest() == Some(digest(content)))
+                    .map(|(path, _)| path)
+                    .collect();
+                let path = |spot: Spot| &plan.files[spot.directory as usize].1[spot.file as usize].path;
+                let found: Vec<&RelPath> = plan.spots(digest(content)).map(path).collect();
+                prop_assert_eq!(found.len(), expected.len());
+                prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+            }
+            let wanted: Vec<Digest> = absent.into_iter().filter(|content| *content > 0).map(digest).collect();
+            let ordered = plan.in_order(wanted.clone());
+            let first = |digest: &Digest| plan.digests().position(|other| other == *digest);
+            prop_assert!(ordered.is_sorted_by_key(first));
+            prop_assert_eq!(ordered.into_iter().collect::<BTreeSet<_>>(), wanted.into_iter().collect());
+        }
+    }
+}
