@@ -1,4 +1,4 @@
-//! Group commit: one thread writes and syncs for everybody.
+//! Group commit: one thread writes and syncs for everybody, and a task tells what has become durable.
 
 use super::{Group, Journal, JournalError, Place, output::Chunk};
 use crate::metrics::Metrics;
@@ -10,11 +10,14 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
-/// Batches that wait for the disk. The shell waits when there are more.
-const QUEUE: usize = 1024;
+/// Batches that wait for the disk, each with some milliseconds' calls at most. The shell waits when there are more.
+const QUEUE: usize = 256;
 
 /// A group stops growing at this many bytes.
 const GROUP_BYTES: usize = 8 << 20;
+
+/// Groups that are durable and not told yet. Telling is quick.
+const TOLD: usize = 16;
 
 /// What is told once its batch is durable.
 pub(crate) type Release = Box<dyn FnOnce() + Send>;
@@ -51,11 +54,12 @@ impl Batch {
     }
 }
 
-/// The thread, and the way to it.
+/// The thread, the way to it, and who tells what it has written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     batches: mpsc::Sender<Batch>,
     thread: JoinSet<Result<(), JournalError>>,
+    teller: JoinSet<()>,
 }
 
 impl Writer {
@@ -67,9 +71,12 @@ impl Writer {
         metrics: Metrics,
     ) -> Self {
         let (batches, queue) = mpsc::channel(QUEUE);
+        let (durable, told) = mpsc::channel(TOLD);
+        let mut teller = JoinSet::new();
+        teller.spawn(tell(told));
         let mut thread = JoinSet::new();
-        thread.spawn_blocking(move || write_all(&*journal, last, queue, &*clock, &metrics));
-        Self { batches, thread }
+        thread.spawn_blocking(move || write_all(&*journal, last, queue, &durable, &*clock, &metrics));
+        Self { batches, thread, teller }
     }
 
     /// Takes a batch in, waiting while too many are under way. Batches of a writer that has failed are dropped, and
@@ -84,10 +91,12 @@ impl Writer {
         ended(self.thread.join_next().await)
     }
 
-    /// Writes what was taken in, and ends the thread.
+    /// Writes what was taken in, tells it, and ends the thread. One that has failed tells what it had written before.
     pub(crate) async fn finish(mut self) -> Result<(), JournalError> {
         drop(self.batches);
-        match self.thread.join_next().await {
+        let thread = self.thread.join_next().await;
+        drop(self.teller.join_next().await);
+        match thread {
             Some(Ok(result)) => result,
             other => Err(ended(other)),
         }
@@ -108,6 +117,7 @@ fn write_all(
     journal: &dyn Journal,
     mut last: u64,
     mut queue: mpsc::Receiver<Batch>,
+    durable: &mpsc::Sender<Vec<Batch>>,
     clock: &dyn Clock,
     metrics: &Metrics,
 ) -> Result<(), JournalError> {
@@ -133,10 +143,19 @@ fn write_all(
         if !written.is_empty() {
             metrics.journal_sync.observe((clock.elapsed() - started).as_secs_f64());
         }
+        // An error means that the runtime is stopping, and nobody listens.
+        let _ = durable.blocking_send(group);
+    }
+    journal.close();
+    Ok(())
+}
+
+/// Tells what is durable. Answers that are given by a task of the runtime wake those who wait for them at once, and not each
+/// of them through the scheduler's lock, with a system call.
+async fn tell(mut durable: mpsc::Receiver<Vec<Batch>>) {
+    while let Some(group) = durable.recv().await {
         for release in group.into_iter().flat_map(|batch| batch.releases) {
             release();
         }
     }
-    journal.close();
-    Ok(())
 }

@@ -119,7 +119,11 @@ impl Shell {
             let ended = serve(&mut engine, &mut commands, &shutdown).await;
             let writer = engine.into_writer();
             let error = match ended {
-                Ended::Failed(error) => error,
+                Ended::Failed(error) => {
+                    // The same error once more; what was durable before is told.
+                    drop(writer.finish().await);
+                    error
+                }
                 Ended::Done => match writer.finish().await {
                     Ok(()) => return,
                     Err(error) => return tracing::error!(%error, "the last answers were not given"),
@@ -171,7 +175,7 @@ async fn serve(engine: &mut Engine, commands: &mut mpsc::Receiver<Command>, shut
             () = shutdown.requested(), if !engine.stopping => engine.stop_waiting().await,
             () = due => engine.pulse().await,
             command = commands.recv() => match command {
-                Some(command) => engine.handle(command).await,
+                Some(command) => engine.handle(command, commands).await,
                 None => return Ended::Done,
             },
         }
