@@ -5,6 +5,11 @@ use runtime::{Exit, Shutdown, SystemClock, SystemEntropy};
 
 mod flags;
 
+/// A call is a hundred small pieces of memory, half of them freed on another thread than the one that asked for them: what the
+/// C library's heap is worst at. RocksDB keeps to that one.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Exit {
     let flags = flags::Flags::parse();

@@ -163,8 +163,7 @@ impl Engine {
                 batch.release(move || drop(reply.send(deleted)));
             }
             Command::Order { bot, wanted, message, reply } => {
-                let ordered =
-                    self.decide(Event::Order { bot: bot.clone(), wanted, message }, now, batch);
+                let ordered = self.decide(Event::Order { bot: bot.clone(), wanted, message }, now, batch);
                 let running = ordered.map(|()| self.queue.running_on(&bot).collect());
                 batch.release(move || drop(reply.send(running.map_err(CallError::from))));
             }
