@@ -136,9 +136,7 @@ mod tests {
     use super::*;
 
     fn text(dimensions: &Dimensions) -> String {
-        let one = |(key, values): (&str, &std::collections::BTreeSet<String>)| {
-            format!("{key}={}", values.iter().cloned().collect::<Vec<_>>().join("|"))
-        };
+        let one = |(key, values): (&str, &[String])| format!("{key}={}", values.join("|"));
         dimensions.iter().map(one).collect::<Vec<_>>().join(" ")
     }
 

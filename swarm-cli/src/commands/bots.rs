@@ -94,10 +94,11 @@ fn table(bots: &[Bot], now: Timestamp) -> Table {
         Column::text("why"),
     ]);
     for bot in bots {
-        let dimensions = bot.dimensions.iter().filter(|(key, _)| *key != "id").map(|(key, values)| {
-            let values: Vec<&str> = values.iter().map(String::as_str).collect();
-            format!("{key}={}", values.join("|"))
-        });
+        let dimensions = bot
+            .dimensions
+            .iter()
+            .filter(|(key, _)| *key != "id")
+            .map(|(key, values)| format!("{key}={}", values.join("|")));
         table.row(vec![
             bot.id.as_str().into(),
             match bot.health {

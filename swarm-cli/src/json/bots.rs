@@ -5,7 +5,7 @@ use crate::{
     model::{Bot, BotHealth, Evaluation, Explanation, SliceEvaluation},
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A bot.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub struct BotJson<'a> {
     /// What an operator should know of it beside that; empty otherwise.
     pub notice: &'a str,
     /// What it says of itself.
-    pub dimensions: BTreeMap<&'a str, &'a BTreeSet<String>>,
+    pub dimensions: BTreeMap<&'a str, &'a [String]>,
     /// Of its program.
     pub version: &'a str,
     /// How many attempts it runs at once.
