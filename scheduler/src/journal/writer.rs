@@ -19,7 +19,7 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Groups that are durable and not told yet. Telling is quick.
 const TOLD: usize = 16;
 
-/// What is told once its batch is durable.
+/// What is told once its batch is durable. It is run by a task and must not block.
 pub(crate) type Release = Box<dyn FnOnce() + Send>;
 
 /// What one decision leaves to do.
@@ -106,11 +106,13 @@ impl Writer {
 fn ended(thread: Option<Result<Result<(), JournalError>, JoinError>>) -> JournalError {
     match thread {
         Some(Ok(Err(error))) => error,
-        other => {
-            let reason = format!("its writer has stopped: {other:?}");
-            JournalError::Store { place: Place::in_directory("".as_ref()), reason }
-        }
+        other => stopped(&format!("{other:?}")),
     }
+}
+
+fn stopped(why: &str) -> JournalError {
+    let reason = format!("its writer has stopped: {why}");
+    JournalError::Store { place: Place::in_directory("".as_ref()), reason }
 }
 
 fn write_all(
@@ -143,15 +145,17 @@ fn write_all(
         if !written.is_empty() {
             metrics.journal_sync.observe((clock.elapsed() - started).as_secs_f64());
         }
-        // An error means that the runtime is stopping, and nobody listens.
-        let _ = durable.blocking_send(group);
+        if durable.blocking_send(group).is_err() {
+            // The runtime is stopping, or a release has a defect: better one that is opened anew than one that tells nobody anything.
+            return Err(stopped("nobody tells what it writes"));
+        }
     }
     journal.close();
     Ok(())
 }
 
-/// Tells what is durable. Answers that are given by a task of the runtime wake those who wait for them at once, and not each
-/// of them through the scheduler's lock, with a system call.
+/// Tells what is durable: a task wakes those who wait for answers without a lock and a system call for each, which the thread
+/// that writes would need.
 async fn tell(mut durable: mpsc::Receiver<Vec<Batch>>) {
     while let Some(group) = durable.recv().await {
         for release in group.into_iter().flat_map(|batch| batch.releases) {

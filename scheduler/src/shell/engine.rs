@@ -132,9 +132,9 @@ impl Engine {
         let started = self.time.now();
         let mut next = Some(first);
         while let Some(command) = next {
-            let now = self.time.now();
-            self.take(command, now, &mut batch);
-            next = if now.since(started) < GATHER { gathered(commands).await } else { None };
+            self.take(command, self.time.now(), &mut batch);
+            let late = self.time.now().since(started) >= GATHER;
+            next = if late { None } else { gathered(commands).await };
         }
         self.writer.append(batch).await;
         if self.stopping {

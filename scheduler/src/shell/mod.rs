@@ -2,7 +2,7 @@
 //! appends what was decided to the journal and then tells whoever waits.
 //!
 //! Nothing is told before it is durable: every answer is a release of the batch that goes to the journal's writer, and
-//! the queue goes on deciding meanwhile. When the journal fails, the state in memory may be ahead of it; then the
+//! the queue goes on deciding meanwhile. Calls that come within a moment share a batch. When the journal fails, the state in memory may be ahead of it; then the
 //! engine is dropped with all its answers, and a new one is opened from what is durable.
 
 mod engine;
@@ -13,6 +13,8 @@ mod runs;
 mod supervisor;
 mod synchronize;
 mod tails;
+#[cfg(test)]
+mod tests;
 mod watchers;
 
 pub(crate) use handle::{CallError, Canceled, CanceledRuns, Handle, Updates};
