@@ -95,6 +95,7 @@ impl Metrics {
             | Transition::CancelRequested { .. }
             | Transition::RunDeleted { .. }
             | Transition::BotOrdered { .. }
+            | Transition::WorkersAdded { .. }
             | Transition::TestsGranted { .. }
             | Transition::TestQuarantined { .. } => {}
             Transition::TestsListed { listing, .. } => {

@@ -12,6 +12,9 @@ use std::{
     time::Duration,
 };
 
+/// When they take a bot to be lost, to their favour.
+const LEASE: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Baseline {
     /// Playwright.
@@ -80,6 +83,14 @@ pub(crate) fn fixed(baseline: Baseline, trace: &Trace, estimates: &Estimates, wo
 impl Policy for Static {
     fn joined(&mut self, _: u32, _: Option<f64>, _: Timestamp) {}
 
+    fn lease(&self) -> Duration {
+        LEASE
+    }
+
+    fn silent(&mut self, _: u32, _: Timestamp) -> u32 {
+        0
+    }
+
     fn next(&mut self, worker: u32, _: Timestamp) -> Work {
         let tests = self.shares[worker as usize].clone();
         if tests.is_empty() || std::mem::replace(&mut self.is_given[worker as usize], true) {
@@ -97,6 +108,14 @@ impl Policy for Static {
 
 impl Policy for Queue {
     fn joined(&mut self, _: u32, _: Option<f64>, _: Timestamp) {}
+
+    fn lease(&self) -> Duration {
+        LEASE
+    }
+
+    fn silent(&mut self, _: u32, _: Timestamp) -> u32 {
+        0
+    }
 
     fn next(&mut self, worker: u32, _: Timestamp) -> Work {
         self.runs[worker as usize] = self.left.pop_front();

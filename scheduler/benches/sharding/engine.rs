@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-/// How long the scheduler waits for a silent bot.
-const LEASE: Duration = Duration::from_secs(5);
+/// When a bot that has died is taken to be silent: as the queue's clock and ticks make it.
+const SILENT: Duration = Duration::from_secs(4);
 /// A bot that is told to wait asks again after this.
 const ASKS_AGAIN: Duration = Duration::from_secs(1);
 
@@ -31,6 +31,10 @@ pub(crate) trait Policy {
     fn next(&mut self, worker: u32, now: Timestamp) -> Work;
     /// The first report of a test ends it.
     fn ended(&mut self, worker: u32, test: TestIndex, took: Duration, now: Timestamp);
+    /// How long it waits for a bot until its lease is over.
+    fn lease(&self) -> Duration;
+    /// A worker's bot is not heard of. Answers how many workers more there are to be.
+    fn silent(&mut self, worker: u32, now: Timestamp) -> u32;
     /// The lease of a worker is over; what it did not report is to be run by others.
     fn lost(&mut self, worker: u32, now: Timestamp);
 }
@@ -45,6 +49,8 @@ pub(crate) struct Played {
     /// Bot-seconds spent on tests that had been reported, or were by somebody else in the end.
     pub(crate) doubled: f64,
     pub(crate) dispatches: u64,
+    /// Seconds from the death of a bot until all its tests were granted to others, if it had any of its own.
+    pub(crate) moved: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +59,7 @@ enum Event {
     Asks,
     Arrives,
     Dies,
+    Silent,
     Lost,
 }
 
@@ -69,6 +76,12 @@ struct Slot {
     life: u32,
 }
 
+impl Slot {
+    fn of(bot: usize) -> Self {
+        Self { bot, since: None, batch: VecDeque::new(), began: Timestamp::default(), life: 0 }
+    }
+}
+
 struct Engine<'a, P> {
     policy: &'a mut P,
     fleet: &'a Fleet,
@@ -81,6 +94,9 @@ struct Engine<'a, P> {
     /// Bots that were let go, and workers whose bot is gone.
     free: Vec<usize>,
     vacant: Vec<usize>,
+    /// What a bot that has died had, and nobody has yet; when it died.
+    orphans: BTreeSet<TestIndex>,
+    died: Timestamp,
     played: Played,
 }
 
@@ -99,18 +115,19 @@ pub(crate) fn play(
     fleet: &Fleet,
     overhead: Duration,
 ) -> Played {
-    let slot = |bot| Slot { bot, since: None, batch: VecDeque::new(), began: Timestamp::default(), life: 0 };
     let mut engine = Engine {
         policy,
         fleet,
         truth,
         overhead,
-        slots: (0..fleet.bots.len()).map(slot).collect(),
+        slots: (0..fleet.bots.len()).map(Slot::of).collect(),
         events: BinaryHeap::new(),
         number: 0,
         open: (0..truth.len()).map(|position| TestIndex(position as u32)).collect(),
         free: Vec::new(),
         vacant: Vec::new(),
+        orphans: BTreeSet::new(),
+        died: Timestamp::default(),
         played: Played::default(),
     };
     engine.run();
@@ -149,6 +166,14 @@ impl<P: Policy> Engine<'_, P> {
             Event::Asks => self.ask(slot, now),
             Event::Ended => self.end_test(slot, now),
             Event::Dies => self.die(slot, now),
+            Event::Silent => {
+                for _ in 0..self.policy.silent(slot as u32, now) {
+                    self.vacant.push(self.slots.len());
+                    self.slots.push(Slot::of(usize::MAX));
+                }
+                self.fill(now);
+                self.wake(now);
+            }
             Event::Lost => {
                 self.policy.lost(slot as u32, now);
                 self.vacant.push(slot);
@@ -170,6 +195,7 @@ impl<P: Policy> Engine<'_, P> {
             Work::Run { tests, is_dispatch } => {
                 self.played.dispatches += u64::from(is_dispatch);
                 let overhead = if is_dispatch { self.overhead } else { Duration::ZERO };
+                self.adopt(&tests, now);
                 self.slots[slot].batch = tests.into();
                 self.begin(slot, now + overhead);
             }
@@ -208,14 +234,37 @@ impl<P: Policy> Engine<'_, P> {
             return;
         };
         self.let_go(slot, now);
-        self.slots[slot].batch.clear();
-        self.later(now + LEASE, Event::Lost, slot);
+        let held = std::mem::take(&mut self.slots[slot].batch);
+        let alone = |test: &TestIndex| self.slots.iter().all(|slot| !slot.batch.contains(test));
+        self.orphans = held.into_iter().filter(|test| self.open.contains(test)).filter(alone).collect();
+        self.died = now;
+        self.later(now + SILENT.min(self.policy.lease()), Event::Silent, slot);
+        self.later(now + self.policy.lease(), Event::Lost, slot);
+    }
+
+    /// Somebody has these now.
+    fn adopt(&mut self, tests: &[TestIndex], now: Timestamp) {
+        let any = !self.orphans.is_empty();
+        self.orphans.retain(|test| !tests.contains(test));
+        if any && self.orphans.is_empty() {
+            self.played.moved = Some(now.since(self.died).as_secs_f64());
+        }
     }
 
     fn let_go(&mut self, slot: usize, now: Timestamp) {
         let slot = &mut self.slots[slot];
         slot.life += 1;
         self.played.paid += slot.since.take().map_or(0.0, |since| now.since(since).as_secs_f64());
+    }
+
+    /// Those that wait ask at once.
+    fn wake(&mut self, now: Timestamp) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].since.is_some() && self.slots[slot].batch.is_empty() {
+                self.slots[slot].life += 1;
+                self.ask(slot, now);
+            }
+        }
     }
 
     /// Bots that were let go become workers whose bot is gone.

@@ -8,6 +8,9 @@ use proto::Timestamp;
 use scheduler::sharding::*;
 use std::{collections::BTreeSet, time::Duration};
 
+/// The configuration's default.
+const LEASE: Duration = Duration::from_secs(30);
+
 pub(crate) struct Ours {
     shares: Shares,
     ledger: Ledger,
@@ -96,6 +99,17 @@ impl Policy for Ours {
             output: "".into(),
         };
         self.ledger.report(self.leases[worker as usize].0, &[report]);
+    }
+
+    fn lease(&self) -> Duration {
+        LEASE
+    }
+
+    fn silent(&mut self, worker: u32, now: Timestamp) -> u32 {
+        self.shares.silent(WorkerId(worker), now);
+        let more = self.shares.wanted();
+        self.leases.extend((0..more).map(|_| (0, false)));
+        more
     }
 
     fn lost(&mut self, worker: u32, now: Timestamp) {

@@ -144,27 +144,38 @@ pub(crate) fn unequal(traces: &[Trace]) {
 }
 
 pub(crate) fn killed(traces: &[Trace]) {
-    head("1 of 64 bots killed at a random time, lease 5 s, with history, h = 0.2 s", &baselines::ALL);
+    head("1 of 64 bots killed at a random time, lease 30 s (baselines 5 s), with history", &baselines::ALL);
     let mut columns = vec![Vec::new(); runners().len()];
+    let mut moved = vec![Vec::new(); OURS.len()];
     for trace in traces.chunk_by(|a, b| a.name == b.name).map(|same| &same[0]) {
         let estimates = trace.warm();
-        let cells: Vec<f64> = runners()
-            .iter()
-            .map(|runner| {
-                let whole = Fleet::ideal(64);
-                let undisturbed = runner.play(trace, &estimates, &whole).makespan;
-                let ratio = |seed| {
-                    let fleet = whole.clone().killed(undisturbed, seed);
-                    runner.play(trace, &estimates, &fleet).makespan / undisturbed
-                };
-                geometric_mean(&(0..DEATHS).map(ratio).collect::<Vec<_>>())
-            })
-            .collect();
+        let deaths = runners().into_iter().map(|runner| {
+            let whole = Fleet::ideal(64);
+            let undisturbed = runner.play(trace, &estimates, &whole).makespan;
+            let play = |seed| {
+                let mut played = runner.play(trace, &estimates, &whole.clone().killed(undisturbed, seed));
+                played.makespan /= undisturbed;
+                played
+            };
+            (0..DEATHS).map(play).collect::<Vec<_>>()
+        });
+        let deaths: Vec<Vec<Played>> = deaths.collect();
+        let ratio = |deaths: &Vec<Played>| {
+            geometric_mean(&deaths.iter().map(|played| played.makespan).collect::<Vec<_>>())
+        };
+        let cells: Vec<f64> = deaths.iter().map(ratio).collect();
         row(&format!("  {}", trace.name), cells[0], cells[1], None, &cells[2..]);
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        let ours = deaths.iter().map(|deaths| deaths.iter().filter_map(|played| played.moved));
+        moved.iter_mut().zip(ours).for_each(|(all, moved)| all.extend(moved));
     }
     let means: Vec<f64> = columns.iter().map(|column| geometric_mean(column)).collect();
     row("makespan / undisturbed makespan", means[0], means[1], Some(1.07), &means[2..]);
+    moved.iter_mut().for_each(|moved| moved.sort_by(f64::total_cmp));
+    for (name, percent) in [("median", 50), ("90 %", 90), ("slowest", 100)] {
+        let [pull, process] = [0, 1].map(|mode: usize| moved[mode][(moved[mode].len() - 1) * percent / 100]);
+        row(&format!("seconds until others had its tests, {name}"), pull, process, Some(5.0), &[]);
+    }
 }
 
 /// The same for suites by which nothing was tuned.

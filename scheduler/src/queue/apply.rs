@@ -128,7 +128,9 @@ impl Queue {
                 self.presence.end(*token);
                 self.worker_ends(*shard, *token, &held, now);
             }
-            Transition::RunCreated { .. } | Transition::TestsListed { .. } => {
+            Transition::RunCreated { .. }
+            | Transition::TestsListed { .. }
+            | Transition::WorkersAdded { .. } => {
                 decided.effects.insert(Effect::Offer);
             }
             Transition::ShardEnded { .. }

@@ -30,6 +30,7 @@ mod run;
 mod select;
 mod shard;
 mod sharing;
+mod silent;
 mod spec;
 mod state;
 mod suite;

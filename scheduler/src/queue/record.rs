@@ -44,6 +44,8 @@ pub(crate) enum Transition {
     BotOrdered { bot: BotId, standing: Standing },
     /// The tests of a step are known, and how many workers it gets.
     TestsListed { run: RunId, step: u32, listing: Arc<Listing>, workers: u32 },
+    /// A step whose tests are known gets so many workers more.
+    WorkersAdded { run: RunId, step: u32, more: u32 },
     /// A worker's live attempt may run these: its next batch.
     TestsGranted { shard: ShardId, token: Token, tests: Arc<[TestIndex]> },
     /// A worker's live attempt has run these.
@@ -59,7 +61,8 @@ impl Transition {
             Self::RunCreated { run, .. }
             | Self::CancelRequested { run }
             | Self::RunDeleted { run, .. }
-            | Self::TestsListed { run, .. } => Some(*run),
+            | Self::TestsListed { run, .. }
+            | Self::WorkersAdded { run, .. } => Some(*run),
             Self::BotOrdered { .. } | Self::TestQuarantined { .. } => None,
             Self::Leased { shard, .. }
             | Self::AttemptLost { shard, .. }
@@ -89,6 +92,7 @@ impl Transition {
             | Self::RunDeleted { .. }
             | Self::BotOrdered { .. }
             | Self::TestsListed { .. }
+            | Self::WorkersAdded { .. }
             | Self::TestsGranted { .. }
             | Self::TestsReported { .. }
             | Self::TestQuarantined { .. } => None,

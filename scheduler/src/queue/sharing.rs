@@ -9,7 +9,8 @@ use super::{
     pending::take_out,
     policy::{TestDriver, TestsPolicy},
     record::{Record, Transition},
-    shard::{Ending, Loss, ShardState, Token},
+    shard::{Ending, ShardState, Token},
+    silent::Silence,
     spec::StepSpec,
     suite::{Listing, Suite},
     suites::suite_key,
@@ -30,10 +31,6 @@ const OVERHEAD: Duration = Duration::from_millis(200);
 
 /// What a dispatch is taken to cost at most: a bot that was stopped meanwhile says nothing of the others.
 const LONGEST_DISPATCH: Duration = Duration::from_secs(5);
-
-/// The tests of a bot that two ticks have found silent for so long are given to others, too: bots with tests call each
-/// [`WORKER_CALLS`], and the end of a lease is not waited for.
-const SILENT: Duration = Duration::from_millis(2500);
 
 /// How long a call of a bot that has tests is held back, at most.
 pub(crate) const WORKER_CALLS: Duration = Duration::from_millis(1500);
@@ -85,8 +82,8 @@ pub(crate) struct GrantedTest {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    pools: BTreeMap<(RunId, u32), Pool>,
-    hands: BTreeMap<Token, Hand>,
+    pub(super) pools: BTreeMap<(RunId, u32), Pool>,
+    pub(super) hands: BTreeMap<Token, Hand>,
     /// Those of them that ask for more, by step: what one tells is news for these only. Without empty sets.
     hungry: BTreeMap<(RunId, u32), BTreeSet<Token>>,
     /// Estimated and real seconds of what each bot has run.
@@ -97,15 +94,15 @@ pub(super) struct Sharing {
 
 /// Who is to run what of a step.
 #[derive(Debug)]
-struct Pool {
-    shares: Shares,
+pub(super) struct Pool {
+    pub(super) shares: Shares,
     estimates: Estimates,
     breaker: Breaker,
 }
 
 /// A worker's live attempt, as its bot has told of it.
 #[derive(Clone, Debug, Default)]
-struct Hand {
+pub(super) struct Hand {
     /// Batches that it has had.
     had: u32,
     hungry: bool,
@@ -114,18 +111,7 @@ struct Hand {
     running: Vec<TestIndex>,
     /// When it was granted its last batch, until something of that is told.
     granted: Option<Timestamp>,
-    silence: Silence,
-}
-
-/// Whether a bot has been heard of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Silence {
-    #[default]
-    Heard,
-    /// A tick has found it silent. The scheduler itself may have been stopped: the next one will show.
-    Suspected,
-    /// Others have its tests, too.
-    Certain,
+    pub(super) silence: Silence,
 }
 
 impl Sharing {
@@ -274,7 +260,7 @@ impl Queue {
         }
         self.sharing.note(id, token);
         if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
-            pool.shares.leave(WorkerId(id.index), now);
+            pool.shares.dismiss(WorkerId(id.index), now);
         }
     }
 
@@ -386,7 +372,9 @@ impl Queue {
     /// shards of their own.
     pub(super) fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
         if self.run(run).is_none_or(|run| run.tally.pending == 0)
-            || self.suite(run, step).is_none_or(|suite| !suite.ledger.is_granted())
+            || self.suite(run, step).is_none_or(|suite| {
+                !suite.ledger.is_granted() || (!suite.ledger.is_complete() && self.has_returned(run, step))
+            })
         {
             return;
         }
@@ -403,40 +391,6 @@ impl Queue {
     /// Whether a pending shard may end without being missed: others do the work.
     pub(super) fn is_spare(&self, id: ShardId) -> bool {
         self.suite(id.run, id.step).is_some() && self.workers_live(id.run, id.step) > 0
-    }
-
-    /// Gives the tests of bots that are not heard of any more to others, too. When all tests have their verdicts, nobody
-    /// waits for such a bot: its lease ends.
-    pub(super) fn doubt_silent(&mut self, now: Timestamp, decided: &mut Decided) {
-        let mut over = Vec::new();
-        for (token, hand) in &mut self.sharing.hands {
-            let shard =
-                self.state.leases.get(token).and_then(|id| Some((*id, self.state.shard(*id)?.live()?)));
-            let Some((id, live)) = shard else { continue };
-            let seen = self.presence.bots.get(&live.bot).map(|bot| bot.last_seen);
-            if seen.is_none_or(|seen| now.since(seen) < SILENT) {
-                continue;
-            }
-            hand.silence = match hand.silence {
-                Silence::Heard => Silence::Suspected,
-                Silence::Suspected | Silence::Certain => Silence::Certain,
-            };
-            if hand.silence == Silence::Certain
-                && let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step))
-            {
-                pool.shares.silent(WorkerId(id.index), now);
-                let suite = self.state.runs.get(&id.run).and_then(|run| run.suites.get(&id.step));
-                // It may be about to tell what it has left: it is given time for that, and nothing is held against it.
-                let is_long = now >= self.presence.no_expiration_before
-                    && seen.is_some_and(|seen| now.since(seen) >= self.tuning.lease_ttl / 3);
-                if is_long && suite.is_some_and(|suite| suite.ledger.is_complete()) {
-                    over.push((*token, format!("bot {} was silent when all tests were done", live.bot)));
-                }
-            }
-        }
-        for (token, reason) in over {
-            self.lose(token, reason, Loss::Returned, now, decided);
-        }
     }
 
     /// Workers that wait ask again.

@@ -122,6 +122,7 @@ impl State {
             Transition::TestsListed { run, step, listing, workers } => {
                 self.list_tests(*run, *step, listing, *workers, at)
             }
+            Transition::WorkersAdded { run, step, more } => self.add_workers(*run, *step, *more, at),
             Transition::TestsGranted { shard, token, tests } => self.grant_tests(*shard, *token, tests),
             Transition::TestsReported { shard, token, reports } => self.report_tests(*shard, *token, reports),
             Transition::TestQuarantined { quarantined } => {

@@ -2,6 +2,7 @@
 
 use super::{
     dedupe::ListingKey,
+    run::Run,
     shard::{Shard, ShardState, Token},
     spec::StepSpec,
     state::{Impossible, State, impossible},
@@ -70,23 +71,49 @@ impl State {
         let quarantined = self.books.quarantined(&policy.suite, listing, at);
         let suite = Suite::new(Arc::clone(listing), policy, quarantined);
         run.suites.insert(number, suite.ok_or_else(|| impossible(id, "lists a test twice"))?);
-        let spec = Arc::clone(&run.spec);
-        let shards = run.steps.get_mut(number as usize).ok_or_else(missing)?;
-        let first = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-        let new: Vec<ShardId> =
-            (first..workers).map(|index| ShardId { run: id, step: number, index }).collect();
-        shards.extend(new.iter().map(|_| Shard::new(at)));
-        let more = workers.saturating_sub(first);
-        run.tally.pending += more;
-        if let Some(progress) = run.progress.get_mut(number as usize) {
-            progress.open += more;
-        }
-        self.line_up(&spec, &step, &new, at);
+        let first = run.steps.get(number as usize).map_or(0, |shards| shards.len() as u32);
+        self.new_workers(id, number, workers.saturating_sub(first), at)?;
         if let Some(key) =
             ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())
         {
             self.books.listings.insert(key, (id, number));
         }
+        Ok(())
+    }
+
+    /// More workers for a step whose tests are known.
+    pub(super) fn add_workers(
+        &mut self,
+        id: RunId,
+        number: u32,
+        more: u32,
+        at: Timestamp,
+    ) -> Result<(), Impossible> {
+        let is_open =
+            |run: &Run| run.ended.is_none() && run.suites.contains_key(&number) && !run.has_ended(number);
+        if !self.runs.get(&id).is_some_and(is_open) {
+            return Err(impossible(id, "has no such step whose tests are being run"));
+        }
+        self.new_workers(id, number, more, at)
+    }
+
+    /// Adds pending shards to a step.
+    fn new_workers(&mut self, id: RunId, number: u32, more: u32, at: Timestamp) -> Result<(), Impossible> {
+        let missing = || impossible(id, "has no such step");
+        let run = self.runs.get_mut(&id).ok_or_else(missing)?;
+        let spec = Arc::clone(&run.spec);
+        let step = spec.steps.get(number as usize).ok_or_else(missing)?;
+        let shards = run.steps.get_mut(number as usize).ok_or_else(missing)?;
+        let first = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        let new: Vec<ShardId> = (first..first.saturating_add(more))
+            .map(|index| ShardId { run: id, step: number, index })
+            .collect();
+        shards.extend(new.iter().map(|_| Shard::new(at)));
+        run.tally.pending += more;
+        if let Some(progress) = run.progress.get_mut(number as usize) {
+            progress.open += more;
+        }
+        self.line_up(&spec, step, &new, at);
         Ok(())
     }
 

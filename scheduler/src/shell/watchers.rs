@@ -88,9 +88,9 @@ impl Changed {
             self.shards.extend(run.later(id.step).flat_map(|step| run.shards_of(step)));
         }
         match transition {
-            Transition::TestsListed { run, step, .. } => {
+            Transition::TestsListed { run, step, .. } | Transition::WorkersAdded { run, step, .. } => {
                 self.steps.insert(*step);
-                // All of its workers but the first are new.
+                // Some of its workers are new.
                 let shards = queue.run(*run).into_iter().flat_map(|run| run.shards());
                 self.shards.extend(shards.map(|(id, _)| id).filter(|id| id.step == *step));
             }

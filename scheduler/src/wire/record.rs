@@ -114,6 +114,9 @@ fn transition_to_wire(transition: &Transition) -> Wire {
             listing: Some(suite::listing_to_wire(listing)),
             workers: *workers,
         }),
+        Transition::WorkersAdded { run, step, more } => {
+            Wire::WorkersAdded(wire::WorkersAdded { run_id: run.to_string(), step: *step, more: *more })
+        }
         Transition::TestsGranted { shard, token, tests } => Wire::TestsGranted(wire::TestsGranted {
             shard_id: shard.to_string(),
             token: token.0,
@@ -193,6 +196,9 @@ fn parse_transition(transition: &Wire) -> Result<Transition, FieldError> {
                 listing: Arc::new(suite::parse_listing(listing)?),
                 workers: listed.workers,
             }
+        }
+        Wire::WorkersAdded(added) => {
+            Transition::WorkersAdded { run: run(&added.run_id)?, step: added.step, more: added.more }
         }
         Wire::TestsGranted(granted) => Transition::TestsGranted {
             shard: shard(&granted.shard_id)?,

@@ -35,6 +35,13 @@ fn seconds() -> f64 {
     })
 }
 
+/// Whether a trace is to be replayed on so many bots: `REPLAY_SCENES="64/spec-files-1k 8/pytest-3k"` names those that
+/// are, as `SIZE/TRACE`.
+fn is_asked(size: usize, name: &str) -> bool {
+    std::env::var("REPLAY_SCENES")
+        .map_or(true, |scenes| scenes.split_whitespace().any(|scene| scene == format!("{size}/{name}")))
+}
+
 /// Both ways of running one trace on one number of bots.
 struct Replayed {
     name: &'static str,
@@ -49,7 +56,7 @@ pub(crate) fn replay(traces: &[Trace]) {
     let clock = SystemClock::new();
     let mut all = Vec::new();
     for (size, trace) in REPLAYED.into_iter().flat_map(|size| traces.iter().map(move |trace| (size, trace))) {
-        if !FILES.contains(&trace.name) {
+        if !FILES.contains(&trace.name) || !is_asked(size, trace.name) {
             continue;
         }
         let bound = (trace.total() / size as f64).max(trace.longest());
@@ -86,6 +93,9 @@ fn print(traces: &[Trace], all: &[Replayed]) {
     pair_head();
     for (position, size) in REPLAYED.into_iter().enumerate() {
         let of_size: Vec<&Replayed> = all.iter().filter(|replayed| replayed.size == size).collect();
+        if of_size.is_empty() {
+            continue;
+        }
         let guesses: Vec<_> = of_size.iter().map(|replayed| simulated(traces, replayed)).collect();
         for (kind, (name, targets)) in KINDS.into_iter().enumerate() {
             let real = |mode: usize, row: usize| of_size[row].ours[mode].runs[kind].ratio;
@@ -125,6 +135,9 @@ fn deaths(all: &[Replayed]) {
         .iter()
         .filter_map(|replayed| Some((replayed, [replayed.ours[0].killed?, replayed.ours[1].killed?])))
         .collect();
+    if killed.is_empty() {
+        return;
+    }
     for (replayed, killed) in &killed {
         let cell = |mode: usize| (killed[mode].ratio, None);
         pair(&format!("  1 of {} killed, {}", replayed.size, replayed.name), [cell(0), cell(1)], None);

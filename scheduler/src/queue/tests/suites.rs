@@ -400,6 +400,65 @@ fn a_run_whose_tests_are_done_does_not_wait_for_the_lease_of_a_dead_bot() {
 }
 
 #[test]
+fn bots_that_were_let_go_come_back_for_the_tests_of_a_dead_one() {
+    let mut fleet = Fleet::new(&["b1", "b2", "b3"], 12);
+    let driver = TestDriver::Gtest;
+    let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { driver, ..policy(0) })]));
+    while fleet.workers["b1"].queue.is_empty() {
+        ["b1", "b2", "b3"].into_iter().for_each(|bot| fleet.call(bot, true));
+    }
+    let has_one = |fleet: &Fleet| fleet.workers.values().filter(|worker| worker.lease.is_some()).count();
+    for _ in 0..200 {
+        ["b1", "b2", "b3"].into_iter().for_each(|bot| fleet.call(bot, true));
+        ["b2", "b3"].into_iter().for_each(|bot| fleet.work(bot));
+        fleet.bench.pass(SECOND);
+    }
+    assert_eq!(has_one(&fleet), 1, "b1 has a long test, and there is nothing for others");
+    let held = fleet.workers.remove("b1").unwrap().queue;
+    let died = fleet.bench.now;
+    while !held.iter().all(|test| fleet.executions.contains_key(&test.0)) {
+        assert!(fleet.bench.now.since(died) < 8 * SECOND, "{held:?} wait for the lease of a dead bot");
+        for bot in ["b2", "b3"] {
+            fleet.call(bot, true);
+            fleet.work(bot);
+        }
+        fleet.bench.pass(Duration::from_millis(200));
+    }
+    fleet.finish(run);
+    assert!(fleet.bench.now.since(died) < TTL - 5 * SECOND);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    assert_eq!(fleet.bench.replayed().state, fleet.bench.queue.state);
+}
+
+#[test]
+fn the_tests_of_a_bot_that_fell_silent_when_it_was_to_get_no_more_go_to_others() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 40);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    while fleet.workers["b1"].queue.is_empty() || fleet.workers["b2"].queue.is_empty() {
+        fleet.call("b1", true);
+        fleet.call("b2", true);
+    }
+    // It wants to stop, and asks while its last test runs.
+    let mut held = fleet.workers["b1"].held(0);
+    held[0].tests.as_mut().unwrap().hungry = true;
+    let asks = BotReport { draining: true, ..report("b1", "s0", held) };
+    let (id, session) = (asks.bot.clone(), asks.session.clone());
+    fleet.bench.apply(Event::Synchronize(asks)).unwrap();
+    let told = fleet.bench.queue.desired(&id, &session).pop().unwrap().tests.unwrap();
+    assert!(told.complete);
+    let held = fleet.workers.remove("b1").unwrap().queue;
+    let died = fleet.bench.now;
+    while !held.iter().all(|test| fleet.executions.contains_key(&test.0)) {
+        assert!(fleet.bench.now.since(died) < 8 * SECOND, "{held:?} wait for the lease of a dead bot");
+        fleet.call("b2", true);
+        fleet.work("b2");
+        fleet.bench.pass(Duration::from_millis(200));
+    }
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+}
+
+#[test]
 fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
     let mut fleet = Fleet::new(&["b1"], 4);
     fleet.exit_code = 1;

@@ -1,6 +1,9 @@
 //! What a worker gets when it asks.
 
-use super::{Mode, Next, Place, Presence, Queue, Shares, TestIndex, WorkerId, worker::remaining};
+use super::{
+    Mode, Next, Place, Presence, Queue, Shares, TestIndex, WorkerId,
+    worker::{Worker, remaining},
+};
 use proto::Timestamp;
 use std::collections::VecDeque;
 
@@ -9,6 +12,9 @@ const PROCESS_FLOOR: f64 = 8.0;
 /// What is left of a share when it is worth so many dispatches or less goes in one batch: halving it, because its worker
 /// may be slow, would cost more bot-seconds than it can save.
 const PROCESS_LAST: f64 = 6.0;
+/// And tests worth so many at most: what is granted cannot be taken back, and when the bot of a worker dies others must
+/// soon be free for what it had. Costs one part in so many of the bot-seconds.
+const PROCESS_MOST: f64 = 200.0;
 /// Tests in one batch: a batch is one message.
 const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
@@ -16,6 +22,14 @@ const BATCH_MOST: usize = 10_000;
 const LEAD: f64 = 0.1;
 /// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
 const PATIENCE: f64 = 5.0;
+
+/// Dispatches that one batch of a process is worth at most, between half of [`PROCESS_MOST`] and all of it by the worker's
+/// number: equal batches would all end at the same moment. Multiples of the golden ratio have fractions that are spread
+/// evenly.
+fn process_most(id: WorkerId) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    PROCESS_MOST * (0.5 + 0.5 * (f64::from(id.0) * GOLDEN).fract())
+}
 
 impl Shares {
     /// What a worker is to do now. It may ask while the last test of its last batch runs.
@@ -82,9 +96,12 @@ impl Shares {
         if self.returned.is_empty() {
             return Vec::new();
         }
+        // Who is free first takes as much as it would be given of its own: others take over its share meanwhile.
         let active = self.workers.values().filter(|worker| worker.presence == Presence::Active).count();
-        let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
-        let enough = self.enough(all / active.max(1) as f64);
+        let returned: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
+        let unknown = self.unknown.get();
+        let queued: f64 = self.workers.values().map(|worker| worker.load.seconds(unknown)).sum();
+        let enough = self.enough(id, (returned + queued) / active.max(1) as f64);
         let others = self.soonest_other(id, now);
         let (mut batch, mut sum, mut kept) = (Vec::new(), 0.0, VecDeque::new());
         for (test, avoid) in std::mem::take(&mut self.returned) {
@@ -103,6 +120,24 @@ impl Shares {
         batch
     }
 
+    /// So many workers more are worth having for what came back, beside those that wait: in place of those that were told
+    /// that there is nothing any more, and over time no more than were planned for.
+    pub fn wanted(&self) -> u32 {
+        let count = |is: fn(&Worker) -> bool| self.workers.values().filter(|worker| is(worker)).count();
+        let done = count(|worker| worker.presence == Presence::Done);
+        let waiting = count(|worker| worker.presence == Presence::Active && worker.out.is_empty());
+        let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
+        let worth = (all / (self.overhead * PROCESS_FLOOR)).ceil() as usize;
+        let wanted = worth.max(1).min(self.returned.len()).saturating_sub(waiting).min(done);
+        let wanted = wanted.min(self.most_workers.saturating_sub(self.workers.len()));
+        u32::try_from(wanted).unwrap_or(u32::MAX)
+    }
+
+    /// Whether something that came back is with nobody.
+    pub fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
     /// Seconds until some other worker is free.
     fn soonest_other(&self, id: WorkerId, now: Timestamp) -> f64 {
         let others = self
@@ -113,12 +148,12 @@ impl Shares {
     }
 
     /// Seconds of tests in one batch out of so many that are left.
-    pub(super) fn enough(&self, left: f64) -> f64 {
+    fn enough(&self, id: WorkerId, left: f64) -> f64 {
         match self.settings.mode {
             Mode::Pull => self.overhead.max(LEAD),
             // What is left over must be worth a process, too.
             Mode::Process if left < 2.0 * self.overhead * PROCESS_FLOOR => left,
-            Mode::Process => left / 2.0,
+            Mode::Process => (left / 2.0).min(self.overhead * process_most(id)),
         }
     }
 
@@ -135,7 +170,7 @@ impl Shares {
                 worker.load.seconds(unknown) / 4.0
             }
             Mode::Process if worker.load.seconds(unknown) < self.overhead * PROCESS_LAST => f64::INFINITY,
-            _ => self.enough(worker.load.seconds(unknown) * speed),
+            _ => self.enough(id, worker.load.seconds(unknown) * speed),
         };
         self.take(id, enough, VecDeque::front_mut, VecDeque::pop_front)
     }

@@ -96,6 +96,8 @@ pub struct Shares {
     settings: Settings,
     tests: Vec<Test>,
     workers: BTreeMap<WorkerId, Worker>,
+    /// How many there may be in all, those that have ended among them.
+    most_workers: usize,
     /// Units that decide when the run ends, the longest first; of each the tests in reverse order. In no queue, because
     /// where they run depends on who is there and how fast it is.
     decisive: Vec<Vec<TestIndex>>,
@@ -141,6 +143,7 @@ impl Shares {
             settings,
             tests: tests.collect(),
             workers: (0..workers).map(|index| (WorkerId(index), Worker::default())).collect(),
+            most_workers: workers as usize * 2,
             decisive: Vec::new(),
             returned: VecDeque::new(),
             planned: now,
@@ -200,22 +203,31 @@ impl Shares {
     pub fn leave(&mut self, id: WorkerId, now: Timestamp) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         self.waited += worker.wait_ended(now);
-        worker.presence = Presence::Absent { since: now };
-        worker.silent = false;
+        // Who was told that there is nothing any more has ended as it should.
+        if worker.presence != Presence::Done {
+            worker.presence = Presence::Absent { since: now };
+        }
+        worker.silent = None;
         for test in std::mem::take(&mut worker.out) {
             self.tests[test.at()].copies -= 1;
+        }
+    }
+
+    /// The worker gets no more, and ends what it has.
+    pub fn dismiss(&mut self, id: WorkerId, now: Timestamp) {
+        if let Some(worker) = self.workers.get_mut(&id).filter(|w| w.presence == Presence::Active) {
+            self.waited += worker.wait_ended(now);
+            worker.presence = Presence::Done;
         }
     }
 
     /// Nobody has heard of the worker for a while. What it has is given to others, too, unless it may not run twice, and
     /// what it has not is there to be stolen, until it is [`Shares::heard`] again or has left.
     pub fn silent(&mut self, id: WorkerId, now: Timestamp) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|w| w.presence == Presence::Active) else {
-            return;
-        };
+        let is_there = |worker: &&mut Worker| matches!(worker.presence, Presence::Active | Presence::Done);
+        let Some(worker) = self.workers.get_mut(&id).filter(is_there) else { return };
         self.waited += worker.wait_ended(now);
-        worker.presence = Presence::Absent { since: now };
-        worker.silent = true;
+        worker.silent = Some(std::mem::replace(&mut worker.presence, Presence::Absent { since: now }));
         for test in &worker.out {
             let state = &mut self.tests[test.at()];
             if state.place == Place::Out && state.copies == 1 && !state.exclusive {
@@ -228,10 +240,8 @@ impl Shares {
     /// A silent worker is there again, with what it had.
     pub fn heard(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if !std::mem::take(&mut worker.silent) {
-            return;
-        }
-        worker.presence = Presence::Active;
+        let Some(before) = worker.silent.take() else { return };
+        worker.presence = before;
         for test in &worker.out {
             let state = &mut self.tests[test.at()];
             if state.place == Place::Returned {

@@ -84,6 +84,69 @@ fn what_a_silent_worker_has_is_given_to_others_too_until_it_is_heard_again() {
 }
 
 #[test]
+fn who_was_dismissed_is_no_less_silent_and_stays_dismissed_when_it_is_heard() {
+    let mut shares = joined(&[Some(10); 4], 2, SETTINGS);
+    let Next::Batch(held) = shares.next(WorkerId(0), at(0.0)) else { panic!("it has a share") };
+    shares.dismiss(WorkerId(0), at(1.0));
+    shares.silent(WorkerId(0), at(4.0));
+    assert_eq!(shares.next(WorkerId(1), at(4.0)), Next::Batch(held));
+    shares.heard(WorkerId(0));
+    assert_eq!(shares.next(WorkerId(0), at(5.0)), Next::Nothing);
+}
+
+#[test]
+fn more_workers_are_wanted_for_what_came_back_when_others_were_let_go_and_not_without_end() {
+    let settings = Settings { mode: Mode::Process, idle_percent: 0, ..SETTINGS };
+    let mut shares = joined(&[Some(10), Some(1), Some(1)], 3, settings);
+    for worker in 0..3 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    for worker in [1, 2] {
+        took(&mut shares, worker, worker, 1, 1.0);
+        assert_eq!(shares.next(WorkerId(worker), at(1.0)), Next::Nothing);
+    }
+    assert_eq!(shares.wanted(), 0, "nothing came back");
+    shares.silent(WorkerId(0), at(4.0));
+    assert_eq!(shares.wanted(), 1, "one test");
+    shares.heard(WorkerId(0));
+    assert_eq!(shares.wanted(), 0);
+    shares.silent(WorkerId(0), at(8.0));
+    for worker in 3..6 {
+        assert_eq!(shares.wanted(), 1);
+        shares.join(WorkerId(worker), None, at(9.0));
+        assert_eq!(shares.wanted(), 0, "it will take it");
+        shares.leave(WorkerId(worker), at(9.0));
+    }
+    assert_eq!(shares.wanted(), 0, "twice as many as were planned for have been there");
+}
+
+#[test]
+fn processes_get_little_enough_at_a_time_that_somebody_is_soon_free() {
+    let process = Settings { mode: Mode::Process, ..SETTINGS };
+    let mut shares = joined(&[Some(1); 1600], 8, process);
+    let sizes: Vec<usize> = (0..8)
+        .map(|worker| match shares.next(WorkerId(worker), at(0.0)) {
+            Next::Batch(tests) => tests.len(),
+            next => panic!("it has a share: {next:?}"),
+        })
+        .collect();
+    assert!(sizes.iter().all(|size| (20..=40).contains(size)), "half of 200 s would be too much: {sizes:?}");
+    let different: std::collections::BTreeSet<_> = sizes.iter().collect();
+    assert!(different.len() >= 6, "they do not end at the same moment: {sizes:?}");
+}
+
+#[test]
+fn a_process_takes_of_what_came_back_as_much_as_it_would_get_of_its_own() {
+    let process = Settings { mode: Mode::Process, ..SETTINGS };
+    let mut shares = joined(&[Some(1); 160], 4, process);
+    let Next::Batch(lost) = shares.next(WorkerId(0), at(0.0)) else { panic!("it has a share") };
+    assert_eq!(lost.len(), 20);
+    shares.silent(WorkerId(0), at(4.0));
+    let Next::Batch(taken) = shares.next(WorkerId(1), at(4.0)) else { panic!("it is free") };
+    assert_eq!(taken, lost, "not a third of it: others would have to be free, too");
+}
+
+#[test]
 fn what_may_not_run_twice_waits_for_a_silent_worker() {
     let mut shares = shares(&[Some(1); 10], 1, SETTINGS);
     shares.join(WorkerId(0), Some(1.0), at(0.0));

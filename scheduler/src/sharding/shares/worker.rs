@@ -140,8 +140,8 @@ pub(super) type Queue = VecDeque<Vec<TestIndex>>;
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) presence: Presence,
-    /// It is absent because nobody has heard of it, and may be there all the same.
-    pub(super) silent: bool,
+    /// What it was, when it is absent because nobody has heard of it, and may be all the same.
+    pub(super) silent: Option<Presence>,
     /// May name tests that have gone elsewhere.
     pub(super) queue: Queue,
     /// Of the tests in the queue that are still there.
@@ -161,7 +161,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             presence: Presence::New,
-            silent: false,
+            silent: None,
             queue: VecDeque::new(),
             load: Load::default(),
             out: VecDeque::new(),
@@ -177,7 +177,7 @@ impl Default for Worker {
 impl Worker {
     pub(super) fn begin(&mut self, speed: Option<f64>, now: Timestamp) {
         self.presence = Presence::Active;
-        self.silent = false;
+        self.silent = None;
         self.speed_before = speed.filter(|speed| speed.is_finite()).map(|speed| speed.clamp(0.05, 20.0));
         self.pace = Pace::default();
         self.probed = 0.0;

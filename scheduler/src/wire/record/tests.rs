@@ -201,6 +201,7 @@ fn one_of_each() -> Vec<Transition> {
             seen_within: Some(Duration::from_secs(3600)),
             bots: ["b1".parse().unwrap(), "b2".parse().unwrap()].into(),
         })),
+        Transition::WorkersAdded { run, step: 2, more: 3 },
     ]
 }
 

@@ -70,6 +70,7 @@ impl Ledger {
             | Transition::CancelRequested { .. }
             | Transition::BotOrdered { .. } => {}
             Transition::TestsListed { .. }
+            | Transition::WorkersAdded { .. }
             | Transition::TestsGranted { .. }
             | Transition::TestsReported { .. }
             | Transition::TestQuarantined { .. } => panic!("none of its steps shares out tests"),
