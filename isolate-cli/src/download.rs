@@ -6,7 +6,7 @@ use crate::{
     scratch::Scratch,
 };
 use cas::{
-    BlobStore, Monitor,
+    BlobStore, Monitor, Silent,
     disk::DiskCache,
     tree::{self, Fetched},
 };
@@ -60,22 +60,41 @@ pub async fn download(
     shutdown: &Shutdown,
 ) -> Result<Downloaded, Error> {
     check_vacant(target)?;
-    // In or beside the target, so that it is on the same disk and can be renamed.
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let exists = target.is_dir();
-    let scratch = Scratch::create(if exists { target } else { parent })?;
+    // A directory of somebody's has nothing in it before all has come: it would not be empty for who tries again.
+    let held = match exists {
+        true => Some(interruptible(shutdown, tree::fetch(store, cache, digest, monitor)).await?),
+        false => None,
+    };
+    let monitor = if exists { &Silent } else { monitor };
+    // In or beside the target, so that it is on the same disk and can be renamed.
+    let scratch = Scratch::create(if exists { target } else { existing_above(target) })?;
     let (scratch, fetched) = laid_out(store, cache, digest, scratch, monitor, shutdown).await?;
-    let downloaded = Downloaded::from(&fetched);
+    let downloaded = Downloaded::from(held.as_ref().unwrap_or(&fetched));
     if shutdown.is_requested() {
         return Err(Error::Interrupted);
     }
     let tree = tree_in(&scratch);
-    let moved = if exists { fill(&tree, target) } else { rename(&tree, target) };
+    let moved = if exists { fill(&tree, target) } else { place(&tree, target) };
     moved.map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => occupied(target),
         _ => Error::io(target, error),
     })?;
     Ok(downloaded)
+}
+
+/// The deepest directory above that is there.
+fn existing_above(target: &Path) -> &Path {
+    let above = target.ancestors().skip(1);
+    let above = above.map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let mut above = above;
+    above.find(|path| path.is_dir()).unwrap_or(Path::new("."))
+}
+
+/// Moves a directory to where nothing is, not even what it is to be in.
+fn place(tree: &Path, target: &Path) -> io::Result<()> {
+    target.parent().map_or(Ok(()), fs::create_dir_all)?;
+    rename(tree, target)
 }
 
 /// Moves a directory, which may be read-only.

@@ -45,7 +45,9 @@ pub async fn store_locally(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<StoredLocally, Error> {
-    let packaged = interruptible(shutdown, package(item, options, None, Arc::clone(&monitor))).await?;
+    let mut packaged = interruptible(shutdown, package(item, options, None, Arc::clone(&monitor))).await?;
+    // The last one is what a server has.
+    packaged.sources.forget_last();
     let pins = cache.pin(packaged.sources.digests());
     let store = DiskStore::new(cache.clone());
     interruptible(shutdown, tree::upload(&store, &packaged.sources, &*monitor)).await?;

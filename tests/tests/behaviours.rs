@@ -203,7 +203,7 @@ async fn the_first_slice_is_taken_when_a_bot_fits_it() {
 
 #[tokio::test]
 async fn the_next_slice_is_taken_when_the_first_expires() {
-    let system = System::start_patient(1).await;
+    let system = System::start(1).await;
     let flags = ["-d", "os=Mac", "--wait-for-capacity", "--expiration", "16s", "--fallback", "os=Linux@60s"];
     let run = ran(&system, "true", &flags).await;
     assert_eq!((run.state(), run.shards[0].slice), (RunState::Succeeded, 1));

@@ -185,7 +185,10 @@ impl Way<'_> {
         self.monitor.progress(Progress::Cached { files: present.items, bytes: present.bytes });
         if !missing.is_empty() {
             let missing = match site {
-                Some(site) => site.in_order(missing),
+                Some(site) => {
+                    let builder = site.builder();
+                    blocking(move || Ok::<_, Error>(builder.in_order(missing))).await?
+                }
                 None => missing,
             };
             let fetching = Fetching { way: self, site, absent: Mutex::default() };

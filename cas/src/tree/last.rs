@@ -22,7 +22,7 @@ const MAX_NAME: usize = 256;
 const WORTHWHILE: u64 = 256 * 1024;
 
 /// Where the last manifest of one root is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastManifest {
     file: PathBuf,
 }

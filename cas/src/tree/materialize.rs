@@ -80,11 +80,6 @@ impl Site {
         Ok(Self { building: Arc::new(building), _gate: gate })
     }
 
-    /// Brings blobs into the order of the tree, so that those that are fetched together lie together.
-    pub(super) fn in_order(&self, digests: Vec<Digest>) -> Vec<Digest> {
-        self.building.plan.in_order(digests)
-    }
-
     /// For those who make some of the files while others are being fetched.
     pub(super) fn builder(&self) -> Builder {
         Builder(Arc::clone(&self.building))
@@ -165,6 +160,11 @@ impl Building {
 pub(super) struct Builder(Arc<Building>);
 
 impl Builder {
+    /// Brings blobs into the order of the tree, so that those that are fetched together lie together. Takes a while.
+    pub(super) fn in_order(&self, digests: Vec<Digest>) -> Vec<Digest> {
+        self.0.plan.in_order(digests)
+    }
+
     /// Makes all files of these blobs, which are verified and in the cache. Not those that the cache lends, and none where files
     /// can be cloned, or where that is not known: these are made of the cache's files. Blocks.
     pub(super) fn make(&self, blobs: &[(Digest, Bytes)]) -> Result<(), Error> {

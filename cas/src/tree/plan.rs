@@ -3,6 +3,7 @@
 use crate::isolated::{Entry, Isolated};
 use proto::{Digest, RelPath};
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::atomic::AtomicBool,
 };
@@ -17,7 +18,7 @@ pub(super) struct Plan {
     /// By directory, `None` being the root.
     pub(super) files: Vec<(Option<RelPath>, Vec<FileToMake>)>,
     pub(super) symlinks: Vec<(RelPath, String)>,
-    /// All files with bytes, by the beginning of the digest's hash, then in the order of the tree.
+    /// All files with bytes, by the beginning of the digest's hash, then by digest, then in the order of the tree.
     by_digest: Vec<(u64, Spot)>,
 }
 
@@ -82,9 +83,12 @@ impl Plan {
     /// All files of a blob, in the order of the tree.
     pub(super) fn spots(&self, digest: Digest) -> impl Iterator<Item = Spot> {
         let sought = mark(&digest);
-        let begin = self.by_digest.partition_point(|(mark, _)| *mark < sought);
-        let same = self.by_digest[begin..].iter().take_while(move |(mark, _)| *mark == sought);
-        same.map(|(_, spot)| *spot).filter(move |spot| *self.digest(*spot) == digest)
+        let is_before = |(mark, spot): &(u64, Spot)| {
+            mark.cmp(&sought).then_with(|| self.digest(*spot).cmp(&digest)) == Ordering::Less
+        };
+        let begin = self.by_digest.partition_point(is_before);
+        let spots = self.by_digest[begin..].iter().map(|(_, spot)| *spot);
+        spots.take_while(move |spot| *self.digest(*spot) == digest)
     }
 
     /// Brings blobs into the order of their first files.
@@ -101,7 +105,12 @@ fn by_digest(files: &[(Option<RelPath>, Vec<FileToMake>)]) -> Vec<(u64, Spot)> {
         let filled = (0..).zip(files).filter(|(_, file)| !file.digest.is_empty());
         spots.extend(filled.map(|(file, made)| (mark(&made.digest), Spot { directory, file })));
     }
-    spots.sort_unstable();
+    let digest = |spot: Spot| &files[spot.directory as usize].1[spot.file as usize].digest;
+    // Of those that begin alike, which a manifest may have many of, each is found at once, too.
+    spots.sort_unstable_by(|(mark, spot), (other_mark, other)| {
+        let digests = || digest(*spot).cmp(digest(*other));
+        mark.cmp(other_mark).then_with(digests).then_with(|| spot.cmp(other))
+    });
     spots
 }
 

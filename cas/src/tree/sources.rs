@@ -63,6 +63,11 @@ impl Sources {
         digest
     }
 
+    /// Manifests are as other blobs from now on: for a store that is not the one which they are patched for.
+    pub fn forget_last(&mut self) {
+        self.last.clear();
+    }
+
     /// The bytes of a manifest, and where the one before it is.
     pub(super) fn manifest(&self, digest: Digest) -> Option<(Bytes, LastManifest)> {
         let last = self.last.get(&digest)?.clone();

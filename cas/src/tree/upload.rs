@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use proto::{Digest, limits};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     ops::AddAssign,
@@ -78,71 +79,93 @@ pub async fn upload(
     monitor.progress(Progress::Present { files: uploaded.present_blobs, bytes: uploaded.present_bytes });
     let (manifests, missing): (Vec<Digest>, Vec<Digest>) =
         missing.into_iter().partition(|digest| sources.manifest(*digest).is_some());
-    let Split { batches, large } = batches::split(missing, |digest| *digest);
-    let batches = stream::iter(batches).map(|(_, batch)| write_batch(store, sources, batch, monitor));
-    batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
-    let large = stream::iter(large).map(|digest| write_large(store, sources, digest, monitor));
-    large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
-    // One after the other: each may be in memory with the one before it.
-    for digest in manifests {
-        uploaded.uploaded_bytes -= write_manifest(store, sources, digest, monitor).await?;
-    }
+    write_all(store, sources, missing, monitor).await?;
+    uploaded.uploaded_bytes -= write_manifests(store, sources, manifests, monitor).await?;
     Ok(uploaded)
 }
 
-/// Sends a manifest and keeps it for the next one. How many bytes a patch has spared.
-async fn write_manifest(
+/// Small ones in batches, large ones as streams.
+async fn write_all(
     store: &dyn BlobStore,
     sources: &Sources,
-    digest: Digest,
-    monitor: &dyn Monitor,
-) -> Result<u64, Error> {
-    let Some((manifest, last)) = sources.manifest(digest) else { return Ok(0) };
-    if let Some(sent) = write_patched(store, &last, digest, &manifest).await? {
-        accepted(&[digest], monitor);
-        keep(last, digest, manifest).await;
-        return Ok(digest.size() - sent);
-    }
-    // Kept while it goes up: if it does not get there, the next one finds no base.
-    let (sent, ()) =
-        futures::join!(write_whole(store, sources, digest, monitor), keep(last, digest, manifest));
-    sent?;
-    Ok(0)
-}
-
-async fn write_whole(
-    store: &dyn BlobStore,
-    sources: &Sources,
-    digest: Digest,
+    digests: Vec<Digest>,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
-    match batches::fits(digest.size()) {
-        true => write_batch(store, sources, vec![digest], monitor).await,
-        false => write_large(store, sources, digest, monitor).await,
-    }
+    let Split { batches, large } = batches::split(digests, |digest| *digest);
+    let batches = stream::iter(batches).map(|(_, batch)| write_batch(store, sources, batch, monitor));
+    batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+    let large = stream::iter(large).map(|digest| write_large(store, sources, digest, monitor));
+    large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await
 }
 
-/// Sends what makes a manifest of the last one, and tells how long that was. `None`: it is not there, as far as is known.
+/// Sends manifests, as patches where that can be, and keeps the last one of each root for the next. How many bytes were spared.
+async fn write_manifests(
+    store: &dyn BlobStore,
+    sources: &Sources,
+    manifests: Vec<Digest>,
+    monitor: &dyn Monitor,
+) -> Result<u64, Error> {
+    let (mut spared, mut whole, mut refused) = (0, Vec::new(), false);
+    // One after the other: each may be in memory with the one before it.
+    for digest in manifests {
+        let Some((manifest, last)) = sources.manifest(digest).filter(|_| !refused) else {
+            whole.push(digest);
+            continue;
+        };
+        match write_patched(store, &last, digest, &manifest).await? {
+            Patched::Sent(sent) => {
+                accepted(&[digest], monitor);
+                keep(last, digest, manifest).await;
+                spared += digest.size() - sent;
+            }
+            Patched::NoBase => whole.push(digest),
+            Patched::Refused => {
+                whole.push(digest);
+                refused = true;
+            }
+        }
+    }
+    let last = whole.iter().filter_map(|digest| sources.manifest(*digest).map(|(_, last)| (last, *digest)));
+    let kept: BTreeMap<LastManifest, Digest> = last.collect();
+    let keeping = async {
+        for (last, digest) in kept {
+            if let Some((manifest, _)) = sources.manifest(digest) {
+                keep(last, digest, manifest).await;
+            }
+        }
+    };
+    // Kept while they go up: if they do not get there, the next ones find no base.
+    futures::join!(write_all(store, sources, whole, monitor), keeping).0?;
+    Ok(spared)
+}
+
+/// What became of the attempt to send a manifest as a patch.
+enum Patched {
+    /// It is there. So many bytes were sent.
+    Sent(u64),
+    /// There is none to make it of, as far as is known.
+    NoBase,
+    /// The store takes no patches, or cannot be asked.
+    Refused,
+}
+
+/// Sends what makes a manifest of the last one.
 async fn write_patched(
     store: &dyn BlobStore,
     last: &LastManifest,
     digest: Digest,
     manifest: &Bytes,
-) -> Result<Option<u64>, Error> {
+) -> Result<Patched, Error> {
     let (last, manifest) = (last.clone(), manifest.clone());
     let compare = move || {
         let made = last.read().filter(|(base, _)| *base != digest);
         Ok::<_, Error>(made.and_then(|(base, old)| Some((base, patch::make(&old, &manifest)?))))
     };
-    let Some((base, patch)) = blocking(compare).await? else { return Ok(None) };
+    let Some((base, patch)) = blocking(compare).await? else { return Ok(Patched::NoBase) };
     let sent = patch.len() as u64;
-    match store.write_patch(base, digest, patch).await {
-        Ok(()) => Ok(Some(sent)),
-        Err(error) => {
-            tracing::debug!(%digest, %base, %error, "the manifest does not go up as a patch");
-            Ok(None)
-        }
-    }
+    let Err(error) = store.write_patch(base, digest, patch).await else { return Ok(Patched::Sent(sent)) };
+    tracing::debug!(%digest, %base, %error, "the manifest does not go up as a patch");
+    Ok(if matches!(error, crate::Error::NotFound { .. }) { Patched::NoBase } else { Patched::Refused })
 }
 
 /// Without it the next manifest goes up whole.

@@ -107,7 +107,7 @@ impl Policy for Ours {
 
     fn silent(&mut self, worker: u32, now: Timestamp) -> u32 {
         self.shares.silent(WorkerId(worker), now);
-        let more = self.shares.wanted();
+        let more = self.shares.wanted(self.leases.len());
         self.leases.extend((0..more).map(|_| (0, false)));
         more
     }

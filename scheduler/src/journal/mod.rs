@@ -25,7 +25,7 @@ pub(crate) use postgres::{Candidate, PostgresJournal};
 pub use postgres::{PostgresUrl, PostgresUrlError};
 pub(crate) use replay::{punch, replay};
 pub(crate) use rocks::RocksJournal;
-pub(crate) use writer::{Batch, Release, Writer};
+pub(crate) use writer::{Batch, GROUP_BYTES, Release, Writer};
 
 use bytes::Bytes;
 use output::Chunk;

@@ -13,8 +13,8 @@ use tokio::{
 /// Batches that wait for the disk, each with some milliseconds' calls at most. The shell waits when there are more.
 const QUEUE: usize = 256;
 
-/// A group stops growing at this many bytes.
-const GROUP_BYTES: usize = 8 << 20;
+/// A group stops growing at this many bytes, and so does a batch.
+pub(crate) const GROUP_BYTES: usize = 8 << 20;
 
 /// Groups that are durable and not told yet. Telling is quick.
 const TOLD: usize = 16;
@@ -47,7 +47,8 @@ impl Batch {
         self.releases.push(Box::new(release));
     }
 
-    fn bytes(&self) -> usize {
+    /// What it takes in the journal.
+    pub(crate) fn bytes(&self) -> usize {
         let records: usize = self.records.iter().map(Vec::len).sum();
         let output: usize = self.output.iter().map(|chunk| chunk.bytes.len()).sum();
         records + output

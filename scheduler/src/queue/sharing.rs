@@ -149,6 +149,7 @@ impl Queue {
             && let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step))
         {
             pool.shares.heard(WorkerId(id.index));
+            self.end_idle_workers(id.run, id.step, now, decided);
         }
         if let Some(listing) = &progress.listing
             && self.suite(id.run, id.step).is_none()
@@ -373,7 +374,8 @@ impl Queue {
     pub(super) fn end_idle_workers(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
         if self.run(run).is_none_or(|run| run.tally.pending == 0)
             || self.suite(run, step).is_none_or(|suite| {
-                !suite.ledger.is_granted() || (!suite.ledger.is_complete() && self.has_returned(run, step))
+                let is_over = suite.ledger.is_complete() || suite.ledger.is_stopped();
+                !suite.ledger.is_granted() || (!is_over && self.has_returned(run, step))
             })
         {
             return;
@@ -386,11 +388,16 @@ impl Queue {
     pub(super) fn end_unneeded(&mut self, shard: ShardId, why: &str, now: Timestamp, decided: &mut Decided) {
         let ended = Transition::ShardEnded { shard, ending: Ending::NotNeeded, message: why.to_owned() };
         self.commit(ended, now, decided);
+        if let Some(pool) = self.sharing.pools.get_mut(&(shard.run, shard.step)) {
+            pool.shares.ended(WorkerId(shard.index));
+        }
     }
 
-    /// Whether a pending shard may end without being missed: others do the work.
+    /// Whether a pending shard may end without being missed: others do the work, or have it: what they lose comes back with
+    /// their own shards.
     pub(super) fn is_spare(&self, id: ShardId) -> bool {
-        self.suite(id.run, id.step).is_some() && self.workers_live(id.run, id.step) > 0
+        self.suite(id.run, id.step)
+            .is_some_and(|suite| suite.ledger.is_granted() || self.workers_live(id.run, id.step) > 0)
     }
 
     /// Workers that wait ask again.
@@ -523,6 +530,12 @@ impl Queue {
         let workers = u32::try_from(count).unwrap_or(u32::MAX);
         let (tests, open) = (&suite.listing.tests, suite.ledger.ungranted());
         let mut shares = Shares::plan(tests, &estimates, &open, workers, settings, now);
+        let shards = self.run(run).and_then(|run| run.steps.get(step as usize));
+        for (index, shard) in (0..).zip(shards.into_iter().flatten()) {
+            if matches!(shard.state, ShardState::Ended(_)) {
+                shares.ended(WorkerId(index));
+            }
+        }
         for id in self.shards_of(run, step, ShardState::Running) {
             let Some(live) = self.shard(id).and_then(|shard| shard.live()) else { continue };
             shares.join(WorkerId(id.index), self.speed(&live.bot), now);
@@ -573,6 +586,9 @@ impl Queue {
         };
         let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) else { return };
         pool.shares.leave(WorkerId(id.index), now);
+        // It may have been the last that one test takes with it.
+        let judged = held.iter().filter(|test| suite.ledger.verdict(**test).is_some());
+        judged.for_each(|test| pool.shares.withdraw(*test));
         let again: Vec<TestIndex> =
             held.iter().copied().filter(|test| suite.ledger.verdict(*test).is_none()).collect();
         pool.shares.give_back(&again, None);

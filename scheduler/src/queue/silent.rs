@@ -4,6 +4,7 @@ use super::{
     apply::Queue,
     event::Decided,
     record::Transition,
+    run::Run,
     shard::{Loss, ShardState},
 };
 use crate::sharding::WorkerId;
@@ -80,24 +81,33 @@ impl Queue {
                 .suites
                 .get(&step)
                 .is_none_or(|suite| suite.ledger.is_complete() || suite.ledger.is_stopped());
-        let wanted = pool.shares.wanted();
+        let wanted = pool.shares.wanted(of_run.steps.get(step as usize).map_or(0, Vec::len));
         if is_over || wanted == 0 {
             return;
         }
         let pending = self.shards_of(run, step, ShardState::Pending).len();
-        let shards = if of_run.is_included(step) {
-            of_run.steps.get(step as usize).map_or(0, Vec::len)
-        } else {
-            of_run.shards().count()
-        };
-        let most =
-            if of_run.is_included(step) { limits::MAX_INCLUDED_SHARDS } else { limits::MAX_SHARDS_PER_RUN };
-        let room = (most as usize)
-            .saturating_sub(shards)
+        let room = room_in(of_run, step)
             .min(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()));
         let more = (wanted as usize).saturating_sub(pending).min(room);
         if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
             self.commit(Transition::WorkersAdded { run, step, more }, now, decided);
         }
     }
+}
+
+/// How many shards a step may still get: later ones are given those of all that they include, and no more than a bot takes.
+fn room_in(run: &Run, step: u32) -> usize {
+    let len = |step: u32| run.steps.get(step as usize).map_or(0, Vec::len);
+    let most = |step: u32| {
+        let planned = run.spec.steps.get(step as usize).map_or(0, |spec| spec.fan_out.most_shards());
+        len(step).max(planned as usize)
+    };
+    let all = (limits::MAX_SHARDS_PER_RUN as usize).saturating_sub(run.shards().count());
+    let of_later = run.spec.steps.iter().filter_map(|later| {
+        let times = later.includes.iter().filter(|include| include.step == step).count();
+        let included: usize = later.includes.iter().map(|include| most(include.step)).sum();
+        let free = (limits::MAX_INCLUDED_SHARDS as usize).saturating_sub(included);
+        Some(most(step) - len(step) + free.checked_div(times)?)
+    });
+    of_later.min().map_or(all, |room| room.min(all))
 }

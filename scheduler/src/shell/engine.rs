@@ -9,7 +9,9 @@ use super::{
     watchers::Watchers,
 };
 use crate::{
-    journal::{AttemptKey, Batch, Journal, JournalError, Opened, Opening, Writer, punch, replay},
+    journal::{
+        AttemptKey, Batch, GROUP_BYTES, Journal, JournalError, Opened, Opening, Writer, punch, replay,
+    },
     metrics::Metrics,
     queue::{Decided, Effect, Event, Queue, Refusal, Token, Transition},
     vault::Vault,
@@ -133,8 +135,8 @@ impl Engine {
         let mut next = Some(first);
         while let Some(command) = next {
             self.take(command, self.time.now(), &mut batch);
-            let late = self.time.now().since(started) >= GATHER;
-            next = if late { None } else { gathered(commands).await };
+            let enough = batch.bytes() >= GROUP_BYTES || self.time.now().since(started) >= GATHER;
+            next = if enough { None } else { gathered(commands).await };
         }
         self.writer.append(batch).await;
         if self.stopping {

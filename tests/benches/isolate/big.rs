@@ -2,7 +2,7 @@
 
 use super::{
     bench::{Bench, transfer},
-    measure::{Took, here, shell},
+    measure::{Took, on_all_cores, shell},
     table::{self, Row},
     trees,
 };
@@ -12,8 +12,6 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
 };
 use tempfile::TempDir;
 
@@ -61,20 +59,15 @@ pub(crate) async fn bench() {
 fn bare_hash(tree: &Path) -> Took {
     let entries = fs::read_dir(tree).unwrap();
     let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    let threads = thread::available_parallelism().unwrap().get();
-    let next = AtomicUsize::new(0);
-    let hash = || {
-        let mut buffer = vec![0; 256 * 1024];
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (mut file, mut hasher) = (File::open(path).unwrap(), DigestFunction::Blake3.hasher());
-            loop {
-                match file.read(&mut buffer).unwrap() {
-                    0 => break,
-                    count => hasher.update(&buffer[..count]),
-                }
+    let hash = |buffer: &mut Vec<u8>, path: &PathBuf| {
+        let (mut file, mut hasher) = (File::open(path).unwrap(), DigestFunction::Blake3.hasher());
+        loop {
+            match file.read(buffer).unwrap() {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
             }
-            hasher.finish();
         }
+        hasher.finish();
     };
-    here(threads, || thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(hash)))))
+    on_all_cores(&paths, || vec![0; 256 * 1024], hash)
 }

@@ -2,18 +2,24 @@
 
 use super::{
     bench::{Bench, transfer},
-    measure::shell,
+    measure::{Took, on_all_cores, shell},
     table::{self, Row},
     trees,
 };
 use crate::number;
-use std::path::Path;
+use std::{
+    fs,
+    hint::black_box,
+    path::{Path, PathBuf},
+};
 use tempfile::TempDir;
 
 struct Rows {
     cold: Row,
     unchanged: Row,
     changed: Row,
+    /// What no archive that looks at its files can be faster than.
+    looked: Row,
     fetch: Row,
     warm: Row,
     /// Calls of an archive of what has not changed.
@@ -37,6 +43,7 @@ pub(crate) async fn bench() {
         cold: Row::new("archive, nothing known, empty server", "tar c | zstd -1", 1.0),
         unchanged: Row::new("archive, nothing changed", "git status, warm index", 1.5),
         changed: Row::new("archive, 1 % of files changed", "archive, nothing known", 0.1),
+        looked: Row::new("a bare look at each file, on all cores", "archive, nothing known", 0.1),
         fetch: Row::new("fetch and lay out, cold cache", "cp -r + bare transfer", 1.2),
         warm: Row::new("fetch and lay out, warm cache", "cp -r --reflink=auto", 1.0),
         calls: 0.0,
@@ -50,7 +57,7 @@ pub(crate) async fn bench() {
         assert!(bench.server.terminate().await.success());
     }
     table::head(&format!("{files} files, {megabytes} MB; medians of {rounds}"));
-    for row in [&rows.cold, &rows.unchanged, &rows.changed, &rows.fetch, &rows.warm] {
+    for row in [&rows.cold, &rows.unchanged, &rows.changed, &rows.looked, &rows.fetch, &rows.warm] {
         table::print(row);
     }
     table::figure("calls, nothing changed", rows.calls, 1.0, "calls");
@@ -73,6 +80,7 @@ async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, files: usi
     assert_eq!(again, digest);
     rows.calls = rows.calls.max(bench.calls().await - before);
     rows.unchanged.note(unchanged, status);
+    rows.looked.note(look(tree), cold);
 
     let bytes = bench.metric("cas_written_bytes_total").await;
     let copy = shell(&format!("cp -r {source} {}", at("copy"))).await.0;
@@ -90,4 +98,15 @@ async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, files: usi
     rows.changed.note(bench.archive("home", tree).await.0, cold);
     let sent = bench.metric("cas_received_bytes_total").await - received;
     rows.surplus = rows.surplus.max((sent - changed) / changed * 100.0);
+}
+
+/// Reads all directories, and asks for size and times of each file in them.
+fn look(tree: &Path) -> Took {
+    let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let directories: Vec<PathBuf> = below(tree.to_owned()).flat_map(below).collect();
+    let each = |_: &mut (), directory: &PathBuf| {
+        let sizes = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        black_box(sizes.sum::<u64>());
+    };
+    on_all_cores(&directories, || (), each)
 }

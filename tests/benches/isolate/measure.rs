@@ -1,7 +1,15 @@
 //! How long something takes, what it costs, and how much memory it needs at most.
 
 use runtime::{Clock as _, SystemClock};
-use std::{fs, ops::Add, os::unix::process::ExitStatusExt as _, process::Stdio, time::Duration};
+use std::{
+    fs,
+    ops::Add,
+    os::unix::process::ExitStatusExt as _,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 use tests::Finished;
 use tokio::process::Command;
 
@@ -42,6 +50,23 @@ pub(crate) fn here(threads: usize, work: impl FnOnce()) -> Took {
     work();
     let wall = clock.elapsed().as_secs_f64();
     Took { wall, cpu: wall * threads as f64 }
+}
+
+/// Does something with each of these on all cores, each thread with what `state` gives it: what it takes.
+pub(crate) fn on_all_cores<T: Sync, S>(
+    all: &[T],
+    state: impl Fn() -> S + Sync,
+    each: impl Fn(&mut S, &T) + Sync,
+) -> Took {
+    let threads = thread::available_parallelism().unwrap().get();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut state = state();
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            each(&mut state, one);
+        }
+    };
+    here(threads, || thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work)))))
 }
 
 /// Processor time that a process has used, in seconds.

@@ -132,8 +132,12 @@ async fn eviction_makes_room_also_when_there_is_none_for_copies() {
     clock.advance(engine.shared().options.protection() * 2);
     disk.fill();
     let evictor = Evictor { shared: Arc::clone(engine.shared()), writer: engine.writer().clone() };
-    tokio::task::spawn_blocking(move || evictor.round()).await.unwrap();
-    assert!(engine.shared().metrics.reclaimed_segments.get() > 0);
+    // The engine's own evictor may be at the same segment in one of them.
+    let reclaims = move || {
+        evictor.round();
+        evictor.shared.metrics.reclaimed_segments.get() > 0
+    };
+    assert!(tokio::task::spawn_blocking(move || (0..100).any(|_| reclaims())).await.unwrap());
     let digest = put_stream(&engine, &blob(1 << 40, 100_000)).await.unwrap();
     assert!(engine.contains(digest).await.unwrap());
     engine.close().await;

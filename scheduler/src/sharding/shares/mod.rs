@@ -221,6 +221,13 @@ impl Shares {
         }
     }
 
+    /// The worker has ended, or will not come: somebody else may come in its place.
+    pub fn ended(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.presence == Presence::New) {
+            worker.presence = Presence::Done;
+        }
+    }
+
     /// Nobody has heard of the worker for a while. What it has is given to others, too, unless it may not run twice, and
     /// what it has not is there to be stolen, until it is [`Shares::heard`] again or has left.
     pub fn silent(&mut self, id: WorkerId, now: Timestamp) {
@@ -320,7 +327,7 @@ impl Shares {
     }
 
     /// Takes a test out of wherever it waits.
-    fn withdraw(&mut self, test: TestIndex) {
+    pub fn withdraw(&mut self, test: TestIndex) {
         let Some(state) = self.tests.get_mut(test.at()) else { return };
         let place = std::mem::replace(&mut state.place, Place::Settled);
         match place {

@@ -105,19 +105,19 @@ fn more_workers_are_wanted_for_what_came_back_when_others_were_let_go_and_not_wi
         took(&mut shares, worker, worker, 1, 1.0);
         assert_eq!(shares.next(WorkerId(worker), at(1.0)), Next::Nothing);
     }
-    assert_eq!(shares.wanted(), 0, "nothing came back");
+    assert_eq!(shares.wanted(3), 0, "nothing came back");
     shares.silent(WorkerId(0), at(4.0));
-    assert_eq!(shares.wanted(), 1, "one test");
+    assert_eq!(shares.wanted(3), 1, "one test");
     shares.heard(WorkerId(0));
-    assert_eq!(shares.wanted(), 0);
+    assert_eq!(shares.wanted(3), 0);
     shares.silent(WorkerId(0), at(8.0));
     for worker in 3..6 {
-        assert_eq!(shares.wanted(), 1);
+        assert_eq!(shares.wanted(3), 1);
         shares.join(WorkerId(worker), None, at(9.0));
-        assert_eq!(shares.wanted(), 0, "it will take it");
+        assert_eq!(shares.wanted(3), 0, "it will take it");
         shares.leave(WorkerId(worker), at(9.0));
     }
-    assert_eq!(shares.wanted(), 0, "twice as many as were planned for have been there");
+    assert_eq!(shares.wanted(3), 0, "twice as many as were planned for have been there");
 }
 
 #[test]
