@@ -130,6 +130,24 @@ mod tests {
     use proptest::prelude::*;
     use proto::DigestFunction;
 
+    #[test]
+    fn blobs_whose_hashes_begin_alike_are_told_apart() {
+        let digest =
+            |last: u8| Digest::new(DigestFunction::Blake3, &[&[7; 31][..], &[last]].concat(), 1).unwrap();
+        let mut isolated = Isolated::new(DigestFunction::Blake3);
+        for number in 0..200u8 {
+            let path = RelPath::new(&format!("f{number:03}")).unwrap();
+            isolated.files.insert(path, Entry::File { digest: digest(199 - number / 2), mode: None });
+        }
+        let plan = Plan::take(&mut isolated, &BTreeSet::new());
+        for number in 0..100 {
+            let files: Vec<u32> = plan.spots(digest(199 - number)).map(|spot| spot.file).collect();
+            assert_eq!(files, [u32::from(number) * 2, u32::from(number) * 2 + 1]);
+        }
+        let (first, last) = (digest(199), digest(100));
+        assert_eq!(plan.in_order(vec![last, first]), [first, last]);
+    }
+
     proptest! {
         #[test]
         fn a_blob_has_all_of_its_files_and_the_order_is_that_of_the_tree(

@@ -146,3 +146,32 @@ async fn small_manifests_are_not_kept() {
     }
     assert!(sender.kept().is_empty());
 }
+
+#[tokio::test]
+async fn a_store_that_takes_no_patches_is_asked_once_for_all_manifests_of_an_upload() {
+    let refuses =
+        |call| (call == Call::WritePatch).then(|| crate::Error::Invalid { reason: "unknown".into() });
+    let sender = Sender::new(Faulty::new(MemoryStore::new(), refuses));
+    sender.send(FILES, 0).await;
+    let mut sources = Sources::new();
+    for version in 1..4 {
+        let last = LastManifest::of(sender.dir.path(), sender.dir.path());
+        sources.add_manifest(FUNCTION, manifest(FILES, version), Some(last));
+    }
+    upload(&sender.store, &sources, &Silent).await.unwrap();
+    assert_eq!(sender.store.calls(), [Call::FindMissing(3), Call::WritePatch, Call::WriteBatch(3)]);
+}
+
+#[tokio::test]
+async fn what_goes_into_a_local_cache_is_no_patch_and_not_kept() {
+    let sender = Sender::new(MemoryStore::new());
+    sender.send(FILES, 0).await;
+    let mut sources = Sources::new();
+    let last = LastManifest::of(sender.dir.path(), sender.dir.path());
+    sources.add_manifest(FUNCTION, manifest(FILES, 1), Some(last));
+    sources.forget_last();
+    let local = Recording::new(MemoryStore::new());
+    upload(&local, &sources, &Silent).await.unwrap();
+    assert_eq!(local.calls(), [ASKED, Call::WriteBatch(1)]);
+    assert_eq!(sender.send(FILES, 1).await.2, [ASKED, Call::WritePatch], "the base is what was sent");
+}
