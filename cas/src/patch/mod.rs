@@ -5,7 +5,7 @@
 //! to insert, compressed with zstd. Numbers and bytes are frames of their own, since hex digits come to four bits each only
 //! among themselves. zstd with the base as its prefix takes a fourth more: its blocks of 128 KiB each tell their codes anew.
 //!
-//! [`make`] compares; [`Patch`] puts together as a stream: it holds the patch and one step, never the base or the target.
+//! [`make()`] compares; [`Patch`] puts together as a stream: it holds the patch and one step, never the base or the target.
 
 mod apply;
 mod make;
