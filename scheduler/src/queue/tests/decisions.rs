@@ -1,6 +1,7 @@
 //! What a decision costs when much is pending.
 
 use super::super::{testing::*, *};
+use proto::limits;
 use runtime::{Clock as _, SystemClock};
 use rustix::time::{ClockId, clock_gettime};
 use std::{sync::Arc, time::Duration};
@@ -8,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 /// Distinct sets of requirements. A bot fits two of them.
 const SETS: usize = 200;
 
-/// Runs, each of another user, with a step for each set of requirements.
-const RUNS: usize = 5;
+/// Users, each of whom has runs with a step for each set of requirements.
+const USERS: usize = 5;
 
 /// Decisions that are timed together, and how often: what others do on the machine meanwhile is in few of them.
 const TOGETHER: usize = 200;
@@ -35,8 +36,10 @@ fn call(bench: &mut Bench, pool: usize, held: Vec<Held>) -> LeaseRef {
 fn decision(pending: usize) -> Duration {
     let clock = SystemClock::new();
     let mut bench = Bench::with(Tuning { most_pending: 2_000_000, ..TUNING });
-    for user in 0..RUNS {
-        bench.run(of_all_sets(user, u32::try_from(pending / SETS / RUNS).unwrap()));
+    let of_step = pending / SETS / USERS;
+    let runs = (of_step * SETS).div_ceil(limits::MAX_SHARDS_PER_RUN as usize);
+    for user in (0..USERS).flat_map(|user| std::iter::repeat_n(user, runs)) {
+        bench.run(of_all_sets(user, u32::try_from(of_step / runs).unwrap()));
     }
     assert_eq!(bench.queue.pending(), pending);
     let mut held: Vec<LeaseRef> = (0..SETS / 2).map(|pool| call(&mut bench, pool, vec![])).collect();

@@ -15,6 +15,9 @@ const PROCESS_LAST: f64 = 6.0;
 /// And tests worth so many at most: what is granted cannot be taken back, and when the bot of a worker dies others must
 /// soon be free for what it had. Costs one part in so many of the bot-seconds.
 const PROCESS_MOST: f64 = 200.0;
+/// From so many workers on half of that: their shares are small, so that it costs less, and the more there are the more often
+/// one of them dies.
+const MANY: usize = 32;
 /// Tests in one batch: a batch is one message.
 const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
@@ -23,12 +26,13 @@ const LEAD: f64 = 0.1;
 /// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
 const PATIENCE: f64 = 5.0;
 
-/// Dispatches that one batch of a process is worth at most, between half of [`PROCESS_MOST`] and all of it by the worker's
-/// number: equal batches would all end at the same moment. Multiples of the golden ratio have fractions that are spread
-/// evenly.
-fn process_most(id: WorkerId) -> f64 {
+/// Dispatches that one batch of a process is worth at most where there are so many workers, between half of the most and all
+/// of it by the worker's number: equal batches would all end at the same moment. Multiples of the golden ratio have fractions
+/// that are spread evenly.
+fn process_most(id: WorkerId, workers: usize) -> f64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
-    PROCESS_MOST * (0.5 + 0.5 * (f64::from(id.0) * GOLDEN).fract())
+    let most = if workers < MANY { PROCESS_MOST } else { PROCESS_MOST / 2.0 };
+    most * (0.5 + 0.5 * (f64::from(id.0) * GOLDEN).fract())
 }
 
 impl Shares {
@@ -157,7 +161,7 @@ impl Shares {
             Mode::Pull => self.overhead.max(LEAD),
             // What is left over must be worth a process, too.
             Mode::Process if left < 2.0 * self.overhead * PROCESS_FLOOR => left,
-            Mode::Process => (left / 2.0).min(self.overhead * process_most(id)),
+            Mode::Process => (left / 2.0).min(self.overhead * process_most(id, self.workers.len())),
         }
     }
 
