@@ -5,6 +5,10 @@ use super::{
     ledger::signature,
 };
 use proto::{BotId, SessionId, Timestamp};
+use std::sync::Arc;
+
+/// Bots of one rack: what every bot is to do is asked of one of them.
+pub(super) const RACK: usize = 500;
 
 /// A bot as it sees itself.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ impl BotSide {
     pub(super) fn new(number: usize) -> Self {
         let name = format!("b{number}");
         let mut said = report(&name, &format!("{name}-0"), vec![]);
+        Arc::make_mut(&mut said.dimensions).insert("rack", &(number / RACK).to_string()).unwrap();
         said.slots = 1 + u32::from(number % 3 == 1);
         Self {
             id: said.bot.clone(),

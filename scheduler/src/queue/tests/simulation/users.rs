@@ -1,6 +1,9 @@
 //! Users: they trigger runs again and again until they are told so, and sometimes think better of it.
 
-use super::super::super::{testing::*, *};
+use super::{
+    super::super::{testing::*, *},
+    fleet::RACK,
+};
 use proto::{Cut, RequestId, RunId};
 use runtime::{Entropy as _, SeededEntropy};
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -17,7 +20,7 @@ pub(super) struct Wish {
 
 impl Wish {
     /// The next wish of somebody.
-    pub(super) fn make(number: usize, most_shards: u32, entropy: &SeededEntropy) -> Self {
+    pub(super) fn make(number: usize, most_shards: u32, bots: usize, entropy: &SeededEntropy) -> Self {
         let draw = |below: u64| entropy.next() % below;
         let steps = (0..=draw(2)).map(|number| {
             let shards = 1 + u32::try_from(draw(u64::from(most_shards))).unwrap();
@@ -28,16 +31,21 @@ impl Wish {
                 step,
                 demand: if wanted == 2 { Demand::Ended } else { Demand::Succeeded },
             });
+            let mut asked = asked.to_vec();
+            let rack = format!("rack={}", draw(bots.div_ceil(RACK) as u64));
             let fan_out = match draw(8) {
-                0 => FanOut::EachBot(EachBot {
-                    seen_within: Some(Duration::from_secs(60 * (1 + draw(60)))),
-                    bots: [].into(),
-                }),
+                0 => {
+                    asked.push(&rack);
+                    FanOut::EachBot(EachBot {
+                        seen_within: Some(Duration::from_secs(60 * (1 + draw(60)))),
+                        bots: [].into(),
+                    })
+                }
                 1 => FanOut::Items(items(shards, 1 + draw(3))),
-                _ => step(shards, asked).fan_out,
+                _ => step(shards, &asked).fan_out,
             };
             let idempotent = wanted == 0 && !matches!(fan_out, FanOut::EachBot(_));
-            StepSpec { idempotent, after: after.collect(), fan_out, ..step(shards, asked) }
+            StepSpec { idempotent, after: after.collect(), fan_out, ..step(shards, &asked) }
         });
         let steps: Vec<StepSpec> = steps.collect();
         let user = format!("user {}", draw(20));

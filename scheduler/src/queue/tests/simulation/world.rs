@@ -459,7 +459,7 @@ impl World {
         let burst = if self.entropy.next().is_multiple_of(6) { 1 + self.entropy.next() % 8 } else { 1 };
         for _ in 0..burst {
             let wish = self.wishes.len();
-            self.wishes.push(Wish::make(wish, self.settings.most_shards, &self.entropy));
+            self.wishes.push(Wish::make(wish, self.settings.most_shards, self.settings.bots, &self.entropy));
             self.at(Duration::ZERO, Happening::Ask { wish });
         }
         let next = self.draw(self.settings.runs_each * 2);
