@@ -85,10 +85,7 @@ pub async fn download(
 
 /// The deepest directory above that is there.
 fn existing_above(target: &Path) -> &Path {
-    let above = target.ancestors().skip(1);
-    let above = above.map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    let mut above = above;
-    above.find(|path| path.is_dir()).unwrap_or(Path::new("."))
+    target.ancestors().skip(1).find(|path| path.is_dir()).unwrap_or(Path::new("."))
 }
 
 /// Moves a directory to where nothing is, not even what it is to be in.

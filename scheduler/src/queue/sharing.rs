@@ -587,10 +587,9 @@ impl Queue {
         let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) else { return };
         pool.shares.leave(WorkerId(id.index), now);
         // It may have been the last that one test takes with it.
-        let judged = held.iter().filter(|test| suite.ledger.verdict(**test).is_some());
-        judged.for_each(|test| pool.shares.withdraw(*test));
-        let again: Vec<TestIndex> =
-            held.iter().copied().filter(|test| suite.ledger.verdict(*test).is_none()).collect();
+        let (judged, again): (Vec<TestIndex>, Vec<TestIndex>) =
+            held.iter().copied().partition(|test| suite.ledger.verdict(*test).is_some());
+        judged.into_iter().for_each(|test| pool.shares.withdraw(test));
         pool.shares.give_back(&again, None);
     }
 
