@@ -106,6 +106,8 @@ pub(super) struct Hand {
     /// Batches that it has had.
     had: u32,
     hungry: bool,
+    /// It was hungry since the scheduler began: it had not been told before that there is nothing more for it.
+    asked: bool,
     /// There is nothing more for it.
     complete: bool,
     running: Vec<TestIndex>,
@@ -142,6 +144,7 @@ impl Queue {
         let hand = self.sharing.hands.entry(token).or_default();
         hand.had = progress.batches;
         hand.hungry = progress.hungry && held.result.is_none();
+        hand.asked |= hand.hungry;
         hand.running.clone_from(&progress.running);
         let silence = std::mem::take(&mut hand.silence);
         self.sharing.note(id, token);
@@ -502,13 +505,13 @@ impl Queue {
         in_state.map(|(index, _)| ShardId { run, step, index }).collect()
     }
 
-    /// Workers that go on taking tests.
+    /// Workers that go on taking tests, as far as they have asked for some.
     fn workers_live(&self, run: RunId, step: u32) -> usize {
         let goes_on = |id: &ShardId| {
             let Some(live) = self.shard(*id).and_then(|shard| shard.live()) else { return false };
-            let told = self.sharing.hands.get(&live.token).is_some_and(|hand| hand.complete);
+            let asks = self.sharing.hands.get(&live.token).is_some_and(|hand| hand.asked && !hand.complete);
             let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
-            !told && !leaving && self.order_of(&live.bot).is_none()
+            asks && !leaving && self.order_of(&live.bot).is_none()
         };
         self.shards_of(run, step, ShardState::Running).iter().filter(|id| goes_on(id)).count()
     }

@@ -496,6 +496,33 @@ fn a_bot_that_wants_to_stop_leaves_the_rest_to_others() {
     assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
 }
 
+#[test]
+fn a_failure_is_run_again_although_a_restart_has_forgotten_that_all_others_were_let_go() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    let run = fleet.bench.run(spec(0, [sharing(policy(1))]));
+    while fleet.workers["b2"].queue.is_empty() {
+        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
+    }
+    // All that b2 has is left to it, and there is nothing more for b1.
+    while !fleet.workers["b1"].complete {
+        fleet.call("b1", true);
+        fleet.work("b1");
+        fleet.bench.pass(Duration::from_millis(100));
+        fleet.call("b2", true);
+    }
+    let last = fleet.workers["b2"].queue[..].to_vec();
+    fleet.outcomes.extend(last.iter().map(|test| (test.0, vec![TestOutcome::Failed, TestOutcome::Passed])));
+    fleet.bench.restart();
+    last.iter().for_each(|_| fleet.work("b2"));
+    for _ in 0..3 {
+        fleet.call("b2", true);
+        fleet.bench.pass(Duration::from_millis(100));
+    }
+    fleet.finish(run);
+    assert!(last.iter().all(|test| fleet.verdicts(run)[test.0 as usize] == Some(Verdict::Flaky)));
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Call(usize),
@@ -545,7 +572,7 @@ proptest! {
         // A shard may have lost more bots than it is allowed: then the run says so.
         let tally = &fleet.bench.queue.run(run).unwrap().tally;
         if state == RunState::Incomplete {
-            prop_assert!(tally.ended.contains_key(&Ending::BotDied), "{tally:?}");
+            prop_assert!(tally.ended.contains_key(&Ending::BotDied), "{tally:?} {:?}", fleet.verdicts(run));
         } else {
             prop_assert_eq!(state, RunState::Failed);
             let verdicts = fleet.verdicts(run);

@@ -42,9 +42,9 @@ impl Shares {
     /// share, what it can steal, what it can double. A worker waits until it has nearly ended what it runs: what is
     /// granted cannot be stolen any more.
     pub fn next(&mut self, id: WorkerId, now: Timestamp) -> Next {
-        if self.workers.get(&id).is_none_or(|worker| worker.presence != Presence::Active) {
-            return Next::Nothing;
-        }
+        let is_active = |worker: &&mut Worker| worker.presence == Presence::Active;
+        let Some(worker) = self.workers.get_mut(&id).filter(is_active) else { return Next::Nothing };
+        worker.asked = true;
         let busy = self.busy(id, now);
         if busy > self.overhead.max(LEAD) {
             return Next::Wait;
@@ -211,13 +211,16 @@ impl Shares {
         batch
     }
 
-    /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for.
+    /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for, and in any case while
+    /// something is with nobody and no other worker has asked for tests.
     fn wait(&mut self, id: WorkerId, now: Timestamp) -> Next {
         let end = self.workers.keys().map(|worker| self.busy(*worker, now)).fold(0.0, f64::max);
-        let is_over = end == 0.0
-            && self.returned.is_empty()
+        let is_granted = self.returned.is_empty()
             && self.decisive.is_empty()
             && self.workers.values().all(|w| w.load.is_empty());
+        let is_over = end == 0.0 && is_granted;
+        let asks = |worker: &Worker| worker.presence == Presence::Active && worker.asked;
+        let is_last = !self.workers.iter().any(|(other, worker)| *other != id && asks(worker));
         let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
         if !worker.out.is_empty() {
             return Next::Wait;
@@ -231,7 +234,7 @@ impl Shares {
             + others.map(|(_, worker)| waits(worker.waits_since)).sum::<f64>();
         let budget = self.total * f64::from(self.settings.idle_percent) / 100.0;
         let Some(worker) = self.workers.get_mut(&id) else { return Next::Nothing };
-        if !is_over && promised <= budget {
+        if !is_over && (promised <= budget || (is_last && !is_granted)) {
             worker.waits_since.get_or_insert(now);
             return Next::Wait;
         }

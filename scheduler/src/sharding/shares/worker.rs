@@ -151,6 +151,9 @@ pub(super) struct Worker {
     /// When the first of `out` began.
     pub(super) since: Timestamp,
     pub(super) waits_since: Option<Timestamp>,
+    /// It has asked for tests since it began, or since the plan was made: before a restart it may have been told that there is
+    /// nothing any more.
+    pub(super) asked: bool,
     speed_before: Option<f64>,
     pub(super) pace: Pace,
     /// Seconds given to it to be measured.
@@ -167,6 +170,7 @@ impl Default for Worker {
             out: VecDeque::new(),
             since: Timestamp::default(),
             waits_since: None,
+            asked: false,
             speed_before: None,
             pace: Pace::default(),
             probed: 0.0,
@@ -178,6 +182,7 @@ impl Worker {
     pub(super) fn begin(&mut self, speed: Option<f64>, now: Timestamp) {
         self.presence = Presence::Active;
         self.silent = None;
+        self.asked = false;
         self.speed_before = speed.filter(|speed| speed.is_finite()).map(|speed| speed.clamp(0.05, 20.0));
         self.pace = Pace::default();
         self.probed = 0.0;
