@@ -5,6 +5,7 @@
 //! one file per root directory; a damaged or foreign one counts as empty.
 
 mod saved;
+mod sweep;
 
 use super::Error;
 use proto::{Digest, DigestFunction, RelPath};
@@ -13,8 +14,8 @@ pub(super) use saved::Cursor;
 use saved::Saved;
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -87,11 +88,20 @@ pub(super) fn file_of(dir: &Path, root: &Path) -> PathBuf {
     dir.join(NAME.digest(root.as_os_str().as_bytes()).hex())
 }
 
+/// The file of a root, which is in use from now on.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    sweep::used(&file);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Puts a file that consists of these parts in the place of another one, as a whole or not at all.
 pub(super) fn replace(file: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let write = |dir: &Path| -> io::Result<()> {
         fs::create_dir_all(dir)?;
-        let mut staged = tempfile::NamedTempFile::new_in(dir)?;
+        let mut staged = tempfile::Builder::new().prefix(sweep::STAGING).tempfile_in(dir)?;
         parts.iter().try_for_each(|part| staged.write_all(part))?;
         staged.persist(file)?;
         Ok(())
@@ -117,7 +127,7 @@ impl HashCache {
     /// The digests that are kept in `dir` for files below `root`. Whatever cannot be read counts as empty.
     pub fn open(dir: &Path, root: &Path) -> Self {
         let file = file_of(dir, root);
-        let saved = fs::read(&file).ok().and_then(Saved::read).unwrap_or_default();
+        let saved = read(&file).ok().and_then(Saved::read).unwrap_or_default();
         Self { file: Some(file), saved, fresh: Mutex::default() }
     }
 
@@ -174,7 +184,9 @@ impl HashCache {
             fresh if fresh.is_empty() => return Ok(()),
             fresh => self.saved.with(fresh),
         };
-        replace(file, &[&bytes])
+        replace(file, &[&bytes])?;
+        sweep::sweep(file);
+        Ok(())
     }
 
     fn fresh(&self) -> MutexGuard<'_, BTreeMap<Key, Record>> {

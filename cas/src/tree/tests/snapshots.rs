@@ -341,3 +341,38 @@ fn a_file_that_has_more_bytes_than_it_says_is_not_taken_for_an_empty_one() {
         assert!(matches!(&taken, Err(Error::Changed { path }) if path.ends_with("version")), "{taken:?}");
     }
 }
+
+#[test]
+fn what_is_kept_of_roots_goes_when_they_are_not_archived_for_long() {
+    let kept = tempfile::tempdir().unwrap();
+    let [used, gone, new] = [1, 2, 3].map(|_| tree(&[("f", b"one")]));
+    let open = |root: &TempDir| HashCache::open(kept.path(), root.path());
+    let save = |root: &TempDir| {
+        let cache = open(root);
+        cache.put(i64::MAX, [(path("f"), stamp(&root.path().join("f")), FUNCTION.digest(b"one"))]);
+        cache.save().unwrap();
+    };
+    let age = |name: &str, days: u64| {
+        let at = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        let file = fs::File::options().append(true).create(true).open(kept.path().join(name));
+        file.unwrap().set_modified(at).unwrap();
+    };
+    let name = |root: &TempDir| {
+        let file = hashes::file_of(kept.path(), root.path());
+        file.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    [&used, &gone].into_iter().for_each(save);
+    for root in [&used, &gone] {
+        age(&name(root), 100);
+        age(&format!("{}.manifest", name(root)), 100);
+    }
+    for (name, days) in [(".staged-1", 2), (".staged-2", 0), ("notes", 1000)] {
+        age(name, days);
+    }
+    open(&used);
+    save(&new);
+    let left = fs::read_dir(kept.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: BTreeSet<String> = left.map(|name| name.into_string().unwrap()).collect();
+    let manifest = format!("{}.manifest", name(&used));
+    assert_eq!(left, [name(&used), manifest, name(&new), ".staged-2".into(), "notes".into()].into());
+}
