@@ -31,7 +31,7 @@ bench-isolate: build
 
 # TRACES=DIR holds the traces to replay; PARTS="warm cold" measures only these; SECONDS=60 replays in less of a hurry.
 bench-sharding: build
-	REPLAY_SECONDS=$(or $(SECONDS),12) $(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
+	REPLAY_SECONDS=$(or $(SECONDS),20) $(CARGO) bench --profile release -p scheduler --bench sharding --locked -- $(PARTS)
 
 # Real suites, shared out to four bots on this machine, twice. SUITES="bytes numpy" runs these only.
 suites: build

@@ -48,6 +48,11 @@ impl Fleet {
         self
     }
 
+    /// Which bot dies, and after how many seconds.
+    pub(crate) fn death(&self) -> Option<(usize, f64)> {
+        self.bots.iter().enumerate().find_map(|(position, bot)| Some((position, bot.dies?)))
+    }
+
     /// No run of these tests can end before.
     pub(crate) fn lower_bound(&self, total: f64, longest: f64) -> f64 {
         let all: f64 = self.bots.iter().map(|bot| bot.speed).sum();

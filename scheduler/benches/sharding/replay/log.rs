@@ -17,7 +17,7 @@ pub(super) struct Log {
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
-/// What a replay took, in seconds of this host.
+/// What a run took, in seconds of the replay.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     /// From the trigger to the last first end of a test.

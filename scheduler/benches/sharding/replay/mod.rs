@@ -1,10 +1,12 @@
 //! The traces that are files, replayed through the real scheduler, its journal and the protocol of real bots, whose
 //! tests sleep: what the simulator leaves out.
 //!
-//! Time is scaled so that no run can end before [`seconds`]; what a runner takes to start is scaled with it. What calls,
-//! the journal and the bots' gathering of reports take is not, so it weighs more than it would by the factor that is
-//! printed, and so does the life of a lease.
+//! The clock of the scheduler and of the bots runs so fast that the lower bound of each run takes [`seconds`] of the host's:
+//! tests, runners' starts, calls that are held back, gathered reports and leases last as long as they would. What this host
+//! takes for a call, a decision and a sync of the journal is not scaled: it weighs more than it would by the factor that is
+//! printed.
 
+mod hurried;
 mod log;
 mod scene;
 mod stage;
@@ -15,9 +17,10 @@ use crate::{
     table::{geometric_mean, pair, pair_head},
     trace::{FILES, Trace},
 };
+use futures::future::join_all;
 use proto::v1;
 use runtime::{Clock as _, SystemClock};
-use scene::{Killed, Ratios, Scene, Told};
+use scene::{Ratios, Scene, Told};
 use scheduler::sharding::{Estimates, Mode};
 use std::time::Duration;
 
@@ -27,9 +30,12 @@ const REPLAYED: [usize; 2] = [SIZES[0], SIZES[1]];
 const KINDS: [(&str, [f64; 2]); 3] =
     [("no history", [1.15, 1.25]), ("history", [1.08, 1.12]), ("unequal bots", [1.15, 1.35])];
 
-/// The lower bound of each run; `REPLAY_SECONDS` sets another.
+/// Runs in which a bot dies, of each trace on the larger number of bots: the first that the simulator draws.
+const DEATHS: u64 = 4;
+
+/// What the lower bound of each run takes of the host's time; `REPLAY_SECONDS` sets another.
 fn seconds() -> f64 {
-    std::env::var("REPLAY_SECONDS").map_or(12.0, |text| {
+    std::env::var("REPLAY_SECONDS").map_or(20.0, |text| {
         let seconds = text.parse().ok().filter(|seconds| (1.0..=600.0).contains(seconds));
         seconds.unwrap_or_else(|| panic!("REPLAY_SECONDS={text}: give seconds between 1 and 600"))
     })
@@ -63,17 +69,29 @@ pub(crate) fn replay(traces: &[Trace]) {
         let scale = (bound / seconds()).max(1.0);
         let (began, worked) = (clock.elapsed(), processor());
         eprintln!("replaying {} on {size} bots, {scale:.1} times as fast ...", trace.name);
-        let scene = |mode| Scene { trace, size, mode, scale }.play();
-        let (pull, process) =
-            runtime.block_on(async { tokio::join!(scene(Mode::Pull), scene(Mode::Process)) });
+        let scenes = [Mode::Pull, Mode::Process].map(|mode| Scene { trace, size, mode, scale });
+        let ours = runtime.block_on(async {
+            let mut ours = join_all(scenes.iter().map(Scene::play)).await;
+            if size == REPLAYED[1] {
+                let deaths = scenes.iter().zip(&ours).flat_map(|(scene, told)| {
+                    let undisturbed = told.runs[1].ratio * bound;
+                    (0..DEATHS).map(move |seed| scene.death(seed, undisturbed))
+                });
+                for (number, (killed, counts)) in join_all(deaths).await.into_iter().enumerate() {
+                    let told = &mut ours[number / DEATHS as usize];
+                    told.killed.push(killed);
+                    told.counts.push(counts);
+                }
+            }
+            <[Told; 2]>::try_from(ours).unwrap()
+        });
         let (took, worked) = (clock.elapsed() - began, processor() - worked);
-        for (mode, told) in [("pull", &pull), ("process", &process)] {
+        for (mode, told) in ["pull", "process"].iter().zip(&ours) {
             let [cold, warm, unequal] = told.runs.map(|run| run.ratio);
-            let killed = told.killed.map(|killed| (killed.ratio, killed.moved));
-            eprintln!("  {mode}: {cold:.3} {warm:.3} {unequal:.3} {killed:.2?}");
+            eprintln!("  {mode}: {cold:.3} {warm:.3} {unequal:.3} {:.3?}", told.killed);
         }
         eprintln!("  {:.0} s, of which processor time {:.1} s", took.as_secs_f64(), worked.as_secs_f64());
-        all.push(Replayed { name: trace.name, size, scale, ours: [pull, process] });
+        all.push(Replayed { name: trace.name, size, scale, ours });
     }
     print(traces, &all);
 }
@@ -112,7 +130,7 @@ fn print(traces: &[Trace], all: &[Replayed]) {
         }
         costs(size, &of_size);
     }
-    deaths(all);
+    deaths(traces, all);
     verdicts(all);
 }
 
@@ -130,26 +148,45 @@ fn costs(size: usize, of_size: &[&Replayed]) {
     }
 }
 
-fn deaths(all: &[Replayed]) {
-    let killed: Vec<(&Replayed, [Killed; 2])> = all
-        .iter()
-        .filter_map(|replayed| Some((replayed, [replayed.ours[0].killed?, replayed.ours[1].killed?])))
-        .collect();
-    if killed.is_empty() {
+/// What a death costs, beside what the simulator says of the same ones.
+fn deaths(traces: &[Trace], all: &[Replayed]) {
+    let all: Vec<&Replayed> = all.iter().filter(|replayed| !replayed.ours[0].killed.is_empty()).collect();
+    if all.is_empty() {
         return;
     }
-    for (replayed, killed) in &killed {
-        let cell = |mode: usize| (killed[mode].ratio, None);
-        pair(&format!("  1 of {} killed, {}", replayed.size, replayed.name), [cell(0), cell(1)], None);
+    let (mut rows, mut moved) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for replayed in &all {
+        let trace = traces.iter().find(|trace| trace.name == replayed.name).unwrap();
+        let cells = [Mode::Pull, Mode::Process].into_iter().zip(&replayed.ours).map(|(mode, told)| {
+            let real: Vec<f64> = told.killed.iter().map(|killed| killed.ratio).collect();
+            (geometric_mean(&real), Some(simulated_deaths(trace, replayed.size, mode)))
+        });
+        let cells: Vec<(f64, Option<f64>)> = cells.collect();
+        pair(&format!("  1 of {} killed, {}", replayed.size, replayed.name), [cells[0], cells[1]], None);
+        rows.push([cells[0], cells[1]]);
+        for (moved, told) in moved.iter_mut().zip(&replayed.ours) {
+            moved.extend(told.killed.iter().filter_map(|killed| killed.moved));
+        }
     }
     let mean = |mode: usize| {
-        let ratios: Vec<f64> = killed.iter().map(|(_, killed)| killed[mode].ratio).collect();
-        (geometric_mean(&ratios), None)
+        let of = |pick: fn((f64, Option<f64>)) -> f64| {
+            geometric_mean(&rows.iter().map(|cells| pick(cells[mode])).collect::<Vec<_>>())
+        };
+        (of(|(real, _)| real), Some(of(|(real, simulated)| simulated.unwrap_or(real))))
     };
     pair("makespan / undisturbed, 1 of 64 killed", [mean(0), mean(1)], Some(1.07));
-    let slowest = |mode: usize| killed.iter().map(|(_, killed)| killed[mode].moved).fold(0.0, f64::max);
-    let cells = [(slowest(0), None), (slowest(1), None)];
-    pair("seconds until its tests were granted to others", cells, Some(5.0));
+    let slowest = moved.map(|moved| (moved.into_iter().fold(0.0, f64::max), None));
+    pair("seconds until others had its tests, slowest", slowest, Some(5.0));
+}
+
+/// Makespan over the undisturbed one, as the simulator has it.
+fn simulated_deaths(trace: &Trace, size: usize, mode: Mode) -> f64 {
+    let undisturbed = simulate(mode, trace, &trace.warm(), &Fleet::ideal(size)).makespan;
+    let ratio = |seed| {
+        let fleet = Fleet::ideal(size).killed(undisturbed, seed);
+        simulate(mode, trace, &trace.warm(), &fleet).makespan / undisturbed
+    };
+    geometric_mean(&(0..DEATHS).map(ratio).collect::<Vec<_>>())
 }
 
 /// Each run was checked for itself: all that was listed has passed, once.

@@ -1,21 +1,20 @@
-//! One trace on so many bots in one mode: without history, with it, on unequal bots, with one that dies.
+//! One trace on so many bots in one mode: without history, with it, on unequal bots; and with one that dies.
 
 use super::stage::{Play, Stage};
-use crate::{fleet::Fleet, parts::OVERHEAD, random::Random, trace::Trace};
+use crate::{fleet::Fleet, parts::OVERHEAD, trace::Trace};
 use proto::v1;
 use scheduler::sharding::Mode;
 use std::time::Duration;
 
 /// Which of the fleets that are drawn.
 const SEED: u64 = 0;
-/// Bots find the scheduler, and the scheduler notices that others are gone, in this time.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Scene<'a> {
     pub(super) trace: &'a Trace,
     pub(super) size: usize,
     pub(super) mode: Mode,
+    /// So many times as fast as on a real host.
     pub(super) scale: f64,
 }
 
@@ -24,7 +23,7 @@ pub(super) struct Scene<'a> {
 pub(super) struct Told {
     /// As `KINDS` names them.
     pub(super) runs: [Ratios; super::KINDS.len()],
-    pub(super) killed: Option<Killed>,
+    pub(super) killed: Vec<Killed>,
     pub(super) counts: Vec<v1::TestCounts>,
 }
 
@@ -36,11 +35,12 @@ pub(super) struct Ratios {
     pub(super) doubled: f64,
 }
 
-/// Of a run in which a bot died: its makespan over the undisturbed one, and seconds until others had its tests.
+/// Of a run in which a bot died: its makespan over the undisturbed one, and seconds until others had its tests, if it had
+/// any.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Killed {
     pub(super) ratio: f64,
-    pub(super) moved: f64,
+    pub(super) moved: Option<f64>,
 }
 
 /// Bots of unequal speed, that come one after the other.
@@ -49,30 +49,27 @@ pub(super) fn unequal(size: usize) -> Fleet {
 }
 
 impl Scene<'_> {
-    pub(super) async fn play(self) -> Told {
-        let mut stage = Stage::open().await;
+    pub(super) async fn play(&self) -> Told {
+        let mut stage = Stage::open(self.scale).await;
         let mut told = Told::default();
         self.warm_up(&mut stage).await;
         let cold = self.run(&mut stage, &mut told.counts, "cold", &Fleet::ideal(self.size)).await;
-        for suite in ["warm", "unequal", "killed"] {
-            stage.learn(&Play::history(self.trace, suite, self.scale)).await;
+        for suite in ["warm", "unequal"] {
+            stage.learn(&Play::history(self.trace, suite)).await;
         }
         let warm = self.run(&mut stage, &mut told.counts, "warm", &Fleet::ideal(self.size)).await;
         let unequal = self.run(&mut stage, &mut told.counts, "unequal", &unequal(self.size)).await;
         told.runs = [cold, warm, unequal];
-        if self.size == super::REPLAYED[1] {
-            told.killed = Some(self.kill(&mut stage, &mut told.counts, warm).await);
-        }
         stage.close().await;
         told
     }
 
     /// Other tests, by which the scheduler learns what a dispatch costs here.
     async fn warm_up(&self, stage: &mut Stage) {
-        let mut play = Play::of(self.trace, "warm-up", self.mode, OVERHEAD, self.scale);
-        let test = |number| (format!("t{number}"), Duration::from_millis(20));
+        let mut play = Play::of(self.trace, "warm-up", self.mode, OVERHEAD);
+        let test = |number| (format!("t{number}"), Duration::from_millis(500));
         play.tests = (0..self.size * 20).map(test).collect();
-        let _bots = stage.bots(&play, &Fleet::ideal(self.size), self.scale);
+        let _bots = stage.bots(&play, &Fleet::ideal(self.size));
         let run = stage.trigger(&play, self.size).await;
         stage.ended(&run).await;
     }
@@ -84,13 +81,12 @@ impl Scene<'_> {
         suite: &'static str,
         fleet: &Fleet,
     ) -> Ratios {
-        let play = Play::of(self.trace, suite, self.mode, OVERHEAD, self.scale);
-        // Those of the run before have hung up by then.
-        stage.sleep(SETTLE).await;
-        let bots = stage.bots(&play, fleet, self.scale);
+        let play = Play::of(self.trace, suite, self.mode, OVERHEAD);
+        stage.settle().await;
+        let bots = stage.bots(&play, fleet);
         // Those that are there from the beginning wait for work when it comes.
         if fleet.bots.iter().all(|bot| bot.arrives == 0.0) {
-            stage.sleep(SETTLE).await;
+            stage.settle().await;
         }
         let began = bots.log.now();
         let run = stage.trigger(&play, self.size).await;
@@ -98,39 +94,38 @@ impl Scene<'_> {
         let figures = bots.log.figures(began, None);
         let bound = fleet.lower_bound(self.trace.total(), self.trace.longest());
         Ratios {
-            ratio: figures.makespan * self.scale / bound,
-            paid: figures.paid * self.scale / self.trace.total(),
-            doubled: figures.doubled * self.scale / self.trace.total(),
+            ratio: figures.makespan / bound,
+            paid: figures.paid / self.trace.total(),
+            doubled: figures.doubled / self.trace.total(),
         }
     }
 
-    /// Some bot that has tests dies at some time of the first four fifths of a run.
-    async fn kill(&self, stage: &mut Stage, counts: &mut Vec<v1::TestCounts>, warm: Ratios) -> Killed {
-        let random = Random::new(SEED ^ self.trace.truth.len() as u64);
-        let play = Play::of(self.trace, "killed", self.mode, OVERHEAD, self.scale);
-        stage.sleep(SETTLE).await;
-        let bots = stage.bots(&play, &Fleet::ideal(self.size), self.scale);
-        stage.sleep(SETTLE).await;
+    /// A run of its own scheduler with history, in which some bot dies at some time, as the simulator draws them.
+    /// `undisturbed` is the makespan without that, in seconds.
+    pub(super) async fn death(&self, seed: u64, undisturbed: f64) -> (Killed, v1::TestCounts) {
+        let (mut stage, mut counts) = (Stage::open(self.scale).await, Vec::new());
+        self.warm_up(&mut stage).await;
+        stage.learn(&Play::history(self.trace, "killed")).await;
+        let play = Play::of(self.trace, "killed", self.mode, OVERHEAD);
+        let fleet = Fleet::ideal(self.size).killed(undisturbed, seed);
+        stage.settle().await;
+        let bots = stage.bots(&play, &fleet);
+        stage.settle().await;
         let began = bots.log.now();
         let run = stage.trigger(&play, self.size).await;
-        let bound = (self.trace.total() / self.size as f64).max(self.trace.longest());
-        stage.sleep(Duration::from_secs_f64(bound / self.scale * (0.1 + 0.7 * random.uniform()))).await;
-        let first = random.below(self.size);
-        let busy = || (first..self.size).chain(0..first).find(|bot| !bots.log.held(*bot).is_empty());
-        // On a slow host nobody may have any yet.
-        let bot = loop {
-            match busy() {
-                Some(bot) => break bot,
-                None => stage.sleep(Duration::from_millis(20)).await,
-            }
+        let (bot, after) = fleet.death().unwrap();
+        let death = async {
+            stage.sleep(Duration::from_secs_f64(after)).await;
+            bots.handles[bot].abort();
+            (bots.log.now(), bots.log.held(bot))
         };
-        bots.handles[bot].abort();
-        let (died, held) = (bots.log.now(), bots.log.held(bot));
-        self.check(stage.ended(&run).await, counts);
-        let figures = bots.log.figures(began, Some((bot, died)));
-        let moved = bots.log.moved(&held, bot, died).expect("others have run its tests");
-        let undisturbed = warm.ratio * bound / self.scale;
-        Killed { ratio: figures.makespan / undisturbed, moved: moved.as_secs_f64() }
+        let ((died, held), of_run) = futures::join!(death, stage.ended(&run));
+        self.check(of_run, &mut counts);
+        let ratio = bots.log.figures(began, Some((bot, died))).makespan / undisturbed;
+        let moved = (!held.is_empty())
+            .then(|| bots.log.moved(&held, bot, died).expect("others have run its tests").as_secs_f64());
+        stage.close().await;
+        (Killed { ratio, moved }, counts[0])
     }
 
     /// Everything that was listed has passed.

@@ -1,6 +1,6 @@
 //! One scheduler with a journal in a directory of its own, and sleeping bots that come and go.
 
-use super::log::Log;
+use super::{hurried::Hurried, log::Log};
 use crate::{fleet::Fleet, trace::Trace};
 use bot::{Sleeper, Sleeps};
 use proto::{
@@ -14,9 +14,11 @@ use tempfile::TempDir;
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::transport::Channel;
 
-/// Time between two looks at whether a run has ended.
+/// Time of the host between two looks at whether a run has ended.
 const LOOK_EACH: Duration = Duration::from_millis(50);
-/// No run takes longer, or it hangs.
+/// Bots find the scheduler, and the scheduler notices that others are gone, in this time of the host.
+const SETTLE: Duration = Duration::from_millis(500);
+/// No run takes longer of the host's time, or it hangs.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// What bots sleep, and how a run is called.
@@ -32,22 +34,22 @@ pub(super) struct Play {
 }
 
 impl Play {
-    /// The tests of a trace, so many times as fast.
-    pub(super) fn of(trace: &Trace, suite: &'static str, mode: Mode, start: Duration, scale: f64) -> Self {
+    /// The tests of a trace.
+    pub(super) fn of(trace: &Trace, suite: &'static str, mode: Mode, start: Duration) -> Self {
         let tests = trace.listed.iter().zip(&trace.truth);
-        let tests = tests.map(|(test, took)| (test.name.to_string(), took.div_f64(scale))).collect();
+        let tests = tests.map(|(test, took)| (test.name.to_string(), *took)).collect();
         let driver = match mode {
             Mode::Pull => TestDriver::Pytest,
             Mode::Process => TestDriver::Gtest,
         };
-        Self { suite, driver, tests, start: start.div_f64(scale), slept: 1.0 }
+        Self { suite, driver, tests, start, slept: 1.0 }
     }
 
     /// An earlier run of it, of which nothing counts but what was known of its tests afterwards. By another driver: what
     /// a dispatch costs is learnt from bots that do take time.
-    pub(super) fn history(trace: &Trace, suite: &'static str, scale: f64) -> Self {
+    pub(super) fn history(trace: &Trace, suite: &'static str) -> Self {
         let tests = trace.listed.iter().zip(&trace.history);
-        let known = tests.filter_map(|(test, took)| Some((test.name.to_string(), (*took)?.div_f64(scale))));
+        let known = tests.filter_map(|(test, took)| Some((test.name.to_string(), (*took)?)));
         let tests = known.collect();
         Self { suite, driver: TestDriver::Ctest, tests, start: Duration::ZERO, slept: 0.0 }
     }
@@ -66,7 +68,9 @@ pub(super) struct Stage {
     url: String,
     shutdown: Shutdown,
     serving: JoinSet<()>,
+    /// Of all that takes part.
     clock: Arc<dyn Clock>,
+    host: SystemClock,
     entropy: Arc<dyn Entropy>,
     /// Runs and bots have names of their own.
     names: u32,
@@ -74,21 +78,22 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn open() -> Self {
+    /// Whose time runs so many times as fast as the host's.
+    pub(super) async fn open(times: f64) -> Self {
         let dir = TempDir::with_prefix("isoswarm-replay-").unwrap();
         let config = scheduler::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: dir.path().join("journal"),
             ..scheduler::Config::default()
         };
-        let clock = SystemClock::shared();
+        let (clock, host) = (Hurried::shared(times), SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let running = scheduler::start(config, Arc::clone(&clock), Arc::clone(&entropy)).await.unwrap();
         let (url, shutdown) = (running.url(), Shutdown::new());
         let mut serving = JoinSet::new();
         let served = running.run_until(shutdown.clone());
         serving.spawn(async { served.await.unwrap() });
-        Self { url, shutdown, serving, clock, entropy, names: 0, _dir: dir }
+        Self { url, shutdown, serving, clock, host, entropy, names: 0, _dir: dir }
     }
 
     pub(super) async fn close(mut self) {
@@ -96,8 +101,8 @@ impl Stage {
         while self.serving.join_next().await.transpose().unwrap().is_some() {}
     }
 
-    /// Bots that nobody has seen before, as a fleet has them: its times are so many times as short.
-    pub(super) fn bots(&mut self, play: &Play, fleet: &Fleet, scale: f64) -> Bots {
+    /// Bots that nobody has seen before, as a fleet has them.
+    pub(super) fn bots(&mut self, play: &Play, fleet: &Fleet) -> Bots {
         self.names += 1;
         let log = Log::new(Arc::clone(&self.clock));
         let mut tasks = JoinSet::new();
@@ -113,7 +118,7 @@ impl Stage {
             let id = BotId::new(&format!("bot-{}-{number}", self.names)).unwrap();
             let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
             let sleeper = Sleeper::new(id, &self.url, sleeps, clock, entropy, log.of_bot(number)).unwrap();
-            let (clock, arrives) = (Arc::clone(&self.clock), Duration::from_secs_f64(member.arrives / scale));
+            let (clock, arrives) = (Arc::clone(&self.clock), Duration::from_secs_f64(member.arrives));
             handles.push(tasks.spawn(async move {
                 clock.sleep(arrives).await;
                 sleeper.run().await;
@@ -148,27 +153,32 @@ impl Stage {
 
     /// Waits until a run has ended, and says what became of its tests.
     pub(super) async fn ended(&self, run: &str) -> v1::TestCounts {
-        let began = self.clock.elapsed();
+        let began = self.host.elapsed();
         loop {
             let request = v1::GetRequest { run_id: run.into() };
             let run = self.swarm().get(request).await.unwrap().into_inner().run.unwrap();
             if run.ended.is_some() {
                 return run.tests.first().and_then(|tests| tests.counts).unwrap();
             }
-            assert!(self.clock.elapsed() - began < LONGEST, "a run hangs: {:?}", run.tests);
-            self.clock.sleep(LOOK_EACH).await;
+            assert!(self.host.elapsed() - began < LONGEST, "a run hangs: {:?}", run.tests);
+            self.host.sleep(LOOK_EACH).await;
         }
     }
 
     /// Lets a scheduler know what a suite took before.
     pub(super) async fn learn(&mut self, play: &Play) {
-        let _bots = self.bots(play, &Fleet::ideal(1), 1.0);
+        let _bots = self.bots(play, &Fleet::ideal(1));
         let run = self.trigger(play, 1).await;
         self.ended(&run).await;
     }
 
     pub(super) async fn sleep(&self, duration: Duration) {
         self.clock.sleep(duration).await;
+    }
+
+    /// Until those of the run before have hung up, or new bots have found the scheduler.
+    pub(super) async fn settle(&self) {
+        self.host.sleep(SETTLE).await;
     }
 
     fn swarm(&self) -> SwarmClient<Channel> {
