@@ -74,13 +74,16 @@ pub fn units(listed: &[ListedTest], estimates: &Estimates, open: &[TestIndex], w
 }
 
 /// Deals units to equal workers, each to the one with the least: first what decides the end, then what may be anything,
-/// then the rest, the longest first. Answers positions in `units` for each worker, in that order. O(units log workers).
+/// then the rest, the longest first. Of what nothing is known the next one is as far away from those before as can be: what is
+/// beside each other takes about as long, so that soon there is one of each kind. Answers positions in `units` for each worker, in that order. O(units log workers).
 pub fn plan(units: &[Unit], workers: u32) -> Vec<Vec<u32>> {
     let horizon = horizon(units, workers);
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by_cached_key(|position| {
         let unit = &units[*position];
-        (!unit.is_decisive(horizon), unit.is_known, Reverse(unit.estimate))
+        // In the order of positions whose bits are read backwards (van der Corput 1935).
+        let far = if unit.is_known { 0 } else { position.reverse_bits() };
+        (!unit.is_decisive(horizon), unit.is_known, Reverse(unit.estimate), far)
     });
     let mut shares = vec![Vec::new(); workers as usize];
     let mut loads: BinaryHeap<Reverse<(Duration, usize)>> =
@@ -157,6 +160,13 @@ mod tests {
         let mut units = singles(&[2, 2, 90, 2]);
         units[3].is_known = false;
         assert_eq!(plan(&units, 2), [vec![2], vec![3, 0, 1]]);
+    }
+
+    #[test]
+    fn what_is_unknown_begins_far_apart() {
+        let mut units = singles(&[1; 8]);
+        units.iter_mut().for_each(|unit| unit.is_known = false);
+        assert_eq!(plan(&units, 2), [vec![0, 2, 1, 3], vec![4, 6, 5, 7]]);
     }
 
     #[test]

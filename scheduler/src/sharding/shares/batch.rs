@@ -14,10 +14,11 @@ const PROCESS_FLOOR: f64 = 8.0;
 const PROCESS_LAST: f64 = 6.0;
 /// And tests worth so many at most: what is granted cannot be taken back, and when the bot of a worker dies others must
 /// soon be free for what it had. Costs one part in so many of the bot-seconds.
-const PROCESS_MOST: f64 = 200.0;
-/// From so many workers on half of that: their shares are small, so that it costs less, and the more there are the more often
-/// one of them dies.
+const PROCESS_MOST: f64 = 280.0;
+/// From so many workers on less: their shares are small, so that it costs less, and the more there are the more often one of
+/// them dies.
 const MANY: usize = 32;
+const MANY_MOST: f64 = 100.0;
 /// Tests in one batch: a batch is one message.
 const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
@@ -31,32 +32,39 @@ const PATIENCE: f64 = 5.0;
 /// that are spread evenly.
 fn process_most(id: WorkerId, workers: usize) -> f64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
-    let most = if workers < MANY { PROCESS_MOST } else { PROCESS_MOST / 2.0 };
+    let most = if workers < MANY { PROCESS_MOST } else { MANY_MOST };
     most * (0.5 + 0.5 * (f64::from(id.0) * GOLDEN).fract())
 }
 
 impl Shares {
     /// What a worker is to do now. It may ask while the last test of its last batch runs.
     ///
-    /// In this order: what came back, what decides the end of the run (if nobody else would end it sooner), its own
-    /// share, what it can steal, what it can double. A worker waits until it has nearly ended what it runs: what is
+    /// In this order: what came back, what decides the end of the run (if nobody else would end it sooner), what may do so
+    /// for all that is known, its own share, what it can steal, what it can double. A worker waits until it has nearly ended what it runs: what is
     /// granted cannot be stolen any more.
     pub fn next(&mut self, id: WorkerId, now: Timestamp) -> Next {
         let is_active = |worker: &&mut Worker| worker.presence == Presence::Active;
         let Some(worker) = self.workers.get_mut(&id).filter(is_active) else { return Next::Nothing };
         worker.asked = true;
-        let busy = self.busy(id, now);
-        if busy > self.overhead.max(LEAD) {
+        self.count_running(now);
+        let (busy, lead) = (self.busy(id, now), self.overhead.max(LEAD));
+        let is_free = busy == 0.0;
+        // One of which nothing is known may go on for long after it should have ended: what was granted would wait for it.
+        let may_go_on = !is_free && self.unknown.get() > lead && self.runs_unknown(id);
+        if busy > lead || may_go_on {
             return Next::Wait;
         }
-        let is_free = busy == 0.0;
         let mut batch = self.take_returned(id, now);
         if batch.is_empty() {
             batch = self.probe(id, now);
         }
         if batch.is_empty() && (is_free || self.decisive.is_empty()) {
-            self.take_decisive(id, now);
-            batch = self.take_own(id);
+            if !self.take_decisive(id, now) && is_free {
+                batch.extend(self.take_suspect(now));
+            }
+            if batch.is_empty() {
+                batch = self.take_own(id);
+            }
         }
         if batch.is_empty() && is_free && self.steal(id, now) {
             batch = self.take_own(id);
@@ -93,6 +101,22 @@ impl Shares {
         let Some(first) = expected.next() else { return 0.0 };
         let elapsed = now.since(worker.since).as_secs_f64();
         remaining(first, elapsed, self.fleet.overdue()).max(1e-6) + expected.sum::<f64>()
+    }
+
+    /// Takes what runs into account of which nothing is known.
+    fn count_running(&mut self, now: Timestamp) {
+        let running = self.workers.values().filter_map(|worker| {
+            let is_unknown = self.tests[worker.out.front()?.at()].known.is_none();
+            is_unknown.then(|| now.since(worker.since).as_secs_f64())
+        });
+        let sum = running.sum();
+        self.unknown.goes_on(sum);
+    }
+
+    /// Whether history has not all that it was granted.
+    fn runs_unknown(&self, id: WorkerId) -> bool {
+        let out = self.workers.get(&id).into_iter().flat_map(|worker| &worker.out);
+        out.into_iter().any(|test| self.tests[test.at()].known.is_none())
     }
 
     /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.
@@ -175,7 +199,7 @@ impl Shares {
             // Nothing is known of any: as little as possible, until something is.
             Mode::Pull if worker.load.is_unknown() && self.unknown.is_guess() => 0.0,
             Mode::Process if worker.load.is_unknown() && self.unknown.is_guess() => {
-                worker.load.seconds(unknown) / 4.0
+                worker.load.seconds(unknown) / 3.0
             }
             Mode::Process if worker.load.seconds(unknown) < self.overhead * PROCESS_LAST => f64::INFINITY,
             _ => self.enough(id, worker.load.seconds(unknown) * speed),
@@ -217,6 +241,7 @@ impl Shares {
         let end = self.workers.keys().map(|worker| self.busy(*worker, now)).fold(0.0, f64::max);
         let is_granted = self.returned.is_empty()
             && self.decisive.is_empty()
+            && self.suspects.is_empty()
             && self.workers.values().all(|w| w.load.is_empty());
         let is_over = end == 0.0 && is_granted;
         let asks = |worker: &Worker| worker.presence == Presence::Active && worker.asked;

@@ -33,15 +33,15 @@ impl Shares {
         batch
     }
 
-    /// Moves the longest decisive unit that nobody would end sooner to the worker's queue.
-    pub(super) fn take_decisive(&mut self, id: WorkerId, now: Timestamp) {
+    /// Moves the longest decisive unit that nobody would end sooner to the worker's queue. Whether there was one.
+    pub(super) fn take_decisive(&mut self, id: WorkerId, now: Timestamp) -> bool {
         let places = &self.tests;
         self.decisive.retain(|unit| unit.iter().any(|test| places[test.at()].place == Place::Decisive));
         if self.decisive.is_empty() {
-            return;
+            return false;
         }
         let mut others = self.others(id, now);
-        let Some(speed) = self.workers.get(&id).map(|worker| worker.speed(self.fleet)) else { return };
+        let Some(speed) = self.workers.get(&id).map(|worker| worker.speed(self.fleet)) else { return false };
         for position in 0..self.decisive.len().min(LOOK_AT) {
             let unit = &self.decisive[position];
             let seconds: f64 = unit.iter().map(|test| self.estimate(*test)).sum();
@@ -55,10 +55,12 @@ impl Shares {
                     let unit = self.decisive.remove(position);
                     let unit = unit.into_iter().filter(|test| self.tests[test.at()].place == Place::Decisive);
                     let unit = unit.collect();
-                    return self.enqueue(id, unit, VecDeque::push_front);
+                    self.enqueue(id, unit, VecDeque::push_front);
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// When who else is free, in seconds, and how fast it is.

@@ -4,6 +4,7 @@ mod batch;
 mod decisive;
 mod speculate;
 mod steal;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -14,7 +15,7 @@ use super::{
 };
 use proto::Timestamp;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 use worker::{Presence, Queue, Worker};
@@ -72,6 +73,8 @@ enum Place {
     Decisive,
     /// In the queue of a worker.
     Queued(WorkerId),
+    /// Among those that may take so long.
+    Suspected(Duration),
     /// In the line of those that came back.
     Returned,
     /// With one or more workers.
@@ -101,6 +104,8 @@ pub struct Shares {
     /// Units that decide when the run ends, the longest first; of each the tests in reverse order. In no queue, because
     /// where they run depends on who is there and how fast it is.
     decisive: Vec<Vec<TestIndex>>,
+    /// Of which nothing is known, but what tests beside them take: by what they are expected to take. In no queue either.
+    suspects: BTreeSet<(Duration, TestIndex)>,
     /// Lost or to be retried, and who should not have it again.
     returned: VecDeque<(TestIndex, Option<WorkerId>)>,
     planned: Timestamp,
@@ -145,6 +150,7 @@ impl Shares {
             workers: (0..workers).map(|index| (WorkerId(index), Worker::default())).collect(),
             most_workers: workers as usize * 2,
             decisive: Vec::new(),
+            suspects: BTreeSet::new(),
             returned: VecDeque::new(),
             planned: now,
             overhead: settings.overhead.as_secs_f64(),
@@ -309,6 +315,7 @@ impl Shares {
             }
             None => self.unknown.add(took),
         }
+        self.suspect_beside(test, took);
     }
 
     /// What a dispatch has cost a worker: from its answer to the begin of the first test.
@@ -336,6 +343,7 @@ impl Shares {
                     worker.load.remove(state.known);
                 }
             }
+            Place::Suspected(expected) => drop(self.suspects.remove(&(expected, test))),
             Place::Returned => self.returned.retain(|(other, _)| *other != test),
             Place::Decisive | Place::Out | Place::Settled => {}
         }

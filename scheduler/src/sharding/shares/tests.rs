@@ -59,6 +59,46 @@ fn what_decides_the_end_comes_first_then_what_is_unknown_then_the_rest() {
 }
 
 #[test]
+fn what_is_beside_a_long_test_comes_before_what_is_not_when_nothing_is_known() {
+    let first = |shares: &mut Shares, worker| match shares.next(WorkerId(worker), at(0.0)) {
+        Next::Batch(tests) => tests[0].0,
+        other => panic!("{other:?}"),
+    };
+    // One that has ended, and one that goes on.
+    for ends in [true, false] {
+        let mut shares = joined(&[None; 64], 2, SETTINGS);
+        assert_eq!([first(&mut shares, 0), first(&mut shares, 1)], [0, 32], "far apart");
+        if ends {
+            took(&mut shares, 0, 0, 100, 100.0);
+            assert_eq!(shares.next(WorkerId(0), at(100.0)), batch(&[1]));
+        }
+        took(&mut shares, 1, 32, 1, 100.0);
+        assert_eq!(shares.next(WorkerId(1), at(100.0)), batch(&[if ends { 2 } else { 1 }]));
+    }
+    // Of what is known nothing is suspected.
+    let mut shares = joined(&[Some(1); 64], 2, SETTINGS);
+    assert_eq!([first(&mut shares, 0), first(&mut shares, 1)], [0, 1]);
+    took(&mut shares, 0, 0, 100, 100.0);
+    assert_eq!(first(&mut shares, 0), 2);
+}
+
+#[test]
+fn a_test_that_goes_on_says_that_others_may_not_be_short() {
+    let mut shares = joined(&[None; 64], 4, SETTINGS);
+    for worker in 0..4 {
+        assert!(matches!(shares.next(WorkerId(worker), at(0.0)), Next::Batch(tests) if tests.len() == 1));
+    }
+    // Ten short ones have ended before ten seconds of the other three.
+    for test in [0, 2, 4, 6, 8, 10, 12, 14, 18, 20] {
+        shares.reported(WorkerId(0), TestIndex(test), Duration::from_millis(1), at(0.1));
+    }
+    let many = shares.clone().next(WorkerId(0), at(0.1));
+    assert!(matches!(&many, Next::Batch(tests) if tests.len() > 1), "{many:?}");
+    let one = shares.next(WorkerId(0), at(10.0));
+    assert!(matches!(&one, Next::Batch(tests) if tests.len() == 1), "{one:?}");
+}
+
+#[test]
 fn a_process_gets_half_of_what_is_left_but_not_too_little() {
     let process = Settings { mode: Mode::Process, ..SETTINGS };
     let mut shares = joined(&[Some(1); 8], 1, process);

@@ -63,6 +63,11 @@ impl Load {
         self.known_count == 0
     }
 
+    /// Whether history has all of them.
+    pub(super) fn is_known(self) -> bool {
+        self.unknown_count == 0
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(self) -> bool {
         self.known_count + self.unknown_count == 0
@@ -74,16 +79,19 @@ impl Load {
     }
 }
 
-/// A mean that begins with a guess.
+/// A mean that begins with a guess. What goes on counts with what it has taken so far, by the maximum likelihood of times that
+/// are cut off: those that have ended first are the short ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mean {
     sum: f64,
     weight: f64,
+    /// Of all that goes on.
+    going: f64,
 }
 
 impl Mean {
     pub(super) fn new(guess: f64) -> Self {
-        Self { sum: guess * PRIOR_TESTS, weight: PRIOR_TESTS }
+        Self { sum: guess * PRIOR_TESTS, weight: PRIOR_TESTS, going: 0.0 }
     }
 
     pub(super) fn add(&mut self, value: f64) {
@@ -91,8 +99,12 @@ impl Mean {
         self.weight += 1.0;
     }
 
+    pub(super) fn goes_on(&mut self, sum: f64) {
+        self.going = sum;
+    }
+
     pub(super) fn get(self) -> f64 {
-        self.sum / self.weight
+        (self.sum + self.going) / self.weight
     }
 
     /// Whether hardly anything was added yet.
@@ -150,6 +162,8 @@ pub(super) struct Worker {
     pub(super) out: VecDeque<TestIndex>,
     /// When the first of `out` began.
     pub(super) since: Timestamp,
+    /// The test that was seen to be long while it ran, and how long it had run.
+    pub(super) watched: Option<(TestIndex, f64)>,
     pub(super) waits_since: Option<Timestamp>,
     /// It has asked for tests since it began, or since the plan was made: before a restart it may have been told that there is
     /// nothing any more.
@@ -169,6 +183,7 @@ impl Default for Worker {
             load: Load::default(),
             out: VecDeque::new(),
             since: Timestamp::default(),
+            watched: None,
             waits_since: None,
             asked: false,
             speed_before: None,
