@@ -10,7 +10,7 @@ use std::{
 };
 
 /// When a bot that has died is taken to be silent: as the queue's clock and ticks make it.
-const SILENT: Duration = Duration::from_secs(4);
+pub(crate) const SILENT: Duration = Duration::from_secs(4);
 /// A bot that is told to wait asks again after this.
 const ASKS_AGAIN: Duration = Duration::from_secs(1);
 
@@ -49,7 +49,8 @@ pub(crate) struct Played {
     /// Bot-seconds spent on tests that had been reported, or were by somebody else in the end.
     pub(crate) doubled: f64,
     pub(crate) dispatches: u64,
-    /// Seconds from the death of a bot until all its tests were granted to others, if it had any of its own.
+    /// Seconds from the death of a bot until all its tests were granted to others, if it had any of its own; without the time in
+    /// which all others were busy.
     pub(crate) moved: Option<f64>,
 }
 
@@ -97,6 +98,9 @@ struct Engine<'a, P> {
     /// What a bot that has died had, and nobody has yet; when it died.
     orphans: BTreeSet<TestIndex>,
     died: Timestamp,
+    /// Time until that was known, and since when somebody else is free for them.
+    moved: Duration,
+    wanted: Option<Timestamp>,
     played: Played,
 }
 
@@ -128,6 +132,8 @@ pub(crate) fn play(
         vacant: Vec::new(),
         orphans: BTreeSet::new(),
         died: Timestamp::default(),
+        moved: Duration::ZERO,
+        wanted: None,
         played: Played::default(),
     };
     engine.run();
@@ -167,6 +173,7 @@ impl<P: Policy> Engine<'_, P> {
             Event::Ended => self.end_test(slot, now),
             Event::Dies => self.die(slot, now),
             Event::Silent => {
+                self.moved = now.since(self.died);
                 for _ in 0..self.policy.silent(slot as u32, now) {
                     self.vacant.push(self.slots.len());
                     self.slots.push(Slot::of(usize::MAX));
@@ -191,6 +198,9 @@ impl<P: Policy> Engine<'_, P> {
     }
 
     fn ask(&mut self, slot: usize, now: Timestamp) {
+        if !self.moved.is_zero() && !self.orphans.is_empty() {
+            self.wanted.get_or_insert(now);
+        }
         match self.policy.next(slot as u32, now) {
             Work::Run { tests, is_dispatch } => {
                 self.played.dispatches += u64::from(is_dispatch);
@@ -244,10 +254,14 @@ impl<P: Policy> Engine<'_, P> {
 
     /// Somebody has these now.
     fn adopt(&mut self, tests: &[TestIndex], now: Timestamp) {
-        let any = !self.orphans.is_empty();
+        let before = self.orphans.len();
         self.orphans.retain(|test| !tests.contains(test));
-        if any && self.orphans.is_empty() {
-            self.played.moved = Some(now.since(self.died).as_secs_f64());
+        if self.orphans.len() < before {
+            self.moved += self.wanted.take().map_or(Duration::ZERO, |since| now.since(since));
+        }
+        if before > 0 && self.orphans.is_empty() {
+            let moved = if self.moved.is_zero() { now.since(self.died) } else { self.moved };
+            self.played.moved = Some(moved.as_secs_f64());
         }
     }
 

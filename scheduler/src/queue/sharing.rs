@@ -136,7 +136,7 @@ impl Queue {
         let (Some(progress), Some(policy)) = (&held.tests, policy) else {
             // The process that has asked for more is gone.
             if let Some(hand) = self.sharing.hands.get_mut(&token) {
-                hand.hungry = false;
+                (hand.hungry, hand.asked) = (false, false);
                 self.sharing.note(id, token);
             }
             return;
@@ -505,13 +505,17 @@ impl Queue {
         in_state.map(|(index, _)| ShardId { run, step, index }).collect()
     }
 
-    /// Workers that go on taking tests, as far as they have asked for some.
+    /// Workers that go on taking tests. After a restart who has none and asks for none may have been let go before it.
     fn workers_live(&self, run: RunId, step: u32) -> usize {
         let goes_on = |id: &ShardId| {
             let Some(live) = self.shard(*id).and_then(|shard| shard.live()) else { return false };
-            let asks = self.sharing.hands.get(&live.token).is_some_and(|hand| hand.asked && !hand.complete);
+            let hand = self.sharing.hands.get(&live.token);
+            let told = hand.is_some_and(|hand| hand.complete || hand.silence == Silence::Certain);
+            let suite = self.suite(run, step);
+            let takes = hand.is_some_and(|hand| hand.asked)
+                || suite.is_some_and(|suite| !suite.ledger.held(live.token.0).is_empty());
             let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
-            asks && !leaving && self.order_of(&live.bot).is_none()
+            takes && !told && !leaving && self.order_of(&live.bot).is_none()
         };
         self.shards_of(run, step, ShardState::Running).iter().filter(|id| goes_on(id)).count()
     }

@@ -11,6 +11,9 @@ use std::{
 /// A test decides when a run ends if so many of it would take longer than the run.
 const DECISIVE: u32 = 4;
 
+/// The fraction of the golden ratio, of 2^64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Tests that go to one worker together: a group, a part of a large group, or one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -74,15 +77,15 @@ pub fn units(listed: &[ListedTest], estimates: &Estimates, open: &[TestIndex], w
 }
 
 /// Deals units to equal workers, each to the one with the least: first what decides the end, then what may be anything,
-/// then the rest, the longest first. Of what nothing is known the next one is as far away from those before as can be: what is
-/// beside each other takes about as long, so that soon there is one of each kind. Answers positions in `units` for each worker, in that order. O(units log workers).
+/// then the rest, the longest first. What is beside each other takes about as long: of what nothing is known the next one is
+/// somewhere else, so that soon there is one of each kind. Answers positions in `units` for each worker, in that order. O(units log workers).
 pub fn plan(units: &[Unit], workers: u32) -> Vec<Vec<u32>> {
     let horizon = horizon(units, workers);
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by_cached_key(|position| {
         let unit = &units[*position];
-        // In the order of positions whose bits are read backwards (van der Corput 1935).
-        let far = if unit.is_known { 0 } else { position.reverse_bits() };
+        // In the order of the fractions of their multiples of the golden ratio, which are spread evenly.
+        let far = if unit.is_known { 0 } else { (*position as u64).wrapping_mul(GOLDEN) };
         (!unit.is_decisive(horizon), unit.is_known, Reverse(unit.estimate), far)
     });
     let mut shares = vec![Vec::new(); workers as usize];
@@ -163,10 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_begins_far_apart() {
-        let mut units = singles(&[1; 8]);
-        units.iter_mut().for_each(|unit| unit.is_known = false);
-        assert_eq!(plan(&units, 2), [vec![0, 2, 1, 3], vec![4, 6, 5, 7]]);
+    fn what_is_unknown_is_dealt_from_everywhere_to_everybody() {
+        for (count, workers) in [(64, 8), (100, 5), (1024, 32), (6400, 50)] {
+            let mut units = singles(&vec![1; count]);
+            units.iter_mut().for_each(|unit| unit.is_known = false);
+            let (share, half) = (count / workers, count as u32 / 2);
+            for dealt in plan(&units, workers as u32) {
+                let early = dealt.iter().filter(|position| **position < half).count();
+                assert!(early.abs_diff(share / 2) <= share / 4, "{early} of {share} of {count}");
+                let window = |position: &u32| *position as usize / share;
+                let mut windows: Vec<usize> = dealt.iter().map(window).collect();
+                windows.sort_unstable();
+                let most = windows.chunk_by(|a, b| a == b).map(<[usize]>::len).max();
+                assert!(most <= Some(share.div_ceil(3)), "{most:?} of {share} beside each other");
+            }
+        }
     }
 
     #[test]

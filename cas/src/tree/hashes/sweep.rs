@@ -17,6 +17,9 @@ const STAGED: Duration = Duration::from_secs(24 * 3600);
 /// How the name of a file begins that is not in its place yet.
 pub(super) const STAGING: &str = ".staged-";
 
+/// The same before there was a name for it.
+const STAGING_BEFORE: &str = ".tmp";
+
 /// The file of a root is in use.
 pub(super) fn used(file: &File) {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
@@ -36,9 +39,11 @@ pub(super) fn sweep(written: &Path) {
         let Some(limit) = limit(&path) else { continue };
         let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         // What belongs to a root is used with the digests of its files, which are looked at whenever it is archived.
-        let used = modified(&path).max(modified(&path.with_extension("")));
+        let of_root = path.extension().and_then(|_| modified(&path.with_extension("")));
+        let used = modified(&path).max(of_root);
         let age = used.and_then(|used| now.duration_since(used).ok());
         if age.is_some_and(|age| age > limit) {
+            // Somebody may put a new one there just now: then that is made again next time.
             let _ = fs::remove_file(path);
         }
     }
@@ -46,7 +51,8 @@ pub(super) fn sweep(written: &Path) {
 
 /// How old a file may become. None: it is none of ours.
 fn limit(path: &Path) -> Option<Duration> {
-    if path.file_name()?.to_str()?.starts_with(STAGING) {
+    let name = path.file_name()?.to_str()?;
+    if name.starts_with(STAGING) || name.starts_with(STAGING_BEFORE) {
         return Some(STAGED);
     }
     let root = path.file_stem()?.to_str()?;

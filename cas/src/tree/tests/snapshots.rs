@@ -366,7 +366,7 @@ fn what_is_kept_of_roots_goes_when_they_are_not_archived_for_long() {
         age(&name(root), 100);
         age(&format!("{}.manifest", name(root)), 100);
     }
-    for (name, days) in [(".staged-1", 2), (".staged-2", 0), ("notes", 1000)] {
+    for (name, days) in [(".staged-1", 2), (".tmpAbCdEf", 2), (".staged-2", 0), ("notes", 1000)] {
         age(name, days);
     }
     open(&used);

@@ -1,5 +1,6 @@
 //! What bots did when, and what it amounts to.
 
+use crate::engine::SILENT;
 use bot::Slept;
 use runtime::Clock;
 use std::{
@@ -26,6 +27,27 @@ pub(super) struct Figures {
     pub(super) paid: f64,
     /// Spent on tests that another bot has ended first.
     pub(super) doubled: f64,
+}
+
+/// When somebody other than a dead bot was free first, from some time on.
+fn free(entries: &[Entry], dead: usize, from: Duration) -> Option<Duration> {
+    let mut held: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+    let is_free = |held: &BTreeMap<usize, BTreeSet<u32>>| held.values().any(BTreeSet::is_empty);
+    for (at, bot, slept) in entries.iter().filter(|(_, bot, _)| *bot != dead) {
+        if *at > from && is_free(&held) {
+            return Some(from);
+        }
+        let of_bot = held.entry(*bot).or_default();
+        match slept {
+            Slept::Granted(test) => drop(of_bot.insert(*test)),
+            Slept::Ended(test) => drop(of_bot.remove(test)),
+            Slept::Leased | Slept::Begun(_) | Slept::Released => {}
+        }
+        if *at > from && of_bot.is_empty() {
+            return Some(*at);
+        }
+    }
+    None
 }
 
 impl Log {
@@ -56,19 +78,35 @@ impl Log {
         held
     }
 
-    /// How long after `died` the last of these tests was granted to another bot. None when one never was.
+    /// How long after `died` the last of these tests was granted to another bot, without the time in which all others were
+    /// busy. None when one never was.
     pub(super) fn moved(&self, tests: &BTreeSet<u32>, bot: usize, died: Duration) -> Option<Duration> {
+        let entries = self.entries.lock().unwrap();
         let mut granted: BTreeMap<u32, Duration> = BTreeMap::new();
-        for (at, of, slept) in self.entries.lock().unwrap().iter() {
+        for (at, of, slept) in entries.iter().filter(|(_, of, _)| *of != bot) {
             if let Slept::Granted(test) = slept
-                && *of != bot
                 && tests.contains(test)
             {
                 granted.entry(*test).or_insert(*at);
             }
         }
-        let last = granted.values().max().filter(|_| granted.len() == tests.len())?;
-        Some(last.saturating_sub(died))
+        if granted.len() != tests.len() {
+            return None;
+        }
+        let mut times: Vec<Duration> = granted.into_values().filter(|at| *at > died).collect();
+        times.sort_unstable();
+        // That it is dead is known after a while; then who is free next has them.
+        let mut known = died + SILENT;
+        let mut moved = if times.is_empty() { Duration::ZERO } else { SILENT };
+        for at in times {
+            if at <= died + SILENT {
+                moved = at - died;
+                continue;
+            }
+            moved += at.saturating_sub(free(&entries, bot, known).unwrap_or(known));
+            known = at;
+        }
+        Some(moved)
     }
 
     /// Since `began`. `dead` is a bot that died.

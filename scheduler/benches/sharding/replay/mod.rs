@@ -17,7 +17,7 @@ use crate::{
     table::{geometric_mean, pair, pair_head},
     trace::{FILES, Trace},
 };
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream};
 use proto::v1;
 use runtime::{Clock as _, SystemClock};
 use scene::{Ratios, Scene, Told};
@@ -77,7 +77,9 @@ pub(crate) fn replay(traces: &[Trace]) {
                     let undisturbed = told.runs[1].ratio * bound;
                     (0..DEATHS).map(move |seed| scene.death(seed, undisturbed))
                 });
-                for (number, (killed, counts)) in join_all(deaths).await.into_iter().enumerate() {
+                // As many at a time as there were without a death.
+                let deaths = stream::iter(deaths).buffered(scenes.len());
+                for (number, (killed, counts)) in deaths.collect::<Vec<_>>().await.into_iter().enumerate() {
                     let told = &mut ours[number / DEATHS as usize];
                     told.killed.push(killed);
                     told.counts.push(counts);

@@ -459,6 +459,33 @@ fn the_tests_of_a_bot_that_fell_silent_when_it_was_to_get_no_more_go_to_others()
 }
 
 #[test]
+fn the_last_test_of_a_bot_that_wants_to_stop_is_run_again_by_another_when_it_fails() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    let run = fleet.bench.run(spec(0, [sharing(policy(1))]));
+    while fleet.workers["b1"].queue.is_empty() || fleet.workers["b2"].queue.is_empty() {
+        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
+    }
+    let mut held = fleet.workers["b1"].held(0);
+    held[0].tests.as_mut().unwrap().hungry = true;
+    let asks = BotReport { draining: true, ..report("b1", "s0", held) };
+    fleet.bench.apply(Event::Synchronize(asks)).unwrap();
+    fleet.draining = Some("b1");
+    fleet.call("b1", true);
+    assert!(fleet.workers["b1"].complete, "it gets no more");
+    for _ in 0..100 {
+        fleet.call("b1", true);
+        fleet.call("b2", true);
+        fleet.work("b2");
+        fleet.bench.pass(SECOND);
+    }
+    let last = fleet.workers["b1"].queue[..].to_vec();
+    fleet.outcomes.extend(last.iter().map(|test| (test.0, vec![TestOutcome::Failed, TestOutcome::Passed])));
+    fleet.finish(run);
+    assert!(last.iter().all(|test| fleet.verdicts(run)[test.0 as usize] == Some(Verdict::Flaky)));
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+}
+
+#[test]
 fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
     let mut fleet = Fleet::new(&["b1"], 4);
     fleet.exit_code = 1;

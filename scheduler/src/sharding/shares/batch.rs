@@ -15,8 +15,8 @@ const PROCESS_LAST: f64 = 6.0;
 /// And tests worth so many at most: what is granted cannot be taken back, and when the bot of a worker dies others must
 /// soon be free for what it had. Costs one part in so many of the bot-seconds.
 const PROCESS_MOST: f64 = 280.0;
-/// From so many workers on less: their shares are small, so that it costs less, and the more there are the more often one of
-/// them dies.
+/// From so many workers on only so many: their shares are small, so that few are as large, and the more workers there are the
+/// more often one of them dies.
 const MANY: usize = 32;
 const MANY_MOST: f64 = 100.0;
 /// Tests in one batch: a batch is one message.
@@ -46,21 +46,22 @@ impl Shares {
         let is_active = |worker: &&mut Worker| worker.presence == Presence::Active;
         let Some(worker) = self.workers.get_mut(&id).filter(is_active) else { return Next::Nothing };
         worker.asked = true;
-        self.count_running(now);
         let (busy, lead) = (self.busy(id, now), self.overhead.max(LEAD));
         let is_free = busy == 0.0;
         // One of which nothing is known may go on for long after it should have ended: what was granted would wait for it.
         let may_go_on = !is_free && self.unknown.get() > lead && self.runs_unknown(id);
-        if busy > lead || may_go_on {
+        // One that is suspected of being long begins when somebody is free for it.
+        if busy > lead || may_go_on || (!is_free && !self.suspects.is_empty()) {
             return Next::Wait;
         }
+        self.watch_running(now);
         let mut batch = self.take_returned(id, now);
         if batch.is_empty() {
             batch = self.probe(id, now);
         }
         if batch.is_empty() && (is_free || self.decisive.is_empty()) {
             if !self.take_decisive(id, now) && is_free {
-                batch.extend(self.take_suspect(now));
+                batch.extend(self.take_suspect());
             }
             if batch.is_empty() {
                 batch = self.take_own(id);
@@ -103,17 +104,7 @@ impl Shares {
         remaining(first, elapsed, self.fleet.overdue()).max(1e-6) + expected.sum::<f64>()
     }
 
-    /// Takes what runs into account of which nothing is known.
-    fn count_running(&mut self, now: Timestamp) {
-        let running = self.workers.values().filter_map(|worker| {
-            let is_unknown = self.tests[worker.out.front()?.at()].known.is_none();
-            is_unknown.then(|| now.since(worker.since).as_secs_f64())
-        });
-        let sum = running.sum();
-        self.unknown.goes_on(sum);
-    }
-
-    /// Whether history has not all that it was granted.
+    /// Whether it holds a test of which nothing is known.
     fn runs_unknown(&self, id: WorkerId) -> bool {
         let out = self.workers.get(&id).into_iter().flat_map(|worker| &worker.out);
         out.into_iter().any(|test| self.tests[test.at()].known.is_none())
@@ -235,15 +226,15 @@ impl Shares {
         batch
     }
 
-    /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for, and in any case while
-    /// something is with nobody and no other worker has asked for tests.
+    /// Waits for what may come back (retries, lost workers, stragglers), as long as that is paid for; in any case when no other
+    /// worker has asked for tests that may take it.
     fn wait(&mut self, id: WorkerId, now: Timestamp) -> Next {
         let end = self.workers.keys().map(|worker| self.busy(*worker, now)).fold(0.0, f64::max);
-        let is_granted = self.returned.is_empty()
+        let is_over = end == 0.0
+            && self.returned.is_empty()
             && self.decisive.is_empty()
             && self.suspects.is_empty()
             && self.workers.values().all(|w| w.load.is_empty());
-        let is_over = end == 0.0 && is_granted;
         let asks = |worker: &Worker| worker.presence == Presence::Active && worker.asked;
         let is_last = !self.workers.iter().any(|(other, worker)| *other != id && asks(worker));
         let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
@@ -259,7 +250,7 @@ impl Shares {
             + others.map(|(_, worker)| waits(worker.waits_since)).sum::<f64>();
         let budget = self.total * f64::from(self.settings.idle_percent) / 100.0;
         let Some(worker) = self.workers.get_mut(&id) else { return Next::Nothing };
-        if !is_over && (promised <= budget || (is_last && !is_granted)) {
+        if !is_over && (promised <= budget || is_last) {
             worker.waits_since.get_or_insert(now);
             return Next::Wait;
         }

@@ -33,7 +33,7 @@ impl Shares {
         batch
     }
 
-    /// Moves the longest decisive unit that nobody would end sooner to the worker's queue. Whether there was one.
+    /// Moves the longest decisive unit that nobody would end sooner to the worker's queue. Whether one was.
     pub(super) fn take_decisive(&mut self, id: WorkerId, now: Timestamp) -> bool {
         let places = &self.tests;
         self.decisive.retain(|unit| unit.iter().any(|test| places[test.at()].place == Place::Decisive));

@@ -73,8 +73,8 @@ enum Place {
     Decisive,
     /// In the queue of a worker.
     Queued(WorkerId),
-    /// Among those that may take so long.
-    Suspected(Duration),
+    /// Among those that may take long.
+    Suspected,
     /// In the line of those that came back.
     Returned,
     /// With one or more workers.
@@ -87,7 +87,11 @@ enum Place {
 struct Test {
     /// Seconds, from history.
     known: Option<f64>,
+    /// What it is suspected to take at least, when nothing else is known. Zero: of nothing.
+    suspected: Duration,
     exclusive: bool,
+    /// Others should run on the same worker.
+    grouped: bool,
     place: Place,
     /// Workers that run it.
     copies: u32,
@@ -104,7 +108,7 @@ pub struct Shares {
     /// Units that decide when the run ends, the longest first; of each the tests in reverse order. In no queue, because
     /// where they run depends on who is there and how fast it is.
     decisive: Vec<Vec<TestIndex>>,
-    /// Of which nothing is known, but what tests beside them take: by what they are expected to take. In no queue either.
+    /// Of which nothing is known but what tests beside them take, by what they are suspected to take. In no queue either.
     suspects: BTreeSet<(Duration, TestIndex)>,
     /// Lost or to be retried, and who should not have it again.
     returned: VecDeque<(TestIndex, Option<WorkerId>)>,
@@ -121,6 +125,8 @@ pub struct Shares {
     /// Seconds that workers have waited, those of now left out.
     waited: f64,
     unknown: worker::Mean,
+    /// When running tests were looked at last, unless something was reported since.
+    watched: Option<Timestamp>,
     /// Of all workers.
     fleet: worker::Pace,
     steals: u64,
@@ -138,7 +144,9 @@ impl Shares {
     ) -> Self {
         let tests = listed.iter().enumerate().map(|(position, test)| Test {
             known: estimates.known(TestIndex::of(position)).map(|known| known.as_secs_f64()),
+            suspected: Duration::ZERO,
             exclusive: test.exclusive,
+            grouped: test.group.is_some(),
             place: Place::Settled,
             copies: 0,
         });
@@ -159,6 +167,7 @@ impl Shares {
             duplicated: 0.0,
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
+            watched: None,
             fleet: worker::Pace::default(),
             steals: 0,
         };
@@ -315,6 +324,7 @@ impl Shares {
             }
             None => self.unknown.add(took),
         }
+        self.watched = None;
         self.suspect_beside(test, took);
     }
 
@@ -343,7 +353,7 @@ impl Shares {
                     worker.load.remove(state.known);
                 }
             }
-            Place::Suspected(expected) => drop(self.suspects.remove(&(expected, test))),
+            Place::Suspected => drop(self.suspects.remove(&(state.suspected, test))),
             Place::Returned => self.returned.retain(|(other, _)| *other != test),
             Place::Decisive | Place::Out | Place::Settled => {}
         }
@@ -351,6 +361,7 @@ impl Shares {
 
     /// Seconds of a test on a bot of speed 1.
     fn estimate(&self, test: TestIndex) -> f64 {
-        self.tests[test.at()].known.unwrap_or_else(|| self.unknown.get())
+        let Test { known, suspected, .. } = self.tests[test.at()];
+        known.unwrap_or_else(|| self.unknown.get().max(suspected.as_secs_f64()))
     }
 }

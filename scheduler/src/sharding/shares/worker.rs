@@ -162,8 +162,6 @@ pub(super) struct Worker {
     pub(super) out: VecDeque<TestIndex>,
     /// When the first of `out` began.
     pub(super) since: Timestamp,
-    /// The test that was seen to be long while it ran, and how long it had run.
-    pub(super) watched: Option<(TestIndex, f64)>,
     pub(super) waits_since: Option<Timestamp>,
     /// It has asked for tests since it began, or since the plan was made: before a restart it may have been told that there is
     /// nothing any more.
@@ -183,7 +181,6 @@ impl Default for Worker {
             load: Load::default(),
             out: VecDeque::new(),
             since: Timestamp::default(),
-            watched: None,
             waits_since: None,
             asked: false,
             speed_before: None,
