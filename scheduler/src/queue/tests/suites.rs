@@ -48,6 +48,7 @@ struct Worker {
     batches: u32,
     queue: Vec<TestIndex>,
     complete: bool,
+    killed: bool,
     sessions: u32,
     ran: usize,
 }
@@ -66,7 +67,11 @@ impl Worker {
             running: vec![],
         };
         let held = if over { finished(lease, exit_code) } else { running(lease) };
-        vec![Held { tests: Some(progress), ..held }]
+        let result = held.result.map(|result| match self.killed {
+            true => AttemptResult { ending: Ending::Killed, exit_code: None, signal: Some(15), ..result },
+            false => result,
+        });
+        vec![Held { tests: Some(progress), result, ..held }]
     }
 
     fn hear(&mut self, desired: Option<Desired>, all: &Arc<Listing>) {
@@ -86,6 +91,7 @@ impl Worker {
         }
         self.complete |= grant.complete || kill;
         if kill {
+            self.killed |= !self.queue.is_empty();
             self.queue.clear();
         }
     }
@@ -486,6 +492,33 @@ fn the_last_test_of_a_bot_that_wants_to_stop_is_run_again_by_another_when_it_fai
 }
 
 #[test]
+fn what_a_process_has_not_begun_is_run_by_others_and_then_it_is_stopped() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 40);
+    let driver = TestDriver::Gtest;
+    let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { driver, ..policy(0) })]));
+    while fleet.workers["b1"].queue.len() < 4 {
+        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
+        fleet.work("b2");
+    }
+    // The first of them takes long.
+    let held = fleet.workers["b1"].queue.clone();
+    for _ in 0..100 {
+        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
+        fleet.work("b2");
+        fleet.bench.pass(Duration::from_millis(500));
+    }
+    assert!(held[1..].iter().all(|test| fleet.executions.contains_key(&test.0)), "{:?}", fleet.executions);
+    assert!(!fleet.executions.contains_key(&held[0].0) && !fleet.workers["b1"].killed);
+    fleet.work("b1");
+    fleet.call("b1", true);
+    assert!(fleet.workers["b1"].killed, "nothing is left for it but what others have ended");
+    fleet.finish(run);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    assert_eq!(fleet.executions.values().sum::<usize>(), 40, "each once");
+    assert_eq!(fleet.bench.replayed().state, fleet.bench.queue.state);
+}
+
+#[test]
 fn a_worker_says_by_its_exit_code_only_what_its_tests_have_said() {
     let mut fleet = Fleet::new(&["b1"], 4);
     fleet.exit_code = 1;
@@ -573,12 +606,15 @@ fn act() -> impl Strategy<Value = Act> {
 
 proptest! {
     #[test]
-    fn every_test_ends_once_whatever_happens(acts in prop::collection::vec(act(), 0..300)) {
+    fn every_test_ends_once_whatever_happens(
+        acts in prop::collection::vec(act(), 0..300),
+        driver in prop_oneof![Just(TestDriver::Pytest), Just(TestDriver::Gtest)],
+    ) {
         let bots = ["b1", "b2", "b3"];
         let mut fleet = Fleet::new(&bots, 25);
         fleet.outcomes.insert(7, vec![TestOutcome::Failed, TestOutcome::Passed]);
         fleet.outcomes.insert(8, vec![TestOutcome::Failed]);
-        let run = fleet.bench.run(spec(0, [sharing(policy(2))]));
+        let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { driver, ..policy(2) })]));
         for act in acts {
             match act {
                 Act::Call(bot) => fleet.call(bots[bot], true),
