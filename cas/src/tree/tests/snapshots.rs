@@ -352,8 +352,9 @@ fn what_is_kept_of_roots_goes_when_they_are_not_archived_for_long() {
         cache.put(i64::MAX, [(path("f"), stamp(&root.path().join("f")), FUNCTION.digest(b"one"))]);
         cache.save().unwrap();
     };
+    let now = fs::metadata(used.path().join("f")).unwrap().modified().unwrap();
     let age = |name: &str, days: u64| {
-        let at = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        let at = now - Duration::from_secs(days * 24 * 3600);
         let file = fs::File::options().append(true).create(true).open(kept.path().join(name));
         file.unwrap().set_modified(at).unwrap();
     };

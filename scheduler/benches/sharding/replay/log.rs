@@ -83,7 +83,7 @@ impl Log {
     pub(super) fn moved(&self, tests: &BTreeSet<u32>, bot: usize, died: Duration) -> Option<Duration> {
         let entries = self.entries.lock().unwrap();
         let mut granted: BTreeMap<u32, Duration> = BTreeMap::new();
-        for (at, of, slept) in entries.iter().filter(|(_, of, _)| *of != bot) {
+        for (at, _, slept) in entries.iter().filter(|(_, of, _)| *of != bot) {
             if let Slept::Granted(test) = slept
                 && tests.contains(test)
             {

@@ -63,11 +63,6 @@ impl Load {
         self.known_count == 0
     }
 
-    /// Whether history has all of them.
-    pub(super) fn is_known(self) -> bool {
-        self.unknown_count == 0
-    }
-
     /// Whether there are none.
     pub(super) fn is_empty(self) -> bool {
         self.known_count + self.unknown_count == 0
