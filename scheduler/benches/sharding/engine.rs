@@ -219,15 +219,6 @@ impl<P: Policy> Engine<'_, P> {
     }
 
     fn begin(&mut self, slot: usize, now: Timestamp) {
-        // Whose tests have all ended elsewhere is stopped.
-        let batch = &mut self.slots[slot].batch;
-        if !batch.is_empty() && batch.iter().all(|test| !self.open.contains(test)) {
-            batch.clear();
-            self.policy.lost(slot as u32, now);
-            self.let_go(slot, now);
-            self.free.push(self.slots[slot].bot);
-            return;
-        }
         let Some(test) = self.slots[slot].batch.front() else { return self.ask(slot, now) };
         let took = self.truth[test.0 as usize].div_f64(self.fleet.bots[self.slots[slot].bot].speed);
         self.slots[slot].began = now;

@@ -315,36 +315,6 @@ impl Queue {
             self.sharing.hungry.get(&(run, step)).into_iter().flatten().copied().collect();
         self.feed_some(&hungry, now, decided);
         self.end_idle_workers(run, step, now, decided);
-        self.end_duplicates(run, step, now, decided);
-    }
-
-    /// Stops workers that run only what others have ended, when there is nothing else for them.
-    fn end_duplicates(&mut self, run: RunId, step: u32, now: Timestamp, decided: &mut Decided) {
-        let is_granted = |suite: &Suite| suite.ledger.is_granted() && !suite.ledger.is_stopped();
-        if !self.suite(run, step).is_some_and(is_granted) {
-            return;
-        }
-        for id in self.shards_of(run, step, ShardState::Running) {
-            let live = self.shard(id).filter(|shard| !shard.killing).and_then(|shard| shard.live());
-            let (Some(token), Some(suite)) = (live.map(|live| live.token), self.suite(run, step)) else {
-                continue;
-            };
-            if !suite.ledger.held(token.0).is_empty() && self.has_ended_elsewhere(id) {
-                // What fails elsewhere is not left to it.
-                self.dismiss(id, token, now);
-                self.kill(id, now, decided);
-            }
-        }
-    }
-
-    /// Whether all tests that a worker still has were ended by others: when it is stopped then, nothing is missing.
-    pub(super) fn has_ended_elsewhere(&self, id: ShardId) -> bool {
-        let token = self.shard(id).and_then(|shard| Some(shard.live()?.token));
-        let (Some(token), Some(run)) = (token, self.run(id.run)) else { return false };
-        run.suites.get(&id.step).is_some_and(|suite| {
-            let has_ended = |test: &TestIndex| suite.ledger.verdict(*test).is_some();
-            !run.canceled && !suite.ledger.is_stopped() && suite.ledger.held(token.0).iter().all(has_ended)
-        })
     }
 
     /// Gives a worker more, if it asks for it and there is something to say.
@@ -535,15 +505,20 @@ impl Queue {
         in_state.map(|(index, _)| ShardId { run, step, index }).collect()
     }
 
-    /// Workers that go on taking tests. After a restart who has none and asks for none may have been let go before it.
+    /// Workers that go on taking tests. After a restart who has none that counts and asks for none may have been let go before
+    /// it.
     fn workers_live(&self, run: RunId, step: u32) -> usize {
+        let suite = self.suite(run, step);
+        let counts = |suite: &Suite, token: Token| {
+            suite.ledger.held(token.0).iter().any(|test| suite.ledger.verdict(*test).is_none())
+        };
         let goes_on = |id: &ShardId| {
-            let Some(live) = self.shard(*id).and_then(|shard| shard.live()) else { return false };
+            let shard = self.shard(*id).filter(|shard| !shard.killing);
+            let Some(live) = shard.and_then(|shard| shard.live()) else { return false };
             let hand = self.sharing.hands.get(&live.token);
             let told = hand.is_some_and(|hand| hand.complete || hand.silence == Silence::Certain);
-            let suite = self.suite(run, step);
-            let takes = hand.is_some_and(|hand| hand.asked)
-                || suite.is_some_and(|suite| !suite.ledger.held(live.token.0).is_empty());
+            let takes =
+                hand.is_some_and(|hand| hand.asked) || suite.is_some_and(|suite| counts(suite, live.token));
             let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
             takes && !told && !leaving && self.order_of(&live.bot).is_none()
         };
@@ -574,14 +549,10 @@ impl Queue {
             }
         }
         for id in self.shards_of(run, step, ShardState::Running) {
-            let Some(shard) = self.shard(id) else { continue };
-            let Some(live) = shard.live() else { continue };
+            let Some(live) = self.shard(id).and_then(|shard| shard.live()) else { continue };
             shares.join(WorkerId(id.index), self.speed(&live.bot), now);
             let is_open = |test| suite.ledger.verdict(test).is_none();
             shares.holds(WorkerId(id.index), suite.ledger.held(live.token.0), is_open, now);
-            if shard.killing {
-                shares.dismiss(WorkerId(id.index), now);
-            }
         }
         let pool = Pool { shares, estimates, breaker: Breaker::new(MOST_CRASHES) };
         self.sharing.pools.insert((run, step), pool);

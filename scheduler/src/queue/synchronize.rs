@@ -114,15 +114,10 @@ impl Queue {
             self.lose(lease.token, reason, Loss::Counted, now, decided);
             return Reported::Finished;
         }
-        let mut result = result.clone();
-        if result.ending == Ending::Killed && self.has_ended_elsewhere(lease.shard) {
-            (result.ending, result.exit_code, result.signal) = (Ending::Completed, Some(0), None);
-            result.message = "it was stopped, because others had ended the tests that it had left".into();
-        }
         let finished = Transition::AttemptFinished {
             shard: lease.shard,
             token: lease.token,
-            result,
+            result: result.clone(),
             output_size: held.output_size,
         };
         self.commit(finished, now, decided);
@@ -200,9 +195,7 @@ impl Queue {
         let Some((run, step)) = self.state.context(id) else { return };
         // The live one is among them.
         let attempts = shard.spent() - usize::from(loss == Loss::Returned);
-        let ending = if shard.killing && self.has_ended_elsewhere(id) {
-            Some((Ending::NotNeeded, "the bot was lost when others had ended its tests".to_owned()))
-        } else if shard.killing {
+        let ending = if shard.killing {
             Some((Ending::Killed, "the run was cancelled and the bot was lost".to_owned()))
         } else if run.canceled {
             Some((Ending::Canceled, "the bot was lost and the run was cancelled meanwhile".to_owned()))

@@ -48,7 +48,6 @@ struct Worker {
     batches: u32,
     queue: Vec<TestIndex>,
     complete: bool,
-    killed: bool,
     sessions: u32,
     ran: usize,
 }
@@ -67,11 +66,7 @@ impl Worker {
             running: vec![],
         };
         let held = if over { finished(lease, exit_code) } else { running(lease) };
-        let result = held.result.map(|result| match self.killed {
-            true => AttemptResult { ending: Ending::Killed, exit_code: None, signal: Some(15), ..result },
-            false => result,
-        });
-        vec![Held { tests: Some(progress), result, ..held }]
+        vec![Held { tests: Some(progress), ..held }]
     }
 
     fn hear(&mut self, desired: Option<Desired>, all: &Arc<Listing>) {
@@ -91,7 +86,6 @@ impl Worker {
         }
         self.complete |= grant.complete || kill;
         if kill {
-            self.killed |= !self.queue.is_empty();
             self.queue.clear();
         }
     }
@@ -489,33 +483,6 @@ fn the_last_test_of_a_bot_that_wants_to_stop_is_run_again_by_another_when_it_fai
     fleet.finish(run);
     assert!(last.iter().all(|test| fleet.verdicts(run)[test.0 as usize] == Some(Verdict::Flaky)));
     assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
-}
-
-#[test]
-fn what_a_process_has_not_begun_is_run_by_others_and_then_it_is_stopped() {
-    let mut fleet = Fleet::new(&["b1", "b2"], 40);
-    let driver = TestDriver::Gtest;
-    let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { driver, ..policy(0) })]));
-    while fleet.workers["b1"].queue.len() < 4 {
-        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
-        fleet.work("b2");
-    }
-    // The first of them takes long.
-    let held = fleet.workers["b1"].queue.clone();
-    for _ in 0..100 {
-        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
-        fleet.work("b2");
-        fleet.bench.pass(Duration::from_millis(500));
-    }
-    assert!(held[1..].iter().all(|test| fleet.executions.contains_key(&test.0)), "{:?}", fleet.executions);
-    assert!(!fleet.executions.contains_key(&held[0].0) && !fleet.workers["b1"].killed);
-    fleet.work("b1");
-    fleet.call("b1", true);
-    assert!(fleet.workers["b1"].killed, "nothing is left for it but what others have ended");
-    fleet.finish(run);
-    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
-    assert_eq!(fleet.executions.values().sum::<usize>(), 40, "each once");
-    assert_eq!(fleet.bench.replayed().state, fleet.bench.queue.state);
 }
 
 #[test]

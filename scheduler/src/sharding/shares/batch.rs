@@ -40,7 +40,7 @@ impl Shares {
     /// What a worker is to do now. It may ask while the last test of its last batch runs.
     ///
     /// In this order: what came back, what decides the end of the run (if nobody else would end it sooner), what may do so
-    /// for all that is known, its own share, what it can steal, what it can take off a process, what it can double. A worker waits until it has nearly ended what it runs: what is
+    /// for all that is known, its own share, what it can steal, what it can double. A worker waits until it has nearly ended what it runs: what is
     /// granted cannot be stolen any more.
     pub fn next(&mut self, id: WorkerId, now: Timestamp) -> Next {
         let is_active = |worker: &&mut Worker| worker.presence == Presence::Active;
@@ -69,9 +69,6 @@ impl Shares {
         }
         if batch.is_empty() && is_free && self.steal(id, now) {
             batch = self.take_own(id);
-        }
-        if batch.is_empty() && is_free {
-            batch = self.relieve(id, now);
         }
         if batch.is_empty() && is_free {
             batch.extend(self.double(id, now));

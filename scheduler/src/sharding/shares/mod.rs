@@ -18,7 +18,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
-use worker::{Load, Presence, Queue, Worker};
+use worker::{Presence, Queue, Worker};
 
 /// How a driver's runner takes tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +122,6 @@ pub struct Shares {
 
     /// Seconds promised to duplicates.
     duplicated: f64,
-    /// Seconds of tests that others had ended before.
-    again: f64,
-    /// All planned tests.
-    planned_load: Load,
     /// Seconds that workers have waited, those of now left out.
     waited: f64,
     unknown: worker::Mean,
@@ -155,9 +151,6 @@ impl Shares {
             copies: 0,
         });
         let total: f64 = open.iter().map(|test| estimates.of(*test).as_secs_f64()).sum();
-        let mut planned_load = Load::default();
-        open.iter()
-            .for_each(|test| planned_load.add(estimates.known(*test).map(|known| known.as_secs_f64())));
         let units = units(listed, estimates, open, workers);
         let mut shares = Self {
             settings,
@@ -172,8 +165,6 @@ impl Shares {
             total,
             horizon: horizon(&units, workers).as_secs_f64(),
             duplicated: 0.0,
-            again: 0.0,
-            planned_load,
             waited: 0.0,
             unknown: worker::Mean::new(estimates.unknown().as_secs_f64()),
             watched: None,
@@ -316,9 +307,6 @@ impl Shares {
     pub fn reported(&mut self, id: WorkerId, test: TestIndex, took: Duration, now: Timestamp) {
         if test.at() >= self.tests.len() {
             return;
-        }
-        if self.tests[test.at()].place == Place::Settled {
-            self.again += took.as_secs_f64();
         }
         self.withdraw(test);
         let state = &mut self.tests[test.at()];

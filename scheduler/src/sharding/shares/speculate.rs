@@ -1,6 +1,6 @@
-//! A worker for which nothing is left runs what a straggler has been granted, and the first to end a test counts.
+//! A worker for which nothing is left runs a straggler's test a second time, and the first to end it counts.
 
-use super::{Mode, Place, Shares, TestIndex, WorkerId, worker::remaining};
+use super::{Place, Shares, TestIndex, WorkerId, worker::remaining};
 use proto::Timestamp;
 
 /// What a duplicate has to gain of what the straggler still needs.
@@ -8,51 +8,10 @@ const GAIN: f64 = 0.1;
 /// And when the budget is spent, for one test, however small the suite is.
 const GAIN_ONCE: f64 = 0.4;
 
-/// Part of the time for duplicates that may have been spent on what others had ended, for more to be taken off processes: as
-/// much may follow of what was taken before.
-const RELIEVES: f64 = 0.25;
-
-/// Dispatches that have to be gained by it.
-const WORTH: f64 = 4.0;
-
 /// Shorter ones are not worth the look.
 const LEAST: f64 = 1.0;
 
 impl Shares {
-    /// What the process that ends last has not begun, from the end of its batch on: about half of what is left of it, if both
-    /// end sooner by more than a dispatch. The process goes on from the front, and is stopped when all tests have ended, so that
-    /// hardly anything is run twice.
-    pub(super) fn relieve(&mut self, id: WorkerId, now: Timestamp) -> Vec<TestIndex> {
-        let most = self.planned_load.seconds(self.unknown.get())
-            * f64::from(self.settings.duplicates_percent)
-            / 100.0;
-        if self.settings.mode != Mode::Process || self.again > most * RELIEVES {
-            return Vec::new();
-        }
-        let Some(fast) = self.workers.get(&id).map(|worker| worker.speed(self.fleet)) else {
-            return Vec::new();
-        };
-        let others = self.workers.keys().filter(|other| **other != id);
-        let ends = others.map(|other| (*other, self.busy(*other, now)));
-        let Some((last, end)) = ends.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) else {
-            return Vec::new();
-        };
-        let Some(worker) = self.workers.get(&last) else { return Vec::new() };
-        let slow = worker.speed(self.fleet);
-        let (mut mine, mut theirs, mut batch) = (self.overhead, end, Vec::new());
-        for test in worker.out.iter().skip(1).rev() {
-            let (state, estimate) = (&self.tests[test.at()], self.estimate(*test));
-            let (after, without) = (mine + estimate / fast, theirs - estimate / slow);
-            let is_alone = state.place == Place::Out && state.copies == 1;
-            if !is_alone || state.exclusive || state.grouped || after > without {
-                break;
-            }
-            (mine, theirs) = (after, without);
-            batch.push(*test);
-        }
-        if mine.max(theirs) + self.overhead * WORTH < end { batch } else { Vec::new() }
-    }
-
     /// The test that gains most by being run here, too: more than a tenth, more than a dispatch costs, within the budget.
     pub(super) fn double(&mut self, id: WorkerId, now: Timestamp) -> Option<TestIndex> {
         let percent = self.settings.duplicates_percent;
