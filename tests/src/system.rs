@@ -52,7 +52,8 @@ impl System {
     /// The same with two schedulers on one PostgreSQL database. Bots and clients know both, the standby first, and go
     /// there without a proxy.
     pub async fn with_standby(bots: usize) -> Self {
-        Self::assemble(bots, Some(Postgres::start()), &["--lease-ttl=3s"]).await
+        // Bots wait longer and longer for a new owner: none of them is to be taken for dead meanwhile.
+        Self::assemble(bots, Some(Postgres::start()), &["--lease-ttl=30s"]).await
     }
 
     async fn assemble(bots: usize, database: Option<Postgres>, flags: &[&str]) -> Self {
