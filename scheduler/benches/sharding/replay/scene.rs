@@ -90,7 +90,7 @@ impl Scene<'_> {
         }
         let began = bots.log.now();
         let run = stage.trigger(&play, self.size).await;
-        self.check(stage.ended(&run).await, counts);
+        counts.push(self.checked(stage.ended(&run).await));
         let figures = bots.log.figures(began, None);
         let bound = fleet.lower_bound(self.trace.total(), self.trace.longest());
         Ratios {
@@ -103,7 +103,7 @@ impl Scene<'_> {
     /// A run of its own scheduler with history, in which some bot dies at some time, as the simulator draws them.
     /// `undisturbed` is the makespan without that, in seconds.
     pub(super) async fn death(&self, seed: u64, undisturbed: f64) -> (Killed, v1::TestCounts) {
-        let (mut stage, mut counts) = (Stage::open(self.scale).await, Vec::new());
+        let mut stage = Stage::open(self.scale).await;
         self.warm_up(&mut stage).await;
         stage.learn(&Play::history(self.trace, "killed")).await;
         let play = Play::of(self.trace, "killed", self.mode, OVERHEAD);
@@ -120,17 +120,16 @@ impl Scene<'_> {
             (bots.log.now(), bots.log.held(bot))
         };
         let ((died, held), of_run) = futures::join!(death, stage.ended(&run));
-        self.check(of_run, &mut counts);
         let ratio = bots.log.figures(began, Some((bot, died))).makespan / undisturbed;
         let moved = (!held.is_empty())
             .then(|| bots.log.moved(&held, bot, died).expect("others have run its tests").as_secs_f64());
         stage.close().await;
-        (Killed { ratio, moved }, counts[0])
+        (Killed { ratio, moved }, self.checked(of_run))
     }
 
     /// Everything that was listed has passed.
-    fn check(&self, of_run: v1::TestCounts, counts: &mut Vec<v1::TestCounts>) {
+    fn checked(&self, of_run: v1::TestCounts) -> v1::TestCounts {
         assert_eq!((of_run.listed, of_run.passed), (self.trace.truth.len() as u32, of_run.listed));
-        counts.push(of_run);
+        of_run
     }
 }

@@ -77,7 +77,7 @@ impl Shares {
         }
     }
 
-    /// Seconds that all who are there have left in their queues, together.
+    /// Seconds that are left in all queues, for each of those who are there.
     fn left(&self) -> f64 {
         let unknown = self.unknown.get();
         let left: f64 = self.workers.values().map(|worker| worker.load.seconds(unknown)).sum();
