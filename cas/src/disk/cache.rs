@@ -4,13 +4,12 @@ use super::{
     Pins, Staged,
     accounting::Accounting,
     layout::Layout,
-    lend,
     limits::{Count, DiskCacheOptions},
-    pins::PinTable,
-    seal,
+    loose::{self, drop_damaged},
+    packs::{self, Gathering, Packing, Packs, Place, SMALL},
     session::{self, Session},
     staged::{Trust, put},
-    trim,
+    trim::{self, Contents},
 };
 use crate::{Error, Result, parallel::in_parts};
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, Read as _},
+    io::{Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -27,10 +26,14 @@ use std::{
 use tokio::sync::OwnedMutexGuard;
 
 /// The time of last use is moved when it is older than this many seconds.
-const TOUCH_AFTER: i64 = 60;
+pub(super) const TOUCH_AFTER: i64 = 60;
 
-/// Blobs of up to so many bytes are written with one call. Larger ones are staged: they take long enough to be looked at.
-const AT_ONCE: usize = 128 * 1024;
+/// Blobs that are moved out of packs at a time.
+const MOVED: usize = 512;
+
+/// Bytes of a pack in a cache that is neither very small nor very large.
+const MIN_PACK: u64 = 16 * 1024 * 1024;
+const MAX_PACK: u64 = 256 * 1024 * 1024;
 
 /// Blobs that a thread looks up at a time.
 const LOOK_UPS: usize = 64;
@@ -52,8 +55,7 @@ pub struct DiskCache {
 
 #[derive(Debug)]
 struct Shared {
-    layout: Layout,
-    pins: Arc<PinTable>,
+    contents: Contents,
     accounting: Accounting,
     flights: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
     session: Session,
@@ -63,7 +65,7 @@ impl DiskCache {
     /// Opens the cache in `dir`, which is made when it is not there. Quick at any size.
     pub fn open(dir: &Path, options: DiskCacheOptions) -> Result<Self> {
         let layout = Layout::new(dir);
-        for made in [layout.blobs(), layout.staging()] {
+        for made in [layout.blobs(), layout.packs(), layout.staging()] {
             fs::create_dir_all(&made).map_err(|error| Error::io(&made, error))?;
         }
         let accounting = Accounting::open(&layout, options)?;
@@ -72,8 +74,8 @@ impl DiskCache {
             accounting.add_dead(&usage, dead);
             Session::create(&layout)
         })?;
-        let (pins, flights) = (Arc::default(), Mutex::default());
-        let cache = Self { shared: Arc::new(Shared { layout, pins, accounting, flights, session }) };
+        let (contents, flights) = (Contents::new(layout), Mutex::default());
+        let cache = Self { shared: Arc::new(Shared { contents, accounting, flights, session }) };
         // What nobody has used for too long goes also where nothing new comes in.
         told(cache.make_room(0, 0));
         Ok(cache)
@@ -81,16 +83,19 @@ impl DiskCache {
 
     /// Keeps these blobs, those that are there and those that will be, until the guard is dropped.
     pub fn pin(&self, digests: impl IntoIterator<Item = Digest>) -> Pins {
-        self.shared.pins.pin(digests)
+        self.shared.contents.pins.pin(digests)
     }
 
     /// Which of these are not there, in the order given. The others count as used now. The empty blob is always there.
     pub fn missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
         let now = self.shared.accounting.now()?;
+        let mut is_packed = vec![false; digests.len()];
+        self.find(digests, now)?.iter().for_each(|(at, _)| is_packed[*at] = true);
         let missing = Mutex::new(Vec::new());
         in_parts(digests, LOOK_UPS, |at, part| {
-            for (at, digest) in (at..).zip(part).filter(|(_, digest)| !digest.is_empty()) {
-                if !self.has(*digest, now)? {
+            let sought = (at..).zip(part).filter(|(at, digest)| !digest.is_empty() && !is_packed[*at]);
+            for (at, digest) in sought {
+                if !loose::has(&self.path(*digest), *digest, now)? {
                     missing.lock().unwrap_or_else(PoisonError::into_inner).push(at);
                 }
             }
@@ -101,28 +106,42 @@ impl DiskCache {
         Ok(missing.into_iter().map(|at| digests[at]).collect())
     }
 
-    fn has(&self, digest: Digest, now: i64) -> Result<bool> {
-        let path = self.path(digest);
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_file() && found.len() == digest.size() => {
-                let is_known = seal::is_sealed(&found, digest) && found.mtime() >= now - TOUCH_AFTER;
-                if is_known || use_now(&path, digest)? {
-                    return Ok(true);
-                }
-            }
-            // It is being written, or was when somebody was killed. Whoever has all of it puts that in its place.
-            Ok(found) if found.is_file() && found.len() < digest.size() => return Ok(false),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io(path, error)),
+    /// Where blobs are that are packed, by their place among `digests`. They count as used now.
+    pub(super) fn find(&self, digests: &[Digest], now: i64) -> Result<Vec<(usize, Place)>> {
+        let packs::Found { places, leaving } = self.packs().find(digests, now)?;
+        self.shared.contents.pins.locate(places.iter().map(|(_, place)| place.clone()));
+        if !leaving.is_empty() {
+            told(self.move_out(leaving.into_iter().map(|at| &places[at].1)));
         }
-        drop_damaged(&path)?;
-        Ok(false)
+        Ok(places)
     }
 
-    /// Where the file of a blob is, if it is there. Never write to it.
+    /// Copies blobs out of packs of which little else is used, so that these may go. Where they are now they can be read from, as
+    /// long as they are pinned.
+    fn move_out<'a>(&self, places: impl Iterator<Item = &'a Place>) -> Result<()> {
+        let gathering = Gathering::new(self);
+        let mut blobs: Vec<(Digest, Bytes)> = Vec::new();
+        let mut places = places.peekable();
+        while let Some(place) = places.next() {
+            blobs.push((place.digest(), place.read()?.into()));
+            let is_last =
+                places.peek().is_none_or(|next| next.digest().function() != place.digest().function());
+            if is_last || blobs.len() == MOVED {
+                gathering.keep(&std::mem::take(&mut blobs), Trust::Verified)?;
+            }
+        }
+        gathering.finish()
+    }
+
+    /// The bytes of a blob that is pinned, was looked up and is packed.
+    pub(crate) fn packed(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
+        let place = self.shared.contents.pins.place(digest);
+        place.map(|place| place.read()).transpose()
+    }
+
+    /// Where the file of a blob is, if it is there and not packed. Never write to it.
     pub fn path(&self, digest: Digest) -> PathBuf {
-        self.shared.layout.blob(digest)
+        self.shared.contents.layout.blob(digest)
     }
 
     /// The bytes of a blob, if it is there.
@@ -130,7 +149,11 @@ impl DiskCache {
         if digest.is_empty() {
             return Ok(Some(Bytes::new()));
         }
-        if !self.missing(&[digest])?.is_empty() {
+        let now = self.shared.accounting.now()?;
+        if let Some((_, place)) = self.find(&[digest], now)?.pop() {
+            return Ok(Some(place.read()?.into()));
+        }
+        if !loose::has(&self.path(digest), digest, now)? {
             return Ok(None);
         }
         let Some((mut file, trust)) = self.source(digest)? else { return Ok(None) };
@@ -171,7 +194,7 @@ impl DiskCache {
     pub(crate) fn insert_as(&self, digest: Digest, bytes: &[u8], trust: Trust) -> Result<()> {
         let is_right = || trust == Trust::Verified || digest.function().digest(bytes) == digest;
         let is_put = bytes.len() as u64 == digest.size()
-            && bytes.len() <= AT_ONCE
+            && digest.size() <= SMALL
             && is_right()
             && put(self, digest, bytes)?;
         if is_put {
@@ -182,17 +205,25 @@ impl DiskCache {
         staged.finish()
     }
 
+    /// A file of a few bytes on the disk of the cache, which has no name.
+    pub(crate) fn probe(&self) -> Result<File> {
+        let dir = self.session_dir();
+        let made = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[0; 4096]).map(|()| file));
+        made.map_err(|error| Error::io(dir, error))
+    }
+
     /// Trims so far that so many bytes in so many blobs more fit into the limits, as far as what is in use allows.
     pub fn make_room(&self, bytes: u64, items: u64) -> Result<()> {
         let shared = &self.shared;
-        let trim = |now, target| trim::trim(&shared.layout, &shared.pins, now, target);
+        let trim = |now, target| trim::trim(&shared.contents, now, target);
         shared.accounting.settle(Count { bytes, items }, trim)
     }
 
     /// Counts what is there, by looking at everything.
     pub fn stats(&self) -> Result<Stats> {
-        let items = trim::scan(&self.shared.layout, self.shared.accounting.now()?)?;
-        Ok(Stats { blobs: items.len() as u64, bytes: items.iter().map(|item| item.footprint).sum() })
+        let items = trim::scan(&self.shared.contents, self.shared.accounting.now()?)?;
+        let all = items.iter().fold(Count::default(), |sum, item| sum + item.count);
+        Ok(Stats { blobs: all.items, bytes: all.bytes })
     }
 
     /// The byte budget.
@@ -215,7 +246,31 @@ impl DiskCache {
     }
 
     pub(super) fn layout(&self) -> &Layout {
-        &self.shared.layout
+        &self.shared.contents.layout
+    }
+
+    pub(super) fn packs(&self) -> &Packs {
+        &self.shared.contents.packs
+    }
+
+    /// Bytes of a full pack: so many that a full cache is a few hundred of them.
+    pub(super) fn pack_bytes(&self) -> u64 {
+        let most = self.max_bytes();
+        (most / 512).clamp(MIN_PACK, MAX_PACK).min(most / 16)
+    }
+
+    /// Makes what was packed known, here and to all.
+    pub(super) fn publish(&self, packing: Packing) -> Result<()> {
+        let pack = packing.finish(self)?;
+        self.packs().add(pack.clone());
+        self.shared.contents.pins.locate(Place::all(&pack));
+        told(packs::merge(self));
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn contents(&self) -> &Contents {
+        &self.shared.contents
     }
 
     #[cfg(test)]
@@ -227,62 +282,19 @@ impl DiskCache {
         self.shared.session.path()
     }
 
-    /// Counts a blob that is about to be published.
-    pub(super) fn publishing(&self, footprint: u64) {
+    /// Counts what is about to be published.
+    pub(super) fn publishing(&self, count: Count) {
         let shared = &self.shared;
-        let trim = |now, target| trim::trim(&shared.layout, &shared.pins, now, target);
-        told(shared.accounting.publish(Count { bytes: footprint, items: 1 }, trim));
+        let trim = |now, target| trim::trim(&shared.contents, now, target);
+        told(shared.accounting.publish(count, trim));
     }
 }
 
-/// A trim that fails is a matter of the log: the cache works on.
+/// Housekeeping that fails is a matter of the log: the cache works on.
 fn told(trimmed: Result<()>) {
     if let Err(error) = trimmed {
-        tracing::warn!(%error, "cannot trim the local cache");
+        tracing::warn!(%error, "cannot put the local cache in order");
     }
-}
-
-/// Makes this the time of last use of a blob whose file has the right size; hashes it first if it has no seal. `false`: it
-/// is not what it should be.
-fn use_now(path: &Path, digest: Digest) -> Result<bool> {
-    let checked = || -> io::Result<bool> {
-        let file = File::open(path)?;
-        // Nobody gets and changes it between our hashing and our sealing.
-        let held = lend::keep(&file, digest);
-        let found = file.metadata()?;
-        if !seal::is_sealed(&found, digest) && !is_whole(&file, digest)? {
-            return Ok(false);
-        }
-        if held && found.nlink() <= 1 {
-            // Best effort: who may not move the time only makes the blob go sooner.
-            let _ = seal::touch(&file, digest);
-        }
-        Ok(true)
-    };
-    match checked() {
-        // Trimmed just now, or closed by a tree that it was lent to.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-            Ok(false)
-        }
-        checked => checked.map_err(|error| Error::io(path, error)),
-    }
-}
-
-/// Reads it all.
-fn is_whole(mut file: &File, digest: Digest) -> io::Result<bool> {
-    let mut hasher = digest.function().hasher();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish() == digest),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-}
-
-fn drop_damaged(path: &Path) -> Result<()> {
-    tracing::warn!(path = %path.display(), "dropped a file from the local cache that was changed or damaged");
-    remove(path)
 }
 
 /// Sets a file's time to the file system's present, and tells it, in seconds.
@@ -291,12 +303,4 @@ pub(crate) fn present(file: &File, path: &Path) -> Result<i64> {
     let times = Timestamps { last_access: now, last_modification: now };
     rustix::fs::futimens(file, &times).map_err(|error| Error::io(path, error.into()))?;
     Ok(file.metadata().map_err(|error| Error::io(path, error))?.mtime())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
-    }
 }

@@ -18,6 +18,10 @@ impl Layout {
         self.root.join("blobs")
     }
 
+    pub(super) fn packs(&self) -> PathBuf {
+        self.root.join("packs")
+    }
+
     pub(super) fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }

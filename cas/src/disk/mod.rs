@@ -3,7 +3,8 @@
 //! The file system is the index:
 //!
 //! ```text
-//! blobs/af/blake3-af13…49-1234   one file per blob, read-only: a small one filled under its name, a large one published by rename
+//! packs/blake3-67ee…02-55012     small blobs that came together, with a table of them: see `packs`
+//! blobs/af/blake3-af13…49-1234   other blobs, a file each, read-only: a small one filled under its name, a large one published by rename
 //! staging/session-x7Gq1b/        one directory per open cache, locked while its process lives
 //! usage                          about how many bytes and blobs there are, and the oldest use; a hint that every trim puts right
 //! lock                           held while `usage` is changed, blobs are trimmed and sessions come and go
@@ -20,7 +21,8 @@
 //!   much as the disk has too little free space.
 //! - **In use.** What a live [`Pins`] names stays. Other processes' pins are not known; what was used in the last ten
 //!   minutes stays for their sake, unless nothing else is left to go.
-//! - **Cheap.** No scan at start, none per fetch, none after a crash: only a trim looks at everything. What a process that
+//! - **Cheap.** No scan at start, none per fetch, none after a crash: only a trim looks at everything. Tables of packs are
+//!   read once by each process. What a process that
 //!   was killed may not have counted is bounded, and is counted in full by whoever opens the cache next.
 //!
 //! Files are handed out to be copied. A large one may be lent to a tree that is not meant to write to it, to one at a time; what was
@@ -31,6 +33,8 @@ mod cache;
 mod layout;
 mod lend;
 mod limits;
+mod loose;
+mod packs;
 mod pins;
 mod seal;
 mod session;
@@ -44,6 +48,7 @@ pub(crate) use cache::present;
 pub use cache::{DiskCache, Stats};
 pub(crate) use lend::{LENDABLE, Lent};
 pub use limits::DiskCacheOptions;
+pub(crate) use packs::{Gathering, SMALL};
 pub use pins::Pins;
 pub use staged::Staged;
 pub(crate) use staged::Trust;

@@ -1,5 +1,6 @@
-//! What of the cache is in use, within this process.
+//! What of the cache is in use, within this process, and where of that what is packed is.
 
+use super::packs::Place;
 use proto::Digest;
 use std::{
     collections::HashMap,
@@ -17,7 +18,14 @@ fn mark(digest: Digest) -> Mark {
 /// Counts the users of each blob. Marks and not digests, for there may be a million of them.
 #[derive(Debug, Default)]
 pub(super) struct PinTable {
-    counts: Mutex<HashMap<Mark, u32>>,
+    counts: Mutex<HashMap<Mark, Pinned>>,
+}
+
+#[derive(Debug, Default)]
+struct Pinned {
+    users: u32,
+    /// Where a blob of this mark is, if one is in a pack.
+    place: Option<Place>,
 }
 
 impl PinTable {
@@ -26,7 +34,7 @@ impl PinTable {
         let marks: Vec<Mark> = digests.into_iter().map(mark).collect();
         let mut counts = self.counts();
         for mark in &marks {
-            *counts.entry(*mark).or_default() += 1;
+            counts.entry(*mark).or_default().users += 1;
         }
         drop(counts);
         Pins { table: self.clone(), marks }
@@ -38,7 +46,23 @@ impl PinTable {
         (!counts.contains_key(&mark(digest))).then(evict)
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Mark, u32>> {
+    /// Notes where blobs are, of those that are pinned. Then their packs are in use.
+    pub(super) fn locate(&self, places: impl IntoIterator<Item = Place>) {
+        let mut counts = self.counts();
+        for place in places {
+            if let Some(pinned) = counts.get_mut(&mark(place.digest())) {
+                pinned.place = Some(place);
+            }
+        }
+    }
+
+    /// Where a pinned blob is, if it is packed and that was noted.
+    pub(super) fn place(&self, digest: Digest) -> Option<Place> {
+        let place = self.counts().get(&mark(digest))?.place.clone()?;
+        place.is_of(digest).then_some(place)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Mark, Pinned>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,9 +78,9 @@ impl Drop for Pins {
     fn drop(&mut self) {
         let mut counts = self.table.counts();
         for mark in &self.marks {
-            if let Some(count) = counts.get_mut(mark) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(pinned) = counts.get_mut(mark) {
+                pinned.users -= 1;
+                if pinned.users == 0 {
                     counts.remove(mark);
                 }
             }

@@ -1,6 +1,6 @@
 //! A blob on its way into the cache.
 
-use super::{cache::DiskCache, layout::footprint, seal::seal};
+use super::{cache::DiskCache, layout::footprint, limits::Count, seal::seal};
 use crate::{BlobStore, Error, Result};
 use proto::{Digest, Hasher};
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use tempfile::{Builder, NamedTempFile};
 
 /// Of blobs: nobody writes to them.
-const MODE: u32 = 0o444;
+pub(super) const MODE: u32 = 0o444;
 
 /// Who says that bytes are those of their digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) fn put(cache: &DiskCache, digest: Digest, bytes: &[u8]) -> Result<boo
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         made => made.map_err(|error| full(target.clone(), error))?,
     };
-    cache.publishing(footprint(digest.size()));
+    cache.publishing(Count { bytes: footprint(digest.size()), items: 1 });
     let filled = file.write_all(bytes).and_then(|()| finished(&file, digest));
     filled.map(|()| true).map_err(|error| {
         // Nobody wants a part of it. Another may have put all of it in its place by now, under the same name.
@@ -72,7 +72,7 @@ fn in_shard<T>(cache: &DiskCache, digest: Digest, act: impl Fn() -> io::Result<T
 }
 
 /// A file with all of its bytes gets its permissions and its seal.
-fn finished(file: &File, digest: Digest) -> io::Result<()> {
+pub(super) fn finished(file: &File, digest: Digest) -> io::Result<()> {
     let made = file.metadata()?;
     if made.mode() & 0o7777 != MODE {
         // The umask has taken something away.
@@ -130,7 +130,7 @@ impl Staged {
             in_shard(&cache, digest, || fs::rename(file.path(), &target))
         };
         // Counted before it is there: whoever is killed in between has counted too much, which a trim puts right.
-        cache.publishing(footprint(digest.size()));
+        cache.publishing(Count { bytes: footprint(digest.size()), items: 1 });
         publish().map_err(|error| full(target.clone(), error))?;
         // Nothing has its old name any more.
         file.disable_cleanup(true);
@@ -138,7 +138,8 @@ impl Staged {
     }
 }
 
-fn full(path: PathBuf, error: io::Error) -> Error {
+/// Says what to do about a full disk.
+pub(super) fn full(path: PathBuf, error: io::Error) -> Error {
     match Error::io(path, error) {
         Error::Exhausted { reason } => Error::Exhausted {
             reason: format!(

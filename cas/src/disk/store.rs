@@ -1,6 +1,6 @@
 //! The cache as a [`BlobStore`].
 
-use super::{DiskCache, Trust};
+use super::{DiskCache, SMALL, Trust};
 use crate::{
     BlobStore, ByteStream, Error, Range, Reopen, Result,
     blocking::{blocking, file_stream},
@@ -60,8 +60,11 @@ impl BlobStore for DiskStore {
     async fn read(&self, digest: Digest, range: Range) -> Result<ByteStream> {
         let open = move |cache: DiskCache| {
             let bounds = range.bounds(digest.size())?;
-            if digest.is_empty() {
-                return Ok(stream::empty().boxed());
+            if digest.size() <= SMALL {
+                // It may be packed.
+                let bytes = cache.read(digest)?.ok_or(Error::NotFound { digest })?;
+                let part = bytes.slice(bounds.start as usize..bounds.end as usize);
+                return Ok(stream::iter((!part.is_empty()).then_some(Ok(part))).boxed());
             }
             if !cache.missing(&[digest])?.is_empty() {
                 return Err(Error::NotFound { digest });

@@ -10,7 +10,7 @@ use crate::{
     testing::{conformance, noise},
 };
 use proto::{Digest, DigestFunction};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::SystemTime};
 
 const FUNCTION: DigestFunction = DigestFunction::Blake3;
 
@@ -120,7 +120,7 @@ fn a_file_that_is_being_written_stays_in_a_trim_until_nobody_can_be_writing_it()
     fs::write(&path, b"the beginning").unwrap();
     let now = cache.accounting().now().unwrap();
     for (later, remains) in [(0, true), (100_000, false)] {
-        assert!(trim::scan(cache.layout(), now + later).unwrap().is_empty());
+        assert!(trim::scan(cache.contents(), now + later).unwrap().is_empty());
         assert_eq!(path.exists(), remains);
     }
 }
@@ -189,12 +189,12 @@ fn what_another_process_uses_while_a_trim_goes_on_stays() {
     let (cache, other) = (open(dir.path(), 1 << 20), open(dir.path(), 1 << 20));
     let digests: Vec<Digest> = (0..3).map(|seed| insert(&cache, seed)).collect();
     digests.iter().for_each(|digest| age(&cache, *digest, 10_000));
-    let found = trim::scan(cache.layout(), cache.accounting().now().unwrap()).unwrap();
+    let found = trim::scan(cache.contents(), cache.accounting().now().unwrap()).unwrap();
     assert_eq!(other.missing(&digests[..1]).unwrap(), []);
-    let (pins, now) = (Arc::default(), cache.accounting().now().unwrap());
+    let now = cache.accounting().now().unwrap();
     let none = Count::default();
     let target = Target { most: none, wanted: none, shortage: 0, expired: 0 };
-    let trimmed = trim::evict(found, cache.layout(), &pins, now, target).unwrap();
+    let trimmed = trim::evict(found, cache.contents(), now, target).unwrap();
     assert_eq!(trimmed.left.count, Count { bytes: 4096, items: 1 });
     assert_eq!(cache.missing(&digests).unwrap(), digests[1..]);
 }

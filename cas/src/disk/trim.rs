@@ -3,29 +3,65 @@
 use super::{
     layout::{Layout, footprint, parse_file_name},
     limits::{Count, Left, Target, Trimmed},
+    packs::{Held, Packs},
     pins::PinTable,
 };
 use crate::{Error, Result};
 use proto::Digest;
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 /// What was used within this many seconds may be in use by another process.
 const GRACE: i64 = 10 * 60;
 
-/// One blob of the cache.
-#[derive(Clone, Copy, Debug)]
+/// Where blobs are, and which of them are in use.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) layout: Layout,
+    pub(super) pins: Arc<PinTable>,
+    pub(super) packs: Packs,
+}
+
+impl Contents {
+    pub(super) fn new(layout: Layout) -> Self {
+        let packs = Packs::new(layout.packs());
+        Self { layout, pins: Arc::default(), packs }
+    }
+}
+
+/// What goes or stays as one.
+#[derive(Debug)]
+enum Kind {
+    Blob(Digest),
+    Pack(Held),
+}
+
+/// A part of the cache.
+#[derive(Debug)]
 pub(super) struct Item {
-    pub(super) digest: Digest,
-    pub(super) footprint: u64,
+    kind: Kind,
+    pub(super) count: Count,
     /// Seconds and nanoseconds.
     pub(super) used: (i64, i64),
     /// Whether a tree has it, too: then its blocks stay, and its time is not that of its last use.
     pub(super) lent: bool,
 }
 
-/// Everything that is there. Files beside blobs that are none of ours, and damaged ones that nobody can be writing any more, are
+/// Everything that is there.
+pub(super) fn scan(contents: &Contents, now: i64) -> Result<Vec<Item>> {
+    let mut items = scan_blobs(&contents.layout, now)?;
+    let packs = contents.packs.scan(now)?.into_iter();
+    items.extend(packs.map(|held| Item {
+        count: held.count,
+        used: held.used,
+        lent: false,
+        kind: Kind::Pack(held),
+    }));
+    Ok(items)
+}
+
+/// All blobs that are files of their own. Files beside blobs that are none of ours, and damaged ones that nobody can be writing any more, are
 /// removed on the way; what else somebody may have put there is passed over.
-pub(super) fn scan(layout: &Layout, now: i64) -> Result<Vec<Item>> {
+fn scan_blobs(layout: &Layout, now: i64) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     let blobs = layout.blobs();
     for shard in fs::read_dir(&blobs).map_err(|error| Error::io(&blobs, error))? {
@@ -49,8 +85,8 @@ pub(super) fn scan(layout: &Layout, now: i64) -> Result<Vec<Item>> {
             let whole = digest.filter(|digest| metadata.is_file() && metadata.len() == digest.size());
             match whole {
                 Some(digest) => items.push(Item {
-                    digest,
-                    footprint: footprint(metadata.len()),
+                    kind: Kind::Blob(digest),
+                    count: Count { bytes: footprint(metadata.len()), items: 1 },
                     used: (metadata.mtime(), metadata.mtime_nsec()),
                     lent: metadata.nlink() > 1,
                 }),
@@ -68,21 +104,19 @@ pub(super) fn scan(layout: &Layout, now: i64) -> Result<Vec<Item>> {
 
 /// Removes the least recently used blobs, and those that are too old, and tells what is left. Blobs that were used a moment
 /// ago go last, and only as far as they must.
-pub(super) fn trim(layout: &Layout, pins: &PinTable, now: i64, target: Target) -> Result<Trimmed> {
-    evict(scan(layout, now)?, layout, pins, now, target)
+pub(super) fn trim(contents: &Contents, now: i64, target: Target) -> Result<Trimmed> {
+    evict(scan(contents, now)?, contents, now, target)
 }
 
 /// The same, of what a scan found.
 pub(super) fn evict(
     mut items: Vec<Item>,
-    layout: &Layout,
-    pins: &PinTable,
+    contents: &Contents,
     now: i64,
     mut target: Target,
 ) -> Result<Trimmed> {
     items.sort_unstable_by_key(|item| (item.lent, item.used));
-    let one = |item: &Item| Count { bytes: item.footprint, items: 1 };
-    let mut left = items.iter().map(one).fold(Count::default(), |sum, one| sum + one);
+    let mut left = items.iter().fold(Count::default(), |sum, item| sum + item.count);
     if target.shortage > 0 {
         let bytes = left.bytes.saturating_sub(target.shortage);
         target.most.bytes = target.most.bytes.min(bytes);
@@ -97,14 +131,13 @@ pub(super) fn evict(
             oldest = oldest.or(Some(used));
             break;
         }
-        let path = layout.blob(item.digest);
-        let gone = pins.unless_pinned(item.digest, || remove_unused(&path, item.used));
-        if gone.transpose().map_err(|error| Error::io(path, error))? == Some(true) {
-            left = left.saturating_sub(one(&item));
-            if item.lent && target.shortage > 0 {
+        let Item { kind, count, used, lent } = item;
+        if kind.remove(contents, used)? {
+            left = left.saturating_sub(count);
+            if lent && target.shortage > 0 {
                 // Nothing was freed.
-                target.most.bytes = target.most.bytes.saturating_sub(item.footprint);
-                target.wanted.bytes = target.wanted.bytes.saturating_sub(item.footprint);
+                target.most.bytes = target.most.bytes.saturating_sub(count.bytes);
+                target.wanted.bytes = target.wanted.bytes.saturating_sub(count.bytes);
             }
         } else {
             // It is being used.
@@ -114,6 +147,20 @@ pub(super) fn evict(
     tracing::debug!(?before, ?left, "trimmed the local cache");
     let reached = left.fits(target.most);
     Ok(Trimmed { left: Left { count: left, oldest: oldest.unwrap_or(now) }, reached })
+}
+
+impl Kind {
+    /// Unless it is used, or was since it was found, by whomever.
+    fn remove(self, contents: &Contents, used: (i64, i64)) -> Result<bool> {
+        let remove = |path: &Path| remove_unused(path, used).map_err(|error| Error::io(path, error));
+        let removed = match self {
+            Self::Blob(digest) => {
+                contents.pins.unless_pinned(digest, || remove(&contents.layout.blob(digest)))
+            }
+            Self::Pack(held) => contents.packs.unless_used(held, remove),
+        };
+        Ok(removed.transpose()? == Some(true))
+    }
 }
 
 /// `false`: another process has used it since it was found.

@@ -12,7 +12,7 @@ use crate::{
     BlobStore, Monitor, Progress, Range,
     batches::{self, Split},
     blocking::blocking,
-    disk::{DiskCache, Pins, Trust},
+    disk::{DiskCache, Gathering, Pins, Trust},
     isolated::{Entry, Isolated},
 };
 use bytes::Bytes;
@@ -191,7 +191,8 @@ impl Way<'_> {
                 }
                 None => missing,
             };
-            let fetching = Fetching { way: self, site, absent: Mutex::default() };
+            let gathering = Arc::new(Gathering::new(self.cache));
+            let fetching = Fetching { way: self, site, gathering, absent: Mutex::default() };
             fetching.all(missing).await?;
         }
         Ok((absent, present))
@@ -270,6 +271,7 @@ struct Fetching<'a> {
     way: Way<'a>,
     /// Where files of what came are made at once.
     site: Option<&'a Site>,
+    gathering: Arc<Gathering>,
     /// What the store does not have: all of it is found out before the fetch fails.
     absent: Mutex<Vec<Digest>>,
 }
@@ -279,6 +281,8 @@ impl Fetching<'_> {
         let Split { batches, large } = batches::split(missing, |digest| *digest);
         let batches = stream::iter(batches).map(|(_, batch)| self.batch(batch));
         batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        let gathering = self.gathering.clone();
+        blocking(move || gathering.finish()).await?;
         let large = stream::iter(large).map(|digest| self.large(digest));
         large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         let mut absent = std::mem::take(&mut *self.absent.lock().unwrap_or_else(PoisonError::into_inner));
@@ -292,7 +296,7 @@ impl Fetching<'_> {
     }
 
     async fn batch(&self, mut digests: Vec<Digest>) -> Result<(), Error> {
-        let Way { store, cache, monitor } = self.way;
+        let Way { store, monitor, .. } = self.way;
         // As stores answer.
         digests.sort_unstable();
         let outcomes = store.read_batch(&digests).await?;
@@ -303,9 +307,10 @@ impl Fetching<'_> {
                 Err(error) => self.note(error)?,
             }
         }
-        let (cache, trust, builder) = (cache.clone(), Trust::of(store), self.site.map(Site::builder));
+        let (gathering, trust) = (self.gathering.clone(), Trust::of(store));
+        let builder = self.site.map(Site::builder);
         let keep = move || {
-            blobs.iter().try_for_each(|(digest, bytes)| cache.insert_as(*digest, bytes, trust))?;
+            gathering.keep(&blobs, trust)?;
             if let Some(builder) = builder {
                 builder.make(&blobs)?;
             }

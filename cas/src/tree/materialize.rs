@@ -1,7 +1,7 @@
 //! A manifest becomes files in an empty directory, and nothing anywhere else.
 //!
-//! Files are clones (on file systems that share blocks) or copies of what is in the cache: whatever is done to them, the
-//! cache stays what it is. Large ones that nothing is meant to be written to are lent where they cannot be cloned: see
+//! Files are copies of what is in the cache, or, but for small ones, clones (on file systems that share blocks): whatever is done
+//! to them, the cache stays what it is. Large ones that nothing is meant to be written to are lent where they cannot be cloned: see
 //! `disk::lend`. Directories are made and entered one by one without following symlinks, and symlinks are made last.
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     plan::{AT_ONCE, FileToMake, Plan},
 };
 use crate::{
-    disk::DiskCache,
+    disk::{DiskCache, SMALL},
     isolated::{Isolated, ReadOnly, check_layout},
     parallel::in_parts,
 };
@@ -88,8 +88,8 @@ impl Site {
     /// Makes all that is not there yet.
     fn finish(self) -> Result<(), Error> {
         let Building { place, plan, .. } = &*self.building;
-        if let Some(digest) = plan.digests().find(|digest| place.lends(*digest)) {
-            self.building.probe(digest);
+        if plan.digests().any(|digest| place.lends(digest)) {
+            self.building.probe();
         }
         self.building.fill()?;
         for (path, link) in &plan.symlinks {
@@ -135,10 +135,8 @@ impl Building {
         Ok(Self { place, plan, probed: Once::new(), pass })
     }
 
-    /// By means of a blob that is in the cache.
-    fn probe(&self, digest: Digest) {
-        // Whoever copies a blob that is not there any more tells.
-        self.probed.call_once(|| drop(self.place.try_clone(digest)));
+    fn probe(&self) {
+        self.probed.call_once(|| self.place.try_clone());
     }
 
     /// Makes all files that are not there. Threads are in different directories for as long as there are several: each is
@@ -165,17 +163,16 @@ impl Builder {
         self.0.plan.in_order(digests)
     }
 
-    /// Makes all files of these blobs, which are verified and in the cache. Not those that the cache lends, and none where files
-    /// can be cloned, or where that is not known: these are made of the cache's files. Blocks.
+    /// Makes all files of these blobs, which are verified and in the cache. Not those that the cache lends, and only small ones
+    /// where files can be cloned, or where that is not known: these are made of the cache's files. Blocks.
     pub(super) fn make(&self, blobs: &[(Digest, Bytes)]) -> Result<(), Error> {
         let Building { place, plan, pass, .. } = &*self.0;
-        let Some((first, _)) = blobs.iter().find(|(digest, _)| !digest.is_empty()) else { return Ok(()) };
-        self.0.probe(*first);
-        if !place.copies() {
-            return Ok(());
+        if blobs.iter().any(|(digest, _)| digest.size() > SMALL) {
+            self.0.probe();
         }
         let mut spots = Vec::with_capacity(blobs.len());
-        for (digest, bytes) in blobs.iter().filter(|(digest, _)| !place.lends(*digest)) {
+        let is_made = |digest: Digest| digest.size() <= SMALL || place.copies() && !place.lends(digest);
+        for (digest, bytes) in blobs.iter().filter(|(digest, _)| is_made(*digest)) {
             spots.extend(plan.spots(*digest).map(|spot| (spot, bytes)));
         }
         spots.sort_unstable_by_key(|(spot, _)| *spot);

@@ -2,7 +2,7 @@
 
 use super::{Error, plan::FileToMake};
 use crate::{
-    disk::{DiskCache, LENDABLE, Lent, Trust},
+    disk::{DiskCache, LENDABLE, Lent, SMALL, Trust},
     isolated::ReadOnly,
 };
 use proto::{Digest, Hasher, RelPath};
@@ -27,9 +27,6 @@ const DIR_MODE: u32 = 0o755;
 
 /// Permissions of files whose manifest has none.
 const FILE_MODE: u32 = 0o640;
-
-/// Files of up to so many bytes are read and written by us: that takes fewer calls of the kernel than to have it copy.
-const SMALL: u64 = 128 * 1024;
 
 pub(super) const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
@@ -68,15 +65,14 @@ impl Place {
         self.cannot_clone.load(Ordering::Relaxed)
     }
 
-    /// Finds out ahead of time whether files share blocks here, by means of the file of this blob: where they do none is lent.
-    pub(super) fn try_clone(&self, digest: Digest) -> Result<(), Error> {
+    /// Finds out ahead of time whether files share blocks here with those of the cache: where they do none is lent.
+    pub(super) fn try_clone(&self) {
         // Not on every file system: the first file that is made tells.
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let Ok(made) = openat(&self.root, ".", flags, Mode::RUSR) else { return Ok(()) };
-        let (source, _) = self.cache.source(digest)?.ok_or_else(|| lost(digest))?;
+        let Ok(made) = openat(&self.root, ".", flags, Mode::RUSR) else { return };
+        let Ok(source) = self.cache.probe() else { return };
         let cloned = reflink_copy::reflink_file(&source, &File::from(made));
         self.cannot_clone.store(cloned.is_err(), Ordering::Relaxed);
-        Ok(())
     }
 
     fn failed(&self, path: &RelPath, error: impl Into<io::Error>) -> Error {
@@ -193,6 +189,9 @@ impl Place {
 
     fn copy(&self, file: &FileToMake, made: &mut File) -> Result<(), Error> {
         let digest = file.digest;
+        if let Some(bytes) = self.cache.packed(digest)? {
+            return made.write_all(&bytes).map_err(|error| self.failed(&file.path, error));
+        }
         let (mut source, trust) = self.cache.source(digest)?.ok_or_else(|| lost(digest))?;
         if trust == Trust::Hash {
             let hashed =
@@ -205,17 +204,19 @@ impl Place {
         }
         // One that is too short is being written anew: the copy shows it.
         let is_whole = || source.metadata().is_ok_and(|found| found.len() == digest.size());
-        if !self.cannot_clone.load(Ordering::Relaxed) && is_whole() {
+        let is_large = digest.size() > SMALL;
+        if is_large && !self.cannot_clone.load(Ordering::Relaxed) && is_whole() {
             match reflink_copy::reflink_file(&source, made) {
                 Ok(()) => return Ok(()),
                 Err(_) => self.cannot_clone.store(true, Ordering::Relaxed),
             }
         }
-        let copied = if digest.size() <= SMALL {
-            copy_small(&mut source, made, digest.size())
-        } else {
+        let copied = if is_large {
             // The kernel copies, without the bytes passing through here.
             io::copy(&mut source, made)
+        } else {
+            // That takes fewer calls.
+            copy_small(&mut source, made, digest.size())
         };
         if copied.map_err(|error| self.failed(&file.path, error))? != digest.size() {
             return Err(lost(digest).into());

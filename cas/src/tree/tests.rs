@@ -24,6 +24,7 @@ mod fetching;
 mod grafts;
 mod hostile;
 mod lending;
+mod packed;
 mod patches;
 mod snapshots;
 mod together;
@@ -84,7 +85,7 @@ async fn store_manifest(store: &dyn BlobStore, isolated: &Isolated) -> Digest {
 
 /// A cache in a directory of its own.
 struct Cache {
-    _dir: TempDir,
+    dir: TempDir,
     cache: DiskCache,
 }
 
@@ -100,7 +101,7 @@ impl Cache {
             DiskCacheOptions { max_bytes, min_free: 0, ..DiskCacheOptions::default() },
         )
         .unwrap();
-        Self { _dir: dir, cache }
+        Self { dir, cache }
     }
 }
 

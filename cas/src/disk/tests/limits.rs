@@ -35,10 +35,10 @@ fn free_space_is_left_on_the_disk_as_far_as_the_cache_can() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path(), 1 << 40);
     let digests = four(&cache);
-    let (most, pins) = (Count { bytes: 1 << 40, items: 100 }, Arc::default());
+    let most = Count { bytes: 1 << 40, items: 100 };
     let target = Target { most, wanted: most, shortage: 4097, expired: 0 };
     let now = cache.accounting().now().unwrap();
-    let trimmed = trim::trim(cache.layout(), &pins, now, target).unwrap();
+    let trimmed = trim::trim(cache.contents(), now, target).unwrap();
     assert_eq!(trimmed.left.count, Count { bytes: 2 * 4096, items: 2 });
     assert_eq!(cache.missing(&digests).unwrap(), digests[..2]);
     drop(cache);
@@ -64,9 +64,9 @@ fn what_trees_have_is_no_room_that_was_made() {
     digests.iter().zip(["a", "b", "c"]).for_each(|(digest, name)| lend(digest, name));
     let most = Count { bytes: 1 << 40, items: 100 };
     let trim = |shortage| {
-        let (target, pins) = (Target { most, wanted: most, shortage, expired: 0 }, Arc::default());
+        let target = Target { most, wanted: most, shortage, expired: 0 };
         let now = cache.accounting().now().unwrap();
-        trim::trim(cache.layout(), &pins, now, target).unwrap()
+        trim::trim(cache.contents(), now, target).unwrap()
     };
     assert_eq!(trim(4096).left.count.items, 3, "what nobody has goes first");
     assert!(!cache.path(digests[3]).exists());
