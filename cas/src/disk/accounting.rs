@@ -13,6 +13,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// The last word of the count.
+const WITH_PACKS: &str = "packs";
+
 /// What this process published is added to the common count when it is this part of the limits.
 const SETTLE_PART: u64 = 64;
 
@@ -47,13 +50,16 @@ impl Usage<'_> {
         let text = fs::read_to_string(self.path).ok()?;
         let mut words = text.split_whitespace();
         let count = Count { bytes: words.next()?.parse().ok()?, items: words.next()?.parse().ok()? };
-        Some(Left { count, oldest: words.next()?.parse().ok()? })
+        let oldest = words.next()?.parse().ok()?;
+        // An older program does not count packs, and writes three words.
+        words.next().filter(|word| *word == WITH_PACKS)?;
+        Some(Left { count, oldest })
     }
 
     /// Best effort: without it the next one scans.
     fn set(&self, usage: Left) {
         let Left { count: Count { bytes, items }, oldest } = usage;
-        if let Err(error) = fs::write(self.path, format!("{bytes} {items} {oldest}\n")) {
+        if let Err(error) = fs::write(self.path, format!("{bytes} {items} {oldest} {WITH_PACKS}\n")) {
             tracing::debug!(%error, "cannot write the usage of the local cache");
             self.forget();
         }

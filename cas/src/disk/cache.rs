@@ -6,7 +6,8 @@ use super::{
     layout::Layout,
     limits::{Count, DiskCacheOptions},
     loose::{self, drop_damaged},
-    packs::{self, Gathering, Packing, Packs, Place, SMALL},
+    packs::{Hit, Packs, SMALL},
+    pins::PinTable,
     session::{self, Session},
     staged::{Trust, put},
     trim::{self, Contents},
@@ -27,13 +28,6 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The time of last use is moved when it is older than this many seconds.
 pub(super) const TOUCH_AFTER: i64 = 60;
-
-/// Blobs that are moved out of packs at a time.
-const MOVED: usize = 512;
-
-/// Bytes of a pack in a cache that is neither very small nor very large.
-const MIN_PACK: u64 = 16 * 1024 * 1024;
-const MAX_PACK: u64 = 256 * 1024 * 1024;
 
 /// Blobs that a thread looks up at a time.
 const LOOK_UPS: usize = 64;
@@ -88,9 +82,9 @@ impl DiskCache {
 
     /// Which of these are not there, in the order given. The others count as used now. The empty blob is always there.
     pub fn missing(&self, digests: &[Digest]) -> Result<Vec<Digest>> {
-        let now = self.shared.accounting.now()?;
+        let now = self.now()?;
         let mut is_packed = vec![false; digests.len()];
-        self.find(digests, now)?.iter().for_each(|(at, _)| is_packed[*at] = true);
+        self.find(digests, now)?.iter().for_each(|hit| is_packed[hit.at] = true);
         let missing = Mutex::new(Vec::new());
         in_parts(digests, LOOK_UPS, |at, part| {
             let sought = (at..).zip(part).filter(|(at, digest)| !digest.is_empty() && !is_packed[*at]);
@@ -106,39 +100,6 @@ impl DiskCache {
         Ok(missing.into_iter().map(|at| digests[at]).collect())
     }
 
-    /// Where blobs are that are packed, by their place among `digests`. They count as used now.
-    pub(super) fn find(&self, digests: &[Digest], now: i64) -> Result<Vec<(usize, Place)>> {
-        let packs::Found { places, leaving } = self.packs().find(digests, now)?;
-        self.shared.contents.pins.locate(places.iter().map(|(_, place)| place.clone()));
-        if !leaving.is_empty() {
-            told(self.move_out(leaving.into_iter().map(|at| &places[at].1)));
-        }
-        Ok(places)
-    }
-
-    /// Copies blobs out of packs of which little else is used, so that these may go. Where they are now they can be read from, as
-    /// long as they are pinned.
-    fn move_out<'a>(&self, places: impl Iterator<Item = &'a Place>) -> Result<()> {
-        let gathering = Gathering::new(self);
-        let mut blobs: Vec<(Digest, Bytes)> = Vec::new();
-        let mut places = places.peekable();
-        while let Some(place) = places.next() {
-            blobs.push((place.digest(), place.read()?.into()));
-            let is_last =
-                places.peek().is_none_or(|next| next.digest().function() != place.digest().function());
-            if is_last || blobs.len() == MOVED {
-                gathering.keep(&std::mem::take(&mut blobs), Trust::Verified)?;
-            }
-        }
-        gathering.finish()
-    }
-
-    /// The bytes of a blob that is pinned, was looked up and is packed.
-    pub(crate) fn packed(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
-        let place = self.shared.contents.pins.place(digest);
-        place.map(|place| place.read()).transpose()
-    }
-
     /// Where the file of a blob is, if it is there and not packed. Never write to it.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.shared.contents.layout.blob(digest)
@@ -146,26 +107,39 @@ impl DiskCache {
 
     /// The bytes of a blob, if it is there.
     pub fn read(&self, digest: Digest) -> Result<Option<Bytes>> {
-        if digest.is_empty() {
-            return Ok(Some(Bytes::new()));
+        Ok(self.read_all(&[digest])?.pop().flatten())
+    }
+
+    /// The bytes of blobs, of those that are there, in the order given.
+    pub(super) fn read_all(&self, digests: &[Digest]) -> Result<Vec<Option<Bytes>>> {
+        let now = self.now()?;
+        let mut blobs = vec![None; digests.len()];
+        for Hit { at, place, .. } in self.find(digests, now)? {
+            blobs[at] = place.read()?.map(Bytes::from);
         }
-        let now = self.shared.accounting.now()?;
-        if let Some((_, place)) = self.find(&[digest], now)?.pop() {
-            return Ok(Some(place.read()?.into()));
+        for (digest, blob) in digests.iter().zip(&mut blobs).filter(|(_, blob)| blob.is_none()) {
+            *blob = match digest.is_empty() {
+                true => Some(Bytes::new()),
+                false => self.read_loose(*digest, now)?,
+            };
         }
-        if !loose::has(&self.path(digest), digest, now)? {
+        Ok(blobs)
+    }
+
+    fn read_loose(&self, digest: Digest, now: i64) -> Result<Option<Bytes>> {
+        let path = self.path(digest);
+        if !loose::has(&path, digest, now)? {
             return Ok(None);
         }
         let Some((mut file, trust)) = self.source(digest)? else { return Ok(None) };
-        let path = || self.path(digest);
         let mut bytes = Vec::with_capacity(usize::try_from(digest.size()).unwrap_or_default());
-        file.read_to_end(&mut bytes).map_err(|error| Error::io(path(), error))?;
+        file.read_to_end(&mut bytes).map_err(|error| Error::io(&path, error))?;
         if bytes.len() as u64 != digest.size() {
             // It was trimmed, and is being written anew.
             return Ok(None);
         }
         if trust == Trust::Hash && digest.function().digest(&bytes) != digest {
-            drop_damaged(&path())?;
+            drop_damaged(&path)?;
             return Ok(None);
         }
         Ok(Some(bytes.into()))
@@ -221,7 +195,7 @@ impl DiskCache {
 
     /// Counts what is there, by looking at everything.
     pub fn stats(&self) -> Result<Stats> {
-        let items = trim::scan(&self.shared.contents, self.shared.accounting.now()?)?;
+        let items = trim::scan(&self.shared.contents, self.now()?)?;
         let all = items.iter().fold(Count::default(), |sum, item| sum + item.count);
         Ok(Stats { blobs: all.items, bytes: all.bytes })
     }
@@ -253,19 +227,13 @@ impl DiskCache {
         &self.shared.contents.packs
     }
 
-    /// Bytes of a full pack: so many that a full cache is a few hundred of them.
-    pub(super) fn pack_bytes(&self) -> u64 {
-        let most = self.max_bytes();
-        (most / 512).clamp(MIN_PACK, MAX_PACK).min(most / 16)
+    pub(super) fn pins(&self) -> &PinTable {
+        &self.shared.contents.pins
     }
 
-    /// Makes what was packed known, here and to all.
-    pub(super) fn publish(&self, packing: Packing) -> Result<()> {
-        let pack = packing.finish(self)?;
-        self.packs().add(pack.clone());
-        self.shared.contents.pins.locate(Place::all(&pack));
-        told(packs::merge(self));
-        Ok(())
+    /// The file system's time in seconds.
+    pub(super) fn now(&self) -> Result<i64> {
+        self.shared.accounting.now()
     }
 
     #[cfg(test)]
@@ -291,8 +259,8 @@ impl DiskCache {
 }
 
 /// Housekeeping that fails is a matter of the log: the cache works on.
-fn told(trimmed: Result<()>) {
-    if let Err(error) = trimmed {
+pub(super) fn told(done: Result<()>) {
+    if let Err(error) = done {
         tracing::warn!(%error, "cannot put the local cache in order");
     }
 }

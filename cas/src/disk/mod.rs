@@ -34,6 +34,7 @@ mod layout;
 mod lend;
 mod limits;
 mod loose;
+mod packed;
 mod packs;
 mod pins;
 mod seal;

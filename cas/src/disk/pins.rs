@@ -1,13 +1,14 @@
 //! What of the cache is in use, within this process, and where of that what is packed is.
 
-use super::packs::Place;
+use super::packs::{Opened, Place};
 use proto::Digest;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A blob in 8 bytes. Of two with the same, which chance makes one in billions, both stay when one is used.
+/// A blob in 8 bytes. Of two with the same, which chance makes one in billions, both stay when one is used, and only of one is
+/// known where it is in a pack.
 type Mark = u64;
 
 fn mark(digest: Digest) -> Mark {
@@ -24,8 +25,9 @@ pub(super) struct PinTable {
 #[derive(Debug, Default)]
 struct Pinned {
     users: u32,
-    /// Where a blob of this mark is, if one is in a pack.
-    place: Option<Place>,
+    /// Where a blob of this mark is, if one is in a pack: its number there.
+    number: u32,
+    opened: Option<Arc<Opened>>,
 }
 
 impl PinTable {
@@ -51,14 +53,18 @@ impl PinTable {
         let mut counts = self.counts();
         for place in places {
             if let Some(pinned) = counts.get_mut(&mark(place.digest())) {
-                pinned.place = Some(place);
+                (pinned.number, pinned.opened) = (place.number, Some(place.opened));
             }
         }
     }
 
     /// Where a pinned blob is, if it is packed and that was noted.
     pub(super) fn place(&self, digest: Digest) -> Option<Place> {
-        let place = self.counts().get(&mark(digest))?.place.clone()?;
+        let place = {
+            let counts = self.counts();
+            let Pinned { number, opened, .. } = counts.get(&mark(digest))?;
+            Place { opened: opened.clone()?, number: *number }
+        };
         place.is_of(digest).then_some(place)
     }
 
@@ -77,13 +83,16 @@ pub struct Pins {
 impl Drop for Pins {
     fn drop(&mut self) {
         let mut counts = self.table.counts();
+        // Closed when nobody waits for the table.
+        let mut opened = Vec::new();
         for mark in &self.marks {
             if let Some(pinned) = counts.get_mut(mark) {
                 pinned.users -= 1;
                 if pinned.users == 0 {
-                    counts.remove(mark);
+                    opened.extend(counts.remove(mark).and_then(|pinned| pinned.opened));
                 }
             }
         }
+        drop(counts);
     }
 }

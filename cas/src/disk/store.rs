@@ -1,6 +1,6 @@
 //! The cache as a [`BlobStore`].
 
-use super::{DiskCache, SMALL, Trust};
+use super::{DiskCache, Gathering, SMALL, Trust};
 use crate::{
     BlobStore, ByteStream, Error, Range, Reopen, Result,
     blocking::{blocking, file_stream},
@@ -44,15 +44,26 @@ impl BlobStore for DiskStore {
     async fn read_batch(&self, digests: &[Digest]) -> Result<Vec<Result<Bytes>>> {
         let digests = digests.to_vec();
         let read = move |cache: DiskCache| {
-            let blob = |digest: Digest| cache.read(digest)?.ok_or(Error::NotFound { digest });
-            Ok(digests.into_iter().map(blob).collect())
+            let blobs = digests.iter().zip(cache.read_all(&digests)?);
+            Ok(blobs.map(|(digest, blob)| blob.ok_or(Error::NotFound { digest: *digest })).collect())
         };
         self.blocking(read).await
     }
 
     async fn write_batch(&self, blobs: Vec<(Digest, Bytes)>) -> Result<Vec<Result<()>>> {
         let write = move |cache: DiskCache| {
-            Ok(blobs.into_iter().map(|(digest, bytes)| cache.insert(digest, &bytes)).collect())
+            let (mut outcomes, mut right) = (Vec::with_capacity(blobs.len()), Vec::new());
+            for (digest, bytes) in blobs {
+                let is_right = digest.function().digest(&bytes) == digest;
+                // Says what is wrong with it.
+                outcomes.push(if is_right { Ok(()) } else { cache.insert(digest, &bytes) });
+                right.extend(is_right.then_some((digest, bytes)));
+            }
+            let gathering = Gathering::new(&cache);
+            gathering.keep(&right, Trust::Verified)?;
+            gathering.finish()?;
+            cache.tidy();
+            Ok(outcomes)
         };
         self.blocking(write).await
     }

@@ -3,7 +3,7 @@
 use super::{
     layout::{Layout, footprint, parse_file_name},
     limits::{Count, Left, Target, Trimmed},
-    packs::{Held, Packs},
+    packs::{Pack, Packs},
     pins::PinTable,
 };
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ impl Contents {
 #[derive(Debug)]
 enum Kind {
     Blob(Digest),
-    Pack(Held),
+    Pack(Arc<Pack>),
 }
 
 /// A part of the cache.
@@ -49,13 +49,11 @@ pub(super) struct Item {
 /// Everything that is there.
 pub(super) fn scan(contents: &Contents, now: i64) -> Result<Vec<Item>> {
     let mut items = scan_blobs(&contents.layout, now)?;
-    let packs = contents.packs.scan(now)?.into_iter();
-    items.extend(packs.map(|held| Item {
-        count: held.count,
-        used: held.used,
-        lent: false,
-        kind: Kind::Pack(held),
-    }));
+    for (pack, found) in contents.packs.scan(now)? {
+        let count = Count { bytes: footprint(found.len()), items: pack.blobs() };
+        let used = (found.mtime(), found.mtime_nsec());
+        items.push(Item { kind: Kind::Pack(pack), count, used, lent: false });
+    }
     Ok(items)
 }
 
@@ -157,7 +155,7 @@ impl Kind {
             Self::Blob(digest) => {
                 contents.pins.unless_pinned(digest, || remove(&contents.layout.blob(digest)))
             }
-            Self::Pack(held) => contents.packs.unless_used(held, remove),
+            Self::Pack(pack) => pack.unless_used(remove),
         };
         Ok(removed.transpose()? == Some(true))
     }

@@ -3,12 +3,13 @@
 
 use super::Error;
 use crate::{
-    disk::{DiskCache, Pins},
+    disk::{DiskCache, Gathering, Pins, Trust},
     isolated::{Entry, Isolated, IsolatedError, check_layout},
 };
+use bytes::Bytes;
 use proto::{Digest, RelPath};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::{self, Cursor, Read as _},
 };
 
@@ -91,7 +92,7 @@ impl Unpacking<'_> {
         }
         let bytes = self.cache.read(digest)?.ok_or(crate::Error::NotFound { digest })?;
         let mut archive = tar::Archive::new(Cursor::new(&bytes));
-        let mut files = BTreeMap::new();
+        let (mut files, mut contents) = (BTreeMap::new(), HashMap::new());
         for entry in archive.entries().map_err(|error| self.damaged(&error))? {
             let mut entry = entry.map_err(|error| self.damaged(&error))?;
             let kind = entry.header().entry_type();
@@ -110,13 +111,23 @@ impl Unpacking<'_> {
                 return Err(self.refuse(format!("the tar archive ends within `{path}`")));
             }
             let digest = digest.function().digest(&content);
-            self.pins.push(self.cache.pin([digest]));
-            if !digest.is_empty() && !self.cache.missing(&[digest])?.is_empty() {
-                self.cache.insert(digest, &content)?;
-            }
+            contents.insert(digest, Bytes::from(content));
             files.entry(path).or_insert(Entry::File { digest, mode: Some(mode) });
         }
+        self.keep(contents)?;
         Ok(files)
+    }
+
+    /// Brings what is in an archive into the cache, where it stays.
+    fn keep(&mut self, mut contents: HashMap<Digest, Bytes>) -> Result<(), Failure> {
+        let digests: Vec<Digest> = contents.keys().copied().collect();
+        self.pins.push(self.cache.pin(digests.iter().copied()));
+        let missing = self.cache.missing(&digests)?.into_iter();
+        let blobs: Vec<(Digest, Bytes)> =
+            missing.filter_map(|digest| contents.remove_entry(&digest)).collect();
+        let gathering = Gathering::new(self.cache);
+        gathering.keep(&blobs, Trust::Verified)?;
+        Ok(gathering.finish()?)
     }
 
     /// The path of a file in the archive, seen from the root of the tree.

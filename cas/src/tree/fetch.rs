@@ -281,8 +281,13 @@ impl Fetching<'_> {
         let Split { batches, large } = batches::split(missing, |digest| *digest);
         let batches = stream::iter(batches).map(|(_, batch)| self.batch(batch));
         batches.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
-        let gathering = self.gathering.clone();
-        blocking(move || gathering.finish()).await?;
+        let (gathering, cache) = (self.gathering.clone(), self.way.cache.clone());
+        let publish = move || {
+            gathering.finish()?;
+            cache.tidy();
+            Ok::<_, Error>(())
+        };
+        blocking(publish).await?;
         let large = stream::iter(large).map(|digest| self.large(digest));
         large.buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         let mut absent = std::mem::take(&mut *self.absent.lock().unwrap_or_else(PoisonError::into_inner));

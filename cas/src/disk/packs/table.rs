@@ -9,6 +9,7 @@
 //! Numbers are little-endian. The second part and the third are the tail, whose BLAKE3 digest is the name of the file: so a tail
 //! that was read is the one that was written, and its length is known from the name.
 
+use super::SMALL;
 use proto::{Digest, DigestFunction};
 
 const MAGIC: [u8; 8] = *b"isopack1";
@@ -22,8 +23,8 @@ pub(super) struct Table {
     function: DigestFunction,
     /// Length of the blobs' bytes.
     payload: u64,
-    /// All entries, each of `width` bytes.
-    entries: Vec<u8>,
+    /// All of it, as it is in the file: entries of `width` bytes behind the head.
+    tail: Vec<u8>,
     width: usize,
 }
 
@@ -35,51 +36,60 @@ pub(super) struct Packed {
 }
 
 impl Table {
-    /// Of blobs of one function, which may come in any order and more than once. `sizes` are below 2^32.
+    /// Of blobs of one function, of up to [`SMALL`] bytes, which may come in any order and more than once.
     pub(super) fn new(function: DigestFunction, payload: u64, mut blobs: Vec<Packed>) -> Self {
         blobs.sort_unstable_by_key(|blob| (blob.digest, blob.offset));
         blobs.dedup_by_key(|blob| blob.digest);
         let width = function.hash_len() + NUMBERS;
-        let mut entries = Vec::with_capacity(blobs.len() * width);
+        let mut tail = Vec::with_capacity(HEAD + blobs.len() * width);
+        tail.extend_from_slice(&MAGIC);
+        tail.extend_from_slice(&u32::from(function.number()).to_le_bytes());
+        tail.extend_from_slice(&(blobs.len() as u32).to_le_bytes());
+        tail.extend_from_slice(&payload.to_le_bytes());
         for Packed { digest, offset } in blobs {
-            entries.extend_from_slice(digest.hash());
-            entries.extend_from_slice(&offset.to_le_bytes());
-            entries.extend_from_slice(&(digest.size() as u32).to_le_bytes());
+            tail.extend_from_slice(digest.hash());
+            tail.extend_from_slice(&offset.to_le_bytes());
+            tail.extend_from_slice(&(digest.size() as u32).to_le_bytes());
         }
-        Self { function, payload, entries, width }
+        Self { function, payload, tail, width }
+    }
+
+    /// Length of the tail of so many blobs.
+    pub(super) fn tail_len(function: DigestFunction, blobs: usize) -> u64 {
+        (HEAD + blobs * (function.hash_len() + NUMBERS)) as u64
     }
 
     /// As it is written behind the bytes.
-    pub(super) fn to_tail(&self) -> Vec<u8> {
-        let mut tail = Vec::with_capacity(HEAD + self.entries.len());
-        tail.extend_from_slice(&MAGIC);
-        tail.extend_from_slice(&u32::from(self.function.number()).to_le_bytes());
-        tail.extend_from_slice(&(self.len() as u32).to_le_bytes());
-        tail.extend_from_slice(&self.payload.to_le_bytes());
-        tail.extend_from_slice(&self.entries);
-        tail
+    pub(super) fn tail(&self) -> &[u8] {
+        &self.tail
     }
 
-    /// `None`: it is no tail, or one of no blobs, or of some that are not in the bytes.
-    pub(super) fn from_tail(tail: &[u8]) -> Option<Self> {
+    /// `None`: it is no tail, or one of no blobs, or of some that are too large, out of order, or not in the bytes.
+    pub(super) fn from_tail(tail: Vec<u8>) -> Option<Self> {
         let (head, entries) = tail.split_at_checked(HEAD)?;
         let number = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
         let (function, count) = (number(8)?, number(12)? as usize);
         let payload = u64::from_le_bytes(head.get(16..)?.try_into().ok()?);
         let function = DigestFunction::from_number(i32::try_from(function).ok()?)?;
         let width = function.hash_len() + NUMBERS;
-        let table = Self { function, payload, entries: entries.to_vec(), width };
+        let is_one = head.starts_with(&MAGIC) && count > 0 && entries.len() == count.checked_mul(width)?;
+        let table = Self { function, payload, tail, width };
         let fits = |entry| {
             let (offset, digest) = table.entry(entry);
-            offset.checked_add(digest.size()).is_some_and(|end| end <= payload)
+            (1..=SMALL).contains(&digest.size())
+                && offset + digest.size() <= payload
+                && (entry == 0 || table.entry(entry - 1).1 < digest)
         };
-        let is_one = head.starts_with(&MAGIC) && count > 0 && entries.len() == count.checked_mul(width)?;
         (is_one && (0..count).all(fits)).then_some(table)
+    }
+
+    pub(super) fn function(&self) -> DigestFunction {
+        self.function
     }
 
     /// How many blobs.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() / self.width
+        (self.tail.len() - HEAD) / self.width
     }
 
     /// Length of the blobs' bytes.
@@ -89,7 +99,7 @@ impl Table {
 
     /// Offset and digest of a blob, by its number.
     pub(super) fn entry(&self, number: usize) -> (u64, Digest) {
-        let entry = &self.entries[number * self.width..][..self.width];
+        let entry = &self.tail[HEAD + number * self.width..][..self.width];
         let (hash, numbers) = entry.split_at(self.function.hash_len());
         let number =
             |at: usize| u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
@@ -157,7 +167,8 @@ mod tests {
                 .map(|(at, number)| Packed { digest: digest(function, *number), offset: at * 2 })
                 .collect();
             let written = Table::new(function, packed.len() as u64 * 2, blobs.clone());
-            let table = Table::from_tail(&written.to_tail()).unwrap();
+            prop_assert_eq!(written.tail().len() as u64, Table::tail_len(function, written.len()));
+            let table = Table::from_tail(written.tail().to_vec()).unwrap();
             prop_assert_eq!(table.payload(), packed.len() as u64 * 2);
 
             let mut first = BTreeMap::new();
@@ -181,14 +192,14 @@ mod tests {
 
         #[test]
         fn no_tail_makes_it_panic_or_read_beyond_the_bytes(tail in proptest::collection::vec(any::<u8>(), 0..200), flip in 0..2000usize) {
-            let _ = Table::from_tail(&tail);
+            let _ = Table::from_tail(tail);
             let blobs: Vec<Packed> = (0..20u16)
                 .map(|number| Packed { digest: digest(DigestFunction::Sha1, number), offset: 0 })
                 .collect();
-            let mut tail = Table::new(DigestFunction::Sha1, 2, blobs).to_tail();
+            let mut tail = Table::new(DigestFunction::Sha1, 2, blobs).tail().to_vec();
             let bit = flip % (tail.len() * 8);
             tail[bit / 8] ^= 1 << (bit % 8);
-            if let Some(table) = Table::from_tail(&tail) {
+            if let Some(table) = Table::from_tail(tail) {
                 for number in 0..table.len() {
                     let (offset, digest) = table.entry(number);
                     prop_assert!(offset + digest.size() <= table.payload());

@@ -87,7 +87,7 @@ fn what_was_not_used_for_too_long_goes_when_the_cache_is_opened() {
     age(&cache, digests[2], 999);
     drop(cache);
     // As it would be, had the time passed: the last trim found something used then.
-    fs::write(dir.path().join("usage"), format!("12288 3 {}\n", now - 2000)).unwrap();
+    fs::write(dir.path().join("usage"), format!("12288 3 {} packs\n", now - 2000)).unwrap();
     let cache = DiskCache::open(dir.path(), aged).unwrap();
     assert_eq!(cache.missing(&digests).unwrap(), digests[..2]);
     let usage = fs::read_to_string(dir.path().join("usage")).unwrap();
