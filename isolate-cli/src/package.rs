@@ -89,7 +89,7 @@ pub async fn package(
         let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
         tree::snapshot(&root, &inputs, &snapshot_options, &hashes, outlet.as_ref(), &*monitor)
     });
-    let Snapshot { files, mut sources, skipped } = crate::process::joined(hashing.await)??;
+    let Snapshot { files, mut sources, skipped, .. } = crate::process::joined(hashing.await)??;
     let read_only = match options.version {
         Version::V1 => item.read_only,
         Version::V2 => ReadOnly::Writable,
