@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    Error,
+    Error, Watcher, Watching,
     commands::{
         self, Context,
         archive::ArchiveArgs,
@@ -16,6 +16,7 @@ use crate::{
         run::RunArgs,
         show::ShowArgs,
         trace::TraceArgs,
+        watch::WatchCommandArgs,
     },
     progress::Verbosity,
 };
@@ -59,6 +60,7 @@ enum Command {
     Diff(DiffArgs),
     Fmt(FmtArgs),
     Trace(TraceArgs),
+    Watch(WatchCommandArgs),
     Pack(PackArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -85,6 +87,22 @@ impl CasArgs {
     pub(crate) fn connect(&self, context: &Context) -> Result<Arc<dyn BlobStore>, Error> {
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
         Ok(cas::connect(&self.cas, self.ca_cert.as_deref(), clock, entropy)?)
+    }
+}
+
+/// What to do with what others know.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Look at every file, even where a running `isolate watch` knows what changed
+    #[arg(long)]
+    no_watch: bool,
+}
+
+impl WatchArgs {
+    pub(crate) fn watching(&self, cas: &CasArgs, context: &Context) -> Option<Watching> {
+        // Without a home nobody can be found there.
+        let watcher = if self.no_watch { None } else { Watcher::of_user().ok() };
+        watcher.map(|watcher| Watching { watcher, store: cas.cas.clone(), clock: Arc::clone(&context.clock) })
     }
 }
 
@@ -185,6 +203,7 @@ pub fn run(cli: Cli) -> Exit {
             Command::Diff(args) => commands::diff::diff(args, &context).await,
             Command::Fmt(args) => commands::fmt::fmt(&args, &context),
             Command::Trace(args) => commands::trace::trace(args, &context).await,
+            Command::Watch(args) => commands::watch::watch(args, &context).await,
             Command::Pack(args) => commands::pack::pack(args, &context).await,
             Command::Completions(args) => commands::completions::completions(&args),
             Command::Man(args) => commands::completions::man(&args),

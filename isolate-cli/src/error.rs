@@ -1,6 +1,9 @@
 //! Everything that can stop `isolate`, and what it means for the exit code.
 
-use crate::isolate_file::{IsolateFileError, VariableError};
+use crate::{
+    isolate_file::{IsolateFileError, VariableError},
+    watch::WatchError,
+};
 use cas::{isolated::IsolatedError, tree};
 use proto::{Digest, NamedCacheError, PathError};
 use runtime::{Exit, connect::ConnectError};
@@ -87,6 +90,14 @@ pub enum Error {
     /// A program whose libraries cannot be found out.
     #[error(transparent)]
     Pack(#[from] crate::PackError),
+    /// A directory that cannot be watched (any more).
+    #[error("cannot watch {}", root.display())]
+    Watch {
+        /// The directory.
+        root: PathBuf,
+        /// Why.
+        source: WatchError,
+    },
     /// The command could not be traced.
     #[error("cannot trace the command: {reason}")]
     Trace {
@@ -189,6 +200,8 @@ impl Error {
             | Self::NoCommand { .. }
             | Self::Start { .. } => Exit::Usage,
             Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Watch { source: WatchError::Io { .. }, .. } => Exit::Internal,
+            Self::Watch { .. } => Exit::Usage,
             Self::Tree(error) => exit_of_tree(error),
             Self::Interrupted => Exit::Interrupted,
         }

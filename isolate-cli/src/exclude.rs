@@ -23,5 +23,5 @@ pub fn exclude(patterns: &[String]) -> Result<Exclude, Error> {
     let all: Vec<String> = DEFAULT.iter().map(|pattern| (*pattern).to_owned()).chain(anchored).collect();
     let set =
         RegexSet::new(all).map_err(|source| Error::Pattern { pattern: patterns.join("` and `"), source })?;
-    Ok(Exclude::new(move |path| set.is_match(path.as_str())))
+    Ok(Exclude::by_rule(set.patterns().join("\0"), move |path| set.is_match(path.as_str())))
 }

@@ -2,11 +2,13 @@
 //!
 //! - [`isolate_file`] is the `.isolate` language, pure.
 //! - [`WorkItem`] is what is to be packaged: from an `.isolate` file, or from plain files and a command.
+//! - [`Watcher`] knows what changed below a root that `isolate watch` watches.
 //! - [`archive()`], [`download()`] and [`prepare`] (to run) are the verbs, for the program and for whoever embeds them; `commands` puts
 //!   the command line around them.
 //!
 //! It knows stores and trees and nothing of the scheduler.
 
+mod again;
 mod archive;
 pub mod cli;
 mod commands;
@@ -25,9 +27,11 @@ mod run;
 mod saved_state;
 mod scratch;
 mod trace;
+mod watch;
 mod work_item;
 
-pub use archive::{Archived, BatchArchived, archive, archive_batch};
+pub use again::Watching;
+pub use archive::{Archived, BatchArchived, Item, archive, archive_batch};
 pub use difference::{Difference, differences};
 pub use download::{Downloaded, download};
 pub use error::Error;
@@ -41,4 +45,5 @@ pub use remap::{StoredLocally, remap, store_locally};
 pub use run::{Prepared, RunOptions, prepare};
 pub use saved_state::{SavedState, state_path};
 pub use trace::{Traced, trace};
+pub use watch::{WatchError, Watcher};
 pub use work_item::WorkItem;

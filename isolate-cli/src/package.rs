@@ -1,12 +1,13 @@
 //! A work item to its manifest and the sources of its blobs: everything about archiving that needs no store.
 
-use crate::{Error, WorkItem, default_exclude};
+use crate::{Error, Watching, WorkItem, default_exclude};
 use bytes::Bytes;
 use cas::{
     Monitor,
     isolated::{Isolated, ReadOnly, Version},
     tree::{
-        self, Broken, Exclude, HashCache, LastManifest, Outlet, Snapshot, SnapshotOptions, Sources, Symlinks,
+        self, Broken, Exclude, HashCache, LastManifest, Outlet, Reach, Snapshot, SnapshotOptions, Sources,
+        Symlinks,
     },
 };
 use proto::{Digest, DigestFunction};
@@ -27,6 +28,8 @@ pub struct ArchiveOptions {
     pub broken: Broken,
     /// Where digests of unchanged files are kept; `None` hashes everything anew.
     pub hash_cache: Option<PathBuf>,
+    /// Who may know what changed since the tree was archived last; `None` looks at everything.
+    pub watching: Option<Watching>,
 }
 
 impl ArchiveOptions {
@@ -39,7 +42,33 @@ impl ArchiveOptions {
             symlinks: Symlinks::default(),
             broken: Broken::default(),
             hash_cache: HashCache::default_dir(),
+            watching: None,
         })
+    }
+
+    /// How a tree is looked at.
+    pub(crate) fn snapshot(&self) -> SnapshotOptions {
+        SnapshotOptions {
+            function: self.function,
+            exclude: Some(self.exclude.clone()),
+            symlinks: self.symlinks,
+            broken: self.broken,
+        }
+    }
+
+    /// A manifest that has no files yet.
+    pub(crate) fn head(&self, item: &WorkItem) -> Isolated {
+        let read_only = match self.version {
+            Version::V1 => item.read_only,
+            Version::V2 => ReadOnly::Writable,
+        };
+        Isolated {
+            command: item.command.clone(),
+            relative_cwd: item.relative_cwd.clone(),
+            read_only,
+            version: self.version,
+            ..Isolated::new(self.function)
+        }
     }
 }
 
@@ -56,6 +85,8 @@ pub struct Packaged {
     pub sources: Sources,
     /// Inputs that were not there and were left out.
     pub skipped: Vec<PathBuf>,
+    /// Where looking at the tree began, if from that alone follows what is looked at.
+    pub reach: Option<Reach>,
 }
 
 impl Packaged {
@@ -77,33 +108,17 @@ pub async fn package(
     outlet: Option<Outlet>,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Packaged, Error> {
-    let snapshot_options = SnapshotOptions {
-        function: options.function,
-        exclude: Some(options.exclude.clone()),
-        symlinks: options.symlinks,
-        broken: options.broken,
-    };
+    let (snapshot_options, head) = (options.snapshot(), options.head(&item));
     let (root, inputs) = (item.root.clone(), item.inputs);
     let hash_cache = options.hash_cache.clone();
     let hashing = tokio::task::spawn_blocking(move || {
         let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
         tree::snapshot(&root, &inputs, &snapshot_options, &hashes, outlet.as_ref(), &*monitor)
     });
-    let Snapshot { files, mut sources, skipped } = crate::process::joined(hashing.await)??;
-    let read_only = match options.version {
-        Version::V1 => item.read_only,
-        Version::V2 => ReadOnly::Writable,
-    };
-    let isolated = Isolated {
-        command: item.command,
-        files,
-        relative_cwd: item.relative_cwd,
-        read_only,
-        version: options.version,
-        ..Isolated::new(options.function)
-    };
+    let Snapshot { files, mut sources, skipped, reach, .. } = crate::process::joined(hashing.await)??;
+    let isolated = Isolated { files, ..head };
     let manifest = Bytes::from(isolated.to_bytes());
     let last = options.hash_cache.as_ref().map(|dir| LastManifest::of(dir, &item.root));
     let digest = sources.add_manifest(options.function, manifest.clone(), last);
-    Ok(Packaged { digest, manifest, isolated, sources, skipped })
+    Ok(Packaged { digest, manifest, isolated, sources, skipped, reach })
 }

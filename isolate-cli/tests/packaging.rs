@@ -340,7 +340,7 @@ fn completions_and_manuals_know_every_verb() {
     assert!(bench.succeed(&["man"]).contains("batcharchive"));
     bench.succeed(&["man", "--output", "man1"]);
     let pages = files(&bench.path("man1"));
-    assert_eq!(pages.len(), 14, "{pages:?}");
+    assert_eq!(pages.len(), 15, "{pages:?}");
     assert!(bench.read("man1/isolate-trace.1").contains("strace"));
 }
 

@@ -104,16 +104,12 @@ fn files(dir: &Path) -> Vec<String> {
 async fn an_isolate_file_becomes_a_manifest_that_starts_where_the_file_is() {
     let bench = Bench::new();
     let archived = bench.suite().await;
-    let manifest =
-        Isolated::parse(&bench.store.inner().get(archived.packaged.digest).await.unwrap()).unwrap();
+    let manifest = Isolated::parse(&bench.store.inner().get(archived.item.digest).await.unwrap()).unwrap();
     assert_eq!(manifest.command, ["./run.sh"]);
     assert_eq!(manifest.relative_cwd.unwrap().as_str(), "test");
     let paths: Vec<&str> = manifest.files.keys().map(|path| path.as_str()).collect();
     assert_eq!(paths, ["out/lib", "test/data/b", "test/data/deep/a", "test/run.sh"]);
-    assert_eq!(
-        (archived.packaged.files(), archived.packaged.manifest.len() as u64),
-        (4, archived.packaged.digest.size())
-    );
+    assert_eq!((archived.item.files, archived.item.manifest.len() as u64), (4, archived.item.digest.size()));
 }
 
 #[tokio::test]
@@ -123,10 +119,10 @@ async fn an_unchanged_tree_is_one_round_trip_and_what_changed_is_sent() {
     assert_eq!(bench.store.calls(), [Call::FindMissing(5), Call::WriteBatch(5)]);
     let again = bench.suite().await;
     assert_eq!(bench.store.calls(), [Call::FindMissing(5)]);
-    assert_eq!((again.packaged.digest, again.uploaded.uploaded_blobs), (first.packaged.digest, 0));
+    assert_eq!((again.item.digest, again.uploaded.uploaded_blobs), (first.item.digest, 0));
     bench.write("src/test/data/b", "changed\n");
     let changed = bench.suite().await;
-    assert_ne!(changed.packaged.digest, first.packaged.digest);
+    assert_ne!(changed.item.digest, first.item.digest);
     assert_eq!(bench.store.calls(), [Call::FindMissing(5), Call::WriteBatch(2)]);
 }
 
@@ -144,10 +140,10 @@ async fn a_batch_sends_once_what_its_work_items_share() {
     // run.sh, a, b, lib, and two manifests.
     assert_eq!(bench.store.calls(), [Call::FindMissing(6), Call::WriteBatch(6)]);
     assert_eq!(batch.uploaded.uploaded_blobs, 6);
-    for (packaged, count) in batch.packaged.iter().zip([3, 3]) {
-        assert_eq!(packaged.files(), count);
-        let target = bench.path(&packaged.digest.hex());
-        bench.download(packaged.digest, &target).await.unwrap();
+    for (item, count) in batch.items.iter().zip([3, 3]) {
+        assert_eq!(item.files, count);
+        let target = bench.path(&item.digest.hex());
+        bench.download(item.digest, &target).await.unwrap();
         assert_eq!(files(&target).len() as u64, count);
     }
 }
@@ -160,18 +156,15 @@ async fn plain_files_are_packaged_with_every_function() {
         let item = WorkItem::from_paths(&bench.path("src"), &paths).unwrap();
         let item = WorkItem { command: vec!["sh".into(), "-c".into(), "exit 4".into()], ..item };
         let archived = bench.archive(item, function).await;
-        assert_eq!((archived.packaged.digest.function(), archived.packaged.files()), (function, 3));
-        assert_eq!(
-            bench.run(archived.packaged.digest, RunOptions::default()).await.unwrap(),
-            Exit::Command(4)
-        );
+        assert_eq!((archived.item.digest.function(), archived.item.files), (function, 3));
+        assert_eq!(bench.run(archived.item.digest, RunOptions::default()).await.unwrap(), Exit::Command(4));
     }
 }
 
 #[tokio::test]
 async fn a_download_appears_in_a_new_directory_and_fills_an_empty_one() {
     let bench = Bench::new();
-    let digest = bench.suite().await.packaged.digest;
+    let digest = bench.suite().await.item.digest;
     let all = ["out/lib", "test/data/b", "test/data/deep/a", "test/run.sh"];
     let new = bench.path("new");
     bench.download(digest, &new).await.unwrap();
@@ -201,7 +194,7 @@ async fn what_is_not_in_the_store_leaves_no_directory_and_is_not_found() {
     assert_eq!(error.exit(), Exit::NotFound);
     let archived = bench.suite().await;
     bench.store.inner().remove(DigestFunction::Blake3.digest(b"b\n"));
-    let error = bench.download(archived.packaged.digest, &bench.path("new")).await.unwrap_err();
+    let error = bench.download(archived.item.digest, &bench.path("new")).await.unwrap_err();
     assert_eq!(error.exit(), Exit::NotFound);
     assert!(!bench.path("new").exists());
 }
@@ -221,13 +214,13 @@ async fn a_run_has_its_arguments_and_outputs_and_leaves_nothing_else() {
         work_dir: None,
         named_caches: None,
     };
-    assert_eq!(bench.run(archived.packaged.digest, options.clone()).await.unwrap(), Exit::Command(9));
+    assert_eq!(bench.run(archived.item.digest, options.clone()).await.unwrap(), Exit::Command(9));
     assert_eq!(files(&outdir), ["copy", "env"]);
     assert_eq!(fs::read_to_string(outdir.join("copy")).unwrap(), "b\n");
     let real = fs::canonicalize(&outdir).unwrap();
     assert_eq!(fs::read_to_string(outdir.join("env")).unwrap().trim_end(), real.to_str().unwrap());
     assert_eq!(fs::read_dir(bench.path("work")).unwrap().count(), 0);
-    let again = bench.run(archived.packaged.digest, options).await.unwrap_err();
+    let again = bench.run(archived.item.digest, options).await.unwrap_err();
     assert_eq!(again.exit(), Exit::Usage, "{again}");
 }
 
@@ -235,13 +228,11 @@ async fn a_run_has_its_arguments_and_outputs_and_leaves_nothing_else() {
 async fn a_command_that_is_missing_or_cannot_be_started_is_told_with_a_remedy() {
     let bench = Bench::new();
     let none = bench.archive(bench.isolate_file("{}").unwrap(), DigestFunction::Blake3).await;
-    let error = bench.run(none.packaged.digest, RunOptions::default()).await.unwrap_err();
+    let error = bench.run(none.item.digest, RunOptions::default()).await.unwrap_err();
     assert!(error.to_string().contains("isolate run DIGEST -- COMMAND"), "{error}");
     let extra_args = vec!["./missing".into()];
-    let error = bench
-        .run(none.packaged.digest, RunOptions { extra_args, ..RunOptions::default() })
-        .await
-        .unwrap_err();
+    let error =
+        bench.run(none.item.digest, RunOptions { extra_args, ..RunOptions::default() }).await.unwrap_err();
     assert!(error.to_string().contains("is it among the files"), "{error}");
     assert_eq!((error.exit(), fs::read_dir(bench.path("work")).unwrap().count()), (Exit::Usage, 0));
 }

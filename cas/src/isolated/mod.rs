@@ -22,3 +22,4 @@ pub use manifest::{Entry, Isolated, ReadOnly, Version};
 
 pub(crate) use document::Document;
 pub(crate) use symlinks::check_layout;
+pub(crate) use write::entry as entry_bytes;

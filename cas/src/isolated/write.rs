@@ -1,9 +1,10 @@
-//! [`Isolated`] to bytes: dense JSON in ASCII, sorted keys, no newline.
+//! [`Isolated`] to bytes: dense JSON in ASCII, sorted keys, no newline. And one entry alone, as it stands among the others.
 
 use super::{Entry, Include, Isolated, Version};
+use proto::RelPath;
 use serde::{
     Serialize,
-    ser::{SerializeMap as _, Serializer},
+    ser::{SerializeMap, Serializer},
 };
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
@@ -44,22 +45,18 @@ struct LinkProps<'a> {
 impl Serialize for Files<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.files.len()))?;
-        for (path, entry) in &self.0.files {
-            let (digest, mode, t) = match entry {
-                Entry::File { digest, mode } => (digest, mode, None),
-                Entry::Tar { digest, mode } => (digest, mode, Some("tar")),
-                Entry::Symlink { target } => {
-                    map.serialize_entry(path.as_str(), &LinkProps { l: target })?;
-                    continue;
-                }
-            };
-            map.serialize_entry(
-                path.as_str(),
-                &FileProps { h: digest.hex(), m: *mode, s: digest.size(), t },
-            )?;
-        }
+        self.0.files.iter().try_for_each(|(path, entry)| put(&mut map, path, entry))?;
         map.end()
     }
+}
+
+fn put<M: SerializeMap>(map: &mut M, path: &RelPath, entry: &Entry) -> Result<(), M::Error> {
+    let (digest, mode, t) = match entry {
+        Entry::File { digest, mode } => (digest, mode, None),
+        Entry::Tar { digest, mode } => (digest, mode, Some("tar")),
+        Entry::Symlink { target } => return map.serialize_entry(path.as_str(), &LinkProps { l: target }),
+    };
+    map.serialize_entry(path.as_str(), &FileProps { h: digest.hex(), m: *mode, s: digest.size(), t })
 }
 
 /// As Python's `json` writes by default: what is not printable ASCII is escaped, in pairs of surrogates where necessary.
@@ -103,5 +100,17 @@ pub(super) fn to_bytes(isolated: &Isolated) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(isolated.files.len() * (60 + 2 * isolated.function.hash_len()));
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
     wire.serialize(&mut serializer).expect("strings and numbers always serialise");
+    bytes
+}
+
+/// `"PATH":{...}`, as it stands in a manifest between commas.
+pub(crate) fn entry(path: &RelPath, entry: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+    let mut map = serializer.serialize_map(Some(1)).expect("an object can always be begun");
+    put(&mut map, path, entry).expect("strings and numbers always serialise");
+    map.end().expect("an object can always be ended");
+    bytes.pop();
+    bytes.remove(0);
     bytes
 }

@@ -18,7 +18,7 @@ const MAX_VARINT: usize = 10;
 /// Goes once through both. Entries end with `}`, and are taken for sorted by what is before `":{`, as those of manifests are:
 /// of texts that are not, patches are right, too, but large. What moved to another place is inserted there.
 pub fn make(base: &[u8], target: &[u8]) -> Option<Bytes> {
-    differences(base, target)?.finish(target.len() / WORTHWHILE)
+    differences(base, target)?.worthwhile(target.len())
 }
 
 /// `None`: there is more to insert than fits into a patch.
@@ -78,9 +78,9 @@ fn common(one: &[u8], other: &[u8]) -> usize {
     same + rest.take_while(|(one, other)| one == other).count()
 }
 
-/// Edits so far.
+/// Edits so far, of a base from its beginning on.
 #[derive(Debug, Default)]
-pub(super) struct Edits {
+pub(crate) struct Edits {
     /// Bytes to copy, to skip and to insert.
     done: Vec<[usize; 3]>,
     open: [usize; 3],
@@ -88,24 +88,27 @@ pub(super) struct Edits {
 }
 
 impl Edits {
-    fn copy(&mut self, count: usize) {
+    /// Keeps the next bytes of the base.
+    pub(crate) fn copy(&mut self, count: usize) {
         if count > 0 && self.open[1..] != [0, 0] {
             self.done.push(std::mem::take(&mut self.open));
         }
         self.open[0] += count;
     }
 
-    fn skip(&mut self, count: usize) {
+    /// Leaves out the next bytes of the base.
+    pub(crate) fn skip(&mut self, count: usize) {
         self.open[1] += count;
     }
 
-    fn insert(&mut self, bytes: &[u8]) {
+    /// Adds bytes that the base does not have here.
+    pub(crate) fn insert(&mut self, bytes: &[u8]) {
         self.open[2] += bytes.len();
         self.inserted.extend_from_slice(bytes);
     }
 
     /// Puts one entry in the place of another one, of which it keeps what it can at both ends.
-    fn replace(&mut self, gone: &[u8], come: &[u8]) {
+    pub(crate) fn replace(&mut self, gone: &[u8], come: &[u8]) {
         let before = common(gone, come);
         let (gone, come) = (&gone[before..], &come[before..]);
         let ends = gone.iter().rev().zip(come.iter().rev());
@@ -114,6 +117,11 @@ impl Edits {
         self.skip(gone.len() - after);
         self.insert(&come[..come.len() - after]);
         self.copy(after);
+    }
+
+    /// The patch, if sending it spares enough of a target of so many bytes.
+    pub(crate) fn worthwhile(self, target: usize) -> Option<Bytes> {
+        self.finish(target / WORTHWHILE)
     }
 
     /// The patch, if it is of `most` bytes at most.

@@ -13,6 +13,7 @@ mod make;
 mod tests;
 
 pub use apply::Patch;
+pub(crate) use make::Edits;
 pub use make::make;
 
 use crate::{BlobStore, Range, Result, blocking::blocking};

@@ -107,6 +107,19 @@ pub async fn upload_early(
     Ok(Early { digests: seen.into_inner().unwrap_or_else(PoisonError::into_inner), uploaded })
 }
 
+/// Keeps what comes out of `inlet`, but nothing that would come to more than about `most` bytes.
+pub(super) async fn collect(inlet: Inlet, most: usize) -> Vec<(Digest, Bytes)> {
+    let Inlet(mut receiver) = inlet;
+    let (mut kept, mut bytes) = (Vec::new(), 0);
+    while let Some(blobs) = receiver.recv().await {
+        if bytes < most {
+            bytes += blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>();
+            kept.extend(blobs);
+        }
+    }
+    kept
+}
+
 async fn send(
     store: &dyn BlobStore,
     asking: &Asking,

@@ -48,6 +48,8 @@ pub(super) struct Hashed {
     pub(super) sources: Vec<(Digest, Source)>,
     /// What was read, and so may be worth remembering.
     pub(super) fresh: Vec<(RelPath, Stamp, Digest)>,
+    /// Whether a file that was read has another name.
+    pub(super) linked: bool,
 }
 
 impl Hashed {
@@ -184,6 +186,7 @@ impl<'a> Worker<'a> {
         {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
+        self.done.linked |= stat.st_nlink > 1;
         self.done.fresh.push((path.clone(), stamp, digest));
         Ok((digest, mode))
     }

@@ -18,6 +18,9 @@ const MAGIC: &str = "isoswarm-manifest-1\n";
 /// Longest line with a digest.
 const MAX_NAME: usize = 256;
 
+/// As much as may come before the manifest.
+const MAX_HEAD: usize = MAGIC.len() + MAX_NAME;
+
 /// Smaller manifests go up whole, with other blobs in one call.
 const WORTHWHILE: u64 = 256 * 1024;
 
@@ -33,6 +36,11 @@ impl LastManifest {
         Self { file: hashes::file_of(dir, root).with_extension("manifest") }
     }
 
+    #[cfg(test)]
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Whether one of that size is kept.
     pub(super) fn is_for(manifest: Digest) -> bool {
         (WORTHWHILE..=limits::MAX_MANIFEST_BYTES).contains(&manifest.size())
@@ -41,19 +49,32 @@ impl LastManifest {
     /// The manifest, hashed. Blocks.
     pub(super) fn read(&self) -> Option<(Digest, Bytes)> {
         let file = File::open(&self.file).ok()?;
-        let most = limits::MAX_MANIFEST_BYTES + (MAGIC.len() + MAX_NAME) as u64;
+        let most = limits::MAX_MANIFEST_BYTES + MAX_HEAD as u64;
         let length = file.metadata().ok().filter(|metadata| metadata.len() <= most)?.len();
         let mut bytes = Vec::with_capacity(usize::try_from(length).ok()?);
         file.take(length).read_to_end(&mut bytes).ok()?;
-        let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
-        let end = rest.iter().take(MAX_NAME).position(|byte| *byte == b'\n')?;
-        let digest: Digest = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-        let manifest = Bytes::from(bytes).slice(MAGIC.len() + end + 1..);
+        let (digest, head) = digest_in(&bytes)?;
+        let manifest = Bytes::from(bytes).slice(head..);
         (digest.function().digest(&manifest) == digest).then_some((digest, manifest))
+    }
+
+    /// Which one is kept, as it says itself. Blocks.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        let mut head = Vec::with_capacity(MAX_HEAD);
+        File::open(&self.file).ok()?.take(MAX_HEAD as u64).read_to_end(&mut head).ok()?;
+        Some(digest_in(&head)?.0)
     }
 
     /// Keeps this one from now on. Blocks.
     pub(super) fn save(&self, digest: Digest, manifest: &[u8]) -> Result<(), Error> {
         hashes::replace(&self.file, &[MAGIC.as_bytes(), format!("{digest}\n").as_bytes(), manifest])
     }
+}
+
+/// The manifest's name at the beginning of a file, and where the manifest begins.
+fn digest_in(file: &[u8]) -> Option<(Digest, usize)> {
+    let rest = file.strip_prefix(MAGIC.as_bytes())?;
+    let end = rest.iter().take(MAX_NAME).position(|byte| *byte == b'\n')?;
+    let digest = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((digest, MAGIC.len() + end + 1))
 }

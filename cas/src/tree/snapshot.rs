@@ -1,7 +1,7 @@
 //! Directories to manifests' entries: every file hashed, or known from before.
 
 use super::{
-    Error, HashCache, Outlet, Sources,
+    Error, HashCache, Outlet, Reach, Sources,
     hashing::{Job, hash_all},
     walk::{Walked, walk},
 };
@@ -28,17 +28,30 @@ pub enum Input {
 /// Tells what to leave out inside directories: given a path relative to the root, of a file or of a directory. What is an
 /// input itself is never left out.
 #[derive(Clone)]
-pub struct Exclude(Arc<dyn Fn(&RelPath) -> bool + Send + Sync>);
+pub struct Exclude {
+    excluded: Arc<dyn Fn(&RelPath) -> bool + Send + Sync>,
+    rule: Option<Arc<str>>,
+}
 
 impl Exclude {
     /// Leaves out what `excluded` says.
     pub fn new(excluded: impl Fn(&RelPath) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(excluded))
+        Self { excluded: Arc::new(excluded), rule: None }
+    }
+
+    /// The same, where `rule` says what that is: two with the same rule leave out the same.
+    pub fn by_rule(rule: String, excluded: impl Fn(&RelPath) -> bool + Send + Sync + 'static) -> Self {
+        Self { rule: Some(rule.into()), ..Self::new(excluded) }
+    }
+
+    /// What it leaves out, where that was said.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
     }
 
     /// Whether it leaves `path` out.
     pub fn excludes(&self, path: &RelPath) -> bool {
-        (self.0)(path)
+        (self.excluded)(path)
     }
 }
 
@@ -112,6 +125,10 @@ pub struct Snapshot {
     pub sources: Sources,
     /// What was left out because it was broken.
     pub skipped: Vec<PathBuf>,
+    /// Where the walk began, if from that alone follows which paths it comes to.
+    pub reach: Option<Reach>,
+    /// Whether a file that was read has another name, by which it may be written to.
+    pub linked: bool,
 }
 
 impl Snapshot {
@@ -120,6 +137,9 @@ impl Snapshot {
         self.files.extend(other.files);
         self.sources.extend(other.sources);
         self.skipped.extend(other.skipped);
+        // Of two walks.
+        self.reach = None;
+        self.linked |= other.linked;
     }
 }
 
@@ -136,8 +156,9 @@ pub fn snapshot(
     let now = hashes.now();
     let job = Job { root: root.into(), options, hashes, outlet, monitor };
     let (walked, hashed) = hash_all(&job, |files| walk(root, inputs, options, files))?;
-    let Walked { symlinks, skipped } = walked;
+    let Walked { symlinks, skipped, reach } = walked;
     let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
+    let linked = hashed.iter().any(|thread| thread.linked);
     let (mut all, mut sources, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
     for thread in hashed {
         all.push(thread.files);
@@ -154,7 +175,7 @@ pub fn snapshot(
     let files = || all.into_iter().flatten().chain(symlinks).collect();
     let sources = || sources.into_iter().flatten().collect();
     let ((files, sources), ()) = both(|| both(files, sources), remember);
-    Ok(Snapshot { files, sources, skipped })
+    Ok(Snapshot { files, sources, skipped, reach, linked })
 }
 
 /// Does two things at a time. Where no other thread is to be had, one after the other.

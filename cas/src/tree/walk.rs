@@ -6,13 +6,13 @@
 //! is followed as if the file or directory were there, and everything below it likewise, or is broken, as the options say.
 
 use super::{
-    Error,
+    Error, Reach,
     snapshot::{Broken, Input, SnapshotOptions, Symlinks},
 };
 use proto::RelPath;
 use rustix::io::Errno;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
     fs::{self, DirEntry, FileType},
     io,
@@ -37,6 +37,8 @@ pub(super) struct Walked {
     pub(super) symlinks: BTreeMap<RelPath, String>,
     /// What was passed over, because that was asked for.
     pub(super) skipped: Vec<PathBuf>,
+    /// How it was come to, if that can be told.
+    pub(super) reach: Option<Reach>,
 }
 
 /// Lists all inputs. Gives `files` to whoever hashes them, never none: all of a group are in one directory. A file that was
@@ -57,21 +59,26 @@ pub(super) fn walk(
         found: Walked::default(),
         done: HashSet::new(),
         unlisted: Vec::new(),
+        inputs: BTreeSet::new(),
+        starts: BTreeSet::new(),
+        leads_out: false,
         followed: 0,
     };
     for input in inputs {
         match input {
-            Input::Everything => walk.directory(String::new(), Way::Record { hops: 0 }),
+            Input::Everything => walk.start(String::new(), Way::Record { hops: 0 }),
             Input::Path(path) => {
                 let components = path.components().map(str::to_owned).collect();
                 walk.path(Vec::new(), components, 0)?;
             }
         }
+        walk.inputs.extend(std::mem::take(&mut walk.starts));
         while let Some((place, way)) = walk.unlisted.pop() {
             walk.list(&place, &way)?;
         }
     }
     walk.give();
+    walk.found.reach = walk.reach();
     Ok(walk.found)
 }
 
@@ -87,6 +94,12 @@ struct Walk<'a> {
     done: HashSet<String>,
     /// Directories that are to be listed, from the root, which is empty: nesting costs no stack.
     unlisted: Vec<(String, Way)>,
+    /// Places where inputs are.
+    inputs: BTreeSet<String>,
+    /// Others where it begins: those that symlinks lead to.
+    starts: BTreeSet<String>,
+    /// Whether a symlink was followed out of the root.
+    leads_out: bool,
     /// How many directories were listed through symlinks.
     followed: usize,
 }
@@ -146,11 +159,36 @@ impl Walk<'_> {
                 return self.symlink(place, rest, hops);
             }
             if rest.is_empty() {
-                return self.entry(&place.join("/"), file_type, &Way::Record { hops });
+                let place = place.join("/");
+                self.starts.insert(place.clone());
+                return self.entry(&place, file_type, &Way::Record { hops });
             }
         }
-        self.directory(place.join("/"), Way::Record { hops });
+        self.start(place.join("/"), Way::Record { hops });
         Ok(())
+    }
+
+    /// Begins at a directory.
+    fn start(&mut self, place: String, way: Way) {
+        self.starts.insert(place.clone());
+        self.directory(place, way);
+    }
+
+    /// Where it began: inputs, which have to be there, and where symlinks lead, unless it would have come there anyhow. `None`: some
+    /// of what it found is not where it seems to be, or something was there that could not be taken in.
+    fn reach(&mut self) -> Option<Reach> {
+        let is_known = self.options.symlinks != Symlinks::Follow && !self.leads_out;
+        if !is_known || !self.found.skipped.is_empty() {
+            return None;
+        }
+        let is_listed = |place: &str| {
+            let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let is_below = !place.is_empty() && self.done.contains(parent);
+            is_below && RelPath::new(place).is_ok_and(|path| !self.options.excludes(&path))
+        };
+        let mut starts = std::mem::take(&mut self.inputs);
+        starts.extend(std::mem::take(&mut self.starts).into_iter().filter(|place| !is_listed(place)));
+        Reach::of(starts)
     }
 
     /// A symlink at `place`, below whose target `rest` is wanted.
@@ -177,6 +215,7 @@ impl Walk<'_> {
             None if self.options.symlinks == Symlinks::Within => self
                 .broken(Error::Unusable { path: physical, reason: "the symlink leads out of the directory" }),
             None => {
+                self.leads_out = true;
                 place.extend(rest);
                 let place = place.join("/");
                 let physical = self.physical(&place);

@@ -3,7 +3,7 @@
 use super::{Context, inputs::InputArgs, print, report::ArchiveReport};
 use crate::{
     Archived, Error, archive as library,
-    cli::CasArgs,
+    cli::{CasArgs, WatchArgs},
     human,
     process::{interruptible, write_file},
     progress::Bar,
@@ -42,13 +42,16 @@ pub(crate) struct ArchiveArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
     cas: CasArgs,
 }
 
 /// Archives, tells the digest on stdout and the rest on stderr.
 pub(crate) async fn archive(args: ArchiveArgs, context: &Context) -> Result<Exit, Error> {
     let began = context.clock.elapsed();
-    let inputs = args.inputs.resolve(Path::new(""))?;
+    let mut inputs = args.inputs.resolve(Path::new(""))?;
+    inputs.options.watching = args.watch.watching(&args.cas, context);
     let output = inputs.output();
     let store = args.cas.connect(context)?;
     let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
@@ -59,17 +62,17 @@ pub(crate) async fn archive(args: ArchiveArgs, context: &Context) -> Result<Exit
     let took = context.clock.elapsed().saturating_sub(began);
 
     if let Some(output) = output {
-        output.write(&archived.packaged)?;
+        output.write(&archived.item.manifest)?;
     }
     let report = ArchiveReport::new(&archived, took);
     if let Some(file) = &args.dump_json {
         write_file(file, &report.to_json())?;
     }
-    context.say_left_out(&archived.packaged.skipped);
+    context.say_left_out(&archived.item.skipped);
     context.say(&summary(&archived, took));
     match args.json {
         true => print(&report.to_json())?,
-        false => print(format!("{}  {}\n", archived.packaged.digest, inputs.name).as_bytes())?,
+        false => print(format!("{}  {}\n", archived.item.digest, inputs.name).as_bytes())?,
     }
     // The program ends here: giving back the names of a large tree one by one would take a tenth of the time.
     std::mem::forget(archived);
@@ -80,12 +83,12 @@ fn summary(archived: &Archived, took: Duration) -> String {
     let uploaded = archived.uploaded;
     format!(
         "archived {} ({}): uploaded {} ({}), {} already there{}, {}",
-        human::counted(archived.packaged.files(), "file"),
-        human::bytes(archived.packaged.bytes()),
+        human::counted(archived.item.files, "file"),
+        human::bytes(archived.item.bytes),
         human::counted(uploaded.uploaded_blobs, "blob"),
         human::bytes(uploaded.uploaded_bytes),
         human::count(uploaded.present_blobs),
-        left_out(archived.packaged.skipped.len()),
+        left_out(archived.item.skipped.len()),
         human::seconds(took),
     )
 }

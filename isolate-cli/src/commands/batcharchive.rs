@@ -3,7 +3,7 @@
 use super::{Context, archive::left_out, inputs::InputArgs, print, report};
 use crate::{
     BatchArchived, Error, archive_batch,
-    cli::{CasArgs, normalised},
+    cli::{CasArgs, WatchArgs, normalised},
     human,
     process::{interruptible, write_file},
     progress::Bar,
@@ -42,6 +42,8 @@ pub(crate) struct BatchArchiveArgs {
     /// Print the object of names and digests instead of lines
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: WatchArgs,
     #[command(flatten)]
     cas: CasArgs,
 }
@@ -92,12 +94,14 @@ impl GenJson {
 /// Archives all, tells the digests on stdout and the rest on stderr.
 pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> Result<Exit, Error> {
     let began = context.clock.elapsed();
+    let watching = args.watch.watching(&args.cas, context);
     let mut outputs = Vec::new();
     let mut items = Vec::new();
     let mut names = BTreeMap::new();
     for path in &args.files {
         let call = GenJson::read(path)?;
-        let inputs = call.inputs(path)?.resolve(&call.dir)?;
+        let mut inputs = call.inputs(path)?.resolve(&call.dir)?;
+        inputs.options.watching.clone_from(&watching);
         if let Some(other) = names.insert(inputs.name.clone(), path) {
             let reason = format!("its test is called `{}` as that of {}", inputs.name, other.display());
             return Err(Error::GenJson { path: path.clone(), reason });
@@ -110,18 +114,18 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
     let work = archive_batch(&*store, items, Arc::<Bar>::clone(&bar));
     let outcome = interruptible(&context.shutdown, work).await;
     bar.finish();
-    let BatchArchived { packaged, uploaded } = outcome.map_err(|error| error.about(&args.cas.cas))?;
+    let BatchArchived { items: archived, uploaded } = outcome.map_err(|error| error.about(&args.cas.cas))?;
 
     let mut digests = BTreeMap::new();
     let mut lines = String::new();
     let mut skipped = Vec::new();
-    for ((name, output), packaged) in outputs.into_iter().zip(packaged) {
+    for ((name, output), item) in outputs.into_iter().zip(archived) {
         if let Some(output) = output {
-            output.write(&packaged)?;
+            output.write(&item.manifest)?;
         }
-        skipped.extend(packaged.skipped);
-        lines.push_str(&format!("{}  {name}\n", packaged.digest));
-        digests.insert(name, packaged.digest);
+        skipped.extend(item.skipped);
+        lines.push_str(&format!("{}  {name}\n", item.digest));
+        digests.insert(name, item.digest);
     }
     let json = report::json(&digests);
     if let Some(file) = &args.dump_json {

@@ -54,7 +54,7 @@ pub(crate) async fn check(args: CheckArgs, context: &Context) -> Result<Exit, Er
     bar.finish();
     let packaged = outcome?;
     if let Some(output) = output {
-        output.write(&packaged)?;
+        output.write(&packaged.manifest)?;
     }
     context.say_left_out(&packaged.skipped);
     context.say(&format!(

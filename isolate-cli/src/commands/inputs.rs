@@ -1,14 +1,14 @@
 //! What to package and how: the arguments that all verbs that package have in common.
 
 use crate::{
-    ArchiveOptions, Error, Packaged, SavedState, WorkItem, exclude,
+    ArchiveOptions, Error, SavedState, WorkItem, exclude,
     isolate_file::{ConfigValue, Variables},
     process::write_file,
     state_path,
     work_item::directory,
 };
 use cas::{
-    isolated::{ReadOnly, Version},
+    isolated::{Isolated, ReadOnly, Version},
     tree::{Broken, HashCache, Symlinks},
 };
 use clap::{Args, builder::FalseyValueParser};
@@ -236,6 +236,7 @@ impl DescriptionArgs {
             symlinks: if self.collapse_symlinks { Symlinks::Follow } else { Symlinks::Keep },
             broken: self.broken(),
             hash_cache: if self.no_hash_cache { None } else { HashCache::default_dir() },
+            watching: None,
         })
     }
 }
@@ -243,6 +244,8 @@ impl DescriptionArgs {
 /// Where a manifest goes, and its state.
 pub(crate) struct Output {
     root: PathBuf,
+    /// The manifest but for its files.
+    head: Isolated,
     path: PathBuf,
     state: Option<SavedState>,
 }
@@ -251,19 +254,18 @@ impl Inputs {
     /// What has to be written once the item is packaged, if that was asked for.
     pub(crate) fn output(&self) -> Option<Output> {
         let (path, state) = self.output.clone()?;
-        Some(Output { root: self.item.root.clone(), path, state })
+        let (root, head) = (self.item.root.clone(), self.options.head(&self.item));
+        Some(Output { root, head, path, state })
     }
 }
 
 impl Output {
     /// Writes the manifest and its state; without one, takes an old one away: it says nothing of this manifest.
-    pub(crate) fn write(&self, packaged: &Packaged) -> Result<(), Error> {
-        write_file(&self.path, &packaged.manifest)?;
+    pub(crate) fn write(&self, manifest: &[u8]) -> Result<(), Error> {
+        write_file(&self.path, manifest)?;
         let state_path = state_path(&self.path);
         match &self.state {
-            Some(state) => {
-                write_file(&state_path, &state.to_bytes(&self.path, &self.root, &packaged.isolated))
-            }
+            Some(state) => write_file(&state_path, &state.to_bytes(&self.path, &self.root, &self.head)),
             None => match fs::remove_file(&state_path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(state_path, error)),
                 _ => Ok(()),

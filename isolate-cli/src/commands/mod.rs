@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod show;
 mod source;
 pub(crate) mod trace;
+pub(crate) mod watch;
 
 use crate::{Error, human, progress::Verbosity};
 use runtime::{Clock, Entropy, Shutdown};

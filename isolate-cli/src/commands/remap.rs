@@ -62,7 +62,7 @@ pub(crate) async fn remap(args: RemapArgs, context: &Context) -> Result<Exit, Er
     bar.finish();
     let (packaged, laid_out) = outcome?;
     if let Some(output) = output {
-        output.write(&packaged)?;
+        output.write(&packaged.manifest)?;
     }
     temporary.map(TempDir::keep);
     context.say_left_out(&packaged.skipped);

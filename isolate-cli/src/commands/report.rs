@@ -1,6 +1,6 @@
 //! What `--dump-json` and `--json` write. Stable: keys are added, never renamed or removed.
 
-use crate::{Archived, Downloaded, Packaged};
+use crate::{Archived, Downloaded, Item, Packaged};
 use proto::Digest;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct ArchiveReport {
     pub(crate) uploaded_blobs: u64,
     /// Their bytes; of a manifest that went up as a patch of the one before it, those of the patch.
     pub(crate) uploaded_bytes: u64,
-    /// Blobs that the CAS had already.
+    /// Blobs that the CAS had already. Where only what changed was looked at (`isolate watch`), equal files count each.
     pub(crate) present_blobs: u64,
     /// Their bytes.
     pub(crate) present_bytes: u64,
@@ -32,17 +32,18 @@ pub(crate) struct ArchiveReport {
 
 impl ArchiveReport {
     pub(crate) fn new(archived: &Archived, took: Duration) -> Self {
-        let Archived { packaged, uploaded } = archived;
+        let Archived { item, uploaded } = archived;
+        let Item { digest, files, bytes, skipped, .. } = item;
         Self {
-            digest: packaged.digest,
-            function: packaged.digest.function().to_string(),
-            files: packaged.files(),
-            bytes: packaged.bytes(),
+            digest: *digest,
+            function: digest.function().to_string(),
+            files: *files,
+            bytes: *bytes,
             uploaded_blobs: uploaded.uploaded_blobs,
             uploaded_bytes: uploaded.uploaded_bytes,
             present_blobs: uploaded.present_blobs,
             present_bytes: uploaded.present_bytes,
-            skipped: packaged.skipped.iter().map(|path| path.display().to_string()).collect(),
+            skipped: skipped.iter().map(|path| path.display().to_string()).collect(),
             seconds: took.as_secs_f64(),
         }
     }
@@ -130,10 +131,11 @@ mod tests {
             isolated,
             sources: Sources::new(),
             skipped: vec!["/src/gone".into()],
+            reach: None,
         };
         let uploaded =
             Uploaded { uploaded_blobs: 2, uploaded_bytes: 12, present_blobs: 1, present_bytes: 10 };
-        let archived = Archived { packaged, uploaded };
+        let archived = Archived { item: packaged.into(), uploaded };
         let report = ArchiveReport::new(&archived, Duration::from_millis(1500));
         let json = String::from_utf8(report.to_json()).unwrap();
         let expected = r#"{

@@ -114,7 +114,7 @@ async fn packaged(
     let monitor = Arc::<Bar>::clone(bar);
     let local = store_locally(inputs.item, &inputs.options, cache, monitor, &context.shutdown).await?;
     if let Some(output) = output {
-        output.write(&local.packaged)?;
+        output.write(&local.packaged.manifest)?;
     }
     bar.finish();
     context.say_left_out(&local.packaged.skipped);

@@ -14,6 +14,7 @@ use tests::{Program, binary};
 pub(crate) struct Bench {
     dir: PathBuf,
     pub(crate) server: Program,
+    watcher: Option<Program>,
 }
 
 impl Bench {
@@ -21,7 +22,7 @@ impl Bench {
         std::fs::create_dir(&dir).unwrap();
         let data = dir.join("data").display().to_string();
         let server = Program::start("cas-server", ["--listen", "127.0.0.1:0", "--data", &data]).await;
-        Self { dir, server }
+        Self { dir, server, watcher: None }
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -35,12 +36,31 @@ impl Bench {
         format!("XDG_CACHE_HOME={caches} ISOSWARM_CAS={} {program} {args}", self.server.url())
     }
 
-    /// What that takes, the server's processor time included, and prints.
+    /// What that takes, the processor time of the server and of who watches included, and prints.
     pub(crate) async fn run(&self, caches: &str, args: &str) -> (Took, String) {
-        let server = self.server.pid().as_raw_nonzero().get();
-        let before = measure::cpu(server);
+        let before = self.cpu();
         let (took, output) = measure::shell(&self.isolate(caches, args)).await;
-        (Took { cpu: took.cpu + measure::cpu(server) - before, ..took }, output)
+        (Took { cpu: took.cpu + self.cpu() - before, ..took }, output)
+    }
+
+    fn cpu(&self) -> f64 {
+        let programs = [&self.server].into_iter().chain(&self.watcher);
+        programs.map(|program| measure::cpu(program.pid().as_raw_nonzero().get())).sum()
+    }
+
+    /// Has `tree` watched for those with these caches, from now to the end of the round.
+    pub(crate) async fn watch(&mut self, caches: &str, tree: &Path) {
+        let caches = format!("XDG_CACHE_HOME={}", self.at(caches).display());
+        let (program, tree) = (binary("isolate"), tree.display().to_string());
+        let args = [&caches, program.to_str().unwrap(), "watch", &tree];
+        self.watcher = Some(Program::start_at(Path::new("/usr/bin/env"), args).await);
+    }
+
+    /// Ends the round.
+    pub(crate) async fn end(self) {
+        for program in [self.server].into_iter().chain(self.watcher) {
+            assert!(program.terminate().await.success());
+        }
     }
 
     /// Archives `tree`: what that takes, and the digest.

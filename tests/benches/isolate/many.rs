@@ -17,7 +17,10 @@ use tempfile::TempDir;
 struct Rows {
     cold: Row,
     unchanged: Row,
+    /// Of a tree that is watched.
     changed: Row,
+    /// The same without anybody who watches.
+    unwatched: Row,
     /// What no archive that looks at its files can be faster than.
     looked: Row,
     fetch: Row,
@@ -42,8 +45,9 @@ pub(crate) async fn bench() {
     let mut rows = Rows {
         cold: Row::new("archive, nothing known, empty server", "tar c | zstd -1", 1.0),
         unchanged: Row::new("archive, nothing changed", "git status, warm index", 1.5),
-        changed: Row::new("archive, 1 % of files changed", "archive, nothing known", 0.1),
-        looked: Row::new("a bare look at each file, on all cores", "archive, nothing known", 0.1),
+        changed: Row::new("archive, 1 % of files changed, watched", "archive, nothing known", 0.1),
+        unwatched: Row::aside("archive, 1 % of files changed, not watched", "archive, nothing known"),
+        looked: Row::aside("a bare look at each file, on all cores", "archive, nothing known"),
         fetch: Row::new("fetch and lay out, cold cache", "cp -r + bare transfer", 1.2),
         warm: Row::new("fetch and lay out, warm cache", "cp -r --reflink=auto", 1.0),
         calls: 0.0,
@@ -52,12 +56,14 @@ pub(crate) async fn bench() {
     let rounds = number("ROUNDS", 3);
     for round in 0..rounds {
         // Nothing is deleted in between: file systems without a journal make files slowly for a while after that.
-        let bench = Bench::start(dir.path().join(format!("round-{round}"))).await;
-        measure(&bench, &tree, &git, round, files, &mut rows).await;
-        assert!(bench.server.terminate().await.success());
+        let mut bench = Bench::start(dir.path().join(format!("round-{round}"))).await;
+        let cold = measure(&bench, &tree, &git, round, &mut rows).await;
+        measure_changes(&mut bench, &tree, round, files, cold, &mut rows).await;
+        bench.end().await;
     }
     table::head(&format!("{files} files, {megabytes} MB; medians of {rounds}"));
-    for row in [&rows.cold, &rows.unchanged, &rows.changed, &rows.looked, &rows.fetch, &rows.warm] {
+    let Rows { cold, unchanged, changed, unwatched, looked, fetch, warm, .. } = &rows;
+    for row in [cold, unchanged, changed, unwatched, looked, fetch, warm] {
         table::print(row);
     }
     table::figure("calls, nothing changed", rows.calls, 1.0, "calls");
@@ -65,7 +71,8 @@ pub(crate) async fn bench() {
     table::figure(surplus, rows.surplus, 1.0, "%");
 }
 
-async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, files: usize, rows: &mut Rows) {
+/// What a cold archive takes, and what is compared with other programs.
+async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, rows: &mut Rows) -> Took {
     let source = tree.display();
     let at = |name: &str| bench.at(name).display().to_string();
     let tar = shell(&format!("tar c -C {source} . | zstd -q -1 > {}", at("tar"))).await.0;
@@ -91,10 +98,27 @@ async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, files: usi
     if round == 0 {
         shell(&same).await;
     }
+    cold
+}
 
+/// Archives after changes, beside a cold one.
+async fn measure_changes(
+    bench: &mut Bench,
+    tree: &Path,
+    round: usize,
+    files: usize,
+    cold: Took,
+    rows: &mut Rows,
+) {
+    trees::change(tree, files, 2 * round);
+    rows.unwatched.note(bench.archive("home", tree).await.0, cold);
+
+    // Who watches has to be there when the tree is archived before the change.
+    bench.watch("home", tree).await;
+    bench.archive("home", tree).await;
     // Content as it came over the wire: blobs and the manifest's patch. Names of blobs and framing are about 150 bytes a blob.
     let received = bench.metric("cas_received_bytes_total").await;
-    let changed = trees::change(tree, files, round) as f64;
+    let changed = trees::change(tree, files, 2 * round + 1) as f64;
     rows.changed.note(bench.archive("home", tree).await.0, cold);
     let sent = bench.metric("cas_received_bytes_total").await - received;
     rows.surplus = rows.surplus.max((sent - changed) / changed * 100.0);

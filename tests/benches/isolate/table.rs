@@ -7,14 +7,19 @@ use super::measure::Took;
 pub(crate) struct Row {
     what: &'static str,
     against: &'static str,
-    /// The ratio of wall times is to be at most this.
-    most: f64,
+    /// The ratio of wall times is to be at most this, if it is to be anything.
+    most: Option<f64>,
     rounds: Vec<(Took, Took)>,
 }
 
 impl Row {
     pub(crate) fn new(what: &'static str, against: &'static str, most: f64) -> Self {
-        Self { what, against, most, rounds: Vec::new() }
+        Self { what, against, most: Some(most), rounds: Vec::new() }
+    }
+
+    /// One that is of interest only.
+    pub(crate) fn aside(what: &'static str, against: &'static str) -> Self {
+        Self { what, against, most: None, rounds: Vec::new() }
     }
 
     /// Takes one round down.
@@ -38,12 +43,11 @@ pub(crate) fn print(row: &Row) {
     let (ours, theirs) = (middle(|(ours, _)| ours.wall), middle(|(_, theirs)| theirs.wall));
     let (our_cpu, their_cpu) = (middle(|(ours, _)| ours.cpu), middle(|(_, theirs)| theirs.cpu));
     let ratio = ours / theirs;
+    let verdict = row.most.map_or("(-)".into(), |most| format!("({most}) {}", verdict(ratio <= most)));
     println!(
-        "{:<44}{ours:>9.3}{our_cpu:>9.3}   {:<32}{theirs:>9.3}{their_cpu:>9.3}   {ratio:.2} ({}) {}, {:.2}",
+        "{:<44}{ours:>9.3}{our_cpu:>9.3}   {:<32}{theirs:>9.3}{their_cpu:>9.3}   {ratio:.2} {verdict}, {:.2}",
         row.what,
         row.against,
-        row.most,
-        verdict(ratio <= row.most),
         our_cpu / their_cpu,
     );
 }
