@@ -226,6 +226,10 @@ impl Shares {
         for test in std::mem::take(&mut worker.out) {
             self.tests[test.at()].copies -= 1;
         }
+        // Whoever comes in its place is another.
+        for (_, avoid) in &mut self.returned {
+            avoid.take_if(|avoid| *avoid == id);
+        }
     }
 
     /// The worker gets no more, and ends what it has.

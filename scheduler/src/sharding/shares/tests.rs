@@ -235,6 +235,17 @@ fn a_process_takes_of_what_came_back_as_much_as_it_would_get_of_its_own() {
 }
 
 #[test]
+fn who_comes_in_the_place_of_a_lost_worker_takes_what_that_one_had() {
+    let mut shares = joined(&[Some(60), Some(20), Some(2)], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(1), at(0.0)), batch(&[1]));
+    shares.silent(WorkerId(0), at(4.0));
+    shares.leave(WorkerId(0), at(10.0));
+    shares.join(WorkerId(0), Some(1.0), at(10.0));
+    assert_eq!(shares.next(WorkerId(0), at(10.0)), batch(&[0]), "the other one is free sooner than 60 s later");
+}
+
+#[test]
 fn what_may_not_run_twice_waits_for_a_silent_worker() {
     let mut shares = shares(&[Some(1); 10], 1, SETTINGS);
     shares.join(WorkerId(0), Some(1.0), at(0.0));
