@@ -24,6 +24,9 @@ const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
 /// the reports that the bot gathers for it.
 const LEAD: f64 = 0.1;
+/// So many times that a worker runs something that may well end later than it should, and that what is granted meanwhile waits
+/// for: it is granted when that has ended, unless plenty is left for everybody.
+const LONG: f64 = 4.0;
 /// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
 const PATIENCE: f64 = 5.0;
 
@@ -52,6 +55,9 @@ impl Shares {
         let may_go_on = !is_free && self.unknown.get() > lead && self.runs_unknown(id);
         // One that is suspected of being long begins when somebody is free for it.
         if busy > lead || may_go_on || (!is_free && !self.suspects.is_empty()) {
+            return Next::Wait;
+        }
+        if !is_free && self.runs_long(id, lead * LONG) {
             return Next::Wait;
         }
         self.watch_running(now);
@@ -108,6 +114,16 @@ impl Shares {
     fn runs_unknown(&self, id: WorkerId) -> bool {
         let out = self.workers.get(&id).into_iter().flat_map(|worker| &worker.out);
         out.into_iter().any(|test| self.tests[test.at()].known.is_none())
+    }
+
+    /// Whether what it runs is longer than that, and than what is left for each: if it goes on for longer than it should, others
+    /// are free sooner.
+    fn runs_long(&self, id: WorkerId, least: f64) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return false };
+        let runs: f64 = worker.out.iter().map(|test| self.estimate(*test)).sum();
+        let is_other =
+            |(other, worker): (&WorkerId, &Worker)| *other != id && worker.presence == Presence::Active;
+        runs > least && runs > self.left() && self.workers.iter().any(is_other)
     }
 
     /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.

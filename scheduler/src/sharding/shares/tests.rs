@@ -242,7 +242,11 @@ fn who_comes_in_the_place_of_a_lost_worker_takes_what_that_one_had() {
     shares.silent(WorkerId(0), at(4.0));
     shares.leave(WorkerId(0), at(10.0));
     shares.join(WorkerId(0), Some(1.0), at(10.0));
-    assert_eq!(shares.next(WorkerId(0), at(10.0)), batch(&[0]), "the other one is free sooner than 60 s later");
+    assert_eq!(
+        shares.next(WorkerId(0), at(10.0)),
+        batch(&[0]),
+        "the other one is free sooner than 60 s later"
+    );
 }
 
 #[test]
@@ -431,6 +435,20 @@ fn the_next_batch_is_granted_only_when_the_last_test_has_nearly_ended() {
     assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
     assert_eq!(shares.next(WorkerId(0), at(5.0)), Next::Wait);
     assert_eq!(shares.next(WorkerId(0), at(9.9)), batch(&[1]));
+}
+
+#[test]
+fn nothing_waits_for_a_long_test_that_others_may_be_free_before() {
+    let mut shares = joined(&[Some(100), Some(90), Some(3), Some(2)], 2, SETTINGS);
+    for worker in 0..2 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    assert_eq!(shares.next(WorkerId(1), at(89.9)), Next::Wait, "what is left is short beside 90 s");
+    took(&mut shares, 0, 0, 95, 95.0);
+    assert_eq!(shares.next(WorkerId(0), at(95.0)), batch(&[2]));
+    let mut shares = joined(&[Some(10); 20], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(0), at(9.9)), batch(&[2]), "plenty is left");
 }
 
 #[test]
