@@ -104,7 +104,7 @@ impl Stage {
     /// Bots that nobody has seen before, as a fleet has them.
     pub(super) fn bots(&mut self, play: &Play, fleet: &Fleet) -> Bots {
         self.names += 1;
-        let log = Log::new(Arc::clone(&self.clock));
+        let log = Log::new(Arc::clone(&self.clock), fleet.bots.len());
         let mut tasks = JoinSet::new();
         let mut handles = Vec::new();
         for (number, member) in fleet.bots.iter().enumerate() {

@@ -156,16 +156,15 @@ impl Shares {
     }
 
     /// So many workers more are worth having for what came back, beside those that wait: in place of those that were told
-    /// that there is nothing any more, and over time, with the `shards` that there were, no more than were planned for.
+    /// that there is nothing any more or are silent, and over time, with the `shards` that there were, no more than were
+    /// planned for.
     pub fn wanted(&self, shards: usize) -> u32 {
         let count = |is: fn(&Worker) -> bool| self.workers.values().filter(|worker| is(worker)).count();
         let waiting = count(|worker| worker.presence == Presence::Active && worker.out.is_empty());
         let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
         let worth = (all / (self.overhead * PROCESS_FLOOR)).ceil() as usize;
-        // Those that came in the place of others are there, and silent ones may come back.
-        let there = count(|worker| {
-            matches!(worker.presence, Presence::Active | Presence::New) || worker.silent.is_some()
-        });
+        // Those that came in the place of others are there.
+        let there = count(|worker| matches!(worker.presence, Presence::Active | Presence::New));
         let gone = (self.most_workers / 2).saturating_sub(there);
         let wanted = worth.max(1).min(self.returned.len()).saturating_sub(waiting).min(gone);
         let wanted = wanted.min(self.most_workers.saturating_sub(self.workers.len().max(shards)));

@@ -209,6 +209,19 @@ fn more_workers_are_wanted_for_what_came_back_when_others_were_let_go_and_not_wi
 }
 
 #[test]
+fn somebody_more_is_wanted_for_what_came_back_while_all_others_are_busy() {
+    let mut shares = joined(&[Some(100), Some(90), Some(80)], 3, SETTINGS);
+    for worker in 0..3 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    shares.silent(WorkerId(0), at(4.0));
+    assert_eq!(shares.wanted(3), 1, "in the place of who is silent");
+    shares.join(WorkerId(3), None, at(4.0));
+    assert_eq!(shares.next(WorkerId(3), at(4.0)), batch(&[0]));
+    assert_eq!(shares.wanted(4), 0);
+}
+
+#[test]
 fn processes_get_little_enough_at_a_time_that_somebody_is_soon_free() {
     let process = Settings { mode: Mode::Process, ..SETTINGS };
     let mut shares = joined(&[Some(1); 1600], 8, process);
