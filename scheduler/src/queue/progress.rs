@@ -40,15 +40,17 @@ impl Queue {
         let (Some(progress), Some(policy)) = (&held.tests, policy) else {
             // The process that has asked for more is gone.
             if let Some(hand) = self.sharing.hands.get_mut(&token) {
-                (hand.hungry, hand.asked) = (false, false);
+                hand.hungry = false;
                 self.sharing.note(id, token);
+                if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
+                    pool.shares.asks_no_more(WorkerId(id.index));
+                }
             }
             return;
         };
         let hand = self.sharing.hands.entry(token).or_default();
         hand.had = progress.batches;
         hand.hungry = progress.hungry && held.result.is_none();
-        hand.asked |= hand.hungry;
         hand.running.clone_from(&progress.running);
         let silence = std::mem::take(&mut hand.silence);
         self.sharing.note(id, token);

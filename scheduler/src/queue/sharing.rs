@@ -70,8 +70,6 @@ pub(super) struct Hand {
     /// Batches that it has had.
     pub(super) had: u32,
     pub(super) hungry: bool,
-    /// It was hungry since the scheduler began: it had not been told before that there is nothing more for it.
-    pub(super) asked: bool,
     /// There is nothing more for it.
     complete: bool,
     pub(super) running: Vec<TestIndex>,
@@ -316,7 +314,7 @@ impl Queue {
     /// Workers that go on taking tests. After a restart who has none that counts and asks for none may have been let go before
     /// it.
     pub(super) fn workers_live(&self, run: RunId, step: u32) -> usize {
-        let suite = self.suite(run, step);
+        let (suite, pool) = (self.suite(run, step), self.sharing.pools.get(&(run, step)));
         let counts = |suite: &Suite, token: Token| {
             suite.ledger.held(token.0).iter().any(|test| suite.ledger.verdict(*test).is_none())
         };
@@ -325,8 +323,8 @@ impl Queue {
             let Some(live) = shard.and_then(|shard| shard.live()) else { return false };
             let hand = self.sharing.hands.get(&live.token);
             let told = hand.is_some_and(|hand| hand.complete || hand.silence == Silence::Certain);
-            let takes =
-                hand.is_some_and(|hand| hand.asked) || suite.is_some_and(|suite| counts(suite, live.token));
+            let takes = pool.is_some_and(|pool| pool.shares.asks(WorkerId(id.index)))
+                || suite.is_some_and(|suite| counts(suite, live.token));
             let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
             takes && !told && !leaving && self.order_of(&live.bot).is_none()
         };

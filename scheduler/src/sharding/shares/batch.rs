@@ -250,8 +250,7 @@ impl Shares {
             && self.decisive.is_empty()
             && self.suspects.is_empty()
             && self.workers.values().all(|w| w.load.is_empty());
-        let asks = |worker: &Worker| worker.presence == Presence::Active && worker.asked;
-        let is_last = !self.workers.iter().any(|(other, worker)| *other != id && asks(worker));
+        let is_last = !self.workers.keys().any(|other| *other != id && self.asks(*other));
         let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
         if !worker.out.is_empty() {
             return Next::Wait;

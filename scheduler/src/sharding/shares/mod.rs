@@ -232,6 +232,19 @@ impl Shares {
         }
     }
 
+    /// Whether the worker has asked for tests and goes on: one that has not may have been told before a restart that there is
+    /// nothing any more.
+    pub fn asks(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.asked && worker.presence == Presence::Active)
+    }
+
+    /// The process that has asked is gone, and its worker with it soon.
+    pub fn asks_no_more(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.asked = false;
+        }
+    }
+
     /// The worker gets no more, and ends what it has.
     pub fn dismiss(&mut self, id: WorkerId, now: Timestamp) {
         if let Some(worker) = self.workers.get_mut(&id).filter(|w| w.presence == Presence::Active) {
