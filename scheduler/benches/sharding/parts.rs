@@ -147,7 +147,7 @@ pub(crate) fn killed(traces: &[Trace]) {
     head("1 of 64 bots killed at a random time, lease 30 s (baselines 5 s), with history", &baselines::ALL);
     let mut columns = vec![Vec::new(); runners().len()];
     let mut moved = vec![Vec::new(); OURS.len()];
-    for trace in traces.chunk_by(|a, b| a.name == b.name).map(|same| &same[0]) {
+    for trace in trace::first_of_each(traces) {
         let estimates = trace.warm();
         let deaths = runners().into_iter().map(|runner| {
             let whole = Fleet::ideal(64);

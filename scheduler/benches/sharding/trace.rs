@@ -41,6 +41,11 @@ pub(crate) fn all() -> Vec<Trace> {
     files.into_iter().chain(made(&TUNED, 0)).collect()
 }
 
+/// One draw of each shape, and the files.
+pub(crate) fn first_of_each(traces: &[Trace]) -> impl Iterator<Item = &Trace> {
+    traces.chunk_by(|a, b| a.name == b.name).map(|same| &same[0])
+}
+
 /// What no constant of the policy was chosen by: other draws of the same shapes, and other shapes.
 pub(crate) fn held_out() -> Vec<Trace> {
     made(&TUNED, 100).chain(made(&HELD_OUT, 100)).collect()

@@ -4,9 +4,10 @@ use super::{
     condition::Condition,
     dedupe::Reuse,
     orders::Wanted,
+    progress::Progress,
     record::Record,
     shard::{AttemptResult, Token},
-    sharing::{Grant, Progress},
+    sharing::Grant,
     spec::{RunSpec, SealedSecret, StepSpec},
     suite::Quarantined,
 };

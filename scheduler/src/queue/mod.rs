@@ -23,7 +23,9 @@ mod orders;
 mod pasts;
 mod pending;
 mod policy;
+mod pool;
 mod presence;
+mod progress;
 mod record;
 mod roster;
 mod run;
@@ -58,13 +60,14 @@ pub(crate) use orders::{BotOrder, Standing, Wanted};
 pub(crate) use pasts::PastExecution;
 pub(crate) use policy::{FanOut, TestDriver, TestsPolicy};
 pub(crate) use presence::Bot;
+pub(crate) use progress::Progress;
 pub(crate) use record::{Record, Transition};
 pub(crate) use run::{Run, RunState, Tally};
 pub(crate) use select::{BotState, MOST_LOOKED_AT, RunFilter};
 pub(crate) use shard::{
     Attempt, AttemptEnd, AttemptResult, AttemptStats, Ending, Loss, Reused, Shard, ShardState, Token,
 };
-pub(crate) use sharing::{Grant, GrantedTest, Progress, WORKER_CALLS};
+pub(crate) use sharing::{Grant, GrantedTest, WORKER_CALLS};
 pub(crate) use spec::{BOT_KEY, RunSpec, SealedSecret, Slice, StepSpec, Timeouts};
 pub(crate) use suite::{Listing, Place, Quarantined, Suite};
 pub(crate) use tick::LONGEST_SILENCE;

@@ -15,6 +15,7 @@ type Entry = (Duration, usize, Slept);
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     clock: Arc<dyn Clock>,
+    bots: usize,
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
@@ -29,9 +30,10 @@ pub(super) struct Figures {
     pub(super) doubled: f64,
 }
 
-/// When somebody other than a dead bot was free first, from some time on.
-fn free(entries: &[Entry], dead: usize, from: Duration) -> Option<Duration> {
-    let mut held: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+/// When one of so many bots, other than a dead one, was free first, from some time on: one that has no lease is.
+fn free(entries: &[Entry], bots: usize, dead: usize, from: Duration) -> Option<Duration> {
+    let mut held: BTreeMap<usize, BTreeSet<u32>> =
+        (0..bots).filter(|bot| *bot != dead).map(|bot| (bot, BTreeSet::new())).collect();
     let is_free = |held: &BTreeMap<usize, BTreeSet<u32>>| held.values().any(BTreeSet::is_empty);
     for (at, bot, slept) in entries.iter().filter(|(_, bot, _)| *bot != dead) {
         if *at > from && is_free(&held) {
@@ -51,8 +53,8 @@ fn free(entries: &[Entry], dead: usize, from: Duration) -> Option<Duration> {
 }
 
 impl Log {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entries: Arc::default() }
+    pub(super) fn new(clock: Arc<dyn Clock>, bots: usize) -> Self {
+        Self { clock, bots, entries: Arc::default() }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -61,7 +63,7 @@ impl Log {
 
     /// Takes down what one bot does.
     pub(super) fn of_bot(&self, bot: usize) -> impl FnMut(Slept) + Send + 'static {
-        let Self { clock, entries } = self.clone();
+        let Self { clock, entries, .. } = self.clone();
         move |slept| entries.lock().unwrap().push((clock.elapsed(), bot, slept))
     }
 
@@ -103,7 +105,7 @@ impl Log {
                 moved = at - died;
                 continue;
             }
-            moved += at.saturating_sub(free(&entries, bot, known).unwrap_or(known));
+            moved += at.saturating_sub(free(&entries, self.bots, bot, known).unwrap_or(known));
             known = at;
         }
         Some(moved)

@@ -1,34 +1,61 @@
-//! One trace on so many bots in one mode: without history, with it, on unequal bots; and with one that dies.
+//! One trace on so many bots in one mode: without history, with it, on unequal bots, and with one that dies. Each run has a
+//! scheduler of its own.
 
-use super::stage::{Play, Stage};
+use super::{
+    load::{Load, Turns},
+    stage::{Play, Stage},
+};
 use crate::{fleet::Fleet, parts::OVERHEAD, trace::Trace};
+use futures::{
+    future::{join, join_all},
+    join,
+};
 use proto::v1;
 use scheduler::sharding::Mode;
 use std::time::Duration;
 
-/// Which of the fleets that are drawn.
-const SEED: u64 = 0;
-
 /// See the module.
+#[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) trace: &'a Trace,
     pub(super) size: usize,
     pub(super) mode: Mode,
-    /// So many times as fast as on a real host.
-    pub(super) scale: f64,
+    pub(super) load: Load,
+    pub(super) turns: &'a Turns,
+    pub(super) draws: Draws,
+}
+
+/// How often a trace is run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draws {
+    cold: u64,
+    /// Fleets of unequal bots: the first that the simulator draws.
+    pub(super) unequal: u64,
+    /// Bots that die: the first that the simulator draws.
+    pub(super) deaths: u64,
+}
+
+impl Draws {
+    /// Of a trace on so many bots. What takes longest takes most of the replay: once is enough, and twice of what is left to
+    /// chance.
+    pub(super) fn of(trace: &Trace, with_deaths: bool) -> Self {
+        const LONG: f64 = 20_000.0;
+        let [cold, unequal, deaths] = if trace.total() < LONG { [2, 3, 4] } else { [1, 1, 2] };
+        Self { cold, unequal, deaths: if with_deaths { deaths } else { 0 } }
+    }
 }
 
 /// What it came to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
     /// As `KINDS` names them.
-    pub(super) runs: [Ratios; super::KINDS.len()],
+    pub(super) runs: [Vec<Ratios>; super::KINDS.len()],
     pub(super) killed: Vec<Killed>,
     pub(super) counts: Vec<v1::TestCounts>,
 }
 
 /// Of one run: its makespan over the lower bound, what it cost over its test seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ratios {
     pub(super) ratio: f64,
     pub(super) paid: f64,
@@ -43,25 +70,81 @@ pub(super) struct Killed {
     pub(super) moved: Option<f64>,
 }
 
+/// Of one run.
+struct Performed {
+    makespan: f64,
+    ratios: Ratios,
+    moved: Option<f64>,
+    counts: v1::TestCounts,
+}
+
 /// Bots of unequal speed, that come one after the other.
-pub(super) fn unequal(size: usize) -> Fleet {
-    Fleet::unequal(size, false, SEED)
+pub(super) fn unequal(size: usize, seed: u64) -> Fleet {
+    Fleet::unequal(size, false, seed)
 }
 
 impl Scene<'_> {
     pub(super) async fn play(&self) -> Told {
-        let mut stage = Stage::open(self.scale).await;
-        let mut told = Told::default();
+        let ideal = || Fleet::ideal(self.size);
+        let warm_and_killed = async {
+            let warm = self.run("warm", ideal()).await;
+            let deaths = (0..self.draws.deaths).map(|seed| ideal().killed(warm.makespan, seed));
+            let killed = join_all(deaths.map(|fleet| self.run("killed", fleet))).await;
+            (warm, killed)
+        };
+        let cold = join_all((0..self.draws.cold).map(|_| self.run("cold", ideal())));
+        let unequal = (0..self.draws.unequal).map(|seed| self.run("unequal", unequal(self.size, seed)));
+        let (cold, ((warm, killed), unequal)) = join(cold, join(warm_and_killed, join_all(unequal))).await;
+        let undisturbed = warm.makespan;
+        let deaths = killed.iter();
+        let deaths = deaths
+            .map(|killed| Killed { ratio: killed.makespan / undisturbed, moved: killed.moved })
+            .collect();
+        let runs = [cold, vec![warm], unequal];
+        let counts = runs.iter().flatten().chain(&killed).map(|performed| performed.counts).collect();
+        let ratios = |performed: Vec<Performed>| performed.iter().map(|performed| performed.ratios).collect();
+        Told { runs: runs.map(ratios), killed: deaths, counts }
+    }
+
+    async fn run(&self, suite: &'static str, fleet: Fleet) -> Performed {
+        self.turns.take(self.load, self.perform(suite, &fleet)).await
+    }
+
+    async fn perform(&self, suite: &'static str, fleet: &Fleet) -> Performed {
+        let mut stage = Stage::open(self.load.scale).await;
         self.warm_up(&mut stage).await;
-        let cold = self.run(&mut stage, &mut told.counts, "cold", &Fleet::ideal(self.size)).await;
-        for suite in ["warm", "unequal"] {
+        if suite != "cold" {
             stage.learn(&Play::history(self.trace, suite)).await;
         }
-        let warm = self.run(&mut stage, &mut told.counts, "warm", &Fleet::ideal(self.size)).await;
-        let unequal = self.run(&mut stage, &mut told.counts, "unequal", &unequal(self.size)).await;
-        told.runs = [cold, warm, unequal];
+        let play = Play::of(self.trace, suite, self.mode, OVERHEAD);
+        stage.settle().await;
+        let bots = stage.bots(&play, fleet);
+        // Those that are there from the beginning wait for work when it comes.
+        if fleet.bots.iter().all(|bot| bot.arrives == 0.0) {
+            stage.settle().await;
+        }
+        let began = bots.log.now();
+        let run = stage.trigger(&play, self.size).await;
+        let death = async {
+            let (bot, after) = fleet.death()?;
+            stage.sleep(Duration::from_secs_f64(after)).await;
+            bots.handles[bot].abort();
+            Some((bot, bots.log.now(), bots.log.held(bot)))
+        };
+        let (death, counts) = join!(death, stage.ended(&run));
+        let figures = bots.log.figures(began, death.as_ref().map(|(bot, died, _)| (*bot, *died)));
+        let moved = death.filter(|(.., held)| !held.is_empty()).map(|(bot, died, held)| {
+            bots.log.moved(&held, bot, died).expect("others have run its tests").as_secs_f64()
+        });
         stage.close().await;
-        told
+        let (bound, total) =
+            (fleet.lower_bound(self.trace.total(), self.trace.longest()), self.trace.total());
+        let ratios = Ratios {
+            ratio: figures.makespan / bound,
+            paid: figures.paid / total,
+            doubled: figures.doubled / total,
+        };
+        Performed { makespan: figures.makespan, ratios, moved, counts: self.checked(counts) }
     }
 
     /// Other tests, by which the scheduler learns what a dispatch costs here.
@@ -72,59 +155,6 @@ impl Scene<'_> {
         let _bots = stage.bots(&play, &Fleet::ideal(self.size));
         let run = stage.trigger(&play, self.size).await;
         stage.ended(&run).await;
-    }
-
-    async fn run(
-        &self,
-        stage: &mut Stage,
-        counts: &mut Vec<v1::TestCounts>,
-        suite: &'static str,
-        fleet: &Fleet,
-    ) -> Ratios {
-        let play = Play::of(self.trace, suite, self.mode, OVERHEAD);
-        stage.settle().await;
-        let bots = stage.bots(&play, fleet);
-        // Those that are there from the beginning wait for work when it comes.
-        if fleet.bots.iter().all(|bot| bot.arrives == 0.0) {
-            stage.settle().await;
-        }
-        let began = bots.log.now();
-        let run = stage.trigger(&play, self.size).await;
-        counts.push(self.checked(stage.ended(&run).await));
-        let figures = bots.log.figures(began, None);
-        let bound = fleet.lower_bound(self.trace.total(), self.trace.longest());
-        Ratios {
-            ratio: figures.makespan / bound,
-            paid: figures.paid / self.trace.total(),
-            doubled: figures.doubled / self.trace.total(),
-        }
-    }
-
-    /// A run of its own scheduler with history, in which some bot dies at some time, as the simulator draws them.
-    /// `undisturbed` is the makespan without that, in seconds.
-    pub(super) async fn death(&self, seed: u64, undisturbed: f64) -> (Killed, v1::TestCounts) {
-        let mut stage = Stage::open(self.scale).await;
-        self.warm_up(&mut stage).await;
-        stage.learn(&Play::history(self.trace, "killed")).await;
-        let play = Play::of(self.trace, "killed", self.mode, OVERHEAD);
-        let fleet = Fleet::ideal(self.size).killed(undisturbed, seed);
-        stage.settle().await;
-        let bots = stage.bots(&play, &fleet);
-        stage.settle().await;
-        let began = bots.log.now();
-        let run = stage.trigger(&play, self.size).await;
-        let (bot, after) = fleet.death().unwrap();
-        let death = async {
-            stage.sleep(Duration::from_secs_f64(after)).await;
-            bots.handles[bot].abort();
-            (bots.log.now(), bots.log.held(bot))
-        };
-        let ((died, held), of_run) = futures::join!(death, stage.ended(&run));
-        let ratio = bots.log.figures(began, Some((bot, died))).makespan / undisturbed;
-        let moved = (!held.is_empty())
-            .then(|| bots.log.moved(&held, bot, died).expect("others have run its tests").as_secs_f64());
-        stage.close().await;
-        (Killed { ratio, moved }, self.checked(of_run))
     }
 
     /// Everything that was listed has passed.

@@ -18,8 +18,8 @@ use tonic::transport::Channel;
 const LOOK_EACH: Duration = Duration::from_millis(50);
 /// Bots find the scheduler, and the scheduler notices that others are gone, in this time of the host.
 const SETTLE: Duration = Duration::from_millis(500);
-/// No run takes longer of the host's time, or it hangs.
-const LONGEST: Duration = Duration::from_secs(300);
+/// No run is without news for longer of the host's time, or it hangs: the longest test of all traces takes less.
+const LONGEST: Duration = Duration::from_secs(700);
 
 /// What bots sleep, and how a run is called.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Stage {
     /// Bots that nobody has seen before, as a fleet has them.
     pub(super) fn bots(&mut self, play: &Play, fleet: &Fleet) -> Bots {
         self.names += 1;
-        let log = Log::new(Arc::clone(&self.clock));
+        let log = Log::new(Arc::clone(&self.clock), fleet.bots.len());
         let mut tasks = JoinSet::new();
         let mut handles = Vec::new();
         for (number, member) in fleet.bots.iter().enumerate() {
@@ -153,14 +153,18 @@ impl Stage {
 
     /// Waits until a run has ended, and says what became of its tests.
     pub(super) async fn ended(&self, run: &str) -> v1::TestCounts {
-        let began = self.host.elapsed();
+        let (mut known, mut since) = (None, self.host.elapsed());
         loop {
             let request = v1::GetRequest { run_id: run.into() };
             let run = self.swarm().get(request).await.unwrap().into_inner().run.unwrap();
+            let counts = run.tests.first().and_then(|tests| tests.counts);
             if run.ended.is_some() {
-                return run.tests.first().and_then(|tests| tests.counts).unwrap();
+                return counts.unwrap();
             }
-            assert!(self.host.elapsed() - began < LONGEST, "a run hangs: {:?}", run.tests);
+            if counts != known {
+                (known, since) = (counts, self.host.elapsed());
+            }
+            assert!(self.host.elapsed() - since < LONGEST, "a run hangs: {:?}", run.tests);
             self.host.sleep(LOOK_EACH).await;
         }
     }

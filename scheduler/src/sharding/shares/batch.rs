@@ -24,6 +24,9 @@ const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
 /// the reports that the bot gathers for it.
 const LEAD: f64 = 0.1;
+/// So many times that a worker runs something that may well end later than it should, and that what is granted meanwhile waits
+/// for: it is granted when that has ended, unless plenty is left for everybody.
+const LONG: f64 = 4.0;
 /// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
 const PATIENCE: f64 = 5.0;
 
@@ -52,6 +55,9 @@ impl Shares {
         let may_go_on = !is_free && self.unknown.get() > lead && self.runs_unknown(id);
         // One that is suspected of being long begins when somebody is free for it.
         if busy > lead || may_go_on || (!is_free && !self.suspects.is_empty()) {
+            return Next::Wait;
+        }
+        if !is_free && self.runs_long(id, lead * LONG) {
             return Next::Wait;
         }
         self.watch_running(now);
@@ -110,6 +116,16 @@ impl Shares {
         out.into_iter().any(|test| self.tests[test.at()].known.is_none())
     }
 
+    /// Whether what it runs is longer than that, and than what is left for each: if it goes on for longer than it should, others
+    /// are free sooner.
+    fn runs_long(&self, id: WorkerId, least: f64) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return false };
+        let runs: f64 = worker.out.iter().map(|test| self.estimate(*test)).sum();
+        let is_other =
+            |(other, worker): (&WorkerId, &Worker)| *other != id && worker.presence == Presence::Active;
+        runs > least && runs > self.left() && self.workers.iter().any(is_other)
+    }
+
     /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.
     fn take_returned(&mut self, id: WorkerId, now: Timestamp) -> Vec<TestIndex> {
         if self.returned.is_empty() {
@@ -140,16 +156,15 @@ impl Shares {
     }
 
     /// So many workers more are worth having for what came back, beside those that wait: in place of those that were told
-    /// that there is nothing any more, and over time, with the `shards` that there were, no more than were planned for.
+    /// that there is nothing any more or are silent, and over time, with the `shards` that there were, no more than were
+    /// planned for.
     pub fn wanted(&self, shards: usize) -> u32 {
         let count = |is: fn(&Worker) -> bool| self.workers.values().filter(|worker| is(worker)).count();
         let waiting = count(|worker| worker.presence == Presence::Active && worker.out.is_empty());
         let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
         let worth = (all / (self.overhead * PROCESS_FLOOR)).ceil() as usize;
-        // Those that came in the place of others are there, and silent ones may come back.
-        let there = count(|worker| {
-            matches!(worker.presence, Presence::Active | Presence::New) || worker.silent.is_some()
-        });
+        // Those that came in the place of others are there.
+        let there = count(|worker| matches!(worker.presence, Presence::Active | Presence::New));
         let gone = (self.most_workers / 2).saturating_sub(there);
         let wanted = worth.max(1).min(self.returned.len()).saturating_sub(waiting).min(gone);
         let wanted = wanted.min(self.most_workers.saturating_sub(self.workers.len().max(shards)));
@@ -235,8 +250,7 @@ impl Shares {
             && self.decisive.is_empty()
             && self.suspects.is_empty()
             && self.workers.values().all(|w| w.load.is_empty());
-        let asks = |worker: &Worker| worker.presence == Presence::Active && worker.asked;
-        let is_last = !self.workers.iter().any(|(other, worker)| *other != id && asks(worker));
+        let is_last = !self.workers.keys().any(|other| *other != id && self.asks(*other));
         let Some(worker) = self.workers.get(&id) else { return Next::Nothing };
         if !worker.out.is_empty() {
             return Next::Wait;

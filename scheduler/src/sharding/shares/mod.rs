@@ -226,6 +226,23 @@ impl Shares {
         for test in std::mem::take(&mut worker.out) {
             self.tests[test.at()].copies -= 1;
         }
+        // Whoever comes in its place is another.
+        for (_, avoid) in &mut self.returned {
+            avoid.take_if(|avoid| *avoid == id);
+        }
+    }
+
+    /// Whether the worker has asked for tests and goes on: one that has not may have been told before a restart that there is
+    /// nothing any more.
+    pub fn asks(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.asked && worker.presence == Presence::Active)
+    }
+
+    /// The process that has asked is gone, and its worker with it soon.
+    pub fn asks_no_more(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.asked = false;
+        }
     }
 
     /// The worker gets no more, and ends what it has.

@@ -78,7 +78,7 @@ impl Shares {
     }
 
     /// Seconds that are left in all queues, for each of those who are there.
-    fn left(&self) -> f64 {
+    pub(super) fn left(&self) -> f64 {
         let unknown = self.unknown.get();
         let left: f64 = self.workers.values().map(|worker| worker.load.seconds(unknown)).sum();
         let there = self.workers.values().filter(|worker| worker.presence == Presence::Active).count();

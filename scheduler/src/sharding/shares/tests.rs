@@ -209,6 +209,19 @@ fn more_workers_are_wanted_for_what_came_back_when_others_were_let_go_and_not_wi
 }
 
 #[test]
+fn somebody_more_is_wanted_for_what_came_back_while_all_others_are_busy() {
+    let mut shares = joined(&[Some(100), Some(90), Some(80)], 3, SETTINGS);
+    for worker in 0..3 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    shares.silent(WorkerId(0), at(4.0));
+    assert_eq!(shares.wanted(3), 1, "in the place of who is silent");
+    shares.join(WorkerId(3), None, at(4.0));
+    assert_eq!(shares.next(WorkerId(3), at(4.0)), batch(&[0]));
+    assert_eq!(shares.wanted(4), 0);
+}
+
+#[test]
 fn processes_get_little_enough_at_a_time_that_somebody_is_soon_free() {
     let process = Settings { mode: Mode::Process, ..SETTINGS };
     let mut shares = joined(&[Some(1); 1600], 8, process);
@@ -232,6 +245,21 @@ fn a_process_takes_of_what_came_back_as_much_as_it_would_get_of_its_own() {
     shares.silent(WorkerId(0), at(4.0));
     let Next::Batch(taken) = shares.next(WorkerId(1), at(4.0)) else { panic!("it is free") };
     assert_eq!(taken, lost, "not a third of it: others would have to be free, too");
+}
+
+#[test]
+fn who_comes_in_the_place_of_a_lost_worker_takes_what_that_one_had() {
+    let mut shares = joined(&[Some(60), Some(20), Some(2)], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(1), at(0.0)), batch(&[1]));
+    shares.silent(WorkerId(0), at(4.0));
+    shares.leave(WorkerId(0), at(10.0));
+    shares.join(WorkerId(0), Some(1.0), at(10.0));
+    assert_eq!(
+        shares.next(WorkerId(0), at(10.0)),
+        batch(&[0]),
+        "the other one is free sooner than 60 s later"
+    );
 }
 
 #[test]
@@ -420,6 +448,20 @@ fn the_next_batch_is_granted_only_when_the_last_test_has_nearly_ended() {
     assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
     assert_eq!(shares.next(WorkerId(0), at(5.0)), Next::Wait);
     assert_eq!(shares.next(WorkerId(0), at(9.9)), batch(&[1]));
+}
+
+#[test]
+fn nothing_waits_for_a_long_test_that_others_may_be_free_before() {
+    let mut shares = joined(&[Some(100), Some(90), Some(3), Some(2)], 2, SETTINGS);
+    for worker in 0..2 {
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    assert_eq!(shares.next(WorkerId(1), at(89.9)), Next::Wait, "what is left is short beside 90 s");
+    took(&mut shares, 0, 0, 95, 95.0);
+    assert_eq!(shares.next(WorkerId(0), at(95.0)), batch(&[2]));
+    let mut shares = joined(&[Some(10); 20], 2, SETTINGS);
+    assert_eq!(shares.next(WorkerId(0), at(0.0)), batch(&[0]));
+    assert_eq!(shares.next(WorkerId(0), at(9.9)), batch(&[2]), "plenty is left");
 }
 
 #[test]
