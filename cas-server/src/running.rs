@@ -62,6 +62,9 @@ pub struct Running {
     clock: Arc<dyn Clock>,
 }
 
+/// Clients that watch a tree take what they were told for true for half of that, and have the other half to use it.
+const SHORTEST_LEASE: Duration = Duration::from_secs(20 * 60);
+
 /// What uploads whose connections are gone have left to do is little.
 const UPLOADS_END: Duration = Duration::from_secs(10);
 
@@ -78,6 +81,13 @@ pub async fn start(
         insecure: config.insecure,
     };
     let server = Server::bind(listen).await?.leave_descriptors(store_descriptors());
+    if config.lease < SHORTEST_LEASE {
+        tracing::warn!(
+            lease = ?config.lease,
+            "what clients were told is there may go while they rely on it: those that watch trees ask about all blobs every \
+             10 minutes only; 20 minutes are the least that is safe"
+        );
+    }
     let engine = Arc::new(Engine::open(&config.data, config.engine_options(), Arc::clone(&clock))?);
     let mut registry = Registry::with_prefix("cas");
     engine.register(&mut registry);

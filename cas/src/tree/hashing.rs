@@ -48,8 +48,8 @@ pub(super) struct Hashed {
     pub(super) sources: Vec<(Digest, Source)>,
     /// What was read, and so may be worth remembering.
     pub(super) fresh: Vec<(RelPath, Stamp, Digest)>,
-    /// Whether a file that was read has another name.
-    pub(super) linked: bool,
+    /// Files that have another name.
+    pub(super) linked: Vec<RelPath>,
 }
 
 impl Hashed {
@@ -165,6 +165,7 @@ impl<'a> Worker<'a> {
         if let Some(known) = self.job.hashes.find(path, self.job.options.function, &mut self.cursor) {
             let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
             if let Some(digest) = known.digest_of(Stamp::of(&stat)) {
+                self.note_names(path, &stat);
                 return Ok((digest, mode(&stat)));
             }
         }
@@ -186,9 +187,15 @@ impl<'a> Worker<'a> {
         {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.done.linked |= stat.st_nlink > 1;
+        self.note_names(path, &stat);
         self.done.fresh.push((path.clone(), stamp, digest));
         Ok((digest, mode))
+    }
+
+    fn note_names(&mut self, path: &RelPath, stat: &Stat) {
+        if stat.st_nlink > 1 {
+            self.done.linked.push(path.clone());
+        }
     }
 
     /// The digest of a file of `size` bytes, and the bytes when they are to be kept. One that has more bytes than it says, as

@@ -127,8 +127,6 @@ pub struct Snapshot {
     pub skipped: Vec<PathBuf>,
     /// Where the walk began, if from that alone follows which paths it comes to.
     pub reach: Option<Reach>,
-    /// Whether a file that was read has another name, by which it may be written to.
-    pub linked: bool,
 }
 
 impl Snapshot {
@@ -139,7 +137,6 @@ impl Snapshot {
         self.skipped.extend(other.skipped);
         // Of two walks.
         self.reach = None;
-        self.linked |= other.linked;
     }
 }
 
@@ -158,7 +155,8 @@ pub fn snapshot(
     let (walked, hashed) = hash_all(&job, |files| walk(root, inputs, options, files))?;
     let Walked { symlinks, skipped, reach } = walked;
     let symlinks = symlinks.into_iter().map(|(path, target)| (path, Entry::Symlink { target }));
-    let linked = hashed.iter().any(|thread| thread.linked);
+    let linked = hashed.iter().flat_map(|thread| &thread.linked).map(RelPath::to_string).collect();
+    let reach = reach.and_then(|reach| reach.with_linked(linked));
     let (mut all, mut sources, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
     for thread in hashed {
         all.push(thread.files);
@@ -175,7 +173,7 @@ pub fn snapshot(
     let files = || all.into_iter().flatten().chain(symlinks).collect();
     let sources = || sources.into_iter().flatten().collect();
     let ((files, sources), ()) = both(|| both(files, sources), remember);
-    Ok(Snapshot { files, sources, skipped, reach, linked })
+    Ok(Snapshot { files, sources, skipped, reach })
 }
 
 /// Does two things at a time. Where no other thread is to be had, one after the other.

@@ -61,7 +61,7 @@ pub(super) fn walk(
         unlisted: Vec::new(),
         inputs: BTreeSet::new(),
         starts: BTreeSet::new(),
-        leads_out: false,
+        unknown: false,
         followed: 0,
     };
     for input in inputs {
@@ -98,8 +98,9 @@ struct Walk<'a> {
     inputs: BTreeSet<String>,
     /// Others where it begins: those that symlinks lead to.
     starts: BTreeSet<String>,
-    /// Whether a symlink was followed out of the root.
-    leads_out: bool,
+    /// Whether it depends on places that it does not come to: a symlink was followed out of the root, or leads through a directory
+    /// and back.
+    unknown: bool,
     /// How many directories were listed through symlinks.
     followed: usize,
 }
@@ -177,7 +178,7 @@ impl Walk<'_> {
     /// Where it began: inputs, which have to be there, and where symlinks lead, unless it would have come there anyhow. `None`: some
     /// of what it found is not where it seems to be, or something was there that could not be taken in.
     fn reach(&mut self) -> Option<Reach> {
-        let is_known = self.options.symlinks != Symlinks::Follow && !self.leads_out;
+        let is_known = self.options.symlinks != Symlinks::Follow && !self.unknown;
         if !is_known || !self.found.skipped.is_empty() {
             return None;
         }
@@ -200,7 +201,12 @@ impl Walk<'_> {
             return self.broken(Error::Unusable { path: physical, reason });
         }
         let Some(link) = self.name(&from_root)? else { return Ok(()) };
+        // It may be an input, or on the way to one, and lead elsewhere the next time.
+        self.starts.insert(from_root.clone());
         let target = fs::read_link(&physical).map_err(|error| Error::io(&physical, error))?;
+        // What it passes there is nothing that the walk comes to.
+        let mut parts = target.components().skip_while(|part| !matches!(part, Component::Normal(_)));
+        self.unknown |= parts.any(|part| part == Component::ParentDir);
         match self.inside(&place[..place.len() - 1], &target) {
             Some((text, mut target)) => {
                 if let Err(error) = fs::metadata(&physical) {
@@ -215,7 +221,7 @@ impl Walk<'_> {
             None if self.options.symlinks == Symlinks::Within => self
                 .broken(Error::Unusable { path: physical, reason: "the symlink leads out of the directory" }),
             None => {
-                self.leads_out = true;
+                self.unknown = true;
                 place.extend(rest);
                 let place = place.join("/");
                 let physical = self.physical(&place);

@@ -9,7 +9,8 @@ use crate::tree::{Error, LastManifest, hashes};
 use proto::{Digest, DigestFunction, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,6 +21,9 @@ const MAGIC: &str = "isoswarm-again-1\n";
 /// For so long a store is taken to have what it said that it has. Far below an hour, for which ours keeps that by default
 /// (`lease`): who then wants it has the rest of the hour.
 const TRUSTED: Duration = Duration::from_secs(10 * 60);
+
+/// As much as is read of the file.
+const MOST: u64 = 128 * 1024 * 1024;
 
 /// Protects the file, and tells what an archive was made from.
 const FUNCTION: DigestFunction = DigestFunction::Blake3;
@@ -85,7 +89,8 @@ impl Again {
 
     /// What is kept, if it is of the same and the store still has it for certain. Blocks.
     pub fn read(&self, now: Timestamp) -> Option<Kept> {
-        let bytes = fs::read(&self.file).ok()?;
+        let mut bytes = Vec::new();
+        File::open(&self.file).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
         let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
         let (hash, json) = rest.split_at_checked(2 * FUNCTION.hash_len())?;
         let json = json.strip_prefix(b"\n").filter(|json| FUNCTION.digest(json).hex().as_bytes() == hash)?;

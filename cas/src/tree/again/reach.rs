@@ -17,12 +17,29 @@ const MOST: usize = 10_000;
 pub struct Reach {
     /// Places from the root, which is empty.
     starts: BTreeSet<String>,
+    /// Files with another name, by which they may be written to, of which nobody tells.
+    linked: BTreeSet<String>,
 }
 
 impl Reach {
     /// `None`: there are too many.
     pub(in crate::tree) fn of(starts: BTreeSet<String>) -> Option<Self> {
-        (starts.len() <= MOST).then_some(Self { starts })
+        (starts.len() <= MOST).then_some(Self { starts, linked: BTreeSet::new() })
+    }
+
+    /// The same with files that have other names. `None`: there are too many.
+    pub(in crate::tree) fn with_linked(self, linked: BTreeSet<String>) -> Option<Self> {
+        (linked.len() <= MOST).then_some(Self { linked, ..self })
+    }
+
+    /// Whether files had other names: they are looked at each time.
+    pub(super) fn has_linked(&self) -> bool {
+        !self.linked.is_empty()
+    }
+
+    /// Whether all files with other names are among those of `before`.
+    pub(super) fn has_no_other_linked(&self, before: &Self) -> bool {
+        self.linked.is_subset(&before.linked)
     }
 
     /// Whether the walk began at this place.
@@ -30,13 +47,14 @@ impl Reach {
         self.starts.contains(path.as_str())
     }
 
-    /// Of the paths that changed, those that a walk would come to; in order, none below another one. `None`: it would begin
+    /// Of the paths that changed, and of the files with other names, those that a walk would come to; in order, none below another one. `None`: it would begin
     /// below one of them, so that there may be no such place any more, or another one.
     pub(super) fn of_interest(
         &self,
         mut changed: Vec<RelPath>,
         options: &SnapshotOptions,
     ) -> Option<Vec<RelPath>> {
+        changed.extend(self.linked.iter().filter_map(|place| RelPath::new(place).ok()));
         let has_start_below = |path: &RelPath| {
             let below = format!("{path}/");
             self.starts.range(below.clone()..).next().is_some_and(|start| start.starts_with(&below))

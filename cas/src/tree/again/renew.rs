@@ -1,7 +1,7 @@
 //! The shell: looks at what changed, sends it, then the manifest as a patch of the one before.
 
 use super::{
-    Again, Kept,
+    Again, Kept, Reach,
     splice::{Spliced, splice},
 };
 use crate::{
@@ -85,11 +85,12 @@ pub async fn renew(
 impl Renewal<'_> {
     async fn run(self, kept: Kept, changes: Changes) -> Result<Option<Renewed>, Error> {
         let Changes { token, paths: Some(paths) } = changes else { return Ok(None) };
+        let is_told = !paths.is_empty();
         let changed = kept.reach.of_interest(paths, self.options);
         let Some(changed) = changed.filter(|changed| changed.len() <= MOST) else { return Ok(None) };
         let (last, before) = (self.again.last.clone(), kept.manifest);
         let read = blocking(move || Ok(last.read().filter(|(digest, _)| *digest == before)));
-        let (old, looked) = futures::try_join!(read, self.look(changed.clone()))?;
+        let (old, looked) = futures::try_join!(read, self.look(changed.clone(), &kept.reach))?;
         let Some(((_, old), Looked { snapshot, sources })) = old.zip(looked) else { return Ok(None) };
 
         let is_pinned = changed.iter().any(|path| kept.reach.begins_at(path));
@@ -98,8 +99,9 @@ impl Renewal<'_> {
             let spliced = splice(&old, function.hash_len(), &changed, &snapshot.files);
             let spliced = spliced.filter(|spliced| {
                 // An input that is gone is an error, as is a symlink that leads nowhere any more.
-                spliced.only_rewritten
-                    || !is_pinned && spliced.links.iter().all(|link| root.join(link.as_path()).exists())
+                let leads = |link: &RelPath| root.join(link.as_path()).exists();
+                let is_same = spliced.only_rewritten || !is_pinned;
+                !is_told || is_same && spliced.links.iter().all(leads)
             });
             Ok::<_, Error>(spliced.map(|spliced| (function.digest(&spliced.manifest), spliced)))
         });
@@ -138,7 +140,10 @@ impl Renewal<'_> {
             blocking(move || last.save(digest, &manifest)).await
         };
         let (written, saved) = futures::join!(self.store.write_patch(before, digest, patch), saving);
-        written?;
+        if let Err(error) = written {
+            tracing::debug!(%error, "the store does not take the manifest as a patch");
+            return Ok(None);
+        }
         let (again, kept) = (self.again.clone(), kept.renewed(digest, token));
         let keep = async { saved.and(blocking(move || again.save(&kept)).await) };
         if let Err(error) = keep.await {
@@ -156,22 +161,24 @@ impl Renewal<'_> {
     }
 
     /// Looks at what changed as at any input. `None`: there is something else than files.
-    async fn look(&self, changed: Vec<RelPath>) -> Result<Option<Looked>, Error> {
+    async fn look(&self, changed: Vec<RelPath>, before: &Reach) -> Result<Option<Looked>, Error> {
         let (outlet, inlet) = early();
         let (root, options) = (self.root.to_owned(), self.options.clone());
         let (again, monitor) = (self.again.clone(), Arc::clone(&self.monitor));
+        let has_linked = before.has_linked();
         let looking = blocking(move || {
             let Some(There { inputs, any_directory }) = there(&root, changed)? else { return Ok(None) };
-            // Most files in a directory that was renamed are as they were.
-            let hashes = match any_directory {
+            // Most files in a directory that was renamed are as they were, and so are those with other names.
+            let hashes = match any_directory || has_linked {
                 true => HashCache::open(again.dir(), &root),
                 false => HashCache::disabled(),
             };
             snapshot(&root, &inputs, &options, &hashes, Some(&outlet), &*monitor).map(Some)
         });
         let (snapshot, blobs) = futures::join!(looking, collect(inlet, MAX_KEPT));
-        // A file with another name may have changed by that.
-        let plain = snapshot?.filter(|snapshot| snapshot.reach.is_some() && !snapshot.linked);
+        // Of a file that got another name nobody may tell the next time.
+        let is_plain = |reach: &Reach| reach.has_no_other_linked(before);
+        let plain = snapshot?.filter(|snapshot| snapshot.reach.as_ref().is_some_and(is_plain));
         Ok(plain.map(|mut snapshot| {
             let mut sources = std::mem::take(&mut snapshot.sources);
             sources.extend(blobs.into_iter().map(|(digest, bytes)| (digest, Source::Bytes(bytes))).collect());

@@ -243,7 +243,53 @@ async fn what_a_walk_followed_out_of_the_root_or_left_out_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_file_with_another_name_and_what_is_no_file_lead_to_looking_at_everything() {
+async fn links_that_are_inputs_or_on_the_way_to_one_are_no_less_of_interest() {
+    let mut bench = Bench::new(MemoryStore::new());
+    for name in ["lib/real.1", "lib/real.2", "shared/sub/x", "shared/b", "x/y/z"] {
+        bench.write(name, name);
+    }
+    let link = |target: &str, at: &str| {
+        let _ = fs::remove_file(bench.at(at));
+        symlink(target, bench.at(at)).unwrap();
+    };
+    link("second", "lib/first");
+    link("real.1", "lib/second");
+    link("x", "way");
+    bench.inputs = ["many", "lib/first", "way/y/z"].map(|input| Input::Path(path(input))).to_vec();
+    assert!(bench.full().await);
+    assert_eq!(bench.renewed(&[]).await.unwrap().uploaded_blobs, 0);
+    for changed in ["lib/first", "lib/second", "way"] {
+        assert!(bench.renew(&[changed]).await.unwrap().is_none(), "{changed}");
+        let before = bench.at("before");
+        fs::rename(bench.at(changed), &before).unwrap();
+        assert!(bench.renew(&[changed]).await.unwrap().is_none(), "{changed} is gone");
+        fs::rename(before, bench.at(changed)).unwrap();
+    }
+    bench.write("lib/real.2", "of no interest");
+    assert_eq!(bench.renewed(&["lib/real.2"]).await.unwrap().uploaded_blobs, 0);
+    bench.write("lib/real.1", "changed");
+    assert!(bench.renewed(&["lib/real.1"]).await.unwrap().uploaded_blobs > 0);
+
+    // Whether there is a `sub` is nothing that a walk comes to.
+    symlink("../shared/sub/../b", bench.at("many/winding")).unwrap();
+    assert!(!bench.full().await);
+}
+
+#[tokio::test]
+async fn files_with_another_name_are_looked_at_each_time() {
+    let bench = Bench::new(MemoryStore::new());
+    fs::hard_link(bench.at("many/file-1"), bench.dir.path().join("name")).unwrap();
+    assert!(bench.full().await);
+    assert_eq!(bench.renewed(&[]).await.unwrap().uploaded_blobs, 0);
+    fs::write(bench.dir.path().join("name"), "by its other name").unwrap();
+    assert_eq!(bench.renewed(&[]).await.unwrap().uploaded_blobs, 2);
+    bench.write("many/file-2", "and another one");
+    fs::remove_file(bench.dir.path().join("name")).unwrap();
+    assert_eq!(bench.renewed(&["many/file-2"]).await.unwrap().uploaded_blobs, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_got_another_name_and_what_is_no_file_lead_to_looking_at_everything() {
     let bench = Bench::new(MemoryStore::new());
     assert!(bench.full().await);
     fs::hard_link(bench.at("many/file-1"), bench.dir.path().join("name")).unwrap();
@@ -296,7 +342,10 @@ async fn a_store_that_lost_the_manifest_or_takes_no_patches_is_asked_about_every
         inputs: bench.inputs,
         options: bench.options,
     };
-    assert!(gone.renew(&[]).await.is_err(), "nobody waits for it twice");
+    // A proxy may answer so for ever to a call that it does not know.
+    assert!(gone.renew(&[]).await.unwrap().is_none());
+    gone.write("many/file-1", "changed");
+    assert!(gone.renew(&["many/file-1"]).await.is_err(), "nobody waits for it twice");
 }
 
 #[tokio::test]
