@@ -6,13 +6,13 @@ use runtime::{Clock as _, SystemClock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Calls of busy bots in a second of the host: of one run, and of all that are under way. One takes about half a
-/// millisecond of a processor, with all that follows from it.
+/// Calls of busy bots in a second of the host: of one run, and of all that are under way. One takes a third
+/// of a millisecond of a processor, or half of one, with all that follows from it.
 const CALLS_OF_ONE: f64 = 1200.0;
-const CALLS_OF_ALL: u32 = 1600;
+const CALLS_OF_ALL: u32 = 2200;
 /// Time runs so many times as fast at most: a bot that calls 1 s late is silent, and timers of the host are late by
-/// milliseconds.
-const MOST: f64 = 60.0;
+/// milliseconds. Slower runs cost no more, because more of them go side by side.
+const MOST: f64 = 25.0;
 /// A busy bot calls when it has ended what it has, or has something to tell, but neither more often nor less often.
 const CALLS_EACH: [f64; 2] = [0.25, 1.5];
 /// Of the time in which all bots are busy: so many times as long they may be.
