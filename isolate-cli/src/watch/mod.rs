@@ -14,6 +14,7 @@
 //! the file (a hard link) or by another machine, and what a mount puts in the place of a directory.
 
 mod ask;
+mod below;
 mod events;
 mod journal;
 mod message;

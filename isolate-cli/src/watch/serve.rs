@@ -105,8 +105,8 @@ async fn run(
                 clients.spawn(async move { drop(timeout(PATIENCE, attend(stream, questions)).await) });
             },
             ready = queue.readable() => {
-                watched.read()?;
-                if let Ok(mut ready) = ready {
+                // What was left in there is read right away: the kernel need not wake anybody for it again.
+                if watched.read()? && let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
             }
