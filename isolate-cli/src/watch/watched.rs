@@ -4,6 +4,7 @@ use super::{
     below,
     events::{Event, events},
     journal::{Journal, Told},
+    message::Identity,
     watches::Watches,
 };
 use proto::RelPath;
@@ -74,7 +75,7 @@ enum Twice {
 pub(crate) struct Watched {
     root: PathBuf,
     /// Which directory that is.
-    identity: (u64, u64),
+    identity: Identity,
     queue: OwnedFd,
     watches: Watches,
     /// Directories that this process may not read. Nobody tells whether it may by now.
@@ -108,6 +109,11 @@ impl Watched {
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether whoever finds that at the root's path asks about this directory.
+    pub(super) fn is(&self, found: &Identity) -> bool {
+        self.identity == *found
     }
 
     /// Readable when something changed.
@@ -314,6 +320,6 @@ fn failed(path: &Path, errno: Errno) -> WatchError {
     WatchError::Io { path: path.to_owned(), source: errno.into() }
 }
 
-fn identity(root: &Path) -> Result<(u64, u64), WatchError> {
-    below::root(root).and_then(below::identity).map_err(|_| WatchError::Gone)
+fn identity(root: &Path) -> Result<Identity, WatchError> {
+    Identity::of(root).map_err(|_| WatchError::Gone)
 }
