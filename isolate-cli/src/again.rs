@@ -90,14 +90,16 @@ impl WatchedItem {
         let Some(made_from) = MadeFrom::of(item, options, &watching.store) else { return Ok(None) };
         let made_from = serde_json::to_vec(&made_from).expect("texts and numbers always serialise");
         let root = item.root.clone();
-        let asking = spawn_blocking(move || {
-            let again = Again::of(&dir, &root, &made_from);
-            let asked = watching.clock.now();
+        let (clock, place) = (Arc::clone(&watching.clock), root.clone());
+        let reading = spawn_blocking(move || {
+            let again = Again::of(&dir, &place, &made_from);
+            let asked = clock.now();
             let kept = again.read(asked);
-            let changes = watching.watcher.changes(&root, kept.as_ref().map(Kept::token))?;
-            Some(Self { root, again, asked, kept, changes })
+            (again, asked, kept)
         });
-        joined(asking.await)
+        let (again, asked, kept) = joined(reading.await)?;
+        let changes = watching.watcher.changes(&root, kept.as_ref().map(Kept::token)).await;
+        Ok(changes.map(|changes| Self { root, again, asked, kept, changes }))
     }
 
     /// Archives it by what changed. `None`: everything has to be looked at.

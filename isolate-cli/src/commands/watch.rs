@@ -10,11 +10,7 @@ use crate::{
 use clap::Args;
 use runtime::Exit;
 use serde::Serialize;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::{JoinSet, spawn_blocking};
 
 const HELP: &str = "\
@@ -26,8 +22,10 @@ anything for --idle-timeout.
 
 What the kernel does not tell is not seen until then: writes through a shared mapping after the
 file was closed, by another name of the file (a hard link), or by another machine on a network
-file system, and mounts. `isolate archive --no-watch` sees them. Each directory takes one of
-fs.inotify.max_user_watches.
+file system, and mounts that come later. `isolate archive --no-watch` sees them. Of a directory
+that is at two places (a bind mount) nothing is certain, and one that who watches may not read
+counts as changed: these are looked at each time. Who is among other mounts (a container) is told
+nothing. Each directory takes one of fs.inotify.max_user_watches.
 
 Examples:
   isolate watch out/Release &
@@ -110,17 +108,11 @@ fn directories_of(count: usize) -> String {
 
 async fn ask(roots: Vec<PathBuf>, args: &WatchCommandArgs) -> Result<Exit, Error> {
     let (watcher, stop) = (Watcher::of_user()?, args.stop);
-    let asking = spawn_blocking(move || {
-        let say = |root: &Path| if stop { watcher.stop(root) } else { watcher.status(root) };
-        roots
-            .into_iter()
-            .map(|root| {
-                let status = say(&root);
-                WatchReport::new(root, status)
-            })
-            .collect::<Vec<_>>()
-    });
-    let reports = joined(asking.await)?;
+    let mut reports = Vec::with_capacity(roots.len());
+    for root in roots {
+        let status = if stop { watcher.stop(&root).await } else { watcher.status(&root).await };
+        reports.push(WatchReport::new(root, status));
+    }
     let lines: String = reports.iter().map(WatchReport::line).collect();
     match args.json {
         true => print(&report::json(&reports))?,
@@ -163,7 +155,7 @@ async fn begin(place: &Place, root: PathBuf, name: String) -> Result<Serving, Er
     let beginning = spawn_blocking(move || {
         let watched = Watched::begin(&root, name, MOST)
             .map_err(|source| Error::Watch { root: root.clone(), source })?;
-        let serving = Serving::begin(&place, watched).map_err(|error| Error::io(&root, error))?;
+        let serving = Serving::begin(&place, watched).map_err(|error| Error::io(place.dir(), error))?;
         serving.ok_or(Error::Argument { path: root, reason: "it is watched already" })
     });
     joined(beginning.await)?

@@ -2,21 +2,27 @@
 
 use super::{
     Place, Status,
-    message::{Answer, Question},
+    message::{Answer, Identity, Question},
 };
-use crate::Error;
+use crate::{Error, process::joined};
 use cas::tree::Changes;
 use proto::RelPath;
+use rustix::process::geteuid;
 use std::{
-    fs,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
+    fs, io,
+    os::unix::net,
+    path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::UnixStream,
+    task::spawn_blocking,
+    time::timeout,
+};
 
-/// Who takes longer to answer counts as not there: then everything is looked at.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Who takes longer to answer, all in all, counts as not there: then everything is looked at.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Longest answer.
 const MAX_ANSWER: u64 = 256 * 1024 * 1024;
@@ -38,41 +44,64 @@ impl Watcher {
         Self { place }
     }
 
-    /// What changed below `root` since `token` was given. `None`: nobody watches it, nor a directory above it. Blocks.
-    pub fn changes(&self, root: &Path, token: Option<&str>) -> Option<Changes> {
-        // Changes are told by where they really are.
-        let root = fs::canonicalize(root).ok()?;
-        for above in root.ancestors() {
-            let Ok(stream) = self.place.connect(above) else { continue };
-            let question = Question::Changes { token: token.map(str::to_owned) };
-            let Some(Answer::Changes { token, paths }) = told(above, ask(stream, &question)) else {
-                return None;
-            };
-            let below = root.strip_prefix(above).ok()?;
-            return Some(Changes { token, paths: paths.and_then(|paths| of_below(&paths, below)) });
+    /// What changed below `root` since `token` was given. `None`: nobody watches it, nor a directory above it.
+    pub async fn changes(&self, root: &Path, token: Option<&str>) -> Option<Changes> {
+        let (place, root) = (self.place.clone(), root.to_owned());
+        let Found { stream, watched, below, of } =
+            joined(spawn_blocking(move || Found::of(&place, &root)).await).ok()??;
+        let question = Question::Changes { token: token.map(str::to_owned), of };
+        match told(&watched, stream, &question).await? {
+            Answer::Changes { token, paths } => {
+                Some(Changes { token, paths: paths.and_then(|paths| of_below(&paths, &below)) })
+            }
+            _ => None,
         }
-        None
     }
 
-    /// How who watches exactly this directory is. Blocks.
-    pub(crate) fn status(&self, root: &Path) -> Option<Status> {
-        self.say(root, &Question::Status)
+    /// How who watches exactly this directory is.
+    pub(crate) async fn status(&self, root: &Path) -> Option<Status> {
+        self.say(root, &Question::Status).await
     }
 
     /// The same, who then ends.
-    pub(crate) fn stop(&self, root: &Path) -> Option<Status> {
-        self.say(root, &Question::Stop)
+    pub(crate) async fn stop(&self, root: &Path) -> Option<Status> {
+        self.say(root, &Question::Stop).await
     }
 
-    fn say(&self, root: &Path, question: &Question) -> Option<Status> {
-        match told(root, ask(self.place.connect(root).ok()?, question)) {
+    async fn say(&self, root: &Path, question: &Question) -> Option<Status> {
+        match told(root, self.place.connect(root).ok()?, question).await {
             Some(Answer::Status(status)) => Some(status),
             _ => None,
         }
     }
 }
 
-fn told(root: &Path, answer: io::Result<Answer>) -> Option<Answer> {
+/// Somebody who watches a directory or one above it.
+struct Found {
+    stream: net::UnixStream,
+    /// The one that is watched.
+    watched: PathBuf,
+    /// From there to the one that was looked for.
+    below: PathBuf,
+    of: Identity,
+}
+
+impl Found {
+    fn of(place: &Place, root: &Path) -> Option<Self> {
+        // Changes are told by where they really are.
+        let root = fs::canonicalize(root).ok()?;
+        let reach = |above: &Path| place.connect(above).ok().map(|stream| (stream, above.to_owned()));
+        let (stream, watched) = root.ancestors().find_map(reach)?;
+        let below = root.strip_prefix(&watched).ok()?.to_owned();
+        Some(Self { stream, of: Identity::of(&watched).ok()?, watched, below })
+    }
+}
+
+async fn told(root: &Path, stream: net::UnixStream, question: &Question) -> Option<Answer> {
+    let answer = match timeout(PATIENCE, ask(stream, question)).await {
+        Ok(answer) => answer,
+        Err(late) => Err(late.into()),
+    };
     answer
         .inspect_err(
             |error| tracing::warn!(root = %root.display(), %error, "who watches this does not answer"),
@@ -80,14 +109,16 @@ fn told(root: &Path, answer: io::Result<Answer>) -> Option<Answer> {
         .ok()
 }
 
-fn ask(mut stream: UnixStream, question: &Question) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+async fn ask(stream: net::UnixStream, question: &Question) -> io::Result<Answer> {
+    let mut stream = UnixStream::from_std(stream)?;
+    if stream.peer_cred()?.uid() != geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+    }
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');
-    stream.write_all(&line)?;
+    stream.write_all(&line).await?;
     let mut answer = Vec::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut answer)?;
+    BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut answer).await?;
     Ok(serde_json::from_slice(&answer)?)
 }
 

@@ -7,13 +7,15 @@
 //! gave the token), everything may have changed.
 //!
 //! - [`journal`] and [`watches`] are what is known, and [`events`] what the kernel says: pure.
-//! - [`watched`] is a tree that is watched, [`serve`] answers questions about it, [`ask`] asks them, by way of [`place`] and
+//! - [`watched`] is a tree that is watched, with directories that [`below`] opens; [`serve`] answers questions about it, [`ask`] asks them, by way of [`place`] and
 //!   [`message`].
 //!
 //! Not told, because the kernel does not: what is written through a shared mapping once the file was closed, by another name of
-//! the file (a hard link) or by another machine, and what a mount puts in the place of a directory.
+//! the file (a hard link) or by another machine, and what a mount that comes later puts in the
+//! place of a directory.
 
 mod ask;
+mod below;
 mod events;
 mod journal;
 mod message;

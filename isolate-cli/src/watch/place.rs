@@ -3,7 +3,11 @@
 
 use crate::{Error, cli::cache_dir};
 use proto::DigestFunction;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::{
+    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
+};
 use std::{
     fs::{self, DirBuilder, File},
     io,
@@ -11,7 +15,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::{
             ffi::OsStrExt as _,
-            fs::{DirBuilderExt as _, PermissionsExt as _},
+            fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
             net::{UnixListener, UnixStream},
         },
     },
@@ -44,7 +48,12 @@ impl Place {
         Self { dir: dir.to_owned() }
     }
 
-    /// Reaches who watches `root`, if somebody does.
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reaches who watches `root`, if somebody does. The stream does not block, nor does this.
     pub(super) fn connect(&self, root: &Path) -> io::Result<UnixStream> {
         self.open()?.connect(&name(root))
     }
@@ -52,8 +61,8 @@ impl Place {
     /// The socket of who watches `root` from now on. `None`: somebody does already. What killed processes left is removed.
     pub(super) fn listen(&self, root: &Path) -> io::Result<Option<Listening>> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-        let _lock = self.lock()?;
         let open = self.open()?;
+        let _lock = self.lock(FlockOperation::LockExclusive)?;
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
@@ -69,21 +78,30 @@ impl Place {
                 let socket = bound?;
                 let path = self.dir.join(name);
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-                Ok(Some(Listening { socket, path, place: self.clone() }))
+                let inode = inode(&path)?;
+                Ok(Some(Listening { socket, path, inode, place: self.clone() }))
             }
         }
     }
 
     /// Held by whoever puts a socket here or takes one away.
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self, how: FlockOperation) -> io::Result<File> {
         let lock = File::options().create(true).append(true).open(self.dir.join("lock"))?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        flock(&lock, how)?;
         Ok(lock)
     }
 
     fn open(&self) -> io::Result<Open> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Open(openat(CWD, &self.dir, flags, Mode::empty())?))
+        let open = openat(CWD, &self.dir, flags, Mode::empty())?;
+        let found = fstat(&open)?;
+        let others = Mode::RWXG | Mode::RWXO;
+        if found.st_uid != geteuid().as_raw() || Mode::from_raw_mode(found.st_mode).intersects(others) {
+            // Who watches would be believed whatever it says.
+            let reason = "it is not this user's, or others may use it (its mode is to be 700)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+        Ok(Open(open))
     }
 }
 
@@ -96,7 +114,10 @@ impl Open {
     }
 
     fn connect(&self, name: &str) -> io::Result<UnixStream> {
-        UnixStream::connect(self.path(name))
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(self.path(name))?)?;
+        Ok(socket.into())
     }
 }
 
@@ -105,15 +126,23 @@ impl Open {
 pub(super) struct Listening {
     pub(super) socket: UnixListener,
     path: PathBuf,
+    /// Device and inode, which are nobody else's as long as the socket is open.
+    inode: (u64, u64),
     place: Place,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // As long as this process has it, nobody else puts one in its place.
-        let _lock = self.place.lock();
-        let _ = fs::remove_file(&self.path);
+        // Who has the lock may be stopped. Without it this is as good, unless somebody removes the socket by hand right now.
+        let _lock = self.place.lock(FlockOperation::NonBlockingLockExclusive);
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Whether that means that there is nobody.
@@ -150,5 +179,58 @@ mod tests {
         drop((listening, third));
         let left: Vec<_> = fs::read_dir(&long).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["lock"]);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_use_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let sockets = dir.path().join("sockets");
+        let place = Place::at(&sockets);
+        let root = Path::new("/a");
+        let listening = place.listen(root).unwrap().unwrap();
+        for mode in [0o701, 0o710, 0o777, 0o755] {
+            fs::set_permissions(&sockets, fs::Permissions::from_mode(mode)).unwrap();
+            let kind = |error: io::Error| error.kind();
+            assert_eq!(place.connect(root).map_err(kind).unwrap_err(), io::ErrorKind::PermissionDenied);
+            assert_eq!(place.listen(root).map_err(kind).unwrap_err(), io::ErrorKind::PermissionDenied);
+        }
+        fs::set_permissions(&sockets, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(place.connect(root).is_ok());
+        drop(listening);
+    }
+
+    #[test]
+    fn who_ends_removes_no_socket_but_its_own_and_waits_for_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let sockets = dir.path().join("sockets");
+        let place = Place::at(&sockets);
+        let root = Path::new("/a");
+        let first = place.listen(root).unwrap().unwrap();
+        fs::remove_file(&first.path).unwrap();
+        let second = place.listen(root).unwrap().unwrap();
+        drop(first);
+        assert!(place.connect(root).is_ok());
+        let locked = place.lock(FlockOperation::LockExclusive).unwrap();
+        drop(second);
+        assert!(!sockets.join(name(root)).exists());
+        drop(locked);
+    }
+
+    #[test]
+    fn one_that_takes_no_connections_counts_as_there_and_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(&dir.path().join("sockets"));
+        let root = Path::new("/a");
+        let _stopped = place.listen(root).unwrap().unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            match place.connect(root) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        assert!(place.listen(root).unwrap().is_none());
+        assert!(place.listen(Path::new("/b")).unwrap().is_some());
     }
 }

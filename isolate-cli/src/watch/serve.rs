@@ -11,8 +11,9 @@ use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest, unix::AsyncFd},
     net::{UnixListener, UnixStream},
+    runtime::{Handle, RuntimeFlavor},
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinSet, block_in_place},
     time::timeout,
 };
 
@@ -90,7 +91,7 @@ async fn run(
         tokio::select! {
             () = shutdown.requested() => return Ok(Ending::Signal),
             Some((question, answer)) = asked.recv() => {
-                let told = watched.answer(&question)?;
+                let told = at_leisure(|| watched.answer(&question))?;
                 // Who does not wait any more need not know.
                 let _ = answer.send(told);
                 if question == Question::Stop {
@@ -105,13 +106,21 @@ async fn run(
                 clients.spawn(async move { drop(timeout(PATIENCE, attend(stream, questions)).await) });
             },
             ready = queue.readable() => {
-                watched.read()?;
-                if let Ok(mut ready) = ready {
+                // What was left in there is read right away: the kernel need not wake anybody for it again.
+                if at_leisure(|| watched.read())? && let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
             }
             () = &mut bored => return Ok(Ending::Idle),
         }
+    }
+}
+
+/// A large directory that came takes a while. Others of this process go on meanwhile.
+fn at_leisure<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 
@@ -134,9 +143,9 @@ fn status(watched: &Watched) -> Status {
 impl Watched {
     fn answer(&mut self, question: &Question) -> Result<Answer, WatchError> {
         Ok(match question {
-            Question::Changes { token } => {
+            Question::Changes { token, of } => {
                 let Told { token, paths } = self.changes(token.as_deref())?;
-                Answer::Changes { token, paths }
+                if self.is(of) { Answer::Changes { token, paths } } else { Answer::Another }
             }
             Question::Status | Question::Stop => Answer::Status(status(self)),
         })
@@ -147,7 +156,12 @@ impl Watched {
 async fn attend(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Option<()> {
     let (from, mut to) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(from.take(MAX_QUESTION)).read_line(&mut line).await.ok()?;
+    let mut from = BufReader::new(from.take(MAX_QUESTION));
+    tokio::select! {
+        read = from.read_line(&mut line) => read.ok()?,
+        // It ends: who has not asked yet is told nothing.
+        () = questions.closed() => return None,
+    };
     let question = serde_json::from_str(&line).ok()?;
     let (sender, answer) = oneshot::channel();
     questions.send((question, sender)).await.ok()?;

@@ -6,7 +6,7 @@ use super::{
     place::Place,
     watched::{WatchError, Watched},
 };
-use rustix::fs::inotify::ReadFlags;
+use rustix::fs::{CWD, RenameFlags, inotify::ReadFlags, renameat_with};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -145,6 +145,21 @@ fn directories_that_are_renamed_are_told_by_both_names_and_then_by_the_new_one()
 }
 
 #[test]
+fn directories_that_change_places_are_both_watched_where_they_are() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.at("other/deep")).unwrap();
+    bench.told().unwrap();
+    for _ in 0..3 {
+        let exchange = RenameFlags::EXCHANGE;
+        renameat_with(CWD, bench.at("dir"), CWD, bench.at("other"), exchange).unwrap();
+        bench.expect(["dir", "other"]);
+        let all = ["dir/x", "dir/deep/x", "other/x", "other/deep/x"];
+        all.iter().for_each(|path| bench.write(path));
+        bench.expect(all);
+    }
+}
+
+#[test]
 fn directories_that_come_from_outside_are_watched_and_those_that_leave_no_more() {
     let mut bench = Bench::new();
     let outside = bench.dir.path().join("outside");
@@ -182,6 +197,72 @@ fn a_name_that_cannot_be_told_is_told_by_its_directory() {
     fs::write(bench.at("").join(odd), "x").unwrap();
     assert_eq!(bench.told(), None, "in the root that is everything");
     bench.expect([]);
+}
+
+/// Runs a test of this program as a user who is nobody.
+fn as_nobody(test: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(["--exact", test]);
+    let output = command.env("TMPDIR", dir.path()).output();
+    let output = output.unwrap_or_else(|error| panic!("setpriv: {error}: install util-linux"));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn what_may_not_be_read_counts_as_changed_until_it_may() {
+    if rustix::process::geteuid().is_root() {
+        // Who may read everything.
+        return as_nobody("watch::tests::what_may_not_be_read_counts_as_changed_until_it_may");
+    }
+    let mut bench = Bench::new();
+    let mode = |bench: &Bench, path, mode| {
+        fs::set_permissions(bench.at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // One that is watched stays so, but what comes below it does not become so.
+    mode(&bench, "dir", 0o300);
+    bench.expect(["dir"]);
+    bench.expect(["dir"]);
+    mode(&bench, "dir", 0o755);
+    bench.expect(["dir"]);
+    bench.expect([]);
+    mode(&bench, "", 0o300);
+    fs::create_dir(bench.at("new")).unwrap();
+    (0..2).for_each(|_| assert_eq!(bench.told(), None));
+    bench.write("new/unseen");
+    mode(&bench, "", 0o755);
+    assert_eq!(bench.told(), None);
+    bench.write("new/x");
+    bench.write("dir/deep/x");
+    bench.expect(["new/x", "dir/deep/x"]);
+    // Its name is gone before it may be read.
+    mode(&bench, "dir/deep", 0);
+    bench.expect(["dir/deep"]);
+    bench.rename("dir/deep", "dir/other");
+    bench.expect(["dir/deep", "dir/other"]);
+    bench.expect(["dir/other"]);
+    mode(&bench, "dir/other", 0o755);
+    bench.expect(["dir/other"]);
+    bench.write("dir/other/x");
+    bench.expect(["dir/other/x"]);
+    mode(&bench, "", 0);
+    assert!(matches!(Watched::begin(&bench.at(""), "t".into(), 9), Err(WatchError::Io { .. })));
+    mode(&bench, "", 0o755);
+}
+
+#[test]
+fn of_what_is_at_two_places_nothing_is_certain() {
+    let mut bench = Bench::new();
+    // As if it had been found by another path that it has, too.
+    bench.watched.find_twice().unwrap();
+    assert_eq!(bench.told(), None);
+    bench.expect([]);
+    bench.watched.find_twice().unwrap();
+    (0..3).for_each(|_| assert_eq!(bench.told(), None));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A tree that is watched: the kernel's queue, what it said so far, and which directories it tells of.
 
 use super::{
+    below,
     events::{Event, events},
     journal::{Journal, Told},
+    message::Identity,
     watches::Watches,
 };
 use proto::RelPath;
@@ -11,10 +13,9 @@ use rustix::{
     io::{Errno, ioctl_fionread},
 };
 use std::{
-    fs,
-    io::{self, ErrorKind},
-    mem,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    collections::BTreeSet,
+    io, mem,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -28,8 +29,7 @@ const OF_DIRECTORY: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::MOVE)
-    .union(WatchFlags::ONLYDIR)
-    .union(WatchFlags::DONT_FOLLOW);
+    .union(WatchFlags::ONLYDIR);
 
 /// And of the root, which nobody tells about above it.
 const OF_ROOT: WatchFlags = WatchFlags::DELETE_SELF.union(WatchFlags::MOVE_SELF);
@@ -60,14 +60,27 @@ pub enum WatchError {
     },
 }
 
+/// Whether one directory was seen at two places below the root. A watch is of one place: at the other one nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Twice {
+    Never,
+    /// It may be that it was just being moved.
+    Once,
+    /// Nothing is certain here.
+    Often,
+}
+
 /// A directory, and all that happens below it.
 #[derive(Debug)]
 pub(crate) struct Watched {
     root: PathBuf,
     /// Which directory that is.
-    identity: (u64, u64),
+    identity: Identity,
     queue: OwnedFd,
     watches: Watches,
+    /// Directories that this process may not read. Nobody tells whether it may by now.
+    refused: BTreeSet<String>,
+    twice: Twice,
     journal: Journal,
     buffer: Vec<u8>,
 }
@@ -81,16 +94,26 @@ impl Watched {
             identity: identity(root)?,
             queue: queue()?,
             watches: Watches::default(),
+            refused: BTreeSet::new(),
+            twice: Twice::Never,
             journal: Journal::new(name, most),
             buffer: vec![0; STEP],
         };
-        watched.watch_below(String::new())?;
-        Ok(watched)
+        watched.begin_anew()?;
+        match watched.refused.contains("") {
+            true => Err(failed(root, Errno::ACCESS)),
+            false => Ok(watched),
+        }
     }
 
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether whoever finds that at the root's path asks about this directory.
+    pub(super) fn is(&self, found: &Identity) -> bool {
+        self.identity == *found
     }
 
     /// Readable when something changed.
@@ -110,20 +133,38 @@ impl Watched {
         if identity(&self.root)? != self.identity {
             return Err(WatchError::Gone);
         }
+        self.try_again()?;
+        if self.twice == Twice::Often {
+            self.journal.everything();
+        }
         Ok(self.journal.since(token))
     }
 
-    /// Takes in what is in the queue now. What is added meanwhile may be left for the next time, so that this ends.
-    pub(super) fn read(&mut self) -> Result<(), WatchError> {
-        let failed =
-            |errno: Errno| WatchError::Io { path: "the queue of changes".into(), source: errno.into() };
+    /// What cannot be watched may have changed; perhaps it can be watched from now on.
+    fn try_again(&mut self) -> Result<(), WatchError> {
+        for place in self.refused.clone() {
+            self.journal.changed(&place);
+            if !self.watch_below(place)? {
+                return self.begin_anew();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what is in the queue now. What is added meanwhile may be left for the next time, so that this ends: `false`.
+    pub(super) fn read(&mut self) -> Result<bool, WatchError> {
+        let failed = |errno| failed(Path::new("the queue of changes"), errno);
         let mut left = ioctl_fionread(&self.queue).map_err(failed)?;
+        let mut is_empty = left == 0;
         let mut buffer = mem::take(&mut self.buffer);
         while left > 0 {
             let count = match rustix::io::read(&self.queue, &mut *buffer) {
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => break,
+                Err(Errno::AGAIN) => {
+                    is_empty = true;
+                    break;
+                }
                 Err(errno) => return Err(failed(errno)),
             };
             left = left.saturating_sub(count as u64);
@@ -137,7 +178,7 @@ impl Watched {
             }
         }
         self.buffer = buffer;
-        Ok(())
+        Ok(is_empty)
     }
 
     /// As if the kernel had told that.
@@ -147,7 +188,13 @@ impl Watched {
         self.begin_anew()
     }
 
-    /// `false`: events were lost.
+    /// As if one had been found at two places.
+    #[cfg(test)]
+    pub(super) fn find_twice(&mut self) -> Result<(), WatchError> {
+        if self.is_known_to_be_twice() { Ok(()) } else { self.begin_anew() }
+    }
+
+    /// `false`: what is watched is not certain, as after events were lost.
     fn take(&mut self, event: &Event<'_>) -> Result<bool, WatchError> {
         let what = event.what;
         if what.intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::UNMOUNT) {
@@ -179,10 +226,9 @@ impl Watched {
                     // The directory may be gone, and its watch with it.
                     let _ = inotify::remove_watch(&self.queue, number);
                 }
-            } else if !what.contains(ReadFlags::DELETE) {
-                // It came, or may be read only now.
-                self.watch_below(path)?;
             }
+            // It came, or may be read only now, or another one has its name already, as when two change places.
+            return self.watch_below(path);
         }
         Ok(true)
     }
@@ -193,43 +239,73 @@ impl Watched {
             if what.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
                 return Err(WatchError::Gone);
             }
-            self.journal.everything();
+            // Perhaps it may be read no longer, or all below it only now.
+            return Ok(false);
         }
         Ok(true)
     }
 
     /// Forgets all, as nothing is certain. Directories that are found again keep their watches.
     fn begin_anew(&mut self) -> Result<(), WatchError> {
-        self.watches = Watches::default();
-        self.journal.everything();
-        self.watch_below(String::new())
-    }
-
-    /// Watches `place` and the directories below it, each before it is listed.
-    fn watch_below(&mut self, place: String) -> Result<(), WatchError> {
-        let mut pending = vec![place];
-        while let Some(place) = pending.pop() {
-            let path = if place.is_empty() { self.root.clone() } else { self.root.join(&place) };
-            let flags = if place.is_empty() { OF_DIRECTORY.union(OF_ROOT) } else { OF_DIRECTORY };
-            match inotify::add_watch(&self.queue, &*path, flags) {
-                Ok(number) => self.watches.put(number, &place),
-                Err(Errno::NOSPC) => return Err(WatchError::TooMany),
-                // It went, which is told, or nobody may read it, until that changes, which is told, too.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) if !place.is_empty() => {
-                    continue;
-                }
-                Err(errno) => return Err(WatchError::Io { path, source: errno.into() }),
-            }
-            match directories(&path) {
-                Ok(names) => pending.extend(names.into_iter().map(|name| match &*place {
-                    "" => name,
-                    place => format!("{place}/{name}"),
-                })),
-                Err(error) if has_gone(&error) && !place.is_empty() => {}
-                Err(source) => return Err(WatchError::Io { path, source }),
+        loop {
+            self.watches = Watches::default();
+            self.refused.clear();
+            self.journal.everything();
+            if self.watch_below(String::new())? {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Watches `place` and the directories below it, each before it is listed. `false`: one has been found at two places, for the
+    /// first time, and what is watched is not certain.
+    fn watch_below(&mut self, place: String) -> Result<bool, WatchError> {
+        let root = below::root(&self.root).map_err(|_| WatchError::Gone)?;
+        let mut pending = vec![place];
+        while let Some(place) = pending.pop() {
+            let directory = match self.watch(&root, &place) {
+                Ok(Some(directory)) => directory,
+                Ok(None) => return Ok(false),
+                // Whoever asks is told that it may have changed.
+                Err(Errno::ACCESS | Errno::PERM) => {
+                    self.refused.insert(place);
+                    continue;
+                }
+                Err(Errno::NOSPC) => return Err(WatchError::TooMany),
+                // It went, which is told.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !place.is_empty() => {
+                    self.refused.remove(&place);
+                    continue;
+                }
+                Err(errno) => return Err(failed(&self.root.join(place), errno)),
+            };
+            self.refused.remove(&place);
+            let names = below::names(directory).map_err(|errno| failed(&self.root.join(&place), errno))?;
+            pending.extend(names.into_iter().map(|name| match &*place {
+                "" => name,
+                place => format!("{place}/{name}"),
+            }));
+        }
+        Ok(true)
+    }
+
+    /// Watches this one, and gives it for its names to be read. `None`: see [`Self::watch_below`].
+    fn watch(&mut self, root: &OwnedFd, place: &str) -> Result<Option<OwnedFd>, Errno> {
+        let flags = if place.is_empty() { OF_DIRECTORY.union(OF_ROOT) } else { OF_DIRECTORY };
+        let directory = below::open(root, place)?;
+        let number = inotify::add_watch(&self.queue, below::path_of(&directory), flags)?;
+        let is_twice = self
+            .watches
+            .put(number, place)
+            .is_some_and(|before| self.twice != Twice::Often && below::is_at_both(root, place, &before));
+        Ok((!is_twice || self.is_known_to_be_twice()).then_some(directory))
+    }
+
+    /// One is at two places, which is known if it is not the first time.
+    fn is_known_to_be_twice(&mut self) -> bool {
+        let is_known = self.twice != Twice::Never;
+        self.twice = if is_known { Twice::Often } else { Twice::Once };
+        is_known
     }
 }
 
@@ -240,30 +316,10 @@ fn queue() -> Result<OwnedFd, WatchError> {
     })
 }
 
-fn identity(root: &Path) -> Result<(u64, u64), WatchError> {
-    match fs::symlink_metadata(root) {
-        Ok(found) if found.is_dir() => Ok((found.dev(), found.ino())),
-        _ => Err(WatchError::Gone),
-    }
+fn failed(path: &Path, errno: Errno) -> WatchError {
+    WatchError::Io { path: path.to_owned(), source: errno.into() }
 }
 
-/// Names of the directories in a directory. Of those whose names cannot be told nothing is archived.
-fn directories(path: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let is_directory = match entry.file_type() {
-            Ok(kind) => kind.is_dir(),
-            Err(error) if has_gone(&error) => false,
-            Err(error) => return Err(error),
-        };
-        if is_directory {
-            names.extend(entry.file_name().into_string().ok().filter(|name| RelPath::new(name).is_ok()));
-        }
-    }
-    Ok(names)
-}
-
-fn has_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+fn identity(root: &Path) -> Result<Identity, WatchError> {
+    Identity::of(root).map_err(|_| WatchError::Gone)
 }

@@ -16,13 +16,15 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// This watch is of the directory at `path`, and no longer of where it was before; nor is another one.
-    pub(super) fn put(&mut self, number: i32, path: &str) {
+    /// This watch is of the directory at `path`, and no longer of where it was before, which is given; nor is another one.
+    pub(super) fn put(&mut self, number: i32, path: &str) -> Option<Arc<str>> {
         let path: Arc<str> = path.into();
-        if let Some(before) = self.paths.insert(number, Arc::clone(&path)) {
-            self.forget(&before, number);
+        let before = self.paths.insert(number, Arc::clone(&path)).filter(|before| *before != path);
+        if let Some(before) = &before {
+            self.forget(before, number);
         }
         self.numbers.insert(path, number);
+        before
     }
 
     pub(super) fn path(&self, number: i32) -> Option<&Arc<str>> {
@@ -64,7 +66,7 @@ mod tests {
 
     fn of(all: &[(i32, &str)]) -> Watches {
         let mut watches = Watches::default();
-        all.iter().for_each(|(number, path)| watches.put(*number, path));
+        all.iter().for_each(|(number, path)| assert_eq!(watches.put(*number, path), None));
         watches
     }
 
@@ -83,7 +85,8 @@ mod tests {
     #[test]
     fn a_directory_that_is_found_elsewhere_keeps_its_watch_and_its_old_place_is_free() {
         let mut watches = of(&[(1, ""), (2, "a"), (3, "a/b")]);
-        watches.put(2, "n/a");
+        assert_eq!(watches.put(2, "n/a").as_deref(), Some("a"));
+        assert_eq!(watches.put(2, "n/a"), None);
         watches.put(3, "n/a/b");
         assert!(watches.take_below("a").is_empty());
         watches.put(9, "a");

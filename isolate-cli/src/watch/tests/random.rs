@@ -56,6 +56,7 @@ enum Step {
     Made(String),
     Removed(String),
     Renamed(String, String),
+    Exchanged(String, String),
     Linked(String),
     Asked,
 }
@@ -71,6 +72,10 @@ impl Step {
                 fs::remove_file(root.join(path)).or_else(|_| fs::remove_dir_all(root.join(path)))
             }
             Self::Renamed(from, to) => fs::rename(root.join(from), root.join(to)),
+            Self::Exchanged(one, other) => {
+                renameat_with(CWD, root.join(one), CWD, root.join(other), RenameFlags::EXCHANGE)
+                    .map_err(Into::into)
+            }
             Self::Linked(path) => symlink("a/b", root.join(path)),
             Self::Asked => Ok(()),
         };
@@ -89,6 +94,7 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         3 => paths().prop_map(Step::Made),
         2 => paths().prop_map(Step::Removed),
         4 => (paths(), paths()).prop_map(|(from, to)| Step::Renamed(from, to)),
+        2 => (paths(), paths()).prop_map(|(one, other)| Step::Exchanged(one, other)),
         1 => paths().prop_map(Step::Linked),
         2 => Just(Step::Asked),
     ];

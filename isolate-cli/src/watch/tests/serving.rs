@@ -1,11 +1,14 @@
 //! Those who ask, and who answers them.
 
 use super::*;
-use crate::watch::{Ending, Serving, Watcher};
+use crate::watch::{Ending, Serving, Watcher, message::Identity};
 use proto::Timestamp;
 use runtime::{ManualClock, Shutdown};
 use std::{io::Read as _, os::unix::net::UnixStream, sync::Arc, time::Duration};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -36,8 +39,7 @@ impl Server {
     }
 
     async fn ask(&self, root: &Path, token: Option<String>) -> Option<(String, Option<Vec<String>>)> {
-        let (watcher, root) = (self.watcher(), root.to_owned());
-        let told = spawn_blocking(move || watcher.changes(&root, token.as_deref())).await.unwrap()?;
+        let told = self.watcher().changes(root, token.as_deref()).await?;
         let paths = told.paths.map(|paths| paths.iter().map(ToString::to_string).collect());
         Some((told.token, paths))
     }
@@ -85,8 +87,8 @@ async fn several_ask_at_a_time_each_with_a_token_of_its_own() {
 async fn it_ends_when_it_is_told_to_or_nobody_asks() {
     let server = Server::start();
     let (watcher, root) = (server.watcher(), server.root.clone());
-    let status = spawn_blocking(move || (watcher.status(&root), watcher.stop(&root), watcher.status(&root)));
-    let (first, last, after) = status.await.unwrap();
+    let (first, last, after) =
+        (watcher.status(&root).await, watcher.stop(&root).await, watcher.status(&root).await);
     assert_eq!((first.clone(), after), (last, None));
     assert_eq!((first.as_ref().unwrap().directories, &first.unwrap().root), (3, &server.root));
     assert_eq!(server.ended().await, Ending::Stopped);
@@ -105,7 +107,11 @@ async fn who_asks_nothing_or_nonsense_keeps_nobody_else_waiting() {
     let server = Server::start();
     let place = server.place.clone();
     let root = server.root.clone();
-    let connect = move || place.connect(&root).unwrap();
+    let connect = move || {
+        let stream = place.connect(&root).unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    };
     let silent = connect();
     let mut answers = Vec::new();
     for nonsense in ["\n", "{}\n", "{\"changes\":{}, \"x\":1}\n", "nonsense", &"x".repeat(100_000)] {
@@ -123,9 +129,47 @@ async fn who_asks_nothing_or_nonsense_keeps_nobody_else_waiting() {
     assert!(answers.iter().all(Vec::is_empty), "{answers:?}");
     assert!(server.ask(&server.root, None).await.is_some());
     assert_eq!(server.sockets(), 1);
+    // Nor does it keep anybody from ending, though it stays.
+    server.shutdown.request();
+    assert_eq!(timeout(IDLE / 20, server.ended()).await.unwrap(), Ending::Signal);
     drop(silent);
+}
+
+#[tokio::test]
+async fn who_finds_another_directory_at_that_path_is_told_nothing_of_this_one() {
+    let server = Server::start();
+    let (place, root) = (server.place.clone(), server.root.clone());
+    let ask = move |of: serde_json::Value| {
+        let mut stream = place.connect(&root).unwrap();
+        stream.set_nonblocking(false).unwrap();
+        let question = serde_json::json!({"changes": {"token": null, "of": of}});
+        std::io::Write::write_all(&mut stream, format!("{question}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let of = serde_json::to_value(Identity::of(&server.root).unwrap()).unwrap();
+    let asked = spawn_blocking(move || {
+        assert!(ask(of.clone()).contains("token"));
+        for (key, value) in [("device", 1.into()), ("inode", 1.into()), ("mounts", "mnt:[1]".into())] {
+            let mut other = of.clone();
+            other[key] = value;
+            assert_eq!(ask(other), "\"another\"\n", "{key}");
+        }
+    });
+    asked.await.unwrap();
     server.shutdown.request();
     assert_eq!(server.ended().await, Ending::Signal);
+}
+
+#[tokio::test]
+async fn who_does_not_answer_in_time_counts_as_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let place = Place::at(&root.join("sockets"));
+    let _stopped = place.listen(&root).unwrap().unwrap();
+    let asked = timeout(IDLE / 6, Watcher::at(place).changes(&root, None)).await;
+    assert!(asked.expect("in time").is_none());
 }
 
 #[tokio::test]
