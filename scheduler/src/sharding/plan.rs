@@ -11,6 +11,9 @@ use std::{
 /// A test decides when a run ends if so many of it would take longer than the run.
 const DECISIVE: u32 = 4;
 
+/// Of the time of all tests, what the starts of workers may cost, in percent.
+const STARTS_PERCENT: u128 = 4;
+
 /// The fraction of the golden ratio, of 2^64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -39,15 +42,18 @@ pub(super) fn horizon(units: &[Unit], workers: u32) -> Duration {
     longest.max(total / workers.max(1))
 }
 
-/// How many workers a suite is worth, at most `most`: as few as end within `target` (as many as help, without one).
+/// How many workers a suite is worth, at most `most`: as few as end within `target`; without one as many as help.
 ///
-/// No run ends before its longest test does, so no more are asked for than fit everything into that time.
+/// No run ends before its longest test does. So many as fit everything into that time would have to be packed without a gap
+/// by estimates that are never wrong, so there are more of them, as long as their starts cost little.
 pub fn workers(estimates: &Estimates, target: Option<Duration>, most: u32, overhead: Duration) -> u32 {
     let most = most.min(u32::try_from(estimates.len()).unwrap_or(u32::MAX)).max(1);
     let end = target.unwrap_or_default().max(estimates.longest() + overhead);
     let room = end.saturating_sub(overhead).max(Duration::from_micros(1));
     let needed = estimates.total().as_micros().div_ceil(room.as_micros());
-    u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
+    let paid = estimates.total().as_micros() * STARTS_PERCENT / 100 / overhead.as_micros().max(1);
+    let worth = if target.is_some() { needed } else { needed.max(paid) };
+    u32::try_from(worth).unwrap_or(u32::MAX).clamp(1, most)
 }
 
 /// The tests to run as units. A group that is larger than a fair share of `workers` is cut into such shares.
@@ -133,6 +139,17 @@ mod tests {
         assert_eq!(workers(None, 500), 100, "one test each");
         assert_eq!(workers(Some(1), 500), 100, "the longest test takes longer than that");
         assert_eq!(workers(Some(100_000), 500), 1);
+    }
+
+    #[test]
+    fn there_are_more_workers_than_would_do_by_the_estimates_as_long_as_their_starts_cost_little() {
+        let mut seconds = vec![1; 700];
+        seconds.push(70);
+        let workers =
+            |target, overhead| workers(&estimates(&seconds), target, 500, Duration::from_millis(overhead));
+        assert_eq!(workers(None, 200), 154, "4 % of 770 s");
+        assert_eq!(workers(None, 10_000), 11, "starts are dear");
+        assert_eq!(workers(Some(Duration::from_secs(70)), 200), 11, "no more than it takes");
     }
 
     #[test]
