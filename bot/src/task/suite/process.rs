@@ -35,6 +35,8 @@ pub(super) struct Process {
     channel: Channel,
     /// The end of its output since the last test began.
     pub(super) tail: Tail,
+    /// The end of what it printed since it last said something.
+    fresh: Tail,
     /// When it said something last.
     stirred: Duration,
     pub(super) takes: Takes,
@@ -109,6 +111,7 @@ impl Suite<'_> {
             takes: launch.takes,
             channel,
             tail: Tail::default(),
+            fresh: Tail::default(),
             stirred: self.executor.clock.elapsed(),
             ready: false,
             dismissed: false,
@@ -284,6 +287,7 @@ impl Suite<'_> {
 
     async fn printed(&mut self, process: &mut Process, bytes: &[u8]) -> Result<(), Stop> {
         process.tail.push(bytes);
+        process.fresh.push(bytes);
         let connected = process.channel.is_connected();
         let mut events = Vec::new();
         process.reader.output(bytes, connected, &mut events);
@@ -293,7 +297,13 @@ impl Suite<'_> {
     async fn said(&mut self, process: &mut Process, lines: &[Vec<u8>]) -> Result<(), Stop> {
         let mut events = Vec::new();
         lines.iter().for_each(|line| process.reader.line(line, &mut events));
-        self.take_in(process, events).await
+        self.take_in(process, events).await?;
+        // What was printed just before may be the last words of a test that has only now been told of.
+        let fresh = std::mem::take(&mut process.fresh);
+        if process.tail.as_bytes().is_empty() {
+            process.tail = fresh;
+        }
+        Ok(())
     }
 
     pub(super) async fn take_in(&mut self, process: &mut Process, events: Vec<Event>) -> Result<(), Stop> {
