@@ -63,7 +63,7 @@ pub struct Running {
 }
 
 /// Clients that watch a tree take what they were told for true for half of that, and have the other half to use it.
-const SHORTEST_LEASE: Duration = Duration::from_secs(20 * 60);
+const SHORTEST_LEASE: Duration = cas::tree::TRUSTED.saturating_mul(2);
 
 /// What uploads whose connections are gone have left to do is little.
 const UPLOADS_END: Duration = Duration::from_secs(10);

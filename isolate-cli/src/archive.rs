@@ -55,20 +55,46 @@ pub async fn archive(
     options: &ArchiveOptions,
     monitor: Arc<dyn Monitor>,
 ) -> Result<Archived, Error> {
-    let mut watched = WatchedItem::of(&item, options).await?;
-    if let Some(watched) = &mut watched
-        && let Some((item, uploaded)) = watched.renew(store, options, Arc::clone(&monitor)).await?
-    {
-        return Ok(Archived { item, uploaded });
-    }
+    let watched = match look(store, &item, options, &monitor).await? {
+        Look::Renewed(item, uploaded) => return Ok(Archived { item, uploaded }),
+        Look::AtEverything(watched) => watched,
+    };
     let (outlet, inlet) = tree::early();
     let packaging = package(item, options, Some(outlet), Arc::clone(&monitor));
     let (mut packaged, early) = future::try_join(packaging, sending(store, inlet, &*monitor)).await?;
     let uploaded = upload(store, std::mem::take(&mut packaged.sources), early, &*monitor).await?;
+    Ok(Archived { item: kept(packaged, watched).await?, uploaded })
+}
+
+/// How much of an item has to be looked at.
+enum Look {
+    /// Only what changed was: it is in the store.
+    Renewed(Item, Uploaded),
+    /// At all of it; whether somebody watches it.
+    AtEverything(Option<WatchedItem>),
+}
+
+async fn look(
+    store: &dyn BlobStore,
+    item: &WorkItem,
+    options: &ArchiveOptions,
+    monitor: &Arc<dyn Monitor>,
+) -> Result<Look, Error> {
+    let mut watched = WatchedItem::of(item, options).await?;
+    if let Some(watched) = &mut watched
+        && let Some((item, uploaded)) = watched.renew(store, options, Arc::clone(monitor)).await?
+    {
+        return Ok(Look::Renewed(item, uploaded));
+    }
+    Ok(Look::AtEverything(watched))
+}
+
+/// An item that is in the store as a whole, of which is kept what the next time needs.
+async fn kept(packaged: Packaged, watched: Option<WatchedItem>) -> Result<Item, Error> {
     if let Some(watched) = watched {
         watched.keep(&packaged).await?;
     }
-    Ok(Archived { item: packaged.into(), uploaded })
+    Ok(packaged.into())
 }
 
 /// Several work items, and what the store had to be sent for all of them together.
@@ -101,12 +127,7 @@ pub async fn archive_batch(
                 uploaded += sent;
                 item
             }
-            Done::Packaged(packaged, watched) => {
-                if let Some(watched) = watched {
-                    watched.keep(&packaged).await?;
-                }
-                (*packaged).into()
-            }
+            Done::Packaged(packaged, watched) => kept(*packaged, watched).await?,
         });
     }
     Ok(BatchArchived { items, uploaded })
@@ -135,13 +156,13 @@ async fn package_all(
     let mut batch = Batch { done: Vec::with_capacity(items.len()), sources: Sources::new() };
     let mut kept = 0;
     for (item, options) in items {
-        let mut watched = WatchedItem::of(&item, &options).await?;
-        if let Some(watched) = &mut watched
-            && let Some((item, sent)) = watched.renew(store, &options, Arc::clone(&monitor)).await?
-        {
-            batch.done.push(Done::Renewed(item, sent));
-            continue;
-        }
+        let watched = match look(store, &item, &options, &monitor).await? {
+            Look::Renewed(item, sent) => {
+                batch.done.push(Done::Renewed(item, sent));
+                continue;
+            }
+            Look::AtEverything(watched) => watched,
+        };
         // Each item may leave a batch in memory: beyond some of them, files are read again to be sent.
         let outlet = (kept < MAX_KEPT).then(|| outlet.clone());
         let mut packaged = package(item, &options, outlet, Arc::clone(&monitor)).await?;

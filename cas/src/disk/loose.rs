@@ -73,7 +73,8 @@ pub(super) fn drop_damaged(path: &Path) -> Result<()> {
     remove(path)
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Removes a file, or what is in the place of one, unless it is gone.
+pub(super) fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),

@@ -20,6 +20,11 @@ const SLACK_NANOS: i128 = 100_000_000;
 const NANOS: i128 = 1_000_000_000;
 const TAGS: i64 = 1_000_000;
 
+/// The time of last use, in seconds and nanoseconds.
+pub(super) fn used(found: &Metadata) -> (i64, i64) {
+    (found.mtime(), found.mtime_nsec())
+}
+
 /// Makes this the time of last use. To be called when the content is known to be right.
 pub(super) fn touch(file: &File, digest: Digest) -> io::Result<()> {
     set(file, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW })?;

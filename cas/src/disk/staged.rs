@@ -28,6 +28,12 @@ impl Trust {
     pub(crate) fn of(store: &dyn BlobStore) -> Self {
         if store.verifies_reads() { Self::Verified } else { Self::Hash }
     }
+
+    /// Whether these are the bytes of a blob: as many as its name says, and hashed by somebody.
+    pub(super) fn takes(self, digest: Digest, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == digest.size()
+            && (self == Self::Verified || digest.function().digest(bytes) == digest)
+    }
 }
 
 /// Bytes that are hashed as they are written, invisible until [`Staged::finish`], removed when dropped before. Blocks.

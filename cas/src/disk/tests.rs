@@ -10,7 +10,12 @@ use crate::{
     testing::{conformance, noise},
 };
 use proto::{Digest, DigestFunction};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 const FUNCTION: DigestFunction = DigestFunction::Blake3;
 
@@ -35,7 +40,14 @@ fn insert(cache: &DiskCache, seed: u64) -> Digest {
 fn age(cache: &DiskCache, digest: Digest, seconds: u64) {
     let file = fs::File::open(cache.path(digest)).unwrap();
     let now = file.metadata().unwrap().modified().unwrap();
-    file.set_modified(now - std::time::Duration::from_secs(seconds)).unwrap();
+    file.set_modified(now - Duration::from_secs(seconds)).unwrap();
+}
+
+/// Until so much time has gone by, as files in this directory tell it.
+pub(super) fn wait(dir: &Path, since: SystemTime, long: Duration) {
+    while tempfile::tempfile_in(dir).unwrap().metadata().unwrap().modified().unwrap() < since + long {
+        std::thread::yield_now();
+    }
 }
 
 fn files_below(dir: &Path) -> usize {

@@ -5,6 +5,7 @@ use super::{
     limits::{Count, Left, Target, Trimmed},
     packs::{Pack, Packs},
     pins::PinTable,
+    seal::used,
 };
 use crate::{Error, Result};
 use proto::Digest;
@@ -51,8 +52,7 @@ pub(super) fn scan(contents: &Contents, now: i64) -> Result<Vec<Item>> {
     let mut items = scan_blobs(&contents.layout, now)?;
     for (pack, found) in contents.packs.scan(now)? {
         let count = Count { bytes: footprint(found.len()), items: pack.blobs() };
-        let used = (found.mtime(), found.mtime_nsec());
-        items.push(Item { kind: Kind::Pack(pack), count, used, lent: false });
+        items.push(Item { kind: Kind::Pack(pack), count, used: used(&found), lent: false });
     }
     Ok(items)
 }
@@ -85,7 +85,7 @@ fn scan_blobs(layout: &Layout, now: i64) -> Result<Vec<Item>> {
                 Some(digest) => items.push(Item {
                     kind: Kind::Blob(digest),
                     count: Count { bytes: footprint(metadata.len()), items: 1 },
-                    used: (metadata.mtime(), metadata.mtime_nsec()),
+                    used: used(&metadata),
                     lent: metadata.nlink() > 1,
                 }),
                 // It is being written.
@@ -162,9 +162,9 @@ impl Kind {
 }
 
 /// `false`: another process has used it since it was found.
-fn remove_unused(path: &Path, used: (i64, i64)) -> io::Result<bool> {
+fn remove_unused(path: &Path, before: (i64, i64)) -> io::Result<bool> {
     let removed = fs::symlink_metadata(path).and_then(|found| {
-        let unused = (found.mtime(), found.mtime_nsec()) == used;
+        let unused = used(&found) == before;
         if unused { fs::remove_file(path).map(|()| true) } else { Ok(false) }
     });
     match removed {

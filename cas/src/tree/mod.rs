@@ -31,7 +31,7 @@ mod tests;
 mod upload;
 mod walk;
 
-pub use again::{Again, Changes, Kept, Reach, Renewed, renew};
+pub use again::{Again, Changes, Kept, Reach, Renewed, TRUSTED, renew};
 pub use early::{Early, Inlet, Outlet, early, upload_early};
 pub use error::{Collision, Error};
 pub use fetch::{Fetched, fetch, fetch_into};

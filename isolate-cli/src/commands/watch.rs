@@ -80,12 +80,14 @@ struct WatchReport {
 
 impl WatchReport {
     fn new(root: PathBuf, status: Option<Status>) -> Self {
-        let (process, directories, changed) = status
-            .map(|status| (status.process, status.directories, status.changed))
-            .map_or((None, None, None), |(process, directories, changed)| {
-                (Some(process), Some(directories), Some(changed))
-            });
-        Self { root, watched: process.is_some(), process, directories, changed }
+        let status = status.as_ref();
+        Self {
+            root,
+            watched: status.is_some(),
+            process: status.map(|status| status.process),
+            directories: status.map(|status| status.directories),
+            changed: status.map(|status| status.changed),
+        }
     }
 
     fn line(&self) -> String {

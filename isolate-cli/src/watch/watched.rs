@@ -210,10 +210,7 @@ impl Watched {
             return self.itself(&directory, what);
         }
         let name = std::str::from_utf8(event.name).ok();
-        let path = name.map(|name| match &*directory {
-            "" => name.to_owned(),
-            directory => format!("{directory}/{name}"),
-        });
+        let path = name.map(|name| in_directory(&directory, name));
         let Some(path) = path.filter(|path| RelPath::new(path).is_ok()) else {
             // Nobody can be told this name. Whoever looks at the directory will see.
             self.journal.changed(&directory);
@@ -281,10 +278,7 @@ impl Watched {
             };
             self.refused.remove(&place);
             let names = below::names(directory).map_err(|errno| failed(&self.root.join(&place), errno))?;
-            pending.extend(names.into_iter().map(|name| match &*place {
-                "" => name,
-                place => format!("{place}/{name}"),
-            }));
+            pending.extend(names.iter().map(|name| in_directory(&place, name)));
         }
         Ok(true)
     }
@@ -307,6 +301,11 @@ impl Watched {
         self.twice = if is_known { Twice::Often } else { Twice::Once };
         is_known
     }
+}
+
+/// The place of what has this name in a directory below the root, which is empty.
+fn in_directory(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 fn queue() -> Result<OwnedFd, WatchError> {

@@ -1,13 +1,15 @@
 //! Many packs of about one size become one: so there are few of them, however little comes at a time.
 
 use super::{MOST, Pack, Packing, Packs, usable};
-use crate::{Error, Result, disk::cache::DiskCache};
+use crate::{
+    Error, Result,
+    disk::{cache::DiskCache, loose},
+};
 use proto::{Digest, DigestFunction};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
-    io::ErrorKind,
     sync::Arc,
 };
 
@@ -94,10 +96,7 @@ fn together(
 
 fn remove(packs: &Packs, pack: &Arc<Pack>) -> Result<()> {
     packs.known().packs.retain(|known| !Arc::ptr_eq(known, pack));
-    match std::fs::remove_file(&pack.path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&pack.path, error)),
-        _ => Ok(()),
-    }
+    loose::remove(&pack.path)
 }
 
 /// `None`: somebody else has it.

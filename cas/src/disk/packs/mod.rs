@@ -25,8 +25,9 @@ pub(super) use merge::merge;
 pub(super) use pack::{Opened, Pack};
 pub(super) use packing::Packing;
 
+use super::seal::used;
 use crate::{Error, Result, parallel::in_parts};
-use pack::{remove_damaged, used};
+use pack::{pass_over, remove_damaged};
 use proto::Digest;
 use std::{
     cmp::Reverse,
@@ -159,8 +160,7 @@ impl Packs {
                         packs.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(pack));
                     }
                     Ok(None) => remove_damaged(path),
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => tracing::warn!(path = %path.display(), %error, "cannot look into a pack"),
+                    Err(error) => pass_over(path, &error),
                 }
             }
             Ok::<_, Error>(())
@@ -224,8 +224,7 @@ fn usable(pack: &Arc<Pack>) -> Option<(Arc<Opened>, (i64, i64))> {
     match pack.open() {
         Ok(Some((opened, found))) => return Some((opened, used(&found))),
         Ok(None) => pack.remove_damaged(),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(path = %pack.path.display(), %error, "cannot look into a pack"),
+        Err(error) => pass_over(&pack.path, &error),
     }
     None
 }

@@ -84,11 +84,7 @@ impl Pack {
         let mut state = self.state();
         let opened = match state.opened.upgrade().filter(|opened| !opened.is_damaged()) {
             Some(opened) => opened,
-            None => Arc::new(Opened {
-                pack: self.clone(),
-                file: File::open(&self.path)?,
-                is_damaged: AtomicBool::new(false),
-            }),
+            None => Opened::new(self, File::open(&self.path)?),
         };
         let is_known = |found: &Metadata, state: &State| {
             seal::is_sealed(found, self.name) || state.right == Some(times(found))
@@ -114,7 +110,7 @@ impl Pack {
 
     /// The same of a file that was written just now.
     pub(in crate::disk) fn opened(self: &Arc<Self>, file: File) -> Arc<Opened> {
-        let opened = Arc::new(Opened { pack: self.clone(), file, is_damaged: AtomicBool::new(false) });
+        let opened = Opened::new(self, file);
         self.state().opened = Arc::downgrade(&opened);
         opened
     }
@@ -132,6 +128,10 @@ impl Pack {
 }
 
 impl Opened {
+    fn new(pack: &Arc<Pack>, file: File) -> Arc<Self> {
+        Arc::new(Self { pack: pack.clone(), file, is_damaged: AtomicBool::new(false) })
+    }
+
     /// The bytes of a blob, by its number, hashed. `None`, and the pack is removed: they are others.
     pub(super) fn read(&self, number: u32) -> Result<Option<Vec<u8>>> {
         match self.bytes(number) {
@@ -171,12 +171,14 @@ impl Opened {
 }
 
 fn times(found: &Metadata) -> Times {
-    [used(found), (found.ctime(), found.ctime_nsec())]
+    [seal::used(found), (found.ctime(), found.ctime_nsec())]
 }
 
-/// Time of last use, in seconds and nanoseconds.
-pub(super) fn used(found: &Metadata) -> (i64, i64) {
-    (found.mtime(), found.mtime_nsec())
+/// It cannot be looked at, so it counts as not there.
+pub(super) fn pass_over(path: &Path, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        tracing::warn!(path = %path.display(), %error, "cannot look into a pack");
+    }
 }
 
 /// Best effort.

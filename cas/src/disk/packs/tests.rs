@@ -1,6 +1,6 @@
 use super::{merge::MANY, *};
 use crate::{
-    disk::{DiskCache, DiskCacheOptions, Stats, seal, staged::Trust},
+    disk::{DiskCache, DiskCacheOptions, Stats, seal, staged::Trust, tests::wait},
     testing::noise,
 };
 use bytes::Bytes;
@@ -205,6 +205,8 @@ fn a_pack_of_which_half_is_used_stays_young_and_a_part_of_another_moves_out() {
     assert_eq!(leaving(find(&blobs[..100], MOVE_AFTER - 10)), 0, "too early to tell");
     assert_eq!(used(), begin);
     assert_eq!(leaving(find(&blobs[..100], MOVE_AFTER + 10)), 100);
+    // The tags of two seals of one moment are in no order.
+    wait(dir.path(), begin, Duration::from_millis(10));
     assert_eq!(leaving(find(&blobs[..300], MOVE_AFTER + 10)), 0);
     assert!(used() > begin);
     assert_eq!(find(&blobs[..300], 0).len(), 300);
@@ -427,16 +429,26 @@ async fn what_a_cancelled_fetch_has_packed_is_published_behind_it() {
 #[test]
 fn a_seal_is_set_after_room_was_made() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = open(dir.path(), 1 << 30);
-    let blobs = blobs(FUNCTION, 0..100);
+    // So small that each pack is counted in common at once.
+    let (cache, other) = (open(dir.path(), 1 << 22), open(dir.path(), 1 << 22));
     let gathering = Gathering::new(&cache);
-    gathering.keep(&blobs, Trust::Hash).unwrap();
-    // As if counting it took long: the file was written a while before it is published.
-    let begun = cache.now().unwrap();
-    while cache.now().unwrap() == begun {
-        std::thread::yield_now();
-    }
-    gathering.finish().unwrap();
+    gathering.keep(&blobs(FUNCTION, 0..400), Trust::Hash).unwrap();
+    assert!(packs(dir.path()).is_empty());
+    let begun = tempfile::tempfile_in(dir.path()).unwrap().metadata().unwrap().modified().unwrap();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = other.accounting().locked(|_| {
+                locked.send(()).unwrap();
+                // Longer than seal and change may be apart.
+                wait(dir.path(), begun, Duration::from_millis(400));
+                Ok(())
+            });
+            held.unwrap();
+        });
+        is_locked.recv().unwrap();
+        gathering.finish().unwrap();
+    });
     let path = packs(dir.path()).pop().unwrap();
     let name = Pack::load(&path).unwrap().unwrap().name;
     assert!(seal::is_sealed(&fs::metadata(&path).unwrap(), name));

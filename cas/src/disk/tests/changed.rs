@@ -10,23 +10,6 @@ fn writable(path: &Path) -> File {
     File::options().write(true).open(path).unwrap()
 }
 
-/// Until a change is not hidden behind the last use.
-fn wait(path: &Path) {
-    let used = fs::metadata(path).unwrap().modified().unwrap();
-    while path
-        .parent()
-        .map(|dir| tempfile::tempfile_in(dir).unwrap())
-        .unwrap()
-        .metadata()
-        .unwrap()
-        .modified()
-        .unwrap()
-        < used + std::time::Duration::from_millis(150)
-    {
-        std::thread::yield_now();
-    }
-}
-
 const CHANGES: [(&str, Change); 7] = [
     ("other bytes of the same size", |path| writable(path).write_all(&noise(9, 4096)).unwrap()),
     ("one byte", |path| writable(path).write_all(b"!").unwrap()),
@@ -61,7 +44,9 @@ fn a_changed_file_is_dropped_before_it_is_used_again() {
         let cache = open(dir.path(), 1 << 30);
         let digest = insert(&cache, 1);
         let path = cache.path(digest);
-        wait(&path);
+        // Until a change is not hidden behind the last use.
+        let used = fs::metadata(&path).unwrap().modified().unwrap();
+        wait(path.parent().unwrap(), used, Duration::from_millis(150));
         change(&path);
         // Another process, and one that has used it before.
         assert_eq!(open(dir.path(), 1 << 30).missing(&[digest]).unwrap(), [digest], "{name}");

@@ -1,7 +1,6 @@
 //! What goes when there is too much, too many, too little left, or something too old.
 
 use super::*;
-use std::time::Duration;
 
 /// Four blobs, the first one the oldest.
 fn four(cache: &DiskCache) -> Vec<Digest> {

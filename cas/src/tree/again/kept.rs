@@ -20,7 +20,7 @@ const MAGIC: &str = "isoswarm-again-1\n";
 
 /// For so long a store is taken to have what it said that it has. Far below an hour, for which ours keeps that by default
 /// (`lease`): who then wants it has the rest of the hour.
-const TRUSTED: Duration = Duration::from_secs(10 * 60);
+pub const TRUSTED: Duration = Duration::from_secs(10 * 60);
 
 /// As much as is read of the file.
 const MOST: u64 = 128 * 1024 * 1024;

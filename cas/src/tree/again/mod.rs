@@ -13,6 +13,6 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-pub use kept::{Again, Kept};
+pub use kept::{Again, Kept, TRUSTED};
 pub use reach::Reach;
 pub use renew::{Changes, Renewed, renew};

@@ -23,8 +23,6 @@ pub(super) struct Spliced {
     pub(super) same_bytes: u64,
     /// Where it has symlinks.
     pub(super) links: Vec<RelPath>,
-    /// Files at changed paths that were files before.
-    pub(super) rewritten: usize,
     /// Whether nothing came and nothing went: every changed path was a file and is one.
     pub(super) only_rewritten: bool,
 }
@@ -42,6 +40,8 @@ pub(super) fn splice(
     let mut ranges = Ranges::of(changed);
     let mut files = files.iter().peekable();
     let (mut spliced, mut came, mut went) = (Spliced::default(), 0, 0);
+    // Files at changed paths that were files before.
+    let mut rewritten = 0;
     while let Some(entry) = old.next()? {
         let path = entry.path(old.text)?;
         while let Some((path, file)) = files.next_if(|(new, _)| new.as_str() < &*path) {
@@ -62,7 +62,7 @@ pub(super) fn splice(
             (true, Some((path, file)), Some(_)) => {
                 into.replace(&entry, path, file);
                 spliced.add(file)?;
-                spliced.rewritten += 1;
+                rewritten += 1;
             }
             (true, None, Some(_)) => {
                 into.remove(&entry);
@@ -77,7 +77,7 @@ pub(super) fn splice(
         spliced.add(file)?;
         came += 1;
     }
-    spliced.only_rewritten = came == 0 && went == 0 && spliced.rewritten == changed.len();
+    spliced.only_rewritten = came == 0 && went == 0 && rewritten == changed.len();
     spliced.entries += spliced.same + spliced.links.len() as u64;
     spliced.bytes = spliced.bytes.saturating_add(spliced.same_bytes);
     (spliced.manifest, spliced.patch) = into.finish();
