@@ -79,7 +79,7 @@ fn ratios(
     for (size, target) in SIZES.into_iter().zip(targets) {
         let fleets = fleets(size);
         let mut columns = vec![Vec::new(); runners().len()];
-        for same in traces.chunk_by(|a, b| a.name == b.name) {
+        for same in trace::of_each(traces) {
             let mut cells = vec![Vec::new(); runners().len()];
             for trace in same {
                 let estimates = estimates(trace);
@@ -147,7 +147,8 @@ pub(crate) fn killed(traces: &[Trace]) {
     head("1 of 64 bots killed at a random time, lease 30 s (baselines 5 s), with history", &baselines::ALL);
     let mut columns = vec![Vec::new(); runners().len()];
     let mut moved = vec![Vec::new(); OURS.len()];
-    for trace in trace::first_of_each(traces) {
+    // One draw of each shape.
+    for trace in trace::of_each(traces).map(|same| &same[0]) {
         let estimates = trace.warm();
         let deaths = runners().into_iter().map(|runner| {
             let whole = Fleet::ideal(64);

@@ -41,9 +41,9 @@ pub(crate) fn all() -> Vec<Trace> {
     files.into_iter().chain(made(&TUNED, 0)).collect()
 }
 
-/// One draw of each shape, and the files.
-pub(crate) fn first_of_each(traces: &[Trace]) -> impl Iterator<Item = &Trace> {
-    traces.chunk_by(|a, b| a.name == b.name).map(|same| &same[0])
+/// The draws of each shape, and each file for itself.
+pub(crate) fn of_each(traces: &[Trace]) -> impl Iterator<Item = &[Trace]> {
+    traces.chunk_by(|a, b| a.name == b.name)
 }
 
 /// What no constant of the policy was chosen by: other draws of the same shapes, and other shapes.

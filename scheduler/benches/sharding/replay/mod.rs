@@ -1,5 +1,5 @@
 //! The traces, replayed through the real scheduler, its journal and the protocol of real bots, whose tests sleep: what the
-//! simulator leaves out. Of a shape that is drawn the first draw is replayed.
+//! simulator leaves out.
 //!
 //! The clock of the scheduler and of the bots runs so fast that the lower bound of each run takes [`seconds`] of the host's,
 //! or more where bots would call too often: tests, runners' starts, calls that are held back, gathered reports and leases
@@ -16,7 +16,7 @@ mod stage;
 use crate::{
     parts::SIZES,
     table::geometric_mean,
-    trace::{Trace, first_of_each},
+    trace::{Trace, of_each},
 };
 use futures::future::join_all;
 use load::{Load, Turns};
@@ -46,7 +46,7 @@ fn is_asked(size: usize, name: &str) -> bool {
         .map_or(true, |scenes| scenes.split(',').any(|scene| scene.trim() == format!("{size}/{name}")))
 }
 
-/// Both ways of running one trace on one number of bots.
+/// Both ways of running one trace, or one draw of a shape, on one number of bots.
 struct Replayed<'a> {
     trace: &'a Trace,
     size: usize,
@@ -59,23 +59,25 @@ struct Replayed<'a> {
 pub(crate) fn replay(traces: &[Trace]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (clock, turns) = (SystemClock::new(), Turns::new());
-    let scenes = REPLAYED.into_iter().flat_map(|size| first_of_each(traces).map(move |trace| (size, trace)));
-    let mut scenes: Vec<(usize, &Trace)> =
-        scenes.filter(|(size, trace)| is_asked(*size, trace.name)).collect();
+    let mut scenes = Vec::new();
+    for (size, same) in REPLAYED.into_iter().flat_map(|size| of_each(traces).map(move |same| (size, same))) {
+        let draws = same.iter().enumerate().map(|(draw, trace)| (size, trace, Draws::of(same, draw, size)));
+        scenes.extend(draws.filter(|(size, trace, _)| is_asked(*size, trace.name)));
+    }
     // What takes longest begins first.
-    scenes.sort_by_key(|(_, trace)| Reverse(trace.truth.iter().sum::<Duration>()));
+    scenes.sort_by_key(|(_, trace, _)| Reverse(trace.truth.iter().sum::<Duration>()));
     let worked = processor();
-    let played = scenes.into_iter().map(|(size, trace)| play(size, trace, &turns));
+    let played = scenes.into_iter().map(|(size, trace, draws)| play(size, trace, draws, &turns));
     let mut all = runtime.block_on(join_all(played));
     let (took, worked) = (clock.elapsed(), processor() - worked);
     eprintln!("{:.0} s, of which processor time {:.0} s", took.as_secs_f64(), worked.as_secs_f64());
-    let place = |trace: &Trace| traces.iter().position(|other| other.name == trace.name);
+    let place = |trace: &Trace| traces.iter().position(|other| std::ptr::eq(other, trace));
     all.sort_by_key(|replayed| (replayed.size, place(replayed.trace)));
     rows::print(&all);
 }
 
-async fn play<'a>(size: usize, trace: &'a Trace, turns: &Turns) -> Replayed<'a> {
-    let (load, draws) = (Load::new(trace, size, seconds()), Draws::of(trace, size == REPLAYED[1]));
+async fn play<'a>(size: usize, trace: &'a Trace, draws: Draws, turns: &Turns) -> Replayed<'a> {
+    let load = Load::new(trace, size, seconds());
     let scenes = [Mode::Pull, Mode::Process].map(|mode| Scene { trace, size, mode, load, turns, draws });
     let [pull, process] = &scenes;
     let ours: [Told; 2] = futures::future::join(pull.play(), process.play()).await.into();

@@ -2,6 +2,7 @@
 //! scheduler of its own.
 
 use super::{
+    REPLAYED,
     load::{Load, Turns},
     stage::{Play, Stage},
 };
@@ -29,19 +30,34 @@ pub(super) struct Scene<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draws {
     cold: u64,
-    /// Fleets of unequal bots: the first that the simulator draws.
-    pub(super) unequal: u64,
-    /// Bots that die: the first that the simulator draws.
+    /// Of those that the simulator draws, these are taken: the first one, and how many.
+    first: u64,
+    unequal: u64,
     pub(super) deaths: u64,
 }
 
 impl Draws {
-    /// Of a trace on so many bots. What takes longest takes most of the replay: once is enough, and twice of what is left to
-    /// chance.
-    pub(super) fn of(trace: &Trace, with_deaths: bool) -> Self {
+    /// Of this draw of a shape on so many bots. A file is played several times, unless it is long and so takes most of the
+    /// replay; of a shape it is the draws that make several.
+    pub(super) fn of(same: &[Trace], draw: usize, size: usize) -> Self {
         const LONG: f64 = 20_000.0;
-        let [cold, unequal, deaths] = if trace.total() < LONG { [2, 3, 4] } else { [1, 1, 2] };
-        Self { cold, unequal, deaths: if with_deaths { deaths } else { 0 } }
+        let [cold, unequal, deaths] = match same {
+            [file] if file.total() < LONG => [2, 3, 4],
+            [_] => [1, 1, 2],
+            _ => [1, 1, 1],
+        };
+        let deaths = if size == REPLAYED[1] { deaths } else { 0 };
+        Self { cold, first: draw as u64, unequal, deaths }
+    }
+
+    /// Bots of unequal speed, that come one after the other.
+    pub(super) fn unequal(self, size: usize) -> impl Iterator<Item = Fleet> {
+        (self.first..self.first + self.unequal).map(move |seed| Fleet::unequal(size, false, seed))
+    }
+
+    /// In each of them one bot dies before a run's end.
+    pub(super) fn killed(self, size: usize, end: f64) -> impl Iterator<Item = Fleet> {
+        (self.first..self.first + self.deaths).map(move |seed| Fleet::ideal(size).killed(end, seed))
     }
 }
 
@@ -78,22 +94,17 @@ struct Performed {
     counts: v1::TestCounts,
 }
 
-/// Bots of unequal speed, that come one after the other.
-pub(super) fn unequal(size: usize, seed: u64) -> Fleet {
-    Fleet::unequal(size, false, seed)
-}
-
 impl Scene<'_> {
     pub(super) async fn play(&self) -> Told {
         let ideal = || Fleet::ideal(self.size);
         let warm_and_killed = async {
             let warm = self.run("warm", ideal()).await;
-            let deaths = (0..self.draws.deaths).map(|seed| ideal().killed(warm.makespan, seed));
+            let deaths = self.draws.killed(self.size, warm.makespan);
             let killed = join_all(deaths.map(|fleet| self.run("killed", fleet))).await;
             (warm, killed)
         };
         let cold = join_all((0..self.draws.cold).map(|_| self.run("cold", ideal())));
-        let unequal = (0..self.draws.unequal).map(|seed| self.run("unequal", unequal(self.size, seed)));
+        let unequal = self.draws.unequal(self.size).map(|fleet| self.run("unequal", fleet));
         let (cold, ((warm, killed), unequal)) = join(cold, join(warm_and_killed, join_all(unequal))).await;
         let undisturbed = warm.makespan;
         let deaths = killed.iter();
