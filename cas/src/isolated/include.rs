@@ -20,7 +20,9 @@ impl Include {
         let refuse = |source| IsolatedError::Hash { place: "includes".into(), source };
         match text.split_once('/') {
             Some((hash, size)) => {
-                let size = size.parse().map_err(|_| IsolatedError::Key {
+                // Written in one way only: it would be written differently than it was read, and so have another digest.
+                let number = size.parse().ok().filter(|number: &u64| number.to_string() == size);
+                let size = number.ok_or_else(|| IsolatedError::Key {
                     key: "includes".into(),
                     reason: format!("`{size}` is not a size: write HASH or HASH/SIZE"),
                 })?;

@@ -11,6 +11,7 @@ mod error;
 mod include;
 mod manifest;
 mod parse;
+mod read_only;
 mod symlinks;
 #[cfg(test)]
 mod tests;
@@ -21,5 +22,5 @@ pub use include::Include;
 pub use manifest::{Entry, Isolated, ReadOnly, Version};
 
 pub(crate) use document::Document;
-pub(crate) use symlinks::check_layout;
+pub(crate) use symlinks::{check_layout, check_target};
 pub(crate) use write::entry as entry_bytes;

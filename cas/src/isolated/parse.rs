@@ -1,6 +1,6 @@
 //! Bytes to [`Document`], strictly: unknown and doubled keys, wrong types and contradictions are refused by name.
 
-use super::{Document, Entry, Include, IsolatedError, ReadOnly, Version};
+use super::{Document, Entry, Include, IsolatedError, ReadOnly, Version, read_only::Written};
 use proto::{Digest, DigestFunction, PathError, RelPath};
 use serde::{
     Deserialize, Deserializer,
@@ -20,6 +20,9 @@ const NEWEST_2: Number = Number { major: 2, minor: 0 };
 /// Newest version that may have the key `os`.
 const LAST_WITH_OS: Number = Number { major: 1, minor: 3 };
 
+/// Newest version in which `read_only` may be true or false.
+const LAST_WITH_FLAG: Number = Number { major: 1, minor: 2 };
+
 /// Permission bits.
 const MODE_MASK: u32 = 0o7777;
 
@@ -38,7 +41,7 @@ struct Wire {
     #[serde(default, deserialize_with = "some")]
     includes: Option<Vec<String>>,
     #[serde(default, deserialize_with = "some")]
-    read_only: Option<u64>,
+    read_only: Option<Written>,
     #[serde(default, deserialize_with = "some")]
     relative_cwd: Option<String>,
     #[serde(default, deserialize_with = "some")]
@@ -219,10 +222,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
     if wire.includes.as_ref().is_some_and(Vec::is_empty) {
         return refuse("includes", "it is empty: leave the key out instead");
     }
-    let read_only = wire.read_only.map(|number| match ReadOnly::from_number(number) {
-        Some(read_only) => Ok(read_only),
-        None => refuse("read_only", format!("{number} is not 0, 1 or 2")),
-    });
+    let read_only = wire.read_only.map(|written| read_only(written, version));
     let files = wire.files.map_or(Ok(BTreeMap::new()), |IgnoredAny| files(bytes, function))?;
     let includes = wire.includes.unwrap_or_default();
     let includes = includes.iter().map(|text| Include::parse(text, function));
@@ -250,6 +250,20 @@ fn version(text: Option<&str>) -> Result<Number, IsolatedError> {
         return refuse("version", format!("{version} is unknown: 1.0 to {NEWEST_1} and {NEWEST_2} are read"));
     }
     Ok(version)
+}
+
+fn read_only(written: Written, version: Number) -> Result<ReadOnly, IsolatedError> {
+    match written {
+        Written::Number(number) => match ReadOnly::from_number(number) {
+            Some(read_only) => Ok(read_only),
+            None => refuse("read_only", format!("{number} is not 0, 1 or 2")),
+        },
+        Written::Flag(_) if version > LAST_WITH_FLAG => {
+            refuse("read_only", format!("version {version} has a number there: 0, 1 or 2"))
+        }
+        Written::Flag(true) => Ok(ReadOnly::Files),
+        Written::Flag(false) => Ok(ReadOnly::Writable),
+    }
 }
 
 /// The original had nothing but SHA-1 when it had no `algo`.

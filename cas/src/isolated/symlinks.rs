@@ -39,6 +39,11 @@ pub(crate) fn check_layout(files: &BTreeMap<RelPath, Entry>) -> Result<(), Isola
     Ok(())
 }
 
+/// Refuses targets that no manifest can have, wherever they lead.
+pub(crate) fn check_target(target: &str) -> Result<(), &'static str> {
+    components(target).map(drop)
+}
+
 fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent)
 }
@@ -89,6 +94,8 @@ fn components(target: &str) -> Result<Vec<&str>, &'static str> {
         "" => Err("it is empty"),
         target if target.starts_with('/') => Err("it is absolute"),
         target if target.contains('\0') => Err("it contains a NUL"),
+        // Whoever reads it takes that for a slash.
+        target if target.contains('\\') => Err("it contains a backslash"),
         target if target.len() > MAX_TARGET => Err("it is longer than 4095 bytes"),
         target => Ok(target.split('/').rev().filter(|component| !component.is_empty()).collect()),
     }

@@ -73,6 +73,39 @@ fn the_versions_from_1_0_to_1_6_and_2_0_are_read() {
 }
 
 #[test]
+fn read_only_was_true_or_false_before_version_1_3() {
+    for (text, read_only) in [
+        (r#"{"read_only":true}"#, ReadOnly::Files),
+        (r#"{"read_only":true,"version":"1.2"}"#, ReadOnly::Files),
+        (r#"{"read_only":false,"version":"1.0"}"#, ReadOnly::Writable),
+        (r#"{"read_only":2,"version":"1.2"}"#, ReadOnly::FilesAndDirs),
+    ] {
+        assert_eq!(parse(text).unwrap().read_only, read_only, "{text}");
+    }
+    for version in ["1.3", "1.6"] {
+        let refusal = refusal(&format!(r#"{{"read_only":true,"version":"{version}"}}"#));
+        assert!(refusal.contains("has a number there: 0, 1 or 2"), "{refusal}");
+    }
+}
+
+#[test]
+fn targets_that_would_be_read_otherwise_than_they_are_written_are_refused() {
+    for (target, named) in [("a\\b", "it contains a backslash"), ("a\0b", "it contains a NUL")] {
+        let files = BTreeMap::from([(path("link"), Entry::Symlink { target: target.into() })]);
+        assert!(check_layout(&files).unwrap_err().to_string().ends_with(named));
+    }
+}
+
+#[test]
+fn what_is_not_unicode_is_refused() {
+    let surrogate = r#"{"command":["\ud800"],"version":"1.6"}"#;
+    assert!(matches!(parse(surrogate), Err(IsolatedError::Syntax(_))));
+    for text in [&b"{\"command\":[\"a\xff\"]}"[..], b"{\"files\":{\"a\xff\":{\"l\":\"b\"}}}"] {
+        assert!(matches!(Isolated::parse(text), Err(IsolatedError::Syntax(_))));
+    }
+}
+
+#[test]
 fn every_error_names_the_key() {
     let long = "a".repeat(40);
     for (text, named) in [
@@ -85,8 +118,12 @@ fn every_error_names_the_key() {
         (r#"{"includes":[]}"#.into(), "`includes`"),
         (r#"{"includes":["abc"]}"#.into(), "`includes`"),
         (format!(r#"{{"includes":["{SHA1}/x"]}}"#), "`includes`"),
+        (format!(r#"{{"includes":["{SHA1}/+3"]}}"#), "`+3` is not a size"),
+        (format!(r#"{{"includes":["{SHA1}/003"]}}"#), "`003` is not a size"),
+        (format!(r#"{{"includes":["{SHA1}/"]}}"#), "`` is not a size"),
         (r#"{"read_only":3}"#.into(), "`read_only`"),
-        (r#"{"read_only":true}"#.into(), "boolean"),
+        (r#"{"read_only":-1}"#.into(), "expected 0, 1 or 2"),
+        (r#"{"read_only":1.0}"#.into(), "expected 0, 1 or 2"),
         (r#"{"read_only":null}"#.into(), "null"),
         (r#"{"command":null}"#.into(), "null"),
         (r#"{"files":null}"#.into(), "null"),
@@ -209,7 +246,11 @@ fn any_entry(function: DigestFunction) -> impl Strategy<Value = Entry> {
     let content = || (any::<[u8; 4]>(), proptest::option::of(0..0o10000u32));
     let file = content().prop_map(move |(bytes, mode)| Entry::File { digest: function.digest(&bytes), mode });
     let tar = content().prop_map(move |(bytes, mode)| Entry::Tar { digest: function.digest(&bytes), mode });
-    prop_oneof![4 => file, 1 => tar, 1 => "[a-zé\"]{1,8}".prop_map(|target| Entry::Symlink { target })]
+    let name = "[a-zé\"\u{1}\n\u{7f}]{1,3}";
+    // Some of these lead out, or are refused as they are.
+    let odd = "(\\.\\./|\\./|/|[a-z]\\\\)?[a-z\u{1}]{1,2}(/|/\\.\\./|//)?[a-z]{0,2}";
+    let target = prop_oneof![2 => name, 1 => odd];
+    prop_oneof![4 => file, 1 => tar, 1 => target.prop_map(|target| Entry::Symlink { target })]
 }
 
 fn any_isolated() -> impl Strategy<Value = Isolated> {

@@ -235,9 +235,9 @@ fn failed(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// The permissions that a manifest keeps: the user's, and that the group may read. The group may execute where the user may
-/// and the group may read. What the command may write to is decided where it runs.
+/// The permissions that a manifest keeps: the user's, that the group may read, set-user-ID, set-group-ID and sticky. The group may
+/// execute where the user may and the group may read. What the command may write to is decided where it runs.
 fn mode(stat: &Stat) -> u32 {
-    let mode = stat.st_mode & 0o740;
+    let mode = stat.st_mode & 0o7740;
     if mode & 0o140 == 0o140 { mode | 0o010 } else { mode }
 }

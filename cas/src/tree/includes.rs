@@ -57,7 +57,8 @@ pub(super) async fn load(
         if !seen.insert(digest) {
             return Err(refuse(IsolatedError::Recursion { hash: digest.hex() }));
         }
-        if seen.len() > MAX_INCLUDES {
+        // The one that includes them is among them.
+        if seen.len() > MAX_INCLUDES + 1 {
             let reason = format!("there are more than {MAX_INCLUDES}");
             return Err(refuse(IsolatedError::Key { key: "includes".into(), reason }));
         }

@@ -20,6 +20,7 @@ mod hashes;
 mod hashing;
 mod includes;
 mod last;
+mod link_text;
 mod materialize;
 mod pages;
 mod place;

@@ -7,8 +7,10 @@
 
 use super::{
     Error, Reach,
+    link_text::plain,
     snapshot::{Broken, Input, SnapshotOptions, Symlinks},
 };
+use crate::isolated::check_target;
 use proto::RelPath;
 use rustix::io::Errno;
 use std::{
@@ -162,7 +164,14 @@ impl Walk<'_> {
             if rest.is_empty() {
                 let place = place.join("/");
                 self.starts.insert(place.clone());
-                return self.entry(&place, file_type, &Way::Record { hops });
+                if !file_type.is_symlink() {
+                    return self.entry(&place, file_type, &Way::Record { hops });
+                }
+                // All are followed.
+                return match fs::metadata(&physical) {
+                    Ok(found) => self.entry(&place, found.file_type(), &Way::Follow { hops: 1, above: None }),
+                    Err(error) => self.broken(missing(&physical, error)),
+                };
             }
         }
         self.start(place.join("/"), Way::Record { hops });
@@ -212,6 +221,10 @@ impl Walk<'_> {
                 if let Err(error) = fs::metadata(&physical) {
                     return self.broken(missing(&physical, error));
                 }
+                if check_target(&text).is_err() {
+                    let reason = "the symlink's target has a backslash, or is too long for a manifest";
+                    return self.broken(Error::Unusable { path: physical, reason });
+                }
                 self.found.symlinks.insert(link, text);
                 target.extend(rest);
                 place.pop();
@@ -239,20 +252,17 @@ impl Walk<'_> {
     /// Where a link in the real directory `parent` points, if that is inside of the root: the relative target to record,
     /// and the components from the root, with `..` only where a symlink may come before it.
     fn inside(&self, parent: &[String], target: &Path) -> Option<(String, Vec<String>)> {
-        let text = target.to_str()?;
-        let (below, relative) = if target.is_absolute() {
-            let below =
-                target.strip_prefix(&self.canonical).or_else(|_| target.strip_prefix(self.root)).ok()?;
-            let up = parent.iter().map(|_| "..".to_owned());
-            let down = below.iter().map(|part| part.to_string_lossy().into_owned());
-            let relative: Vec<String> = up.chain(down).collect();
-            (below, if relative.is_empty() { ".".to_owned() } else { relative.join("/") })
-        } else {
-            (target, text.to_owned())
+        let (above, below) = match target.is_absolute() {
+            true => {
+                let below = target.strip_prefix(&self.canonical).or_else(|_| target.strip_prefix(self.root));
+                (&[][..], below.ok()?)
+            }
+            false => (parent, target),
         };
-        let mut components: Vec<String> = if target.is_absolute() { Vec::new() } else { parent.to_vec() };
+        let text = self.plain(above, below.to_str()?);
+        let mut components = above.to_vec();
         let mut depth = components.len();
-        for component in below.components() {
+        for component in Path::new(&text).components() {
             match component {
                 Component::Normal(name) => {
                     components.push(name.to_str()?.to_owned());
@@ -268,7 +278,20 @@ impl Walk<'_> {
         }
         // Symlinks on the way may still lead out: the file system has the last word.
         let real = fs::canonicalize(self.physical(&parent.join("/")).join(target)).ok();
-        real.is_none_or(|real| real.starts_with(&self.canonical)).then_some((relative, components))
+        let up = "../".repeat(parent.len());
+        let text = match target.is_absolute() {
+            true if text == "." && !up.is_empty() => up.trim_end_matches('/').to_owned(),
+            true => format!("{up}{text}"),
+            false => text,
+        };
+        real.is_none_or(|real| real.starts_with(&self.canonical)).then_some((text, components))
+    }
+
+    /// A target as the original writes it, unless that leads elsewhere.
+    fn plain(&self, above: &[String], target: &str) -> String {
+        let plain = plain(target);
+        let leads_to = |text: &str| fs::canonicalize(self.physical(&above.join("/")).join(text)).ok();
+        if plain == target || leads_to(&plain) == leads_to(target) { plain } else { target.to_owned() }
     }
 
     fn entry(&mut self, place: &str, kind: FileType, way: &Way) -> Result<(), Error> {

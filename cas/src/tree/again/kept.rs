@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-/// Changes with the format.
-const MAGIC: &str = "isoswarm-again-1\n";
+/// Changes with the format, and with what is put into manifests: what is kept as unchanged is not looked at.
+const MAGIC: &str = "isoswarm-again-2\n";
 
 /// For so long a store is taken to have what it said that it has. Far below an hour, for which ours keeps that by default
 /// (`lease`): who then wants it has the rest of the hour.

@@ -109,6 +109,28 @@ async fn manifests_are_no_larger_together_than_one_may_be() {
 }
 
 #[tokio::test]
+async fn a_thousand_manifests_may_be_included_and_not_one_more() {
+    let store = MemoryStore::new();
+    let Cache { cache, .. } = &Cache::new();
+    let mut includes = Vec::new();
+    for number in 0..1001 {
+        let link = Entry::Symlink { target: "somewhere".into() };
+        let files = BTreeMap::from([(path(&format!("{number}")), link)]);
+        let isolated = Isolated { files, ..Isolated::new(FUNCTION) };
+        includes.push(Include::Sized(store_manifest(&store, &isolated).await));
+    }
+    let load = async |count: usize| {
+        let isolated = Isolated { includes: includes[..count].to_vec(), ..Isolated::new(FUNCTION) };
+        let digest = store_manifest(&store, &isolated).await;
+        crate::tree::manifest(&store, cache, digest, &Silent).await
+    };
+    assert_eq!(load(1000).await.unwrap().files.len(), 1000);
+    let error = load(1001).await.unwrap_err();
+    let Error::Manifest { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("there are more than 1000"), "{source}");
+}
+
+#[tokio::test]
 async fn streams_that_break_off_are_never_published() {
     let store = Arc::new(MemoryStore::new());
     let (small, large) = (noise(1, 100), noise(2, 5_000_000));

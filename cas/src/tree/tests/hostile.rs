@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use rustix::fs::Mode;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Add as _};
 
 /// What [`fetch`] would give for a manifest that no parser has seen.
 async fn unparsed(cache: &DiskCache, files: BTreeMap<RelPath, Entry>) -> Fetched {
@@ -209,4 +209,105 @@ proptest! {
             prop_assert_eq!(made, named);
         }
     }
+}
+
+/// A name that may mean harm, `@` being the directory around the target.
+fn any_name() -> impl Strategy<Value = String> {
+    let part = "[abA]|\\.|\\.\\.|CON|aux\\.|NUL:|[a ]\\.|\u{e9}|e\u{301}|";
+    let parts = proptest::collection::vec(proptest::string::string_regex(part).unwrap(), 1..4);
+    let harmful = (parts, "@/|/|\\\\|C:\\\\|\\.\\./|", "/|\\\\", "\u{0}|/|")
+        .prop_map(|(parts, start, separator, end)| format!("{start}{}{end}", parts.join(&separator)));
+    // The longest that is taken has 4095 bytes, and components of 255.
+    let long = (253..258usize).prop_map(|length| "d".repeat(255).add("/").repeat(15) + &"e".repeat(length));
+    prop_oneof![8 => "[abA](/[abA]){0,2}", 4 => harmful, 1 => long]
+}
+
+/// The text of a manifest with whatever somebody may put into one. Its only blob is `x`.
+fn any_text() -> impl Strategy<Value = String> {
+    let file = (0..0o10000u32)
+        .prop_map(|mode| serde_json::json!({ "h": FUNCTION.digest(b"x").hex(), "s": 1, "m": mode }));
+    let link = any_name().prop_map(|target| serde_json::json!({ "l": target }));
+    let files = proptest::collection::vec((any_name(), prop_oneof![file, link]), 0..5);
+    (files, proptest::option::of(any_name()), 0..2u8).prop_map(|(files, relative_cwd, read_only)| {
+        let files: serde_json::Map<_, _> = files.into_iter().collect();
+        let mut manifest =
+            serde_json::json!({ "algo": "blake3", "files": files, "read_only": read_only, "version": "1.6" });
+        if let Some(relative_cwd) = relative_cwd {
+            manifest["relative_cwd"] = relative_cwd.into();
+        }
+        manifest.to_string()
+    })
+}
+
+/// Stores manifests that include one another, the first one all others.
+async fn store_texts(store: &MemoryStore, texts: &[String], around: &Path) -> Digest {
+    let mut includes = Vec::new();
+    let mut last = None;
+    for text in texts.iter().rev() {
+        let text = text.replace('@', around.to_str().unwrap());
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        if !includes.is_empty() && includes.len() + 1 == texts.len() {
+            manifest["includes"] = includes.clone().into();
+        }
+        let digest = store.put(FUNCTION, manifest.to_string().into()).await.unwrap();
+        includes.push(format!("{}/{}", digest.hex(), digest.size()));
+        last = Some(digest);
+    }
+    last.unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    /// As it goes from a server to the disk: a text, parsed, its includes merged, laid out.
+    #[test]
+    fn no_text_of_a_manifest_makes_anything_appear_outside_of_the_target(
+        texts in proptest::collection::vec(any_text(), 1..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let Cache { cache, .. } = &Cache::new();
+        // As deep as `..` could lead up.
+        let around = tree(&[("1/2/3/4/5/sentinel", b"1")]);
+        let before = places(around.path());
+        let target = around.path().join("1/2/3/4/5/target");
+        let store = MemoryStore::new();
+        let fetched = runtime.block_on(async {
+            store.put(FUNCTION, (&b"x"[..]).into()).await.unwrap();
+            let digest = store_texts(&store, &texts, around.path()).await;
+            fetch(&store, cache, digest, &Silent).await
+        });
+        let laid_out = fetched.and_then(|fetched| materialize(&fetched, cache, &target));
+        let away = tempfile::tempdir().unwrap();
+        let moved = away.path().join("target");
+        if target.exists() {
+            fs::rename(&target, &moved).unwrap();
+        }
+        prop_assert_eq!(places(around.path()), before);
+        prop_assert_eq!(fs::read(around.path().join("1/2/3/4/5/sentinel")).unwrap(), b"1");
+        // Longer names than these cannot be asked about from here.
+        if laid_out.is_ok() && texts.iter().all(|text| text.len() < 3000) {
+            let real = moved.canonicalize().unwrap();
+            for place in places(&moved) {
+                let place = moved.join(place);
+                prop_assert!(place.canonicalize().map_or(true, |to| to.starts_with(&real)), "{place:?}");
+                let mode = fs::symlink_metadata(&place).unwrap().permissions().mode();
+                prop_assert_eq!(mode & 0o7000, 0, "{:?}", place);
+            }
+        }
+    }
+}
+
+/// All that is below, directories too.
+fn places(root: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                pending.push(entry.path());
+            }
+            found.insert(entry.path().strip_prefix(root).unwrap().to_owned());
+        }
+    }
+    found
 }

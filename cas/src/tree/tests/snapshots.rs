@@ -100,6 +100,53 @@ fn symlinks_inside_are_kept_with_what_they_point_to() {
     assert!(Isolated::parse(&isolated.to_bytes()).is_ok(), "what is archived is accepted");
 }
 
+/// Seen with luci-py's client/isolated_format.py, which compares by text and so takes `elsewhere/../a` for `a`.
+#[test]
+fn targets_are_written_without_detours_that_mean_nothing() {
+    let root = tree(&[("a", b"1"), ("d/a", b"2"), ("d/e/f", b"3"), ("real/deep/f", b"4"), ("real/a", b"5")]);
+    symlink("real/deep", root.path().join("elsewhere")).unwrap();
+    symlink(root.path().join("real/deep"), root.path().join("d/deep")).unwrap();
+    for (number, (target, expected)) in [
+        ("./a", "a"),
+        ("d/", "d"),
+        ("d/../a", "a"),
+        ("d//e/./f", "d/e/f"),
+        ("d/e/..", "d"),
+        ("elsewhere/../a", "elsewhere/../a"),
+        ("d/deep/../a", "d/deep/../a"),
+        ("elsewhere/../deep/f", "elsewhere/../deep/f"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("link{number}");
+        symlink(target, root.path().join(&name)).unwrap();
+        let snapshot = take(root.path(), &inputs(&[&name]), &SnapshotOptions::default()).unwrap();
+        assert_eq!(snapshot.files[&path(&name)], Entry::Symlink { target: expected.into() }, "{target}");
+        let isolated = Isolated { files: snapshot.files, ..Isolated::new(FUNCTION) };
+        assert!(Isolated::parse(&isolated.to_bytes()).is_ok(), "what is archived is accepted");
+    }
+    let deep = take(root.path(), &inputs(&["d/deep"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(deep.files[&path("d/deep")], Entry::Symlink { target: "../real/deep".into() });
+    symlink(root.path().join("d/.."), root.path().join("d/e/top")).unwrap();
+    let top = take(root.path(), &inputs(&["d/e/top/a"]), &SnapshotOptions::default()).unwrap();
+    assert_eq!(top.files[&path("d/e/top")], Entry::Symlink { target: "../..".into() });
+    assert_eq!(names(&top), ["a", "d/e/top"]);
+}
+
+#[test]
+fn a_target_that_no_manifest_can_have_is_refused_or_skipped() {
+    let root = tree(&[("a", b"1"), ("odd\\name", b"2")]);
+    symlink("odd\\name", root.path().join("link")).unwrap();
+    let error = take(root.path(), &inputs(&["link"]), &SnapshotOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("link: the symlink's target has a backslash"), "{error}");
+    let options = SnapshotOptions { broken: Broken::Skip, ..SnapshotOptions::default() };
+    let snapshot = take(root.path(), &inputs(&["a", "link"]), &options).unwrap();
+    assert_eq!((names(&snapshot), &snapshot.skipped), (vec!["a"], &vec![root.path().join("link")]));
+    let options = SnapshotOptions { symlinks: Symlinks::Follow, ..SnapshotOptions::default() };
+    assert_eq!(names(&take(root.path(), &inputs(&["link"]), &options).unwrap()), ["link"]);
+}
+
 #[test]
 fn symlinks_that_lead_out_are_followed() {
     let outside = tree(&[("file", b"out"), ("dir/deep", b"deep")]);
@@ -140,6 +187,10 @@ fn symlinks_are_files_where_that_is_asked_for() {
     let snapshot = take(root.path(), &[Input::Everything], &options).unwrap();
     assert_eq!(names(&snapshot), ["dir/file", "file", "real/file"]);
     assert!(snapshot.files.values().all(|entry| matches!(entry, Entry::File { .. })));
+    let named = take(root.path(), &inputs(&["dir", "file", "dir/file"]), &options).unwrap();
+    assert_eq!(names(&named), ["dir/file", "file"]);
+    symlink("nowhere", root.path().join("gone")).unwrap();
+    assert!(matches!(take(root.path(), &inputs(&["gone"]), &options), Err(Error::NoSuchInput { .. })));
 }
 
 #[test]
@@ -213,7 +264,10 @@ fn modes_are_reduced_to_what_a_manifest_keeps() {
         (0o600, 0o600),
         (0o711, 0o700),
         (0o450, 0o440),
-        (0o4755, 0o750),
+        (0o4755, 0o4750),
+        (0o2755, 0o2750),
+        (0o1644, 0o1640),
+        (0o7777, 0o7750),
     ] {
         fs::set_permissions(&file, fs::Permissions::from_mode(given)).unwrap();
         let Entry::File { mode, .. } = everything(root.path()).files[&path("f")] else {
