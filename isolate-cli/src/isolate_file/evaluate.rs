@@ -8,6 +8,7 @@ use cas::isolated::ReadOnly;
 use proto::RelPath;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter::successors,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +21,8 @@ pub struct Evaluated {
     pub inputs: Vec<InputPath>,
     /// What the command may write to.
     pub read_only: ReadOnly,
-    /// The deepest directory that holds every input, every path variable and the start of the command.
+    /// A directory that holds every input and the start of the command: as many levels above the latter as the paths of files and
+    /// path variables go up from there as they are written, or more if an input would not be in it.
     pub root: PathBuf,
     /// Where the command starts, from the root; `None` for the root itself or without a command.
     pub relative_cwd: Option<RelPath>,
@@ -66,8 +68,8 @@ pub fn evaluate(loaded: &LoadedFile, variables: &Variables) -> Result<Evaluated,
             holding.command().iter().map(put_in).collect::<Result<Vec<_>, _>>()
         },
     )?;
-    let inputs = inputs(&blocks, variables)?;
-    let root = root(home, &inputs, variables);
+    let Files { inputs, levels } = files(&blocks, home, variables)?;
+    let root = root(home, levels, &inputs, variables);
     let relative_cwd = match &*relative_path(&root, home) {
         _ if command.is_empty() => None,
         "." => None,
@@ -146,25 +148,52 @@ impl<'a> Active<'a> {
     }
 }
 
-fn inputs(blocks: &[Holding<'_>], variables: &Variables) -> Result<Vec<InputPath>, IsolateFileError> {
-    let mut inputs = BTreeMap::new();
+/// What is asked for.
+struct Files {
+    inputs: Vec<InputPath>,
+    /// Most levels that one of them goes up, see [`levels_up`].
+    levels: usize,
+}
+
+fn files(blocks: &[Holding<'_>], home: &Path, variables: &Variables) -> Result<Files, IsolateFileError> {
+    let (mut inputs, mut levels) = (BTreeMap::new(), 0);
     for Holding { file, block, .. } in blocks {
+        let from_home = relative_path(home, file.dir());
         for text in &block.files {
-            let written = variables.substitute(text, &file.path, file.dir(), Use::File)?;
+            let put_in = |dir| variables.substitute(text, &file.path, dir, Use::File);
+            let written = put_in(file.dir())?;
             if written.starts_with('/') {
                 return Err(IsolateFileError::at(&file.path, text.at, Problem::Absolute { path: written }));
             }
+            // Those of other directories have the way there before them in the original, unless they begin with a variable.
+            let seen = match text.value.starts_with("<(") || from_home == "." {
+                true => put_in(home)?,
+                false => format!("{from_home}/{written}"),
+            };
+            levels = levels.max(levels_up(&seen));
             let kind = if written.ends_with('/') { InputKind::Directory } else { InputKind::File };
             let path = lexical_join(file.dir(), &written);
             let input = InputPath { path: path.clone(), kind, file: file.path.clone(), at: text.at };
             inputs.entry(path).or_insert(input);
         }
     }
-    Ok(inputs.into_values().collect())
+    Ok(Files { inputs: inputs.into_values().collect(), levels })
 }
 
-fn root(home: &Path, inputs: &[InputPath], variables: &Variables) -> PathBuf {
-    let inputs = inputs.iter().map(|input| input.path.as_path());
-    let named = inputs.chain(variables.path.values().map(PathBuf::as_path));
-    named.fold(home.to_owned(), |root, path| common_ancestor(&root, path))
+/// How many `../` a path begins with.
+fn levels_up(path: &str) -> usize {
+    successors(path.strip_prefix("../"), |below| below.strip_prefix("../")).count()
+}
+
+/// As in the original, which counts before anything is resolved: `../test/a`, seen from `/src/test`, makes it `/src`. Of a path
+/// variable that is a directory above, the last `..` has no slash behind it, and does not count. Where the original then refuses
+/// what is not below, it is taken to be higher up.
+fn root(home: &Path, levels: usize, inputs: &[InputPath], variables: &Variables) -> PathBuf {
+    let levels_of = |path: &PathBuf| match &*relative_path(home, path) {
+        ".." => 1,
+        way => levels_up(way),
+    };
+    let levels = variables.path.values().map(levels_of).fold(levels, usize::max);
+    let counted = home.ancestors().nth(levels).unwrap_or(Path::new("/"));
+    inputs.iter().fold(counted.to_owned(), |root, input| common_ancestor(&root, &input.path))
 }

@@ -28,6 +28,24 @@ fn path_variables_are_relative_to_the_file_and_widen_the_root() {
 }
 
 #[test]
+fn a_path_variable_wins_in_commands_too() {
+    let mut variables = product_dir();
+    variables.config.insert("PRODUCT_DIR".into(), "linux".into());
+    let text = "{'variables': {'command': ['<(PRODUCT_DIR)/x']}}";
+    assert_eq!(with_variables(text, &variables).unwrap().command, ["../out/Release/x"]);
+}
+
+#[test]
+fn what_begins_with_an_extra_variable_is_relative_to_its_file() {
+    let files = [
+        ("/src/test/a.isolate", "{'includes': ['../other/b.isolate'], 'variables': {'command': ['x']}}"),
+        ("/src/other/b.isolate", "{'variables': {'files': ['<(version)/b', '<(PRODUCT_DIR)/c']}}"),
+    ];
+    let evaluated = evaluate(&load_from(&files).unwrap(), &product_dir()).unwrap();
+    assert_eq!(input_paths(&evaluated), ["/src/other/1.2/b", "/src/out/Release/c"]);
+}
+
+#[test]
 fn configuration_variables_are_not_put_into_files() {
     let error = with_variables("{'variables': {'files': ['lib<(bits)/']}}", &product_dir()).unwrap_err();
     assert!(matches!(&error.problem, Problem::UnknownVariable { name, .. } if name == "bits"), "{error}");
@@ -62,6 +80,50 @@ fn paths_above_the_file_deepen_the_root_only_as_far_as_needed() {
 
     let flat = evaluate_text("{'variables': {'command': ['x'], 'files': ['b', 'c/']}}", &[]);
     assert_eq!((flat.root.as_path(), flat.relative_cwd), (Path::new("/src/test"), None));
+}
+
+/// Seen with luci-py's client/isolate_format.py.
+#[test]
+fn the_root_follows_from_the_paths_as_they_are_written() {
+    let root = |files: &str, path: &[(&str, &str)]| {
+        let path = path.iter().map(|(name, dir)| ((*name).to_owned(), PathBuf::from(dir))).collect();
+        let variables = Variables { path, ..Variables::default() };
+        let text = format!("{{'variables': {{'command': ['x'], 'files': [{files}]}}}}");
+        with_variables(&text, &variables).unwrap().root.display().to_string()
+    };
+    for (files, expected) in [
+        ("'a', 'b/../c', './'", "/src/test"),
+        ("'../test/a'", "/src"),
+        ("'../test/'", "/src"),
+        ("'../../src/test/a', '../b'", "/"),
+        ("'b/../../c'", "/src"),
+        ("'../../../../a'", "/"),
+    ] {
+        assert_eq!(root(files, &[]), expected, "{files}");
+    }
+    assert_eq!(root("'a'", &[("OUT", "/src/test/out")]), "/src/test");
+    assert_eq!(root("'a'", &[("OUT", "/src/out")]), "/src");
+    assert_eq!(root("'a'", &[("DEPTH", "/src")]), "/src");
+    assert_eq!(root("'a'", &[("DEPTH", "/")]), "/src", "one level is not counted");
+    assert_eq!(root("'<(DEPTH)/src/test/a'", &[("DEPTH", "/")]), "/");
+}
+
+#[test]
+fn the_root_follows_from_included_paths_seen_from_where_the_command_starts() {
+    let root = |command_in: &str, included: &str| {
+        let (here, there) = if command_in == "test" { ("'x'", "") } else { ("", "'x'") };
+        let own = format!(
+            "{{'includes': ['../other/b.isolate'], 'variables': {{'command': [{here}], 'files': ['a']}}}}"
+        );
+        let included = format!("{{'variables': {{'command': [{there}], 'files': ['{included}']}}}}");
+        let files = [("/src/test/a.isolate", &*own), ("/src/other/b.isolate", &*included)];
+        evaluate_all(&files, &[]).unwrap().root.display().to_string()
+    };
+    assert_eq!(root("test", "b"), "/src");
+    // `../other/../../up`: only the first one counts, and what is then outside makes it higher.
+    assert_eq!(root("test", "../b"), "/src");
+    assert_eq!(root("test", "../../up"), "/");
+    assert_eq!(root("other", "../other/b"), "/src");
 }
 
 #[test]
