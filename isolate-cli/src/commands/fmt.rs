@@ -50,6 +50,10 @@ struct FmtReport {
 
 /// Formats all; none when one of them is wrong.
 pub(crate) fn fmt(args: &FmtArgs, context: &Context) -> Result<Exit, Error> {
+    if args.json && !args.check && args.files.iter().any(|path| path == Path::new("-")) {
+        let reason = "its text goes to stdout, where --json prints: leave --json away, or add --check";
+        return Err(Error::Argument { path: "-".into(), reason });
+    }
     let mut changed = Vec::new();
     for path in &args.files {
         let before = text(path)?;

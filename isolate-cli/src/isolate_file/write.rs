@@ -6,22 +6,22 @@ use std::fmt::{self, Write as _};
 impl fmt::Display for Document {
     /// Two spaces of indent, one list item per line, keys in the order of the original's writer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return f.write_str("{}\n");
+        }
         f.write_str("{\n")?;
         if !self.includes.is_empty() {
             write_list(f, "  ", "includes", &self.includes)?;
         }
         if self.variables != Block::default() {
-            f.write_str("  'variables': {\n")?;
-            write_block(f, "    ", &self.variables)?;
-            f.write_str("  },\n")?;
+            write_variables(f, "  ", &self.variables)?;
         }
         if !self.conditions.is_empty() {
             f.write_str("  'conditions': [\n")?;
             for (condition, block) in &self.conditions {
                 writeln!(f, "    [{}, {{", quoted(&condition.to_string(), '\''))?;
-                f.write_str("      'variables': {\n")?;
-                write_block(f, "        ", block)?;
-                f.write_str("      },\n    }],\n")?;
+                write_variables(f, "      ", block)?;
+                f.write_str("    }],\n")?;
             }
             f.write_str("  ],\n")?;
         }
@@ -29,17 +29,23 @@ impl fmt::Display for Document {
     }
 }
 
-fn write_block(f: &mut fmt::Formatter<'_>, indent: &str, block: &Block) -> fmt::Result {
+/// An empty block is written, too: the original wants one in each condition.
+fn write_variables(f: &mut fmt::Formatter<'_>, indent: &str, block: &Block) -> fmt::Result {
+    if *block == Block::default() {
+        return writeln!(f, "{indent}'variables': {{}},");
+    }
+    writeln!(f, "{indent}'variables': {{")?;
+    let inner = format!("{indent}  ");
     if !block.command.is_empty() {
-        write_list(f, indent, "command", &block.command)?;
+        write_list(f, &inner, "command", &block.command)?;
     }
     if !block.files.is_empty() {
-        write_list(f, indent, "files", &block.files)?;
+        write_list(f, &inner, "files", &block.files)?;
     }
-    match block.read_only {
-        Some(read_only) => writeln!(f, "{indent}'read_only': {},", read_only.number()),
-        None => Ok(()),
+    if let Some(read_only) = block.read_only {
+        writeln!(f, "{inner}'read_only': {},", read_only.number())?;
     }
+    writeln!(f, "{indent}}},")
 }
 
 fn write_list(f: &mut fmt::Formatter<'_>, indent: &str, key: &str, items: &[Placed<String>]) -> fmt::Result {
