@@ -11,6 +11,7 @@ use crate::{
         diff::DiffArgs,
         download::DownloadArgs,
         fmt::FmtArgs,
+        old::{self, OldArgs},
         pack::PackArgs,
         remap::RemapArgs,
         run::RunArgs,
@@ -46,6 +47,8 @@ pub struct Cli {
     /// Say nothing on stderr but errors
     #[arg(short, long, global = true)]
     quiet: bool,
+    #[command(flatten)]
+    old: OldArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,12 +160,13 @@ pub(crate) fn cache_dir(given: Option<&Path>, name: &str, flag: &'static str) ->
 }
 
 /// The arguments with `--config-variable NAME VALUE`, the form of old build scripts, turned into
-/// `--config-variable NAME=VALUE`, for all three kinds of variables.
+/// `--config-variable NAME=VALUE`, for all three kinds of variables, and with a second dash for the flags of Go's programs.
 pub fn normalised(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const FLAGS: [&str; 3] = ["--config-variable", "--path-variable", "--extra-variable"];
     let mut args = args.into_iter();
     let mut normal = Vec::new();
     while let Some(arg) = args.next() {
+        let arg = old::with_two_dashes(arg);
         let is_flag = FLAGS.iter().any(|flag| arg == *flag);
         let is_end = arg == "--";
         normal.push(arg);
@@ -192,6 +196,7 @@ pub fn run(cli: Cli) -> Exit {
         let shutdown = Shutdown::on_signals().map_err(|error| Error::io("signal handlers", error))?;
         let (clock, entropy) = (SystemClock::shared(), SystemEntropy::shared());
         let context = Context { clock, entropy, shutdown, verbosity };
+        old::tell(cli.old.given(), &context);
         match cli.command {
             Command::Archive(args) => commands::archive::archive(args, &context).await,
             Command::Batcharchive(args) => commands::batcharchive::batcharchive(args, &context).await,
@@ -261,5 +266,9 @@ mod tests {
             let given: Vec<OsString> = unfinished.into_iter().map(OsString::from).collect();
             assert_eq!(normalised(given.clone()), given);
         }
+        let go = ["isolate", "archive", "-config-variable", "OS", "linux", "-isolated=a", "--", "-isolated"];
+        let expected =
+            ["isolate", "archive", "--config-variable", "OS=linux", "--isolated=a", "--", "-isolated"];
+        assert_eq!(normalised(go.map(OsString::from)), expected.map(OsString::from));
     }
 }

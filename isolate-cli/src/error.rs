@@ -52,10 +52,18 @@ pub enum Error {
         /// The root.
         root: PathBuf,
     },
+    /// A part of the tree that is none.
+    #[error("--subdir {subdir}: {reason}")]
+    Subdir {
+        /// As it was given.
+        subdir: String,
+        /// What is wrong with it, and the remedy.
+        reason: String,
+    },
     /// A path that no manifest can carry.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A pattern for `--blacklist` that is no regular expression.
+    /// A pattern for what is left out that is no regular expression.
     #[error("`{pattern}` is not a regular expression")]
     Pattern {
         /// The pattern.
@@ -188,6 +196,7 @@ impl Error {
             | Self::NoHome { .. }
             | Self::NamedCache { .. }
             | Self::Outside { .. }
+            | Self::Subdir { .. }
             | Self::Path(_)
             | Self::Pattern { .. }
             | Self::State { .. }

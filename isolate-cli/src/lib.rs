@@ -26,6 +26,7 @@ mod remap;
 mod run;
 mod saved_state;
 mod scratch;
+mod subdir;
 mod trace;
 mod watch;
 mod work_item;

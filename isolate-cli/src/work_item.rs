@@ -9,13 +9,14 @@ use crate::{
 };
 use cas::{
     isolated::ReadOnly,
-    tree::{Broken, Input},
+    tree::{Broken, Exclude, Input},
 };
 use proto::RelPath;
 use rustix::io::Errno;
 use std::{
     fs,
     io::{self, Read as _},
+    iter::successors,
     path::{Path, PathBuf},
 };
 
@@ -52,16 +53,31 @@ impl WorkItem {
         Ok(Self { root, inputs, command, relative_cwd, read_only })
     }
 
-    /// Only what is at or below `subdir`, seen from the root.
-    pub fn only_below(mut self, subdir: &RelPath) -> Self {
+    /// Only what is at or below `subdir`, seen from the root. What `exclude` says of directories on the way from an input down to
+    /// there counts.
+    pub fn only_below(mut self, subdir: &RelPath, exclude: &Exclude) -> Self {
+        let is_left_out = |input: Option<&RelPath>| {
+            let places = successors(Some(subdir.clone()), RelPath::parent);
+            places.take_while(|place| Some(place) != input).any(|place| exclude.excludes(&place))
+        };
         let inside = |input: Input| match input {
-            Input::Everything => Some(Input::Path(subdir.clone())),
+            Input::Everything => (!is_left_out(None)).then(|| Input::Path(subdir.clone())),
             Input::Path(path) if path.as_path().starts_with(subdir.as_path()) => Some(Input::Path(path)),
             Input::Path(path) => {
-                subdir.as_path().starts_with(path.as_path()).then(|| Input::Path(subdir.clone()))
+                let is_above = subdir.as_path().starts_with(path.as_path());
+                (is_above && !is_left_out(Some(&path))).then(|| Input::Path(subdir.clone()))
             }
         };
         self.inputs = self.inputs.into_iter().filter_map(inside).collect();
+        self
+    }
+
+    /// Without the inputs that `is_left_out` says, seen from the root, which is never among them.
+    pub fn without(mut self, is_left_out: impl Fn(&RelPath) -> bool) -> Self {
+        self.inputs.retain(|input| match input {
+            Input::Everything => true,
+            Input::Path(path) => !is_left_out(path),
+        });
         self
     }
 

@@ -124,7 +124,9 @@ fn inputs_that_cannot_be_packaged() {
         "archive --root run.sh data".to_owned(),
         "archive -i gone.isolate".to_owned(),
         format!("download {digest} -o full"),
+        format!("run {digest} --output-dir full"),
         format!("run {digest} --outdir full"),
+        format!("run {digest} -o full"),
     ];
     insta::assert_snapshot!(lines.map(|line| bench.run(&line)).join("\n"));
 }

@@ -48,7 +48,7 @@ const LINUX: [&str; 5] = ["run", "-i", "t.isolate", "--config-variable", "OS=lin
 #[test]
 fn a_description_is_run_in_a_copy_of_its_inputs_without_a_server() {
     let bench = Bench::new("cat data; ls; echo \"$@\"; echo out > ${ISOLATED_OUTDIR}/result; exit 3");
-    let more = ["--outdir", "results", "--", "and more"];
+    let more = ["--output-dir", "results", "--", "and more"];
     let (code, out, error) = bench.told(&[&LINUX[..], &more].concat());
     assert_eq!((code, out.as_str()), (3, "some data\ndata\nt.sh\nfor linux and more\n"), "{error}");
     assert_eq!(fs::read_to_string(bench.root.join("results/result")).unwrap(), "out\n");

@@ -122,6 +122,54 @@ fn a_tree_has_the_manifest_that_the_original_made_of_it() {
     assert_eq!(second.files.len(), 3);
 }
 
+/// As luci-py's client/isolate_format.py (`determine_root_dir`) and client/isolated_format.py (`file_to_metadata`) make them, in
+/// the last revision: there `read_only` changes no `m`.
+#[test]
+fn root_links_and_modes_are_those_of_the_original() {
+    let bench = Bench::new(&[("src/test/data/a", "a\n"), ("src/test/sub/x", "x\n"), ("src/lib/x", "x\n")]);
+    for (target, name) in [("./data/a", "dot"), ("sub/../data/a", "detour"), ("sub/", "slash")] {
+        symlink(target, bench.path("src/test").join(name)).unwrap();
+    }
+    fs::set_permissions(bench.path("src/lib/x"), fs::Permissions::from_mode(0o6755)).unwrap();
+    fs::set_permissions(bench.path("src/test/sub/x"), fs::Permissions::from_mode(0o1644)).unwrap();
+    let sha1 = |text: &str| DigestFunction::Sha1.digest(text.as_bytes()).hex();
+    let (a, x) = (sha1("a\n"), sha1("x\n"));
+    let manifest = |files: &str, block: &str| {
+        let text = format!("{{'variables': {{'command': ['x'], 'files': [{files}]{block}}}}}");
+        bench.write("src/test/a.isolate", &text);
+        bench.succeed(&[
+            "check",
+            "-i",
+            "src/test/a.isolate",
+            "-s",
+            "a.isolated",
+            "--namespace",
+            "default-gzip",
+        ]);
+        bench.read("a.isolated")
+    };
+    let whole = |files: &str, read_only: u8, cwd: &str| {
+        let end = format!(r#""read_only":{read_only},"relative_cwd":"{cwd}","version":"1.6"}}"#);
+        format!(r#"{{"algo":"sha-1","command":["x"],"files":{{{files}}},{end}"#)
+    };
+    // The way up counts as it is written.
+    let file = format!(r#"{{"h":"{a}","m":416,"s":2}}"#);
+    let expected = whole(&format!(r#""test/data/a":{file}"#), 1, "test");
+    assert_eq!(manifest("'../test/data/a'", ""), expected);
+    assert_eq!(manifest("'data/a'", ""), whole(&format!(r#""data/a":{file}"#), 1, "."));
+    // Links without detours; what they point to comes along.
+    let links = r#""detour":{"l":"data/a"},"dot":{"l":"data/a"},"slash":{"l":"sub"}"#;
+    let sub = format!(r#""sub/x":{{"h":"{x}","m":928,"s":2}}"#);
+    let expected = whole(&format!(r#""data/a":{file},{links},{sub}"#), 1, ".");
+    assert_eq!(manifest("'dot', 'detour', 'slash/'", ""), expected);
+    // Set-user-ID, set-group-ID and sticky stay; read_only changes nothing of `m`.
+    for read_only in 0..3 {
+        let files = format!(r#""lib/x":{{"h":"{x}","m":3560,"s":2}},"test/{}"#, &sub[1..]);
+        let block = format!(", 'read_only': {read_only}");
+        assert_eq!(manifest("'../lib/x', 'sub/x'", &block), whole(&files, read_only, "test"));
+    }
+}
+
 #[test]
 fn every_function_packages_and_names_the_manifest() {
     let bench = Bench::new(SUITE);
@@ -190,6 +238,54 @@ fn only_a_part_of_the_tree_can_be_packaged() {
     let isolated = Isolated::parse(bench.read("x.isolated").as_bytes()).unwrap();
     let names: Vec<&str> = isolated.files.keys().map(|path| path.as_str()).collect();
     assert_eq!(names, ["test/data/a", "test/data/b"]);
+    let part = |subdir: &str| {
+        let args = ["check", "-i", "src/test/a.isolate", "--json", "--subdir", subdir];
+        bench.isolate(&[&args[..], &VARIABLES].concat())
+    };
+    let told = part("<(OUT)");
+    assert!(told.code == 0 && told.err.contains("checked 1 file"), "{told:?}");
+    for (subdir, named) in [
+        ("tset/data", "error: --subdir tset/data: no input is there"),
+        ("<(NONE)", "error: --subdir <(NONE): variable `NONE` was not given: add --path-variable"),
+        ("../x", "error: --subdir ../x: it is not below the root"),
+        ("test/data/gone", "src/test/data/gone does not exist"),
+    ] {
+        let told = part(subdir);
+        assert!(told.code == 2 && told.err.contains(named), "{subdir}: {told:?}");
+    }
+    // Without a description there are no variables.
+    let told = bench.isolate(&["check", "src", "--subdir", "<(OUT)"]);
+    assert!(told.code == 2 && told.err.contains("variable `OUT` was not given"), "{told:?}");
+}
+
+/// As Go's programs did it: any part of a path, and named files, too.
+#[test]
+fn a_filter_matches_any_part_of_a_path_and_what_is_named_itself() {
+    let bench = Bench::new(&[
+        ("src/a.pyc", "1"),
+        ("src/run.log", "2"),
+        ("src/d/deep_logs/x", "3"),
+        ("src/d/b.log", "4"),
+        ("src/d/keep", "5"),
+        (
+            "src/a.isolate",
+            "{'variables': {'files': ['a.pyc', 'run.log', 'd/', 'd/deep_logs/', 'd/deep_logs/x']}}",
+        ),
+    ]);
+    let left = |flags: &[&str]| {
+        bench.succeed(&[&["check", "-i", "src/a.isolate", "-s", "a.isolated"][..], flags].concat());
+        let isolated = Isolated::parse(bench.read("a.isolated").as_bytes()).unwrap();
+        isolated.files.keys().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ["a.pyc", "d/b.log", "d/deep_logs/x", "d/keep", "run.log"];
+    assert_eq!(left(&[]), all);
+    assert_eq!(left(&["--blacklist", r"\.log$"]), all, "from the beginning only");
+    assert_eq!(left(&["--ignored-path-filter-re", r"\.log$"]), ["a.pyc", "d/deep_logs/x", "d/keep"]);
+    assert_eq!(left(&["-ignored-path-filter-re", r"\.pyc$"]), all[1..]);
+    let both = ["--ignored-path-filter-re", "p_logs", "--ignored-path-filter-re", r"\.pyc$"];
+    assert_eq!(left(&both), ["d/b.log", "d/keep", "run.log"]);
+    let wrong = bench.isolate(&["check", "src", "--ignored-path-filter-re", "("]);
+    assert!(wrong.code == 2 && wrong.err.contains("`(` is not a regular expression"), "{wrong:?}");
 }
 
 #[test]
@@ -249,6 +345,9 @@ fn descriptions_are_formatted_and_checked() {
         "# Mine\n{\n  'variables': {\n    'files': [\n      'b',  # why\n      'a',\n    ],\n  },\n}\n";
     assert_eq!(bench.read("a.isolate"), formatted);
     bench.succeed(&["fmt", "--check", "a.isolate", "b.isolate"]);
+    let both = bench.isolate(&["fmt", "-", "--json"]);
+    assert!(both.code == 2 && both.err.contains("its text goes to stdout, where --json prints"), "{both:?}");
+    assert_eq!(both.out, "");
     bench.write("c.isolate", "{'files': []}");
     bench.write("a.isolate", "{\n}");
     let wrong = bench.isolate(&["fmt", "a.isolate", "c.isolate"]);
@@ -430,4 +529,33 @@ fn what_is_left_out_is_named_and_flags_of_old_build_scripts_work() {
             format!("warning: left out {}: it is not there", bench.path("src/out/dangling").display());
         assert!(told.err.contains(&named), "{told:?}");
     }
+}
+
+#[test]
+fn old_flags_without_a_meaning_are_taken_and_told_in_one_line() {
+    let bench = Bench::new(SUITE);
+    let plain = bench.isolate(&["check", "src"]);
+    let old = ["-v", "-v", "--no-log", "-l", "x.log", "--skip-refresh", "-max-concurrent-checks", "8"];
+    let told = bench.isolate(&[&["check", "src"][..], &old].concat());
+    assert_eq!((told.code, told.out), (0, plain.out));
+    let note = "note: without effect here: --verbose, --log-file, --no-log, --skip-refresh, --max-concurrent-checks\n";
+    assert_eq!(told.err, format!("{note}{}", plain.err));
+    assert!(!bench.path("x.log").exists());
+    let told = bench.isolate(&["-v", "check", "src", "-quiet"]);
+    assert_eq!((told.code, &*told.err), (0, ""));
+}
+
+#[test]
+fn a_namespace_says_how_blobs_are_named() {
+    let bench = Bench::new(SUITE);
+    for (namespace, function) in
+        [("default", "sha-1:"), ("sha256-deflate", "sha-256:"), ("sha512-x", "sha-512:")]
+    {
+        let line = bench.succeed(&["check", "src", "--namespace", namespace]);
+        assert!(line.starts_with(function), "{line}");
+    }
+    let both = bench.isolate(&["check", "src", "--namespace", "default", "--function", "blake3"]);
+    assert!(both.code == 2 && both.err.contains("cannot be used with"), "{both:?}");
+    let wrong = bench.isolate(&["check", "src", "--namespace", "a/b"]);
+    assert!(wrong.code == 2 && wrong.err.contains("a namespace has letters"), "{wrong:?}");
 }

@@ -1,6 +1,12 @@
 //! `isolate batcharchive`.
 
-use super::{Context, archive::left_out, inputs::InputArgs, print, report};
+use super::{
+    Context,
+    archive::left_out,
+    inputs::InputArgs,
+    old::{self, OldArgs, namespace},
+    print, report,
+};
 use crate::{
     BatchArchived, Error, archive_batch,
     cli::{CasArgs, WatchArgs, normalised},
@@ -9,10 +15,11 @@ use crate::{
     progress::Bar,
 };
 use clap::{Args, Parser};
+use proto::DigestFunction;
 use runtime::Exit;
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -42,6 +49,9 @@ pub(crate) struct BatchArchiveArgs {
     /// Print the object of names and digests instead of lines
     #[arg(long)]
     json: bool,
+    /// Names the blobs of all that do not say how
+    #[arg(long, value_name = "NAMESPACE", hide = true, value_parser = namespace)]
+    namespace: Option<DigestFunction>,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
@@ -63,6 +73,8 @@ struct GenJson {
 struct Call {
     #[command(flatten)]
     inputs: InputArgs,
+    #[command(flatten)]
+    old: OldArgs,
 }
 
 impl GenJson {
@@ -79,15 +91,14 @@ impl GenJson {
         Ok(parsed)
     }
 
-    fn inputs(&self, path: &Path) -> Result<InputArgs, Error> {
+    fn call(&self, path: &Path) -> Result<Call, Error> {
         let args = normalised(self.args.iter().map(OsString::from));
-        let call = Call::try_parse_from(args).map_err(|error| {
+        Call::try_parse_from(args).map_err(|error| {
             // Its first line; the rest is about a command line that nobody typed.
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             Error::GenJson { path: path.to_owned(), reason: format!("`args`: {line}") }
-        })?;
-        Ok(call.inputs)
+        })
     }
 }
 
@@ -97,10 +108,13 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
     let watching = args.watch.watching(&args.cas, context);
     let mut outputs = Vec::new();
     let mut items = Vec::new();
-    let mut names = BTreeMap::new();
+    let (mut names, mut without_effect) = (BTreeMap::new(), BTreeSet::new());
     for path in &args.files {
-        let call = GenJson::read(path)?;
-        let mut inputs = call.inputs(path)?.resolve(&call.dir)?;
+        let file = GenJson::read(path)?;
+        let mut call = file.call(path)?;
+        call.inputs.or_namespace(args.namespace);
+        without_effect.extend(call.old.given());
+        let mut inputs = call.inputs.resolve(&file.dir)?;
         inputs.options.watching.clone_from(&watching);
         if let Some(other) = names.insert(inputs.name.clone(), path) {
             let reason = format!("its test is called `{}` as that of {}", inputs.name, other.display());
@@ -109,6 +123,7 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
         outputs.push((inputs.name.clone(), inputs.output()));
         items.push((inputs.item, inputs.options));
     }
+    old::tell(without_effect, context);
     let store = args.cas.connect(context)?;
     let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let work = archive_batch(&*store, items, Arc::<Bar>::clone(&bar));
@@ -143,4 +158,23 @@ pub(crate) async fn batcharchive(args: BatchArchiveArgs, context: &Context) -> R
     ));
     print(if args.json { &json } else { lines.as_bytes() })?;
     Ok(Exit::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_counts_for_items_that_do_not_say() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "").unwrap();
+        let function = |args: &[&str]| {
+            let mut call = Call::try_parse_from(args).unwrap();
+            call.inputs.or_namespace(Some(DigestFunction::Sha1));
+            call.inputs.resolve(dir.path()).unwrap().options.function
+        };
+        assert_eq!(function(&["f"]), DigestFunction::Sha1);
+        assert_eq!(function(&["f", "--function", "sha-256"]), DigestFunction::Sha256);
+        assert_eq!(function(&["f", "--namespace", "sha512-x"]), DigestFunction::Sha512);
+    }
 }

@@ -1,15 +1,17 @@
 //! What to package and how: the arguments that all verbs that package have in common.
 
+use super::old::namespace;
 use crate::{
     ArchiveOptions, Error, SavedState, WorkItem, exclude,
+    exclude::ignored,
     isolate_file::{ConfigValue, Variables},
     process::write_file,
-    state_path,
+    state_path, subdir,
     work_item::directory,
 };
 use cas::{
     isolated::{Isolated, ReadOnly, Version},
-    tree::{Broken, HashCache, Symlinks},
+    tree::{Broken, Exclude, HashCache, Symlinks},
 };
 use clap::{Args, builder::FalseyValueParser};
 use proto::{DigestFunction, RelPath};
@@ -48,18 +50,24 @@ pub(crate) struct DescriptionArgs {
     isolate: Option<PathBuf>,
     #[command(flatten)]
     variables: VariableArgs,
-    /// Package only what is in this directory below the root
+    /// Package only what is in this directory below the root; may have path variables
     #[arg(long, value_name = "DIR")]
-    subdir: Option<RelPath>,
+    subdir: Option<String>,
     /// Names the blobs: blake3, sha-256, sha-384, sha-512 or sha-1 [default: that of the saved state of --isolated, or blake3]
     #[arg(long, value_name = "FUNCTION")]
     function: Option<DigestFunction>,
+    /// The original's way to say that
+    #[arg(long, value_name = "NAMESPACE", hide = true, value_parser = namespace, conflicts_with = "function")]
+    namespace: Option<DigestFunction>,
     /// How the manifest is written: 1.6, or 2.0, which cannot say --read-only
     #[arg(long, value_name = "VERSION", default_value = "1.6", value_parser = version)]
     isolated_version: Version,
     /// Leave out what this regular expression matches from its beginning, in directories; may be repeated
-    #[arg(long, alias = "ignored-path-filter-re", value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX")]
     blacklist: Vec<String>,
+    /// Leave out what this regular expression matches any part of, named as an input or not; may be repeated
+    #[arg(long, value_name = "RE")]
+    ignored_path_filter_re: Vec<String>,
     /// Leave out inputs that do not exist or cannot be packaged
     #[arg(
         long,
@@ -149,6 +157,14 @@ pub(crate) struct Inputs {
 }
 
 impl InputArgs {
+    /// Names the blobs so, if nothing here says how.
+    pub(crate) fn or_namespace(&mut self, function: Option<DigestFunction>) {
+        let description = &mut self.description;
+        if description.function.is_none() {
+            description.namespace = description.namespace.or(function);
+        }
+    }
+
     /// Relative paths are relative to `base`.
     pub(crate) fn resolve(&self, base: &Path) -> Result<Inputs, Error> {
         let description = &self.description;
@@ -197,7 +213,8 @@ impl DescriptionArgs {
     }
 
     fn function(&self, saved: Option<&SavedState>) -> DigestFunction {
-        self.function.or(saved.map(|saved| saved.function)).unwrap_or(DigestFunction::Blake3)
+        let given = self.function.or(self.namespace);
+        given.or(saved.map(|saved| saved.function)).unwrap_or(DigestFunction::Blake3)
     }
 
     /// The work item, what of it is worth saving, and the description that it comes from, if it does.
@@ -209,8 +226,14 @@ impl DescriptionArgs {
         function: DigestFunction,
         described: Option<PathBuf>,
     ) -> Result<Inputs, Error> {
+        let exclude = exclude(&self.blacklist, &self.ignored_path_filter_re)?;
+        let ignored = ignored(&self.ignored_path_filter_re)?;
+        let item = item.without(|path| ignored.is_match(path.as_str()));
         let item = match &self.subdir {
-            Some(subdir) => item.only_below(subdir),
+            Some(text) => {
+                let paths = state.as_ref().map(|state| state.path.clone()).unwrap_or_default();
+                subdir::only(text, item, &paths, &exclude)?
+            }
             None => item,
         };
         let file = self.isolated.as_deref().or(described.as_deref());
@@ -218,7 +241,7 @@ impl DescriptionArgs {
         let name = name.map_or("root".into(), |name| name.to_string_lossy().into_owned());
         Ok(Inputs {
             item,
-            options: self.options(function)?,
+            options: self.options(function, exclude),
             name,
             output: isolated.map(|path| (path, state)),
         })
@@ -228,16 +251,16 @@ impl DescriptionArgs {
         if self.ignore_broken_items { Broken::Skip } else { Broken::Refuse }
     }
 
-    fn options(&self, function: DigestFunction) -> Result<ArchiveOptions, Error> {
-        Ok(ArchiveOptions {
+    fn options(&self, function: DigestFunction, exclude: Exclude) -> ArchiveOptions {
+        ArchiveOptions {
             function,
             version: self.isolated_version,
-            exclude: exclude(&self.blacklist)?,
+            exclude,
             symlinks: if self.collapse_symlinks { Symlinks::Follow } else { Symlinks::Keep },
             broken: self.broken(),
             hash_cache: if self.no_hash_cache { None } else { HashCache::default_dir() },
             watching: None,
-        })
+        }
     }
 }
 

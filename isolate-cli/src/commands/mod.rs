@@ -8,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod download;
 pub(crate) mod fmt;
 mod inputs;
+pub(crate) mod old;
 pub(crate) mod pack;
 pub(crate) mod remap;
 pub(crate) mod report;

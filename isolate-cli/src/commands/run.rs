@@ -1,6 +1,6 @@
 //! `isolate run`.
 
-use super::{Context, inputs::DescriptionArgs, report};
+use super::{Context, inputs::DescriptionArgs, old::outdir_of_run, report};
 use crate::{
     Error, Prepared, RunOptions,
     cli::{CacheArgs, CasArgs, cache_dir},
@@ -22,7 +22,7 @@ use std::{
 const EXAMPLES: &str = "\
 Examples:
   isolate run blake3:af13...49/812
-  isolate run blake3:af13...49/812 --outdir results -- --gtest_filter=Parser.*
+  isolate run blake3:af13...49/812 --output-dir results -- --gtest_filter=Parser.*
   isolate run -i unit_tests.isolate --config-variable OS=linux   # packaged here, with no server
 
 The command finds the directory for its outputs as ${ISOLATED_OUTDIR} in its arguments and environment.
@@ -44,7 +44,10 @@ pub(crate) struct RunArgs {
     extra_args: Vec<String>,
     /// Keep what the command writes to ${ISOLATED_OUTDIR} in this new or empty directory
     #[arg(long, value_name = "DIR")]
-    outdir: Option<PathBuf>,
+    output_dir: Option<PathBuf>,
+    /// In the original, the directory to lay the tree out in
+    #[arg(short, long, value_name = "DIR", hide = true, value_parser = outdir_of_run)]
+    outdir: Option<String>,
     /// Write how the command ended and the seconds that it took to a file, as JSON
     #[arg(long, value_name = "FILE")]
     dump_json: Option<PathBuf>,
@@ -78,7 +81,7 @@ pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Error>
     let bar = Arc::new(Bar::new(context.verbosity, Arc::clone(&context.clock)));
     let options = RunOptions {
         extra_args: args.extra_args,
-        outdir: args.outdir,
+        outdir: args.output_dir,
         work_dir: args.work_dir,
         named_caches,
     };

@@ -26,6 +26,7 @@
 //!   are about different variables.
 //! - A path that is listed twice is taken once.
 //! - A key that appears twice in a dictionary is an error, and so is a file that includes itself.
+//! - Inputs that are not below the root as the original counts it, which refuses them, make the root higher.
 
 mod condition;
 mod document;
@@ -54,4 +55,4 @@ pub use variables::{ConfigValue, VariableError, Variables};
 
 pub(crate) use parser::MAX_BYTES;
 pub(crate) use paths::{common_ancestor, lexical_join, relative_path};
-pub(crate) use variables::has_variable;
+pub(crate) use variables::{has_variable, with_paths};

@@ -80,26 +80,10 @@ impl Variables {
         dir: &Path,
         purpose: Use,
     ) -> Result<String, IsolateFileError> {
-        let mut done = String::with_capacity(text.value.len());
-        let mut rest = text.value.as_str();
-        while let Some(start) = rest.find("<(") {
-            let inside = &rest[start + 2..];
-            match inside.split_once(')') {
-                Some((name, after)) if is_name(name) => {
-                    let value = self.value(name, dir, purpose);
-                    let missing = || IsolateFileError::at(file, text.at, self.unknown(name, purpose));
-                    done.push_str(&rest[..start]);
-                    done.push_str(&value.ok_or_else(missing)?);
-                    rest = after;
-                }
-                _ => {
-                    done.push_str(&rest[..start + 2]);
-                    rest = inside;
-                }
-            }
-        }
-        done.push_str(rest);
-        Ok(done)
+        replaced(&text.value, |name| {
+            let missing = || IsolateFileError::at(file, text.at, self.unknown(name, purpose));
+            self.value(name, dir, purpose).ok_or_else(missing)
+        })
     }
 
     fn value(&self, name: &str, dir: &Path, purpose: Use) -> Option<String> {
@@ -124,6 +108,43 @@ impl Variables {
         };
         Problem::UnknownVariable { name: name.to_owned(), known, flags }
     }
+}
+
+/// `text` with path variables put in, as the ways from `root` to their directories.
+pub(crate) fn with_paths(
+    text: &str,
+    paths: &BTreeMap<String, PathBuf>,
+    root: &Path,
+) -> Result<String, Problem> {
+    let known = || paths.keys().cloned().collect();
+    replaced(text, |name| match paths.get(name) {
+        Some(path) => Ok(relative_path(root, path)),
+        None => {
+            Err(Problem::UnknownVariable { name: name.to_owned(), known: known(), flags: "--path-variable" })
+        }
+    })
+}
+
+/// `text` with `value` of each NAME in the place of `<(NAME)`, once.
+fn replaced<E>(text: &str, mut value: impl FnMut(&str) -> Result<String, E>) -> Result<String, E> {
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("<(") {
+        let inside = &rest[start + 2..];
+        match inside.split_once(')') {
+            Some((name, after)) if is_name(name) => {
+                done.push_str(&rest[..start]);
+                done.push_str(&value(name)?);
+                rest = after;
+            }
+            _ => {
+                done.push_str(&rest[..start + 2]);
+                rest = inside;
+            }
+        }
+    }
+    done.push_str(rest);
+    Ok(done)
 }
 
 /// Whether a description would take some of `text` for a variable.
