@@ -1,7 +1,7 @@
 //! Manifests that mean harm, and tasks that do.
 
 use super::*;
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _};
 use rustix::fs::Mode;
 use std::{collections::BTreeSet, ops::Add as _};
 
@@ -310,4 +310,17 @@ fn places(root: &Path) -> BTreeSet<PathBuf> {
         }
     }
     found
+}
+
+/// The property above would say nothing of texts that are all alike.
+#[test]
+fn of_the_texts_some_are_accepted_and_some_refused() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut accepted = 0;
+    for _ in 0..1000 {
+        let text = any_text().new_tree(&mut runner).unwrap().current().replace('@', "/tmp");
+        accepted +=
+            usize::from(Isolated::parse(text.as_bytes()).is_ok_and(|isolated| !isolated.files.is_empty()));
+    }
+    assert!((100..900).contains(&accepted), "{accepted} of 1000");
 }
