@@ -257,7 +257,7 @@ async fn store_texts(store: &MemoryStore, texts: &[String], around: &Path) -> Di
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     /// As it goes from a server to the disk: a text, parsed, its includes merged, laid out.
     #[test]
     fn no_text_of_a_manifest_makes_anything_appear_outside_of_the_target(
