@@ -18,7 +18,7 @@ async fn what_the_machine_trusts_is_trusted_where_nothing_else_is_said() {
         let mut command = Command::new(binary("isolate"));
         command.current_dir(dir.path()).env("XDG_CACHE_HOME", dir.path().join("cache"));
         command.env_remove("SSL_CERT_DIR").env(trusted.0, trusted.1);
-        command.args(["archive", "--cas", server.url(), "file", "--", "true"]).args(more);
+        command.args(["archive", "--cas", server.url()]).args(more).args(["file", "--", "true"]);
         Finished::of(&mut command).await
     };
     archive(("SSL_CERT_FILE", cert), &[]).await.expect(0);

@@ -6,7 +6,7 @@ part=${1:-$(echo steady0 steady1 steady2 steady3 steady4 steady5 fails aborts ex
 [ -z "$TEST_SHARD_STATUS_FILE" ] || touch "$TEST_SHARD_STATUS_FILE"
 [ -z "$TEST_PREMATURE_EXIT_FILE" ] || touch "$TEST_PREMATURE_EXIT_FILE"
 case ${FAULTS:+$part}$part in
-failsfails) exit 1 ;;
+failsfails) code=1 ;;
 abortsaborts) kill -ABRT $$ ;;
 exitsexits) exit 0 ;;
 hangshangs) sleep 600 ;;
@@ -18,3 +18,4 @@ hangshangs) sleep 600 ;;
 *steady*) sleep 0.1 ;;
 esac
 [ -z "$TEST_PREMATURE_EXIT_FILE" ] || rm "$TEST_PREMATURE_EXIT_FILE"
+exit ${code:-0}

@@ -71,7 +71,7 @@ impl Driver {
         let root = system.path().join("suite");
         fs::create_dir(&root).unwrap();
         let here = package().join("tests/faults");
-        let copy = |name: &str| drop(fs::copy(here.join(name), root.join(name)).unwrap());
+        let copy = |name: &str| assert!(fs::copy(here.join(name), root.join(name)).unwrap() > 0);
         let words: Vec<String> = match self {
             Gtest => {
                 let remedy =
