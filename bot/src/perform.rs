@@ -173,8 +173,8 @@ impl Performance {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Worker, DiskCache), PerformError> {
-        let store =
-            cas::connect(&self.cas, self.ca_cert.as_deref(), Arc::clone(&clock), Arc::clone(&entropy))?;
+        let address = cas::Address::open(&self.cas, self.ca_cert.as_deref());
+        let store = cas::connect(address, Arc::clone(&clock), Arc::clone(&entropy))?;
         let cache = DiskCache::open(&self.cache, DiskCacheOptions::default())?;
         let outputs: Arc<dyn BlobStore> = Arc::new(DiskStore::new(cache.clone()));
         let worker = Worker {

@@ -28,7 +28,7 @@ mod store;
 pub mod testing;
 pub mod tree;
 
-pub use connect::connect;
+pub use connect::{Address, connect};
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Progress, Silent};
 pub use removal::remove;

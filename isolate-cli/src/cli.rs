@@ -26,9 +26,10 @@ use cas::{
     BlobStore,
     disk::{DiskCache, DiskCacheOptions},
     named::NamedCacheOptions,
+    remote::{Header, Headers},
 };
 use clap::{Args, Parser, Subcommand};
-use runtime::{Exit, Shutdown, SystemClock, SystemEntropy};
+use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, connect::Tls};
 use std::{
     env,
     ffi::OsString,
@@ -82,14 +83,65 @@ pub(crate) struct CasArgs {
     )]
     pub(crate) cas: String,
     /// PEM file of the certificates to trust, for a CAS that speaks TLS
+    /// [default: those that this machine trusts]
     #[arg(long, value_name = "FILE", env = "ISOSWARM_CA_CERT", hide_env_values = true)]
-    pub(crate) ca_cert: Option<PathBuf>,
+    ca_cert: Option<PathBuf>,
+    /// PEM file of the certificate that is shown to a CAS that asks who calls
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ISOSWARM_CLIENT_CERT",
+        hide_env_values = true,
+        requires = "client_key"
+    )]
+    client_cert: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ISOSWARM_CLIENT_KEY",
+        hide_env_values = true,
+        requires = "client_cert"
+    )]
+    client_key: Option<PathBuf>,
+    /// Which of the server's stores, where it has several
+    #[arg(
+        long,
+        alias = "cas-instance",
+        value_name = "NAME",
+        env = "ISOSWARM_INSTANCE",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    instance: String,
+    /// What the server wants with each call, for instance a key; several times for several. Others on this machine see the
+    /// arguments of programs, but not $ISOSWARM_HEADERS, which has one in each line
+    #[arg(
+        long = "header",
+        value_name = "NAME=VALUE",
+        env = "ISOSWARM_HEADERS",
+        hide_env_values = true,
+        value_delimiter = '\n'
+    )]
+    headers: Vec<Header>,
 }
 
 impl CasArgs {
     pub(crate) fn connect(&self, context: &Context) -> Result<Arc<dyn BlobStore>, Error> {
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
-        Ok(cas::connect(&self.cas, self.ca_cert.as_deref(), clock, entropy)?)
+        let client = self.client_cert.as_deref().zip(self.client_key.as_deref());
+        let address = cas::Address {
+            server: &self.cas,
+            tls: Tls { ca_cert: self.ca_cert.as_deref(), client },
+            instance: &self.instance,
+            headers: Some(&Headers::new(&self.headers)),
+        };
+        Ok(cas::connect(address, clock, entropy)?)
+    }
+
+    /// Tells this store from others.
+    fn name(&self) -> String {
+        if self.instance.is_empty() { self.cas.clone() } else { format!("{}/{}", self.cas, self.instance) }
     }
 }
 
@@ -105,7 +157,7 @@ impl WatchArgs {
     pub(crate) fn watching(&self, cas: &CasArgs, context: &Context) -> Option<Watching> {
         // Without a home nobody can be found there.
         let watcher = if self.no_watch { None } else { Watcher::of_user().ok() };
-        watcher.map(|watcher| Watching { watcher, store: cas.cas.clone(), clock: Arc::clone(&context.clock) })
+        watcher.map(|watcher| Watching { watcher, store: cas.name(), clock: Arc::clone(&context.clock) })
     }
 }
 

@@ -18,6 +18,7 @@ mod error;
 mod exclude;
 mod human;
 pub mod isolate_file;
+mod left_behind;
 mod pack;
 mod package;
 mod process;

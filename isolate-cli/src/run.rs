@@ -3,6 +3,7 @@
 use crate::{
     Error,
     download::{check_vacant, laid_out, tree_in},
+    left_behind,
     scratch::Scratch,
 };
 use cas::{BlobStore, Monitor, disk::DiskCache, isolated::Isolated, named::NamedCaches, tree::Fetched};
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env, fs,
     io::{self, IsTerminal as _},
+    mem,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -47,9 +49,9 @@ pub struct Prepared {
     program: String,
     command: Command,
     /// Before the tree: they move out of it when the run is over.
-    _caches: Option<InstalledCaches>,
+    caches: Option<InstalledCaches>,
     /// The tree, and the directory for outputs if nobody named another.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 /// Fetches the work item and lays it out.
@@ -79,13 +81,15 @@ pub async fn prepare(
     let outdir = made.map_err(|error| Error::io(&outdir, error))?;
     let (program, command) = command(&isolated, &options.extra_args, &tree_in(&scratch), &outdir)
         .ok_or(Error::NoCommand { digest })?;
-    Ok(Prepared { program, command, _caches: caches, _scratch: scratch })
+    Ok(Prepared { program, command, caches, scratch })
 }
 
 impl Prepared {
     /// Runs the command with our own input and output. Tells how it ended: with its own exit code, or 128 and the number of
-    /// the signal that killed it.
+    /// the signal that killed it. What it left behind is killed before the tree goes away; that this cannot be done is an
+    /// error where the command itself has none.
     pub async fn run(mut self, clock: &dyn Clock) -> Result<Exit, Error> {
+        left_behind::adopt().map_err(|error| Error::io("the processes of the command", error))?;
         // Before there is a command that could miss one.
         let signals = Signals::listen().map_err(|error| Error::io("signal handlers", error))?;
         let child = self.command.spawn().map_err(|source| {
@@ -93,7 +97,23 @@ impl Prepared {
             Error::Start { program, hint, source }
         })?;
         let status = wait(child, signals, clock).await.map_err(|error| Error::io(&self.program, error))?;
+        let cleaned = self.clean_up(clock).await;
+        if let (Err(error), false) = (&cleaned, status.success()) {
+            tracing::warn!(%error, "not everything that the command left could be removed");
+        } else {
+            cleaned?;
+        }
         Ok(Exit::Command(code(status)))
+    }
+
+    async fn clean_up(self, clock: &dyn Clock) -> Result<(), Error> {
+        let Self { program, caches, scratch, .. } = self;
+        let killed = left_behind::kill(clock).await.map_err(|error| Error::io(&program, error))?;
+        if killed > 0 {
+            tracing::warn!(killed, "the command left processes behind");
+        }
+        caches.map_or(Ok(()), InstalledCaches::uninstall)?;
+        scratch.close()
     }
 }
 
@@ -109,6 +129,11 @@ impl InstalledCaches {
     fn install(named: &NamedCaches, wanted: &[NamedCache], tree: &Path) -> Result<Self, Error> {
         named.install_all(wanted, tree)?;
         Ok(Self { named: named.clone(), wanted: wanted.to_vec(), tree: tree.to_owned() })
+    }
+
+    fn uninstall(mut self) -> Result<(), Error> {
+        let wanted = mem::take(&mut self.wanted);
+        Ok(self.named.uninstall_all(&wanted, &self.tree)?)
     }
 }
 
@@ -128,7 +153,9 @@ fn command(
     outdir: &Path,
 ) -> Option<(String, Command)> {
     let text = outdir.to_string_lossy();
-    let put_in = |arg: &String| arg.replace(&format!("${{{OUTDIR}}}"), &text);
+    // What programs are called with on other systems: nothing here.
+    let put_in =
+        |arg: &String| arg.replace(&format!("${{{OUTDIR}}}"), &text).replace("${EXECUTABLE_SUFFIX}", "");
     let mut words = isolated.command.iter().chain(extra_args).map(put_in);
     let program = words.next()?;
     let cwd = isolated.relative_cwd.as_ref().map_or(tree.to_owned(), |cwd| tree.join(cwd.as_path()));

@@ -1,7 +1,7 @@
 //! A directory that goes away with its owner, whatever a command did to the permissions in it.
 
 use crate::Error;
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 use tempfile::TempDir;
 
 /// Gone when dropped.
@@ -21,14 +21,25 @@ impl Scratch {
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
+
+    /// Removes it, and tells when it stays.
+    pub(crate) fn close(self) -> Result<(), Error> {
+        let path = self.path().to_owned();
+        self.remove().map_err(|error| Error::io(&path, error))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match (self.path().parent(), self.path().file_name()) {
+            (Some(parent), Some(name)) => cas::remove(parent, name),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let (Some(parent), Some(name)) = (self.path().parent(), self.path().file_name()) {
-            // What is still left is removed by the inner directory, or stays because the system does not let us.
-            let _ = cas::remove(parent, name);
-        }
+        // What is still left is removed by the inner directory, or stays because the system does not let us.
+        let _ = self.remove();
     }
 }
 

@@ -48,7 +48,7 @@ const LINUX: [&str; 5] = ["run", "-i", "t.isolate", "--config-variable", "OS=lin
 #[test]
 fn a_description_is_run_in_a_copy_of_its_inputs_without_a_server() {
     let bench = Bench::new("cat data; ls; echo \"$@\"; echo out > ${ISOLATED_OUTDIR}/result; exit 3");
-    let more = ["--output-dir", "results", "--", "and more"];
+    let more = ["--output-dir", "results", "--", "and${EXECUTABLE_SUFFIX} more"];
     let (code, out, error) = bench.told(&[&LINUX[..], &more].concat());
     assert_eq!((code, out.as_str()), (3, "some data\ndata\nt.sh\nfor linux and more\n"), "{error}");
     assert_eq!(fs::read_to_string(bench.root.join("results/result")).unwrap(), "out\n");
@@ -59,6 +59,15 @@ fn a_description_is_run_in_a_copy_of_its_inputs_without_a_server() {
     fs::write(bench.root.join("data"), "changed\n").unwrap();
     let (code, out, error) = bench.told(&["run", "-s", "t.isolated"]);
     assert_eq!((code, out.as_str()), (3, "changed\ndata\nt.sh\nfor linux\n"), "{error}");
+}
+
+#[test]
+fn what_a_command_leaves_behind_is_killed_before_the_copy_goes_away() {
+    let bench = Bench::new("setsid sh -c 'sleep 600 & sleep 601' & echo $! > ${ISOLATED_OUTDIR}/pid");
+    let (code, _, error) = bench.told(&[&LINUX[..], &["--output-dir", "results"]].concat());
+    assert!(code == 0 && error.contains("the command left processes behind"), "{code}: {error}");
+    let pid = fs::read_to_string(bench.root.join("results/pid")).unwrap();
+    assert!(!PathBuf::from("/proc").join(pid.trim()).exists(), "it is gone");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Why a server cannot even be tried.
 #[derive(Debug, thiserror::Error)]
@@ -19,19 +19,15 @@ pub enum ConnectError {
         /// What was given.
         given: String,
     },
-    /// The CA certificates cannot be read.
-    #[error("cannot read CA certificates from {}", path.display())]
+    /// Certificates or a key cannot be read.
+    #[error("cannot read {what} from {}", path.display())]
     Certificates {
+        /// Which of them.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// TLS without certificates to trust.
-    #[error("{address} speaks TLS: name the certificates to trust with --ca-cert FILE")]
-    NoCertificates {
-        /// The server.
-        address: String,
     },
     /// TLS could not be set up.
     #[error("cannot set up TLS for {address}")]
@@ -52,9 +48,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Bytes in one frame that either side takes: of 16 KiB each, which is the least, blobs take many calls of the kernel.
 pub(crate) const MAX_FRAME: u32 = 256 * 1024;
 
-/// A channel to a gRPC server that connects when it is first used and again when it was cut. The address is
-/// `HOST:PORT`, `http://…`, `grpc://…`, or with TLS `https://…`, `grpcs://…` and `ca_cert` a PEM file.
+/// What a client trusts and shows where TLS is spoken. All are PEM files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tls<'a> {
+    /// Certificates of authorities that are trusted. None: those that this machine trusts.
+    pub ca_cert: Option<&'a Path>,
+    /// The client's own certificate, and its key.
+    pub client: Option<(&'a Path, &'a Path)>,
+}
+
+/// The same as [`secured`] by a client that shows no certificate of its own.
 pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, ConnectError> {
+    secured(address, Tls { ca_cert, client: None })
+}
+
+/// A channel to a gRPC server that connects when it is first used and again when it was cut. The address is
+/// `HOST:PORT`, `http://…`, `grpc://…`, or with TLS `https://…`, `grpcs://…`.
+pub fn secured(address: &str, trust: Tls<'_>) -> Result<Channel, ConnectError> {
     let invalid = || ConnectError::Address { given: address.to_owned() };
     let (tls, authority) = match address.split_once("://") {
         Some(("http" | "grpc", rest)) => (false, rest),
@@ -77,16 +87,27 @@ pub fn channel(address: &str, ca_cert: Option<&Path>) -> Result<Channel, Connect
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .max_frame_size(MAX_FRAME);
-    let endpoint = if tls { endpoint.tls_config(tls_config(address, ca_cert)?) } else { Ok(endpoint) };
+    let endpoint = if tls { endpoint.tls_config(tls_config(trust)?) } else { Ok(endpoint) };
     let endpoint = endpoint.map_err(|source| ConnectError::Tls { address: address.to_owned(), source })?;
     Ok(endpoint.connect_lazy())
 }
 
-fn tls_config(address: &str, ca_cert: Option<&Path>) -> Result<ClientTlsConfig, ConnectError> {
-    let path = ca_cert.ok_or_else(|| ConnectError::NoCertificates { address: address.to_owned() })?;
-    let pem =
-        std::fs::read(path).map_err(|source| ConnectError::Certificates { path: path.to_owned(), source })?;
-    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+fn tls_config(tls: Tls<'_>) -> Result<ClientTlsConfig, ConnectError> {
+    let read = |what, path: &Path| {
+        std::fs::read(path).map_err(|source| ConnectError::Certificates {
+            what,
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let config = ClientTlsConfig::new();
+    let config = match tls.ca_cert {
+        Some(path) => config.ca_certificate(Certificate::from_pem(read("CA certificates", path)?)),
+        None => config.with_native_roots(),
+    };
+    let Some((certificate, key)) = tls.client else { return Ok(config) };
+    let certificate = read("the client's certificate", certificate)?;
+    Ok(config.identity(Identity::from_pem(certificate, read("the client's key", key)?)))
 }
 
 #[cfg(test)]
@@ -101,6 +122,7 @@ mod tests {
         for bad in ["", "localhost", "ftp://a:1", "http://", "a:1/path", "a b:1"] {
             assert!(matches!(channel(bad, None), Err(ConnectError::Address { .. })), "{bad}");
         }
-        assert!(matches!(channel("https://a:1", None), Err(ConnectError::NoCertificates { .. })));
+        let missing = Some(Path::new("/there/is/none"));
+        assert!(matches!(channel("https://a:1", missing), Err(ConnectError::Certificates { .. })));
     }
 }

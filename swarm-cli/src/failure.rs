@@ -42,10 +42,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<ConnectError>() {
         return Some(match error {
-            ConnectError::Address { .. }
-            | ConnectError::Certificates { .. }
-            | ConnectError::NoCertificates { .. }
-            | ConnectError::Tls { .. } => Exit::Usage,
+            ConnectError::Address { .. } | ConnectError::Certificates { .. } | ConnectError::Tls { .. } => {
+                Exit::Usage
+            }
         });
     }
     if let Some(ended) = cause.downcast_ref::<EndedEarly>() {

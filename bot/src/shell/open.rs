@@ -42,8 +42,8 @@ impl Bot {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, BotError> {
-        let ca_cert = config.ca_cert.as_deref();
-        let store = cas::connect(&config.cas, ca_cert, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let address = cas::Address::open(&config.cas, config.ca_cert.as_deref());
+        let store = cas::connect(address, Arc::clone(&clock), Arc::clone(&entropy))?;
         Self::open_over(store, config, clock, entropy).await
     }
 

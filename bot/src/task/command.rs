@@ -9,6 +9,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 const OUTDIR: &str = "ISOLATED_OUTDIR";
 const OUTDIR_PLACEHOLDER: &str = "${ISOLATED_OUTDIR}";
 
+/// What the names of programs end in on other systems: nothing here.
+const SUFFIX_PLACEHOLDER: &str = "${EXECUTABLE_SUFFIX}";
+
 /// Names the file with the secret of the run, if it has one.
 const SECRET_FILE: &str = "SWARM_SECRET_FILE";
 
@@ -55,7 +58,8 @@ pub(super) fn command(
     place: &Place,
 ) -> Result<executor::Command, CommandError> {
     let outdir = place.outputs.to_string_lossy();
-    let substitute = |text: &String| text.replace(OUTDIR_PLACEHOLDER, &outdir);
+    let substitute =
+        |text: &String| text.replace(OUTDIR_PLACEHOLDER, &outdir).replace(SUFFIX_PLACEHOLDER, "");
     let base = if assignment.command.is_empty() { manifest.command } else { &assignment.command };
     let (program, arguments) = base.split_first().ok_or(CommandError::None)?;
     if let Some(argument) = base.iter().find(|argument| argument.contains('\0')) {
@@ -187,6 +191,7 @@ mod tests {
         assert_eq!(program("./run"), PathBuf::from("/w/1/in/./run"));
         assert_eq!(program("/bin/sh"), PathBuf::from("/bin/sh"));
         assert_eq!(program("${ISOLATED_OUTDIR}/x"), PathBuf::from("/w/1/out/x"));
+        assert_eq!(program("./x${EXECUTABLE_SUFFIX}"), PathBuf::from("/w/1/in/./x"));
         assert_eq!(super::command(&assignment(&[]), NONE, &place()).unwrap_err(), CommandError::None);
     }
 

@@ -239,8 +239,9 @@ async fn sent_in_pieces(size: usize, after: u64) -> u64 {
     let (root, path) = (server.dir.path().into(), RelPath::new("file").unwrap());
     std::fs::write(server.dir.path().join("file"), &data).unwrap();
     let sources = Sources::from_iter([(digest, Source::File { root, path })]);
-    let store =
-        cas::connect(&proxy.to_string(), None, SystemClock::shared(), SystemEntropy::shared()).unwrap();
+    let address = proxy.to_string();
+    let address = cas::Address::open(&address, None);
+    let store = cas::connect(address, SystemClock::shared(), SystemEntropy::shared()).unwrap();
     upload(&*store, &sources, &Silent).await.unwrap();
     let sent = total.load(Ordering::Relaxed);
     let found = server.store().read_batch(&[digest]).await.unwrap().remove(0).unwrap();

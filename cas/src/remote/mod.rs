@@ -7,10 +7,12 @@
 
 mod batch;
 mod broken;
+mod headers;
 mod resource;
 mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use headers::{Header, Headers};
 pub use store::RemoteStore;

@@ -1,6 +1,6 @@
 //! [`RemoteStore`]: the calls.
 
-use super::{batch, broken::Broken, resource, stream};
+use super::{Headers, batch, broken::Broken, resource, stream};
 use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Reopen, Result, batches, status};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, service::interceptor::InterceptedService, transport::Channel};
 use uuid::Uuid;
 
 /// How long a call with one answer may take.
@@ -33,12 +33,15 @@ const CALL_DEADLINE: Duration = Duration::from_secs(60);
 /// How many calls one method keeps in flight when it has to split.
 const IN_FLIGHT: usize = 4;
 
+/// What calls go through.
+pub(super) type Wire = InterceptedService<Channel, Headers>;
+
 /// A server, reached over a channel that connects by itself. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct RemoteStore {
-    blobs: ContentAddressableStorageClient<Channel>,
-    streams: ByteStreamClient<Channel>,
-    patches: PatchesClient<Channel>,
+    blobs: ContentAddressableStorageClient<Wire>,
+    streams: ByteStreamClient<Wire>,
+    patches: PatchesClient<Wire>,
     instance: Arc<str>,
     entropy: Arc<dyn Entropy>,
     broken: Arc<Broken>,
@@ -47,15 +50,21 @@ pub struct RemoteStore {
 impl RemoteStore {
     /// Speaks to `instance`, mostly the empty name, of the server behind `channel`.
     pub fn new(channel: Channel, instance: &str) -> Self {
-        Self::with_entropy(channel, instance, SystemEntropy::shared())
+        Self::with_headers(channel, instance, Headers::default(), SystemEntropy::shared())
     }
 
-    /// Takes the names of uploads from `entropy`.
-    pub fn with_entropy(channel: Channel, instance: &str, entropy: Arc<dyn Entropy>) -> Self {
+    /// Sends `headers` with each call, and takes the names of uploads from `entropy`.
+    pub fn with_headers(
+        channel: Channel,
+        instance: &str,
+        headers: Headers,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let most = limits::MAX_MESSAGE_BYTES;
-        let blobs = ContentAddressableStorageClient::new(channel.clone());
-        let patches = PatchesClient::new(channel.clone());
-        let streams = ByteStreamClient::new(channel);
+        let wire = InterceptedService::new(channel, headers);
+        let blobs = ContentAddressableStorageClient::new(wire.clone());
+        let patches = PatchesClient::new(wire.clone());
+        let streams = ByteStreamClient::new(wire);
         Self {
             blobs: blobs.max_decoding_message_size(most).max_encoding_message_size(most),
             streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),

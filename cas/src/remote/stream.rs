@@ -1,5 +1,6 @@
 //! Blobs as streams of messages, with a deadline for making progress instead of one for the whole.
 
+use super::store::Wire;
 use crate::{ByteStream, Error, Result, status};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::timeout;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 /// How long a stream may stand still.
 const STALL: Duration = Duration::from_secs(60);
@@ -29,7 +30,7 @@ fn stalled(digest: Digest) -> Error {
 
 /// Reads `expected` bytes of a blob.
 pub(super) async fn read(
-    mut client: ByteStreamClient<Channel>,
+    mut client: ByteStreamClient<Wire>,
     request: ReadRequest,
     digest: Digest,
     expected: u64,
@@ -67,7 +68,7 @@ impl Reading {
 
 /// Writes a blob from `begins` on, where the source begins. An answer that comes before the end means that the server has the blob already.
 pub(super) async fn write(
-    mut client: ByteStreamClient<Channel>,
+    mut client: ByteStreamClient<Wire>,
     resource_name: String,
     digest: Digest,
     begins: u64,

@@ -2,8 +2,9 @@
 
 mod server;
 
+use super::{Headers, RemoteStore};
 use crate::{
-    BlobStore, BlobStoreExt as _, Error, Range, Silent,
+    Address, BlobStore, BlobStoreExt as _, Error, Range, Silent,
     layers::{Patience, Retrying, Verified},
     testing::{conformance, noise, stream_of},
     tree::{self, LastManifest, Sources},
@@ -11,8 +12,8 @@ use crate::{
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use proto::{Digest, DigestFunction};
-use runtime::{SystemClock, SystemEntropy};
-use server::{Mischief, Server};
+use runtime::{SystemClock, SystemEntropy, connect::Tls};
+use server::{Mischief, Server, certificate};
 use std::time::Duration;
 
 const FUNCTION: DigestFunction = DigestFunction::Blake3;
@@ -33,6 +34,33 @@ async fn conforms() {
     let server = Server::start(Mischief::None).await;
     conformance::all(&server.client()).await;
     conformance::all(&layered(server.client())).await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_know_who_calls_is_told() {
+    let server = Server::start(Mischief::Strict).await;
+    let (url, [cert, key]) = (server.url(), certificate());
+    let headers = Headers::new(&["X-Api-Key=a=b".parse().unwrap()]);
+    let tls = Tls { ca_cert: Some(&cert), client: Some((&cert, &key)) };
+    let known = Address { server: &url, tls, instance: "main", headers: Some(&headers) };
+    let connect = |address| crate::connect(address, SystemClock::shared(), SystemEntropy::shared()).unwrap();
+    for length in [1000, 5_000_000] {
+        let digest = connect(known).put(FUNCTION, noise(1, length)).await.unwrap();
+        assert_eq!(connect(known).get(digest).await.unwrap(), noise(1, length));
+    }
+    let digest = FUNCTION.digest(b"x");
+    let refused = async |address: Address<'_>| {
+        let channel = runtime::connect::secured(&url, address.tls).unwrap();
+        let headers = address.headers.cloned().unwrap_or_default();
+        let store = RemoteStore::with_headers(channel, address.instance, headers, SystemEntropy::shared());
+        store.find_missing(&[digest]).await.unwrap_err()
+    };
+    let error = refused(Address { headers: None, ..known }).await;
+    assert!(error.to_string().contains("who are you?"), "{error}");
+    let error = refused(Address { instance: "", ..known }).await;
+    assert!(error.to_string().contains("there is no store ``"), "{error}");
+    let error = refused(Address { tls: Tls { client: None, ..tls }, ..known }).await;
+    assert!(error.is_transient(), "no connection: {error:?}");
 }
 
 #[tokio::test]

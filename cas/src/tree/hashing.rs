@@ -2,6 +2,7 @@
 
 use super::{
     Error, HashCache, Outlet, SnapshotOptions, Source,
+    groups::Groups,
     hashes::{Cursor, Stamp},
     pages::Pages,
     walk::Walked,
@@ -19,16 +20,15 @@ use std::{
     io::{self, Read as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread::Builder,
 };
 
 /// Bytes that are read at once of a file that is not kept as a whole.
 const READ: usize = 256 * 1024;
+
+/// A file of more bytes takes so long that the rest of its group goes to other threads.
+const LONG: u64 = 1 << 20;
 
 /// What every thread knows.
 pub(super) struct Job<'a> {
@@ -68,13 +68,13 @@ pub(super) fn hash_all(
     job: &Job<'_>,
     walk: impl FnOnce(&mut dyn FnMut(Vec<RelPath>)) -> Result<Walked, Error>,
 ) -> Result<(Walked, Vec<Hashed>), Error> {
-    let (sender, receiver) = mpsc::channel();
-    let receiver = Mutex::new(receiver);
-    let stop = AtomicBool::new(false);
-    let results = Mutex::new(Vec::new());
+    let (groups, results) = (Groups::default(), Mutex::new(Vec::new()));
+    let walking = groups.bring();
     let work = || {
-        let result = Worker::new(job).work(&receiver, &stop);
-        stop.fetch_or(result.is_err(), Ordering::Relaxed);
+        let result = Worker::new(job).work(&groups);
+        if result.is_err() {
+            groups.stop();
+        }
         results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
     };
     let walked = std::thread::scope(|scope| {
@@ -84,11 +84,12 @@ pub(super) fn hash_all(
         }
         let walked = walk(&mut |group| {
             job.monitor.progress(Progress::Planned { files: group.len() as u64, bytes: 0 });
-            // The other end lives as long as this closure.
-            let _ = sender.send(group);
+            groups.put(group);
         });
-        stop.fetch_or(walked.is_err(), Ordering::Relaxed);
-        drop(sender);
+        if walked.is_err() {
+            groups.stop();
+        }
+        drop(walking);
         work();
         walked
     })?;
@@ -118,13 +119,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn work(mut self, groups: &Mutex<Receiver<Vec<RelPath>>>, stop: &AtomicBool) -> Result<Hashed, Error> {
-        let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        while let Ok(group) = next() {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            self.group(group, stop)?;
+    fn work(mut self, groups: &Groups<Vec<RelPath>>) -> Result<Hashed, Error> {
+        while let Some((group, _busy)) = groups.take() {
+            self.group(group, groups)?;
         }
         // Copied: they may be kept for long, and a page is much larger than they are.
         let copied = |bytes: Bytes| Source::Bytes(Bytes::copy_from_slice(&bytes));
@@ -134,8 +131,8 @@ impl<'a> Worker<'a> {
         Ok(self.done)
     }
 
-    /// Files of one directory, which is opened once.
-    fn group(&mut self, paths: Vec<RelPath>, stop: &AtomicBool) -> Result<(), Error> {
+    /// Files of one directory, which is opened once. What follows a large one is given back to `groups`.
+    fn group(&mut self, paths: Vec<RelPath>, groups: &Groups<Vec<RelPath>>) -> Result<(), Error> {
         let root = &self.job.root;
         let parent = paths.first().and_then(RelPath::parent);
         let directory = parent.map_or_else(|| root.to_path_buf(), |parent| root.join(parent.as_path()));
@@ -143,12 +140,19 @@ impl<'a> Worker<'a> {
         let directory: OwnedFd = rustix::fs::openat(CWD, &directory, flags, Mode::empty())
             .map_err(|errno| failed(&directory, errno.into()))?;
         let (mut files, mut bytes) = (0, 0);
-        for path in paths {
-            if stop.load(Ordering::Relaxed) {
+        let mut left = paths.into_iter();
+        while let Some(path) = left.next() {
+            if groups.is_stopped() {
                 break;
             }
+            let give_back = || {
+                let rest: Vec<RelPath> = left.by_ref().collect();
+                if !rest.is_empty() {
+                    groups.put(rest);
+                }
+            };
             let (digest, mode) = self
-                .file(directory.as_fd(), &path)
+                .file(directory.as_fd(), &path, give_back)
                 .map_err(|error| failed(&root.join(path.as_path()), error))?;
             (files, bytes) = (files + 1, bytes + digest.size());
             let source = Source::File { root: Arc::clone(root), path: path.clone() };
@@ -159,8 +163,13 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Its digest, and its permissions as a manifest keeps them.
-    fn file(&mut self, directory: BorrowedFd<'_>, path: &RelPath) -> io::Result<(Digest, u32)> {
+    /// Its digest, and its permissions as a manifest keeps them. Calls `before_long` before it reads a large one.
+    fn file(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        path: &RelPath,
+        before_long: impl FnOnce(),
+    ) -> io::Result<(Digest, u32)> {
         let name = path.file_name();
         if let Some(known) = self.job.hashes.find(path, self.job.options.function, &mut self.cursor) {
             let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
@@ -177,6 +186,9 @@ impl<'a> Worker<'a> {
             return Err(changed());
         }
         let (mode, stamp) = (mode(&stat), Stamp::of(&stat));
+        if stamp.size() > LONG {
+            before_long();
+        }
         let (digest, bytes) = self.read(&file, stamp.size())?;
         if Stamp::of(&rustix::fs::fstat(&file)?) != stamp {
             return Err(changed());

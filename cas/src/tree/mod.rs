@@ -16,6 +16,7 @@ mod error;
 mod fetch;
 mod gate;
 mod graft;
+mod groups;
 mod hashes;
 mod hashing;
 mod includes;

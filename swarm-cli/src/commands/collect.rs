@@ -129,7 +129,7 @@ pub(crate) fn connect(
     scheduler: &SchedulerArgs,
 ) -> anyhow::Result<Arc<dyn BlobStore>> {
     let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
-    Ok(cas::connect(&how.cas.cas, scheduler.ca_cert.as_deref(), clock, entropy)?)
+    Ok(cas::connect(cas::Address::open(&how.cas.cas, scheduler.ca_cert.as_deref()), clock, entropy)?)
 }
 
 /// What to say when the run goes on and we do not.

@@ -26,6 +26,7 @@ use reapi::{
 };
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -36,7 +37,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    service::InterceptorLayer,
+    transport::{Certificate, Identity, ServerTlsConfig},
+};
 
 /// What is wrong with a server's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(super) enum Mischief {
     Longer,
     /// Nothing about the blobs of a batch.
     Silence,
+    /// None to who does not say who calls: with a certificate, a header and for which of its stores.
+    Strict,
     /// None to messages that are larger than gRPC takes by default, and to services beside the public protocols.
     Default,
 }
@@ -58,6 +65,7 @@ pub(super) enum Mischief {
 pub(super) struct Server {
     pub(super) store: Arc<MemoryStore>,
     address: SocketAddr,
+    is_strict: bool,
     pub(super) finds: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
 }
@@ -75,7 +83,14 @@ impl Server {
             Some((accepted, listener))
         });
         let patches = (mischief != Mischief::Default).then(|| PatchesServer::new(service.clone()));
-        let serving = tonic::transport::Server::builder()
+        let (is_strict, mut builder) = (mischief == Mischief::Strict, tonic::transport::Server::builder());
+        if is_strict {
+            builder = builder.tls_config(asks_for_certificates()).unwrap();
+        }
+        let serving = builder
+            .layer(InterceptorLayer::new(
+                move |request| if is_strict { knows_the_key(request) } else { Ok(request) },
+            ))
             .add_optional_service(patches)
             .add_service(
                 ContentAddressableStorageServer::new(service.clone()).max_decoding_message_size(most),
@@ -84,7 +99,12 @@ impl Server {
             .serve_with_incoming(incoming);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { serving.await.unwrap() });
-        Self { store, address, finds, tasks }
+        Self { store, address, is_strict, finds, tasks }
+    }
+
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.is_strict { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub(super) fn client(&self) -> RemoteStore {
@@ -113,6 +133,23 @@ impl Server {
     }
 }
 
+/// The certificate that a strict server shows, and also trusts, and its key.
+pub(super) fn certificate() -> [PathBuf; 2] {
+    let dir = runtime::testing::package().join("../cas-server/tests/server/tls");
+    ["cert.pem", "key.pem"].map(|name| dir.join(name))
+}
+
+fn asks_for_certificates() -> ServerTlsConfig {
+    let [certificate, key] = certificate().map(|path| std::fs::read(path).unwrap());
+    let trusted = Certificate::from_pem(&certificate);
+    ServerTlsConfig::new().identity(Identity::from_pem(certificate, key)).client_ca_root(trusted)
+}
+
+fn knows_the_key(request: Request<()>) -> Result<Request<()>, Status> {
+    let key = request.metadata().get("x-api-key").and_then(|value| value.to_str().ok());
+    if key == Some("a=b") { Ok(request) } else { Err(Status::unauthenticated("who are you?")) }
+}
+
 fn client(address: SocketAddr) -> RemoteStore {
     RemoteStore::new(runtime::connect::channel(&address.to_string(), None).unwrap(), "")
 }
@@ -125,9 +162,22 @@ struct Service {
 }
 
 impl Service {
+    /// Whether it has the store that is asked for: where a strict one has one, all have.
+    fn instance(&self, name: &str) -> Result<(), Status> {
+        match self.mischief == Mischief::Strict && name != "main" {
+            true => Err(Status::invalid_argument(format!("there is no store `{name}`"))),
+            false => Ok(()),
+        }
+    }
+
+    fn resource(&self, name: &str) -> Result<Digest, Status> {
+        self.instance(name.split('/').next().unwrap_or_default())?;
+        resource(name)
+    }
+
     fn spoil(&self, bytes: Bytes) -> Bytes {
         match self.mischief {
-            Mischief::None | Mischief::Silence | Mischief::Default => bytes,
+            Mischief::None | Mischief::Silence | Mischief::Strict | Mischief::Default => bytes,
             Mischief::Other => noise(u64::MAX, bytes.len()),
             Mischief::Shorter => bytes.slice(1..),
             Mischief::Longer => [&bytes[..], b"!"].concat().into(),
@@ -180,6 +230,7 @@ impl ContentAddressableStorage for Service {
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let request = request.into_inner();
+        self.instance(&request.instance_name)?;
         self.finds.fetch_add(1, Ordering::Relaxed);
         let digests = request.blob_digests.iter().map(|wire| parse(request.digest_function, wire));
         let digests = digests.collect::<Result<Vec<_>, _>>()?;
@@ -193,6 +244,7 @@ impl ContentAddressableStorage for Service {
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
         let request = request.into_inner();
+        self.instance(&request.instance_name)?;
         let mut responses = Vec::new();
         for blob in request.requests {
             let wire = blob.digest.unwrap_or_default();
@@ -214,6 +266,7 @@ impl ContentAddressableStorage for Service {
         request: Request<BatchReadBlobsRequest>,
     ) -> Result<Response<BatchReadBlobsResponse>, Status> {
         let request = request.into_inner();
+        self.instance(&request.instance_name)?;
         let mut responses = Vec::new();
         for wire in request.digests {
             let digest = parse(request.digest_function, &wire)?;
@@ -280,7 +333,7 @@ impl ByteStream for Service {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
-        let digest = resource(&request.resource_name)?;
+        let digest = self.resource(&request.resource_name)?;
         let (offset, limit) = (request.read_offset.cast_unsigned(), request.read_limit.cast_unsigned());
         let range = Range { offset, limit: (limit > 0).then_some(limit) };
         let whole = self.store.read_batch(&[digest]).await.map_err(failed)?.remove(0).map_err(failed)?;
@@ -302,7 +355,7 @@ impl ByteStream for Service {
         let mut finished = false;
         while let Some(message) = messages.message().await? {
             if digest.is_none() {
-                digest = Some(resource(&message.resource_name)?);
+                digest = Some(self.resource(&message.resource_name)?);
             }
             if finished || message.write_offset != whole.len() as i64 {
                 return Err(Status::invalid_argument("out of order"));
