@@ -329,7 +329,7 @@ fn unknown(test: TestToRun, now: Now) -> Concluded {
 }
 
 /// What the end of its process means for the test that is to blame.
-fn verdict(end: End) -> TestVerdict {
+pub(super) fn verdict(end: End) -> TestVerdict {
     match end.by {
         EndedBy::Overdue | EndedBy::Silent | EndedBy::HardTimeout => TestVerdict::TimedOut,
         EndedBy::OutOfMemory => TestVerdict::Crashed { how: "out of memory".into() },
