@@ -268,6 +268,8 @@ pub(crate) enum Event {
     Done,
     /// The same, and its exit code is no news any more.
     Judged,
+    /// The test that has ended last has failed after all, for this reason.
+    Blamed(String),
 }
 
 /// How a test ended.
