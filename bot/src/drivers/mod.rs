@@ -6,7 +6,7 @@
 //! | `gtest` | many tests | a socket, else stdout | `--gtest_list_tests` |
 //! | `pytest` | what it is told of one by one | the plugin, by a socket | the plugin |
 //! | `libtest` | one test | its exit code and summary | `--list --format terse` |
-//! | `ctest` | one test, after its fixtures | what its properties say | `--show-only=json-v1` |
+//! | `ctest` | one test, after what it needs | what its properties say | `--show-only=json-v1` |
 //! | `bazel` | one partition | its exit code and files | the number of partitions |
 //! | `opaque` | one partition | its exit code | the number of partitions |
 
