@@ -304,7 +304,7 @@ mod tests {
             ("0/4", Exit::Success, "part 0\n", "0/4 passed"),
             ("1/4", Exit::TestsFailed, "part 1\n", "1/4 failed\nthe command ended with exit code 7"),
             ("2/4", Exit::TestsFailed, "part 2\n", "2/4 crashed: signal 6 (SIGABRT)"),
-            ("x", Exit::Incomplete, "", "cannot run the tests: `x` is no part of a command"),
+            ("x", Exit::NotFound, "", "x is not there\n`x` is no part of a command"),
         ] {
             let (performed, told) = run(test).await;
             assert_eq!((performed.exit, &*told), (exit, output), "{test}: {}", performed.message);

@@ -5,7 +5,7 @@
 
 use super::{
     Address, Base, DriverError, Launch, Next, Runner, Takes, partitions,
-    single::{Ending, Single},
+    single::{Ending, PREMATURE_EXIT_FILE, Single, premature},
 };
 use crate::{
     attempt::CommandExit,
@@ -46,7 +46,7 @@ impl Bazel {
             ("GTEST_TOTAL_SHARDS", total.clone()),
             ("HOME", temporary.clone()),
             ("TEST_INFRASTRUCTURE_FAILURE_FILE", text(&own.join("infrastructure"))),
-            ("TEST_PREMATURE_EXIT_FILE", text(&own.join("premature"))),
+            (PREMATURE_EXIT_FILE, text(&own.join("premature"))),
             ("TEST_SHARD_INDEX", index),
             ("TEST_SHARD_STATUS_FILE", status),
             ("TEST_TIMEOUT", timeout.as_secs().to_string()),
@@ -95,31 +95,33 @@ impl Runner for Bazel {
     fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, _: &Address) -> Result<Next, DriverError> {
         let (name, timeout) =
             queue.front().map_or(("", Duration::MAX), |test| (test.name.as_str(), test.timeout));
-        let part = partitions::parse(name)?;
+        let part = match partitions::parse(name) {
+            Ok(part) => part,
+            Err(unknown) => return Ok(Next::Told(unknown)),
+        };
         let (index, total) = (part.index(), part.total());
         let own = self.base.own.join(format!("bazel-{number}"));
-        // A partition may come again.
         let outputs = self.base.outputs.join(format!("shard_{}_of_{total}", index + 1));
         let command = self.command(index, total, &own, &outputs, timeout);
         let results = ["status", "premature", "infrastructure"].map(|file| own.join(file)).into();
         let directories = [own.join("tmp"), outputs.join("outputs"), outputs.join("annotations")].into();
         let reader = Single::of(name, Box::new(move |ending| judge(ending, total)));
         let launch = Launch::of(command, Takes::Front(1), reader);
-        Ok(Next::Process(Box::new(Launch { directories, results, ..launch })))
+        // A partition may come again: what it left then is not what it leaves now.
+        Ok(Next::Process(Box::new(Launch { removed: vec![outputs], directories, results, ..launch })))
     }
 }
 
 fn judge(ending: &Ending<'_>, total: u32) -> Option<(TestVerdict, String)> {
-    let [status, premature, infrastructure] = ending.left.results.as_slice() else { return None };
+    let [status, begun, infrastructure] = ending.left.results.as_slice() else { return None };
     let failed = |message: String| Some((TestVerdict::Failed, message));
     let CommandExit::Code(code) = ending.left.exit else { return None };
     if let Some(text) = infrastructure {
         let text = String::from_utf8_lossy(text);
         return failed(format!("infrastructure failure: {}", text.trim().replace('\n', ": ")));
     }
-    // It has ended by the will of a test.
-    if premature.is_some() {
-        return None;
+    if begun.is_some() {
+        return Some(premature(ending.left.exit));
     }
     match code {
         0 if status.is_none() && total > 1 => failed(

@@ -1,21 +1,25 @@
-//! CTest: we run the commands ourselves, each test by its properties; fixtures are set up on the bot that needs them.
+//! CTest: we run the commands ourselves, each test by its properties; what a test needs, its fixtures and the tests that it
+//! depends on, is run on the bot that runs the test.
 //!
 //! What was observed of CMake 3.25: a test whose program does not exist has no command; properties stand as strings, lists,
-//! numbers or booleans; what a fixture needs is selected with it. Of what decides about a test, in CTest's order: a skip
-//! expression, the expressions it must or must not match, the exit code, then whether it was to fail.
+//! numbers or booleans; what a fixture needs is selected with it, and stands among what a test depends on.
 
+mod done;
 mod expression;
+mod group;
+mod judge;
 mod model;
 
 use super::{
-    Address, Base, DriverError, Event, Launch, Left, Listed, Listing, Next, Reader, Runner, Takes,
-    single::{Ending, Single},
+    Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, TestRun,
+    single::{PREMATURE_EXIT_FILE, Single},
 };
 use crate::{
     attempt::CommandExit,
     executor::{Command, Files},
     suite::{ListedTest, TestToRun, TestVerdict},
 };
+use done::Done;
 use model::{Model, Test};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -29,12 +33,24 @@ pub(super) struct Ctest {
     base: Base,
     asked: bool,
     model: Model,
-    /// Tests that set something up on this bot, and how that went.
-    prepared: HashMap<String, Result<(), String>>,
-    /// The test whose process runs for its own sake or for that of others.
-    running: Option<String>,
-    /// Those that clear away, when that was done.
+    /// Processes that were made.
+    launched: u32,
+    /// Tests that have run on this bot, or cannot, without fixtures that were cleared away since.
+    done: HashMap<String, Done>,
+    running: Option<(Arc<Test>, Purpose)>,
+    /// Tests that have cleared away at the end.
     cleared: BTreeSet<String>,
+}
+
+/// What a test runs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Its verdict.
+    Itself,
+    /// Another test, which needs it.
+    Another,
+    /// The end, at which it clears away.
+    End,
 }
 
 impl Ctest {
@@ -43,52 +59,91 @@ impl Ctest {
             base,
             asked: false,
             model: Model::default(),
-            prepared: HashMap::new(),
+            launched: 0,
+            done: HashMap::new(),
             running: None,
             cleared: BTreeSet::new(),
         }
     }
 
-    /// The next test that has to run before `test`, or why it cannot run at all.
-    fn prologue(&self, test: &Test) -> Result<Option<Arc<Test>>, String> {
-        for needed in self.model.prologue(test) {
-            match self.prepared.get(&needed.name) {
-                None => return Ok(Some(needed)),
-                Some(Ok(())) => {}
-                Some(Err(reason)) => {
-                    return Err(format!("its fixture is not set up: {} {reason}", needed.name));
+    /// The process that has to run before that of `test`, or why it cannot run at all.
+    fn before(&mut self, test: &Test) -> Result<Option<Launch>, String> {
+        for needed in self.model.needed(test) {
+            if self.done.contains_key(&needed.name) {
+                continue;
+            }
+            let broken = self.broken_fixture(&needed).map_or(Ok(()), Err);
+            match broken.and_then(|()| self.launch(&needed, Purpose::Another)) {
+                Ok(launch) => return Ok(Some(launch)),
+                Err(reason) => {
+                    let run = TestRun::of(TestVerdict::Failed, reason);
+                    self.done.insert(needed.name.clone(), Done::for_another(run));
                 }
             }
         }
-        Ok(None)
+        self.broken_fixture(test).map_or(Ok(None), Err)
     }
 
-    fn command(&self, test: &Test) -> Option<Command> {
-        let (program, arguments) = test.command.split_first()?;
+    /// Why a fixture is not there that `test` needs.
+    fn broken_fixture(&self, test: &Test) -> Option<String> {
+        let broken = |set_up: &Arc<Test>| self.done.get(&set_up.name)?.failure(&set_up.name);
+        let failure = self.model.set_ups(&test.properties.requires).find_map(broken)?;
+        Some(format!("its fixture is not set up: {failure}"))
+    }
+
+    /// What of that failed which `test` depends on. It runs all the same, as with CTest.
+    fn failed_before(&self, test: &Test) -> String {
+        let failure = |needed: &Arc<Test>| self.done.get(&needed.name)?.failure(&needed.name);
+        let failures = self.model.depends(test).filter_map(failure);
+        failures.map(|failure| format!("; it depends on what failed here: {failure}")).collect()
+    }
+
+    /// The process of `test`, or why it cannot run.
+    fn launch(&mut self, test: &Arc<Test>, purpose: Purpose) -> Result<Launch, String> {
+        let Some((program, arguments)) = test.command.split_first() else {
+            let reason =
+                "its program does not exist: is it among the files of the input, and where it was built?";
+            return Err(reason.into());
+        };
+        let properties = &test.properties;
+        self.launched += 1;
+        let file = self.base.own.join(format!("premature-{}", self.launched));
         let mut environment = self.base.command.environment.clone();
-        test.properties.apply_environment(&mut environment);
-        let directory = test.properties.directory.as_ref();
-        Some(Command {
+        // The step and the test may know better: an empty value means none.
+        let variable = environment.entry(PREMATURE_EXIT_FILE.to_owned());
+        variable.or_insert_with(|| file.display().to_string());
+        properties.apply_environment(&mut environment);
+        let directory = properties.directory.as_ref();
+        let command = Command {
             program: program.into(),
             arguments: arguments.to_vec(),
             environment,
             directory: directory.map_or_else(|| self.base.command.directory.clone(), Into::into),
             ..Command::default()
-        })
-    }
-
-    fn prepare(&mut self, test: &Test) -> Option<Launch> {
-        let command = self.command(test)?;
-        self.running = Some(test.name.clone());
-        Some(Launch::of(command, Takes::Nothing, Box::new(Silent)))
-    }
-
-    /// What is set up with `test` is no more.
-    fn clear(&mut self, test: &Test) {
-        for fixture in &test.properties.cleans_up {
-            let tests = self.model.tests.iter().filter(|test| test.properties.sets_up.contains(fixture));
-            tests.for_each(|test| drop(self.prepared.remove(&test.name)));
+        };
+        if let Some(missing) = properties.missing_file(&command.directory) {
+            return Err(format!("its required file {missing} does not exist"));
         }
+        let judge = judge::of(Arc::clone(test), self.failed_before(test));
+        let reader = if properties.reads_output() {
+            Single::whole(&test.name, judge)
+        } else {
+            Single::of(&test.name, judge)
+        };
+        let takes = if purpose == Purpose::Itself { Takes::Front(1) } else { Takes::Nothing };
+        self.running = Some((Arc::clone(test), purpose));
+        let launch = Launch::of(command, takes, reader);
+        Ok(Launch { results: vec![file], timeout: properties.timeout, is_of_test: true, ..launch })
+    }
+
+    /// What `test` clears away is no more. One that sets up as well has only begun anew: two such tests could undo each
+    /// other without end.
+    fn clear(&mut self, test: &Test) {
+        if !test.properties.sets_up.is_empty() {
+            return;
+        }
+        let cleared = self.model.set_ups(&test.properties.cleans_up);
+        cleared.for_each(|set_up| drop(self.done.remove(&set_up.name)));
     }
 }
 
@@ -112,18 +167,14 @@ impl Runner for Ctest {
     }
 
     fn tests(&self) -> Vec<ListedTest> {
-        let listed = |test: &Arc<Test>| {
-            let properties = &test.properties;
-            let fixtures = [&properties.requires, &properties.sets_up, &properties.cleans_up];
-            ListedTest {
-                name: test.name.clone(),
-                group: fixtures.into_iter().flatten().next().map(|fixture| format!("fixture {fixture}")),
-                exclusive: properties.exclusive,
-                disabled: properties.disabled,
-                ..ListedTest::default()
-            }
+        let listed = |(test, group): (&Arc<Test>, Option<String>)| ListedTest {
+            name: test.name.clone(),
+            group,
+            exclusive: test.properties.exclusive,
+            disabled: test.properties.disabled,
+            ..ListedTest::default()
         };
-        self.model.tests.iter().map(listed).collect()
+        self.model.tests.iter().zip(group::groups(&self.model)).map(listed).collect()
     }
 
     fn runs_what_it_lists(&self) -> bool {
@@ -131,118 +182,48 @@ impl Runner for Ctest {
     }
 
     fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: &Address) -> Result<Next, DriverError> {
+        let told = |verdict, reason: &str| Ok(Next::Told(TestRun::of(verdict, reason)));
         let name = queue.front().map_or("", |test| test.name.as_str());
         let Some(test) = self.model.find(name) else {
-            return Ok(Next::Told(TestVerdict::Unknown, "ctest does not list it on this bot".into()));
+            return told(TestVerdict::Unknown, "ctest does not list it on this bot");
         };
-        match self.prologue(&test) {
-            Err(reason) => return Ok(Next::Told(TestVerdict::Failed, reason)),
-            Ok(Some(needed)) => {
-                if let Some(launch) = self.prepare(&needed) {
-                    return Ok(Next::Process(Box::new(launch)));
-                }
-                self.prepared.insert(needed.name.clone(), Err("has no program".into()));
-                let reason = format!("its fixture is not set up: {} has no program", needed.name);
-                return Ok(Next::Told(TestVerdict::Failed, reason));
-            }
-            Ok(None) => {}
+        // It has run for another test. To run it twice is not what it was made for.
+        if let Some(run) = self.done.get_mut(name).and_then(Done::tell) {
+            return Ok(Next::Told(run));
         }
-        let Some(command) = self.command(&test) else {
-            let reason =
-                "its program does not exist: is it among the files of the input, and where it was built?";
-            return Ok(Next::Told(TestVerdict::Failed, reason.into()));
+        let launch = match self.before(&test) {
+            Ok(Some(launch)) => Ok(launch),
+            Ok(None) => self.launch(&test, Purpose::Itself),
+            Err(reason) => Err(reason),
         };
-        if let Some(missing) = test.properties.missing_file(&command.directory) {
-            return Ok(Next::Told(
-                TestVerdict::Failed,
-                format!("its required file {missing} does not exist"),
-            ));
+        match launch {
+            Ok(launch) => Ok(Next::Process(Box::new(launch))),
+            Err(reason) => told(TestVerdict::Failed, &reason),
         }
-        self.running = Some(test.name.clone());
-        let judged = Arc::clone(&test);
-        let reader = Single::of(name, Box::new(move |ending| judge(&judged, ending)));
-        let launch = Launch::of(command, Takes::Front(1), reader);
-        Ok(Next::Process(Box::new(Launch { timeout: test.properties.timeout, is_of_test: true, ..launch })))
     }
 
-    fn left(&mut self, left: &Left) {
-        let Some(test) = self.running.take().and_then(|name| self.model.find(&name)) else { return };
-        if !test.properties.sets_up.is_empty() {
-            let expected = matches!(left.exit, CommandExit::Code(0)) != test.properties.will_fail;
-            let outcome =
-                if expected && !left.stopped { Ok(()) } else { Err(format!("ended with {}", left.exit)) };
-            self.prepared.insert(test.name.clone(), outcome);
-        }
-        if !test.properties.cleans_up.is_empty() {
-            self.clear(&test);
-        }
+    fn left(&mut self, run: TestRun) -> Option<String> {
+        let (test, purpose) = self.running.take()?;
+        let done = if purpose == Purpose::Itself { Done::for_itself(run) } else { Done::for_another(run) };
+        let note = done.failure(&test.name).filter(|_| purpose == Purpose::End);
+        self.done.insert(test.name.clone(), done);
+        self.clear(&test);
+        note.map(|failure| format!("not all is cleared away: {failure}"))
     }
 
     fn epilogue(&mut self) -> Option<Launch> {
         loop {
-            let prepared: BTreeSet<&String> = self.prepared.keys().collect();
-            let up: BTreeSet<String> = self.model.fixtures_of(&prepared);
+            let up = self.model.fixtures_of(|test| self.done.contains_key(test));
             let clears = |test: &&Arc<Test>| {
                 !self.cleared.contains(&test.name)
                     && test.properties.cleans_up.iter().any(|fixture| up.contains(fixture))
             };
             let test = Arc::clone(self.model.tests.iter().find(clears)?);
             self.cleared.insert(test.name.clone());
-            if let Some(launch) = self.prepare(&test) {
+            if let Ok(launch) = self.launch(&test, Purpose::End) {
                 return Some(launch);
             }
         }
-    }
-}
-
-/// Says nothing of what prepares or clears away.
-#[derive(Debug)]
-struct Silent;
-
-impl Reader for Silent {
-    fn output(&mut self, _: &[u8], _: bool, _: &mut Vec<Event>) {}
-
-    fn line(&mut self, _: &[u8], _: &mut Vec<Event>) {}
-
-    fn ended(&mut self, _: &Left, events: &mut Vec<Event>) {
-        events.push(Event::Judged);
-    }
-}
-
-/// As CTest decides.
-fn judge(test: &Test, ending: &Ending<'_>) -> Option<(TestVerdict, String)> {
-    let properties = &test.properties;
-    let CommandExit::Code(code) = ending.left.exit else { return None };
-    let verdict = |verdict, message: String| Some((verdict, message));
-    let matches = |expressions: &[regex::Regex]| {
-        let found = expressions.iter().find(|one| one.is_match(ending.tail) || one.is_match(ending.head));
-        found.map(ToString::to_string)
-    };
-    if let Some(expression) = matches(&properties.skip_expressions) {
-        return verdict(
-            TestVerdict::Skipped,
-            format!("its output matches SKIP_REGULAR_EXPRESSION `{expression}`"),
-        );
-    }
-    if properties.skip_code == Some(code) {
-        return verdict(
-            TestVerdict::Skipped,
-            format!("it ended with exit code {code}, its SKIP_RETURN_CODE"),
-        );
-    }
-    let passes = &properties.pass_expressions;
-    let failed = if let Some(expression) = matches(&properties.fail_expressions) {
-        Some(format!("its output matches FAIL_REGULAR_EXPRESSION `{expression}`"))
-    } else if !passes.is_empty() {
-        let found = matches(passes).is_some();
-        (!found).then(|| "its output matches no PASS_REGULAR_EXPRESSION".to_owned())
-    } else {
-        (code != 0).then(|| format!("it ended with exit code {code}"))
-    };
-    match (failed, properties.will_fail) {
-        (None, false) | (Some(_), true) => verdict(TestVerdict::Passed, String::new()),
-        (Some(reason), false) => verdict(TestVerdict::Failed, reason),
-        (None, true) => verdict(TestVerdict::Failed, "it was to fail (WILL_FAIL), and has not".into()),
     }
 }
 

@@ -5,8 +5,10 @@
 //! a later flag replaces an earlier one; result files are written at the very end, so after `exit(0)` or a crash there are
 //! none; the listing ignores nothing but sharding, and as JSON not even that.
 
+mod apart;
 mod list;
 mod read;
+mod stream;
 
 use super::{Address, Base, ChannelKind, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
 use crate::{

@@ -174,7 +174,7 @@ mod tests {
 
     fn judged(output: &str, code: i32) -> Option<TestVerdict> {
         let left = Left { exit: CommandExit::Code(code), stopped: false, results: Vec::new() };
-        Some(judge(&Ending { left: &left, head: output, tail: output })?.0)
+        Some(judge(&Ending { left: &left, head: output, tail: output, is_whole: true })?.0)
     }
 
     #[test]

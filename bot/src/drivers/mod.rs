@@ -6,7 +6,7 @@
 //! | `gtest` | many tests | a socket, else stdout | `--gtest_list_tests` |
 //! | `pytest` | what it is told of one by one | the plugin, by a socket | the plugin |
 //! | `libtest` | one test | its exit code and summary | `--list --format terse` |
-//! | `ctest` | one test, after its fixtures | what its properties say | `--show-only=json-v1` |
+//! | `ctest` | one test, after what it needs | what its properties say | `--show-only=json-v1` |
 //! | `bazel` | one partition | its exit code and files | the number of partitions |
 //! | `opaque` | one partition | its exit code | the number of partitions |
 
@@ -74,12 +74,14 @@ pub(crate) struct Launch {
     pub(crate) command: Command,
     /// To be written first.
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
+    /// What is to be removed first.
+    pub(crate) removed: Vec<PathBuf>,
     /// Directories to be made first.
     pub(crate) directories: Vec<PathBuf>,
     pub(crate) takes: Takes,
-    /// Files whose content says how it went.
+    /// Files whose content says how it went. Removed first.
     pub(crate) results: Vec<PathBuf>,
-    /// Longest that each of its tests may take, whatever the scheduler says.
+    /// Longest that each of its tests may take, whatever the scheduler says; or that it may take itself, if it takes none.
     pub(crate) timeout: Option<Duration>,
     /// The program is the test's own: that it cannot be started is the test's failure.
     pub(crate) is_of_test: bool,
@@ -94,6 +96,7 @@ impl Launch {
             takes,
             reader,
             files: Vec::new(),
+            removed: Vec::new(),
             directories: Vec::new(),
             results: Vec::new(),
             timeout: None,
@@ -119,7 +122,24 @@ pub(crate) enum Next {
     /// To start a process.
     Process(Box<Launch>),
     /// Nothing: this is what becomes of it.
-    Told(TestVerdict, String),
+    Told(TestRun),
+}
+
+/// How one test went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TestRun {
+    pub(crate) verdict: TestVerdict,
+    pub(crate) message: String,
+    /// The end of what it wrote.
+    pub(crate) output: Vec<u8>,
+    pub(crate) took: Duration,
+}
+
+impl TestRun {
+    /// Of one that did not run at all.
+    fn of(verdict: TestVerdict, message: impl Into<String>) -> Self {
+        Self { verdict, message: message.into(), output: Vec::new(), took: Duration::ZERO }
+    }
 }
 
 /// How a process of a [`Launch`] ended.
@@ -186,9 +206,11 @@ pub(crate) trait Runner: Send + fmt::Debug {
         channel: &Address,
     ) -> Result<Next, DriverError>;
 
-    /// A process has ended that was started for the first test of the queue, or for nothing.
-    fn left(&mut self, left: &Left) {
-        let _ = left;
+    /// A process has ended that was started for the first test of the queue, or for nothing, and this is how that went.
+    /// Answers what should be known of it and no verdict tells.
+    fn left(&mut self, run: TestRun) -> Option<String> {
+        let _ = run;
+        None
     }
 
     /// What is to be run after the last test, one process at a time.
@@ -246,6 +268,8 @@ pub(crate) enum Event {
     Done,
     /// The same, and its exit code is no news any more.
     Judged,
+    /// The test that has ended last has failed after all, for this reason.
+    Blamed(String),
 }
 
 /// How a test ended.

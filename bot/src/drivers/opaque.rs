@@ -2,7 +2,7 @@
 
 use super::{
     Address, Base, DriverError, Launch, Next, Runner, Takes, partitions,
-    single::{Ending, Single},
+    single::{Ending, PREMATURE_EXIT_FILE, Single, premature},
 };
 use crate::{
     attempt::CommandExit,
@@ -28,18 +28,30 @@ impl Runner for Opaque {
         partitions::list(self.partitions)
     }
 
-    fn next(&mut self, queue: &VecDeque<TestToRun>, _: u32, _: &Address) -> Result<Next, DriverError> {
+    fn next(&mut self, queue: &VecDeque<TestToRun>, number: u32, _: &Address) -> Result<Next, DriverError> {
         let name = queue.front().map_or("", |test| test.name.as_str());
+        let part = match partitions::parse(name) {
+            Ok(part) => part,
+            Err(unknown) => return Ok(Next::Told(unknown)),
+        };
         let mut command = self.base.command.clone();
-        command.environment.extend(partitions::parse(name)?.environment());
+        command.environment.extend(part.environment());
+        let file = self.base.own.join(format!("premature-{number}"));
+        // The step may know better: an empty value means none.
+        let variable = command.environment.entry(PREMATURE_EXIT_FILE.to_owned());
+        variable.or_insert_with(|| file.display().to_string());
         let reader = Single::of(name, Box::new(judge));
-        Ok(Next::Process(Box::new(Launch::of(command, Takes::Front(1), reader))))
+        let launch = Launch::of(command, Takes::Front(1), reader);
+        Ok(Next::Process(Box::new(Launch { results: vec![file], ..launch })))
     }
 }
 
-/// The exit code says it.
+/// The exit code says it, unless the process has not come to its end.
 fn judge(ending: &Ending<'_>) -> Option<(TestVerdict, String)> {
     match ending.left.exit {
+        CommandExit::Code(_) if ending.left.results.iter().any(Option::is_some) => {
+            Some(premature(ending.left.exit))
+        }
         CommandExit::Code(0) => Some((TestVerdict::Passed, String::new())),
         CommandExit::Code(code) => {
             Some((TestVerdict::Failed, format!("the command ended with exit code {code}")))

@@ -1,7 +1,7 @@
 //! Suites that split themselves: the tests are partitions, named `INDEX/TOTAL`. That all tests were run cannot be proven.
 
-use super::DriverError;
-use crate::suite::ListedTest;
+use super::TestRun;
+use crate::suite::{ListedTest, TestVerdict};
 use proto::{Part, PartError};
 use std::num::NonZeroU32;
 
@@ -11,7 +11,7 @@ pub(super) fn list(total: NonZeroU32) -> Vec<ListedTest> {
     (0..total.get()).map(test).collect()
 }
 
-/// The part that this is the name of.
-pub(super) fn parse(name: &str) -> Result<Part, DriverError> {
-    name.parse().map_err(|error: PartError| DriverError::Setup { reason: error.to_string() })
+/// The part that this is the name of, or else what becomes of such a test.
+pub(super) fn parse(name: &str) -> Result<Part, TestRun> {
+    name.parse().map_err(|error: PartError| TestRun::of(TestVerdict::Unknown, error.to_string()))
 }

@@ -1,11 +1,24 @@
 //! A process for each test: its output is the test's, its end the verdict.
 
 use super::{Event, Finished, Left, Reader};
-use crate::suite::TestVerdict;
+use crate::{attempt::CommandExit, suite::TestVerdict};
 use std::fmt;
 
-/// Output that a judge sees, from its end.
+/// Output that a judge sees, from each end.
 const SEEN: usize = 64 * 1024;
+
+/// Most output that a judge sees who wants all of it.
+pub(super) const WHOLE: usize = 64 * 1024 * 1024;
+
+/// The variable that names a file which a program makes when it begins its tests, and removes when it has ended them.
+/// GoogleTest does, and what follows Bazel's protocol.
+pub(super) const PREMATURE_EXIT_FILE: &str = "TEST_PREMATURE_EXIT_FILE";
+
+/// What it means that the file is still there: something in the middle has ended the process.
+pub(super) fn premature(exit: CommandExit) -> (TestVerdict, String) {
+    let message = format!("it ended in the middle of its tests: it has left its {PREMATURE_EXIT_FILE}");
+    (TestVerdict::Crashed { how: exit.to_string() }, message)
+}
 
 /// How such a process ended.
 #[derive(Debug)]
@@ -15,6 +28,8 @@ pub(super) struct Ending<'a> {
     pub(super) head: &'a str,
     /// The end of its output.
     pub(super) tail: &'a str,
+    /// `head` is all of its output.
+    pub(super) is_whole: bool,
 }
 
 /// What that means. `None`: the process did not come to the end of its test.
@@ -24,8 +39,11 @@ pub(super) type Judge = Box<dyn Fn(&Ending<'_>) -> Option<(TestVerdict, String)>
 pub(super) struct Single {
     name: String,
     judge: Judge,
+    /// Longest that `head` may become.
+    most: usize,
     head: Vec<u8>,
     tail: Vec<u8>,
+    is_whole: bool,
 }
 
 impl fmt::Debug for Single {
@@ -37,7 +55,17 @@ impl fmt::Debug for Single {
 impl Single {
     /// Of the test `name`.
     pub(super) fn of(name: &str, judge: Judge) -> Box<dyn Reader> {
-        Box::new(Self { name: name.to_owned(), judge, head: Vec::new(), tail: Vec::new() })
+        Self::seeing(SEEN, name, judge)
+    }
+
+    /// Of the test `name`, whose judge wants all of its output: up to [`WHOLE`] of it.
+    pub(super) fn whole(name: &str, judge: Judge) -> Box<dyn Reader> {
+        Self::seeing(WHOLE, name, judge)
+    }
+
+    fn seeing(most: usize, name: &str, judge: Judge) -> Box<dyn Reader> {
+        let (head, tail) = (Vec::new(), Vec::new());
+        Box::new(Self { name: name.to_owned(), judge, most, head, tail, is_whole: true })
     }
 }
 
@@ -47,8 +75,9 @@ impl Reader for Single {
     }
 
     fn output(&mut self, bytes: &[u8], _: bool, events: &mut Vec<Event>) {
-        let room = SEEN - self.head.len();
+        let room = self.most - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.is_whole &= bytes.len() <= room;
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 2 * SEEN {
             self.tail.drain(..self.tail.len() - SEEN);
@@ -63,9 +92,8 @@ impl Reader for Single {
             return;
         }
         let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail));
-        let Some((verdict, message)) = (self.judge)(&Ending { left, head: &head, tail: &tail }) else {
-            return;
-        };
+        let ending = Ending { left, head: &head, tail: &tail, is_whole: self.is_whole };
+        let Some((verdict, message)) = (self.judge)(&ending) else { return };
         let finished = Finished { name: self.name.clone(), verdict, message, took: None };
         events.extend([Event::Finished(finished), Event::Judged]);
     }

@@ -5,7 +5,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -88,40 +88,63 @@ impl Model {
         self.places.get(name).map(|&place| Arc::clone(&self.tests[place]))
     }
 
-    /// The tests that set up what `test` needs, and what these need, in the order in which they have to run.
-    pub(super) fn prologue(&self, test: &Test) -> Vec<Arc<Test>> {
+    /// The tests that have to run before `test`, in their order: those that it depends on, those that set up its fixtures,
+    /// and what these need.
+    pub(super) fn needed(&self, test: &Test) -> Vec<Arc<Test>> {
+        let mut seen = HashSet::from([test.name.as_str()]);
         let mut order = Vec::new();
-        let mut seen = BTreeSet::from([test.name.clone()]);
-        self.visit(test, &mut seen, &mut order);
+        // From `test` on, each with what is left of its needs. Chains may be too long for recursion.
+        let mut path = vec![(None, self.needs(test).into_iter())];
+        while let Some((current, needs)) = path.last_mut() {
+            let Some(need) = needs.next() else {
+                order.extend(current.map(Arc::clone));
+                path.pop();
+                continue;
+            };
+            if seen.insert(need.name.as_str()) {
+                path.push((Some(need), self.needs(need).into_iter()));
+            }
+        }
         order
     }
 
-    fn visit(&self, test: &Test, seen: &mut BTreeSet<String>, order: &mut Vec<Arc<Test>>) {
+    /// What `test` needs itself. A disabled one does not run, and nothing waits for it.
+    fn needs(&self, test: &Test) -> Vec<&Arc<Test>> {
+        let Properties { requires, cleans_up, .. } = &test.properties;
         // What clears away comes after what has set up, as CTest has it.
-        let fixtures = || test.properties.requires.iter().chain(&test.properties.cleans_up);
-        let sets_up = |other: &&Arc<Test>| {
-            other.properties.sets_up.iter().any(|fixture| fixtures().any(|needed| needed == fixture))
-        };
-        let needed: Vec<&Arc<Test>> = self.tests.iter().filter(sets_up).collect();
-        // Of tests that set up together, one may depend on another.
-        let among = |name: &String| needed.iter().find(|other| other.name == *name).copied();
-        let mut sorted: Vec<&Arc<Test>> = Vec::new();
-        for other in &needed {
-            sorted.extend(other.properties.depends.iter().filter_map(among));
-            sorted.push(other);
-        }
-        for other in sorted {
-            if seen.insert(other.name.clone()) {
-                self.visit(other, seen, order);
-                order.push(Arc::clone(other));
-            }
-        }
+        let set_ups = self.set_ups(requires).chain(self.set_ups(cleans_up));
+        self.depends(test).chain(set_ups).filter(|need| !need.properties.disabled).collect()
     }
 
-    /// The fixtures that these tests have set up.
-    pub(super) fn fixtures_of(&self, tests: &BTreeSet<&String>) -> BTreeSet<String> {
-        let tests = self.tests.iter().filter(|test| tests.contains(&test.name));
-        tests.flat_map(|test| test.properties.sets_up.iter().cloned()).collect()
+    /// The tests that set up one of `fixtures`.
+    pub(super) fn set_ups<'a>(&'a self, fixtures: &[String]) -> impl Iterator<Item = &'a Arc<Test>> {
+        // Most tests have none.
+        let tests: &[Arc<Test>] = if fixtures.is_empty() { &[] } else { self.tests.as_slice() };
+        tests
+            .iter()
+            .filter(move |test| test.properties.sets_up.iter().any(|fixture| fixtures.contains(fixture)))
+    }
+
+    /// The tests that `test` depends on.
+    pub(super) fn depends<'a>(&'a self, test: &Test) -> impl Iterator<Item = &'a Arc<Test>> {
+        self.depends_places(test).map(move |place| &self.tests[place])
+    }
+
+    /// The same, by their places. CTest itself lets what clears a fixture away depend on all tests that use it: these it does
+    /// not need.
+    pub(super) fn depends_places(&self, test: &Test) -> impl Iterator<Item = usize> {
+        let cleared = &test.properties.cleans_up;
+        let uses = move |place: &usize| {
+            self.tests[*place].properties.requires.iter().any(|fixture| cleared.contains(fixture))
+        };
+        let places = test.properties.depends.iter().filter_map(move |name| self.places.get(name).copied());
+        places.filter(move |place| !uses(place))
+    }
+
+    /// The fixtures that tests have set up which are `done`.
+    pub(super) fn fixtures_of(&self, done: impl Fn(&str) -> bool) -> BTreeSet<&String> {
+        let tests = self.tests.iter().filter(|test| !test.properties.sets_up.is_empty() && done(&test.name));
+        tests.flat_map(|test| &test.properties.sets_up).collect()
     }
 }
 
@@ -190,6 +213,13 @@ impl Properties {
                 None => environment.remove(name),
             };
         }
+    }
+
+    /// Whether what it writes decides about it.
+    pub(super) fn reads_output(&self) -> bool {
+        [&self.pass_expressions, &self.fail_expressions, &self.skip_expressions]
+            .iter()
+            .any(|expressions| !expressions.is_empty())
     }
 
     /// A file that has to be there and is not.

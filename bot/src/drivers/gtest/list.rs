@@ -3,6 +3,9 @@
 use crate::{drivers::DriverError, suite::ListedTest};
 use serde::Deserialize;
 
+/// The suite in results under which stands what failed in environments.
+const ENVIRONMENTS: &str = "NonTestSuiteFailure";
+
 /// The lists are as long as the program has tests; of the rest of the format nothing is needed.
 #[derive(Debug, Deserialize)]
 struct Program {
@@ -73,10 +76,15 @@ fn listed(suite: &str, name: &str, also_disabled: bool) -> ListedTest {
 /// Tests that the results of `--gtest_output=json:FILE` call skipped.
 pub(super) fn skipped(bytes: &[u8]) -> Vec<String> {
     let Ok(program) = serde_json::from_slice::<Program>(bytes) else { return Vec::new() };
+    // What fails outside of tests is a test without a name, of its suite or of one for environments: for it tests are skipped.
+    let failed = |suite: &Suite| suite.testsuite.iter().any(|test| test.name.is_empty());
+    if program.testsuites.iter().any(|suite| suite.name == ENVIRONMENTS && failed(suite)) {
+        return Vec::new();
+    }
     let of = |suite: Suite| {
         let skipped = suite.testsuite.into_iter().filter(|test| test.result.as_deref() == Some("SKIPPED"));
         let name = suite.name;
         skipped.map(move |test| format!("{name}.{}", test.name)).collect::<Vec<_>>()
     };
-    program.testsuites.into_iter().flat_map(of).collect()
+    program.testsuites.into_iter().filter(|suite| !failed(suite)).flat_map(of).collect()
 }

@@ -4,7 +4,11 @@
 //! any test. So an end counts when both have it, in the order of the socket. Where the socket is compiled out, stdout has
 //! to do.
 
-use super::list;
+use super::{
+    apart::Apart,
+    list,
+    stream::{field, unescape},
+};
 use crate::{
     drivers::{Event, Finished, Left, Reader},
     suite::{MAX_MESSAGE, TestVerdict},
@@ -47,6 +51,7 @@ enum Source {
 #[derive(Debug)]
 enum Pending {
     Event(Event),
+    SuiteEnded(String),
     Ended { name: String, passed: bool, message: String, took: Duration },
 }
 
@@ -63,7 +68,9 @@ pub(super) struct GtestReader {
     unmarked: bool,
     ends: HashMap<String, Mark>,
     pending: VecDeque<Pending>,
+    /// The suite that has begun on the socket.
     suite: String,
+    apart: Apart,
     /// The test that has begun on the socket, and what failed in it.
     open: Option<String>,
     message: String,
@@ -81,6 +88,7 @@ impl GtestReader {
             ends: HashMap::new(),
             pending: VecDeque::new(),
             suite: String::new(),
+            apart: Apart::default(),
             open: None,
             message: String::new(),
             done: false,
@@ -92,6 +100,14 @@ impl GtestReader {
         while let Some(pending) = self.pending.pop_front() {
             match pending {
                 Pending::Event(event) => events.push(event),
+                Pending::SuiteEnded(suite) => {
+                    if self.apart.is_doubtful(&suite) {
+                        events.push(Event::Ending);
+                        self.pending.push_front(Pending::SuiteEnded(suite));
+                        return;
+                    }
+                    self.suite_ended(&suite, events);
+                }
                 Pending::Ended { name, passed, message, took } => {
                     let mark = self.ends.remove(&name);
                     self.unmarked |= self.pending.len() >= BACKLOG;
@@ -100,9 +116,35 @@ impl GtestReader {
                         self.pending.push_front(Pending::Ended { name, passed, message, took });
                         return;
                     }
-                    events.push(finished(name, passed, mark, message, took));
+                    events.push(self.finished(name, passed, mark, message, took));
                 }
             }
+        }
+    }
+
+    /// Nothing of the suite is left to run.
+    fn suite_ended(&mut self, suite: &str, events: &mut Vec<Event>) {
+        let by_socket = self.source == Source::Socket;
+        events.extend(self.apart.failure(suite, by_socket).map(Event::Blamed));
+        events.push(Event::Settled { group: None });
+    }
+
+    /// A test that was skipped for what failed before it has failed.
+    fn finished(
+        &self,
+        name: String,
+        passed: bool,
+        mark: Option<Mark>,
+        message: String,
+        took: Duration,
+    ) -> Event {
+        let before = || self.apart.failure_before(&name, self.source == Source::Socket);
+        match mark {
+            Some(Mark::Skipped) if !passed => match before() {
+                Some(failure) => finished(name, false, Some(Mark::Failed), failure, took),
+                None => finished(name, false, mark, message, took),
+            },
+            _ => finished(name, passed, mark, message, took),
         }
     }
 
@@ -124,6 +166,7 @@ impl GtestReader {
         } else if let Some(name) = line.find(RUN).map(|at| &line[at + RUN.len()..])
             && self.selected.contains(name)
         {
+            self.apart.begun();
             self.printing = Some(name.to_owned());
             if self.source == Source::Undecided {
                 self.source = if connected { Source::Socket } else { Source::Stdout };
@@ -131,10 +174,15 @@ impl GtestReader {
             if self.source == Source::Stdout {
                 events.push(Event::Started(name.to_owned()));
             }
-        } else if self.source != Source::Socket {
-            self.between(line, events);
-        } else if let Some(name) = self.open.as_ref().filter(|_| self.unmarked) {
-            events.push(Event::Output(Some(name.clone()), bytes.to_vec()));
+        } else {
+            let ended = self.apart.printed(line);
+            if self.source != Source::Socket {
+                return self.between(line, ended, events);
+            }
+            if let Some(name) = self.open.as_ref().filter(|_| self.unmarked) {
+                events.push(Event::Output(Some(name.clone()), bytes.to_vec()));
+            }
+            self.settle(events);
         }
     }
 
@@ -144,17 +192,19 @@ impl GtestReader {
             return self.settle(events);
         }
         let took = took.unwrap_or_default();
-        events.push(finished(name, mark == Mark::Passed, Some(mark), String::new(), took));
+        events.push(self.finished(name, mark == Mark::Passed, Some(mark), String::new(), took));
     }
 
-    /// A line between tests, where there is no socket or none yet.
-    fn between(&mut self, line: &str, events: &mut Vec<Event>) {
-        if line.starts_with("[==========] Running ") {
+    /// A line between tests, where there is no socket or none yet. It may be the end of a suite.
+    fn between(&mut self, line: &str, ended: Option<String>, events: &mut Vec<Event>) {
+        if let Some(suite) = ended {
+            self.suite_ended(&suite, events);
+        } else if line.starts_with("[==========] Running ") {
             events.push(Event::Up);
         } else if line.starts_with("[==========] ") && line.contains(" ran.") {
             self.done = true;
         } else if let Some(rest) = line.strip_prefix("[----------] ") {
-            let suite = rest.split_once(" from ").filter(|_| !rest.ends_with(" total)"));
+            let suite = rest.split_once(" from ");
             let group = suite.map(|(_, name)| name.split(", ").next().unwrap_or(name).to_owned());
             events.push(Event::Settled { group });
         }
@@ -213,13 +263,14 @@ impl Reader for GtestReader {
                 let group = Some(self.suite.clone());
                 self.pending.push_back(Pending::Event(Event::Settled { group }));
             }
-            "TestCaseEnd" => self.pending.push_back(Pending::Event(Event::Settled { group: None })),
+            "TestCaseEnd" => self.pending.push_back(Pending::SuiteEnded(std::mem::take(&mut self.suite))),
             "TestStart" => {
                 let name = format!("{}.{}", self.suite, name());
                 self.pending.push_back(Pending::Event(Event::Started(name.clone())));
                 self.open = Some(name);
                 self.message.clear();
             }
+            "TestPartResult" if self.open.is_none() => self.apart.told(&self.suite),
             "TestPartResult" => self.failed_part(fields),
             "TestEnd" => self.ended_on_socket(fields),
             _ => {}
@@ -235,16 +286,19 @@ impl Reader for GtestReader {
         let [premature, results] = left.results.as_slice() else { return };
         let skipped: HashSet<String> = results.iter().flat_map(|results| list::skipped(results)).collect();
         for pending in std::mem::take(&mut self.pending) {
-            events.push(match pending {
-                Pending::Event(event) => event,
+            match pending {
+                Pending::Event(event) => events.push(event),
+                Pending::SuiteEnded(suite) => self.suite_ended(&suite, events),
                 Pending::Ended { name, passed, message, took } => {
                     let mark = skipped.contains(&name).then_some(Mark::Skipped);
                     let mark = self.ends.remove(&name).or(mark);
-                    finished(name, passed, mark, message, took)
+                    events.push(self.finished(name, passed, mark, message, took));
                 }
-            });
+            }
         }
         if self.done && premature.is_none() {
+            let failure = self.apart.failure("", self.source == Source::Socket);
+            events.extend(failure.map(Event::Blamed));
             events.push(Event::Done);
         }
     }
@@ -271,29 +325,4 @@ fn end<'a>(line: &'a str, name: &str) -> Option<(&'a str, Mark, Option<Duration>
         let is_whole = rest.starts_with(" (") || rest.starts_with(", where ");
         is_whole.then(|| (&line[..at], *mark, time.parse().ok().map(Duration::from_millis)))
     })
-}
-
-/// A field of an event, as it stands there.
-fn field<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
-    fields.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-}
-
-/// Undoes `%xx`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = |at: usize| char::from(*after.get(at)?).to_digit(16);
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

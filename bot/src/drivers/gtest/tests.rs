@@ -65,6 +65,7 @@ fn read(steps: &[Step], results: Vec<Option<Vec<u8>>>) -> Vec<Event> {
     events
 }
 
+#[derive(Clone, Copy)]
 enum Step {
     Socket(&'static str),
     Stdout(&'static str),
@@ -111,4 +112,43 @@ fn without_marks_on_stdout_the_results_tell_skipped_from_failed() {
         )
         .collect();
     assert_eq!(messages, ["", "f.c:3\na &b\n"]);
+}
+
+#[test]
+fn what_fails_around_tests_is_blamed_on_the_last_one_in_whatever_order_both_sides_come() {
+    const BEGIN: &str = "event=TestCaseStart&name=A\n";
+    const END: &str = "event=TestStart&name=a\nevent=TestEnd&passed=1&elapsed_time=0ms\nevent=TestCaseEnd&passed=0&elapsed_time=0ms\n";
+    const FAILED: &str = "[----------] 1 test from A\nf:1: Failure\nno database\n[ RUN      ] A.a\n[       OK ] A.a (0 ms)\n\
+        [----------] 1 test from A (0 ms total)\n";
+    const WELL: &str = "[----------] 1 test from A\n[ RUN      ] A.a\n[       OK ] A.a (0 ms)\n[----------] 1 test from A (0 ms total)\n";
+    let told = Socket("event=TestPartResult&file=f&line=1&message=no%20database\n");
+    let blamed = |steps: &[Step]| {
+        let events = read(steps, vec![None, None]);
+        let place = |event: &Event| events.iter().position(|one| one == event);
+        let why = "the suite A failed, outside of its tests:\nf:1: Failure\nno database\n";
+        let settled = place(&Event::Settled { group: None }).unwrap();
+        place(&Event::Blamed(why.into())).is_some_and(|place| place < settled)
+    };
+    let [begin, end] = [BEGIN, END].map(Socket);
+    assert!(blamed(&[begin, told, end, Stdout(FAILED)]));
+    assert!(blamed(&[Stdout(FAILED), begin, told, end]));
+    let much =
+        Socket("event=TestCaseStart&name=B\nevent=TestCaseEnd&passed=1&elapsed_time=0ms\n".repeat(20).leak());
+    assert!(blamed(&[begin, told, end, much, Stdout(FAILED)]), "stdout is late");
+    assert!(!blamed(&[begin, told, end, Stdout(WELL)]), "what it told was no failure");
+    assert!(!blamed(&[begin, end, Stdout(FAILED)]), "somebody has imitated one");
+}
+
+#[test]
+fn tests_that_were_skipped_for_a_failure_around_them_were_not_skipped() {
+    for (suite, environment, expected) in
+        [("", "", 2), ("{\"name\":\"\"},", "", 1), ("", "{\"name\":\"\"}", 0)]
+    {
+        let skipped = r#"{"name":"a","result":"SKIPPED"}"#;
+        let results = format!(
+            r#"{{"testsuites":[{{"name":"A","testsuite":[{suite}{skipped}]}},{{"name":"B","testsuite":[{skipped}]}},
+            {{"name":"NonTestSuiteFailure","testsuite":[{environment}]}}]}}"#
+        );
+        assert_eq!(list::skipped(results.as_bytes()).len(), expected, "{results}");
+    }
 }

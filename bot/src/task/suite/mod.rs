@@ -271,6 +271,18 @@ impl<'a> Suite<'a> {
         self.deadline.saturating_sub(self.executor.clock.elapsed())
     }
 
+    /// Removes what must not be there when a process starts: files and directories of which only the last part may be what
+    /// a test has put there.
+    fn remove<'p>(&self, mut paths: impl Iterator<Item = &'p PathBuf>) -> Result<(), Stop> {
+        let remove = |path: &PathBuf| {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+            cas::remove(parent, name).map_err(|error| (path.display().to_string(), error))
+        };
+        paths.try_for_each(remove).map_err(|(path, error)| {
+            Stop::Failed(Failure::internal(format!("cannot remove {path} before another run: {error}")))
+        })
+    }
+
     /// Writes what a driver wants to be there before its process starts.
     fn write(&self, files: &[(PathBuf, Vec<u8>)], directories: &[PathBuf]) -> Result<(), Stop> {
         let own = &self.base.own;

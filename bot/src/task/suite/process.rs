@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     attempt::{CommandExit, Timeouts},
-    drivers::{Event, Finished, Launch, Left, Next, Reader, Takes},
+    drivers::{Event, Finished, Launch, Left, Next, Reader, Takes, TestRun},
     executor::{Cause, Command, ExecuteError, Execution, Interruption},
     files,
     suite::{TestToRun, TestVerdict},
@@ -39,6 +39,8 @@ pub(super) struct Process {
     fresh: Tail,
     /// When it said something last.
     stirred: Duration,
+    /// When it has to be over, if it has a limit of its own and no tests.
+    until: Option<Duration>,
     pub(super) takes: Takes,
     /// It waits for a test.
     ready: bool,
@@ -57,7 +59,7 @@ impl Suite<'_> {
         self.queue.append(&mut twins);
         match next.map_err(|error| Failure::client(error.to_string()))? {
             Next::Process(launch) => self.stay_with(*launch, channel).await,
-            Next::Told(verdict, message) => self.tell_first(verdict, message).await,
+            Next::Told(run) => self.tell_first(run).await,
         }
     }
 
@@ -84,10 +86,15 @@ impl Suite<'_> {
         opened.map_err(|error| Failure::internal(format!("cannot open a channel: {error}")).into())
     }
 
-    async fn tell_first(&mut self, verdict: TestVerdict, message: String) -> Result<(), Stop> {
+    async fn tell_first(&mut self, run: TestRun) -> Result<(), Stop> {
         let Some(test) = self.queue.pop_front() else { return Ok(()) };
-        let (started, duration) = (self.now().at, Duration::ZERO);
-        let concluded = Concluded { test, verdict, message, started, duration };
+        if !run.output.is_empty()
+            && let Err(error) = self.logs.add(&test.name, &run.output)
+        {
+            self.note(format!("the logs of tests are not complete: {error}"));
+        }
+        let TestRun { verdict, message, took, .. } = run;
+        let concluded = Concluded { test, verdict, message, started: self.now().at, duration: took };
         self.tell_all(vec![Outcome::Ended(concluded)], &mut Tail::default()).await?;
         if self.queue.is_empty() { self.ask().await } else { Ok(()) }
     }
@@ -103,8 +110,11 @@ impl Suite<'_> {
                 Progress::of(taken.map(limited))
             }
         };
+        // What is left of another process would be taken for this one's.
+        self.remove(launch.removed.iter().chain(&launch.results))?;
         self.write(&launch.files, &launch.directories)?;
         let _ = channel.is_connected();
+        let now = self.executor.clock.elapsed();
         let mut process = Process {
             reader: launch.reader,
             progress,
@@ -112,7 +122,11 @@ impl Suite<'_> {
             channel,
             tail: Tail::default(),
             fresh: Tail::default(),
-            stirred: self.executor.clock.elapsed(),
+            stirred: now,
+            until: launch
+                .timeout
+                .filter(|_| launch.takes == Takes::Nothing)
+                .map(|limit| now.saturating_add(limit)),
             ready: false,
             dismissed: false,
             stopping: None,
@@ -138,15 +152,13 @@ impl Suite<'_> {
     async fn not_started(&mut self, mut process: Process, message: String) -> Result<(), Stop> {
         let mut events = vec![Event::Judged];
         if let Some(open) = process.progress.open() {
-            let (name, verdict) = (open.test.name.clone(), TestVerdict::Failed);
+            let (name, verdict, message) = (open.test.name.clone(), TestVerdict::Failed, message.clone());
             events.insert(0, Event::Finished(Finished { name, verdict, message, took: None }));
-        } else {
-            self.note(message);
         }
         self.take_in(&mut process, events).await?;
-        let left = Left { exit: CommandExit::Code(127), stopped: false, results: Vec::new() };
-        self.runner.left(&left);
-        let end = End { exit: left.exit, by: EndedBy::Itself };
+        let (output, took) = (Vec::new(), Duration::ZERO);
+        self.ran(TestRun { verdict: TestVerdict::Failed, message, output, took });
+        let end = End { exit: CommandExit::Code(127), by: EndedBy::Itself };
         let conclusion = process.progress.conclude(end, self.now());
         self.tell_all(conclusion.outcomes, &mut process.tail).await
     }
@@ -251,11 +263,11 @@ impl Suite<'_> {
             None if process.ready && !process.dismissed => return None,
             None => process.stirred,
         };
-        let (patience, by) = match open {
-            Some(open) => (open.test.timeout, EndedBy::Overdue),
-            None => (PATIENCE, EndedBy::Silent),
+        let (at, by) = match (open, process.until) {
+            (Some(open), _) => (since.saturating_add(open.test.timeout), EndedBy::Overdue),
+            (None, Some(until)) => (until, EndedBy::Overdue),
+            (None, None) => (since.saturating_add(PATIENCE), EndedBy::Silent),
         };
-        let at = since.saturating_add(patience);
         let silent = self.timeouts.io.map(|io| since.max(self.spool.latest()).saturating_add(io));
         Some(match silent {
             Some(silent) if silent < at => (silent, EndedBy::Silent),

@@ -196,6 +196,7 @@ impl Progress {
             Event::Judged => (self.done, self.judged) = (true, true),
             Event::Doing(part) => self.open.iter_mut().for_each(|open| open.part = Some(part.clone())),
             Event::Ending => self.open.iter_mut().for_each(|open| open.is_ending = true),
+            Event::Blamed(why) => self.blame(&why),
             Event::Output(..) => {}
         }
         outcomes
@@ -216,6 +217,19 @@ impl Progress {
             concluded.duration = concluded.duration.clamp(took, took + exact);
         }
         self.held = Some(concluded);
+    }
+
+    /// What has ended last has failed, for something that came before or after it.
+    fn blame(&mut self, why: &str) {
+        let Some(held) = &mut self.held else { return };
+        self.failed = true;
+        if matches!(held.verdict, TestVerdict::Passed | TestVerdict::Skipped) {
+            held.verdict = TestVerdict::Failed;
+        }
+        if !held.message.contains(why) {
+            let separator = if held.message.is_empty() { "" } else { "\n" };
+            held.message.push_str(&format!("{separator}{why}"));
+        }
     }
 
     /// The process has ended, and all that it said was taken in.
@@ -329,7 +343,7 @@ fn unknown(test: TestToRun, now: Now) -> Concluded {
 }
 
 /// What the end of its process means for the test that is to blame.
-fn verdict(end: End) -> TestVerdict {
+pub(super) fn verdict(end: End) -> TestVerdict {
     match end.by {
         EndedBy::Overdue | EndedBy::Silent | EndedBy::HardTimeout => TestVerdict::TimedOut,
         EndedBy::OutOfMemory => TestVerdict::Crashed { how: "out of memory".into() },

@@ -5,11 +5,11 @@ use super::{
     log::Tail,
     overtime,
     process::Process,
-    progress::{Concluded, Conclusion, End, EndedBy, Now, Outcome},
+    progress::{self, Concluded, Conclusion, End, EndedBy, Now, Outcome},
 };
 use crate::{
     attempt::CommandExit,
-    drivers::{Left, Takes},
+    drivers::{Event, Left, Takes, TestRun},
     executor::{Cause, Execution},
     suite::{MAX_MESSAGE, TestReport, TestVerdict, TestsNews},
     task::failure::Failure,
@@ -31,8 +31,11 @@ impl Suite<'_> {
     ) -> Result<(), Stop> {
         let mut events = Vec::new();
         process.reader.ended(&left, &mut events);
+        let judged = events.iter().find_map(|event| match event {
+            Event::Finished(finished) => Some((finished.verdict.clone(), finished.message.clone())),
+            _ => None,
+        });
         self.take_in(&mut process, events).await?;
-        self.runner.left(&left);
         let by = match execution.cause {
             Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
             Cause::Itself => EndedBy::Itself,
@@ -41,9 +44,12 @@ impl Suite<'_> {
             Cause::IoTimeout => EndedBy::Silent,
         };
         self.out_of_memory |= by == EndedBy::OutOfMemory;
-        let conclusion = process.progress.conclude(End { exit: execution.exit, by }, self.now());
-        let Conclusion { outcomes, rest, failure, note } = conclusion;
+        let end = End { exit: execution.exit, by };
         let last_words = process.tail.as_bytes().to_vec();
+        let (verdict, message) = judged.unwrap_or_else(|| (progress::verdict(end), end.to_string()));
+        self.ran(TestRun { verdict, message, output: last_words.clone(), took: execution.took });
+        let conclusion = process.progress.conclude(end, self.now());
+        let Conclusion { outcomes, rest, failure, note } = conclusion;
         self.tell_all(outcomes, &mut process.tail).await?;
         rest.into_iter().rev().for_each(|test| self.queue.push_front(test));
         if let Some(note) = note.filter(|_| process.takes != Takes::Nothing) {
@@ -58,6 +64,13 @@ impl Suite<'_> {
         match failure {
             None => Ok(()),
             Some(failure) => Err(of_runner(failure, &last_words, by, &execution)),
+        }
+    }
+
+    /// Lets the runner know how its process went.
+    pub(super) fn ran(&mut self, run: TestRun) {
+        if let Some(note) = self.runner.left(run) {
+            self.note(note);
         }
     }
 

@@ -1,6 +1,6 @@
 //! CTest, with a project of CMake.
 
-use super::{Bench, PATIENCE, SHORT, Told, assert_verdicts, crashed};
+use super::{Bench, PATIENCE, SHORT, Told, assert_verdicts, crashed, fixture};
 use crate::{
     attempt::{CommandExit, Ending},
     suite::{Driver, TestVerdict},
@@ -13,8 +13,9 @@ fn bench() -> Bench {
     bench.hang = &["hangs"];
     fs::write(bench.path("in/CMakeLists.txt"), include_str!("CMakeLists.txt")).unwrap();
     fs::write(bench.path("in/not-executable"), "x").unwrap();
-    let output =
-        Command::new("cmake").args(["-S", ".", "-B", "build"]).current_dir(bench.path("in")).output();
+    let gtest = format!("-DGTEST={}", fixture::small_gtest().display());
+    let arguments = ["-S", ".", "-B", "build", &gtest];
+    let output = Command::new("cmake").args(arguments).current_dir(bench.path("in")).output();
     let remedy = "install CMake, on Debian and Ubuntu with: sudo apt-get install cmake";
     let output = output.unwrap_or_else(|error| panic!("cannot start cmake: {error}; {remedy}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -39,6 +40,8 @@ async fn every_test_has_the_verdict_that_ctest_gives_it() {
         ("skips", Skipped),
         ("says_it_well", Passed),
         ("says_it_badly", Failed),
+        ("says_it_well_in_the_middle", Passed),
+        ("says_it_badly_in_the_middle", Failed),
         ("is_elsewhere", Passed),
         ("aborts", crashed("signal 6 (SIGABRT)")),
         ("is_killed", crashed("signal 9 (SIGKILL)")),
@@ -54,6 +57,20 @@ async fn every_test_has_the_verdict_that_ctest_gives_it() {
         ("asks_again", Passed),
         ("network_up", Failed),
         ("asks_the_network", Failed),
+        ("uses_the_workshop", Passed),
+        ("workshop_up", Passed),
+        ("uses_the_hall", Failed),
+        ("hall_up", TimedOut),
+        ("garden_up", Passed),
+        ("uses_the_garden", Passed),
+        ("garden_down", Failed),
+        ("runs_the_program", Passed),
+        ("builds_the_program", Passed),
+        ("comes_after_what_fails", Failed),
+        ("ends_its_gtest", Passed),
+        ("exits_in_its_gtest", crashed("exit code 0")),
+        ("exits_in_its_gtest_and_was_to_fail", Failed),
+        ("exits_in_its_gtest_and_may", Passed),
     ];
     assert_verdicts(&told, &expected);
     assert_eq!((told.end.ending, told.end.exit), (Ending::Completed, Some(CommandExit::Code(1))));
@@ -62,7 +79,14 @@ async fn every_test_has_the_verdict_that_ctest_gives_it() {
     assert_eq!(listed("asks_again").group.as_deref(), Some("fixture database"));
     let own = report(&told, "hangs_by_its_own_timeout").duration;
     assert!(own < PATIENCE && report(&told, "hangs").duration >= SHORT, "{own:?}");
-    assert!(report(&told, "asks_the_network").message.contains("network_up ended with exit code 1"));
+    let message = &report(&told, "asks_the_network").message;
+    assert!(
+        message.contains("network_up: it ended with exit code 1; its output ends with: no route"),
+        "{message}"
+    );
+    let message = &report(&told, "comes_after_what_fails").message;
+    assert!(message.contains("depends on what failed here: fails: it ended with exit code 3"), "{message}");
+    assert_eq!(listed("runs_the_program").group, listed("builds_the_program").group);
     assert!(report(&told, "has_no_program").message.contains("its program does not exist"));
     assert_eq!(report(&told, "aborts").tail, b"last words\n");
     assert_eq!(bench.log("passes.log"), "said by passes\n");
@@ -76,6 +100,50 @@ async fn a_fixture_is_set_up_where_it_is_needed_and_cleared_away_at_the_end() {
     assert_eq!((&told.report(1).verdict, told.end.message.as_str()), (&Unknown, ""));
     let log = fs::read_to_string(bench.path("tmp/suite.log")).unwrap();
     assert_eq!(log, "up\nfilled\nasked\nasked again\ndown\n");
+}
+
+#[tokio::test]
+async fn a_fixture_that_was_set_up_for_another_test_has_its_verdict_by_that() {
+    let bench = bench();
+    let told = bench.run(&[&[(0, "uses_the_workshop"), (1, "workshop_up")]]).await;
+    assert_eq!([0, 1].map(|index| told.report(index).verdict.clone()), [Passed, Passed]);
+    assert_eq!((told.started, bench.log("workshop_up.log").as_str()), (vec![0], "made\n"));
+    // It is there. Once the verdict is told, who asks again wants it to run again.
+    let told = bench.run(&[&[(0, "uses_the_workshop"), (1, "workshop_up")], &[(2, "workshop_up")]]).await;
+    assert_eq!([0, 1, 2].map(|index| told.report(index).verdict.clone()), [Failed, Failed, Failed]);
+    assert_eq!(told.started, [2]);
+}
+
+#[tokio::test]
+async fn a_fixture_that_hangs_has_its_timeout_and_one_that_is_not_cleared_away_is_told_of() {
+    let bench = bench();
+    let told = bench.run(&[&[(0, "uses_the_hall"), (1, "hall_up"), (2, "uses_the_garden")]]).await;
+    let verdicts = [0, 1, 2].map(|index| told.report(index).verdict.clone());
+    assert_eq!(verdicts, [Failed, TimedOut, Passed]);
+    let message = &told.report(0).message;
+    for part in
+        ["its fixture is not set up: hall_up: the test took longer", "ends with: waiting for the hall"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(told.report(1).tail, b"waiting for the hall\n");
+    let message =
+        "not all is cleared away: garden_down: it ended with exit code 1; its output ends with: weeds";
+    assert!(told.end.message.contains(message), "{}", told.end.message);
+}
+
+#[tokio::test]
+async fn what_a_test_depends_on_runs_before_it_on_the_same_bot_and_once() {
+    let log = |bench: &Bench| fs::read_to_string(bench.path("tmp/suite.log")).unwrap();
+    let both = bench();
+    let told = both.run(&[&[(0, "runs_the_program"), (1, "builds_the_program")]]).await;
+    assert_eq!([0, 1].map(|index| told.report(index).verdict.clone()), [Passed, Passed]);
+    assert_eq!(log(&both), "built\nran\n");
+    // As where it is run again.
+    let elsewhere = bench();
+    let told = elsewhere.run(&[&[(0, "runs_the_program")]]).await;
+    assert_eq!((told.report(0).verdict.clone(), told.reports.len()), (Passed, 1));
+    assert_eq!(log(&elsewhere), "built\nran\n");
 }
 
 #[tokio::test]

@@ -7,6 +7,19 @@ use std::{
     process::Command,
 };
 
+/// A program of GoogleTest with the tests `A.a`, `A.b` and `A.exits`, which ends it with exit code 0.
+pub(super) fn small_gtest() -> PathBuf {
+    let source = "#include <gtest/gtest.h>\n#include <cstdlib>\nTEST(A, a) {}\nTEST(A, b) {}\nTEST(A, exits) { exit(0); }\n";
+    gtest("small.cc", source)
+}
+
+/// The program of GoogleTest that is made of `source`.
+pub(super) fn gtest(name: &str, source: &str) -> PathBuf {
+    let arguments = ["-O0", "-std=c++17", "-o", "OUT", "SOURCE", "-lgtest", "-lgtest_main", "-pthread"];
+    let remedy = "install GoogleTest, on Debian and Ubuntu with: sudo apt-get install g++ libgtest-dev";
+    built(name, source, "c++", &arguments, remedy)
+}
+
 /// The program that `compiler` makes of `source` with these arguments; `OUT` stands for where it goes, `SOURCE` for the
 /// source. `remedy` says how to come by the compiler.
 pub(super) fn built(name: &str, source: &str, compiler: &str, arguments: &[&str], remedy: &str) -> PathBuf {

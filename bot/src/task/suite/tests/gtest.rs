@@ -12,16 +12,14 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 const AMPLE: Duration = Duration::from_secs(10);
 
 fn program() -> PathBuf {
-    let arguments = ["-O0", "-std=c++17", "-o", "OUT", "SOURCE", "-lgtest", "-lgtest_main", "-pthread"];
-    let remedy = "install GoogleTest, on Debian and Ubuntu with: sudo apt-get install g++ libgtest-dev";
-    fixture::built("gtest.cc", include_str!("suite.cc"), "c++", &arguments, remedy)
+    fixture::gtest("gtest.cc", include_str!("suite.cc"))
 }
 
 fn bench(arguments: &[&str]) -> Bench {
     Bench { hang: &["Crash.Hangs"], ..Bench::new(Driver::Gtest, program(), arguments) }
 }
 
-const VERDICTS: [(&str, TestVerdict); 16] = [
+const VERDICTS: [(&str, TestVerdict); 20] = [
     ("Plain.Passes", Passed),
     ("Plain.Fails", Failed),
     ("Plain.Skips", Skipped),
@@ -32,6 +30,10 @@ const VERDICTS: [(&str, TestVerdict); 16] = [
     ("Closes.Stdout", Passed),
     ("Closes.After", Passed),
     ("TearDown.First", Passed),
+    ("BadSetUp.First", Failed),
+    ("BadSetUp.Last", Failed),
+    ("BadTearDown.First", Passed),
+    ("BadTearDown.Last", Failed),
     ("Inst/P.Value/0", Passed),
     ("Inst/P.Value/1", Passed),
     ("Inst/P.Value/2", Passed),
@@ -77,6 +79,14 @@ async fn every_test_has_its_verdict_whatever_the_others_do() {
         fails.tail.starts_with(b"said by Fails") && fails.tail.ends_with(b"one & two = 100%\n"),
         "{fails:?}"
     );
+    for (name, words) in [
+        ("BadSetUp.First", "the suite BadSetUp failed, outside of its tests"),
+        ("BadSetUp.Last", "no database"),
+        ("BadTearDown.Last", "cannot put it away"),
+    ] {
+        let message = &told.report(index(&told, name)).message;
+        assert!(message.contains(words), "{name}: {message}");
+    }
     assert_eq!(bench.log("Plain.Passes.log"), "said by Passes\n");
     assert!(bench.log("Crash.Aborts.log").ends_with("last words\n"));
     let hangs = told.report(index(&told, "Crash.Hangs"));
@@ -98,11 +108,10 @@ async fn without_its_socket_the_program_is_understood_by_what_it_prints() {
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     bench.command.program = wrapper;
     let told = bench.run_all().await;
-    // Here a test can say what it likes of itself, and one that closes stdout has closed its channel.
+    // Here a test that closes stdout has closed its channel. One that imitates its end is found out by the failure after that.
     let expected: Vec<_> = verdicts()
         .into_iter()
         .map(|(name, verdict)| match name {
-            "Imitates.Fails" => (name, Passed),
             "Closes.Stdout" => (name, crashed("signal 6 (SIGABRT)")),
             _ => (name, verdict),
         })
@@ -141,6 +150,62 @@ async fn a_filter_is_the_suite_and_the_selection_is_as_long_as_it_must_be() {
     let told = told.await;
     assert_eq!(told.report(12_000).verdict, Passed);
     assert_eq!(told.reports.iter().filter(|report| report.verdict == Unknown).count(), 12_000);
+}
+
+#[tokio::test]
+async fn variables_of_the_step_choose_tests_but_no_part_of_them() {
+    let names = |told: &Told| told.listed.iter().map(|test| test.name.clone()).collect::<Vec<_>>();
+    let variables = [
+        ("GTEST_TOTAL_SHARDS", "3"),
+        ("GTEST_SHARD_INDEX", "1"),
+        ("TEST_TOTAL_SHARDS", "3"),
+        ("TEST_SHARD_INDEX", "1"),
+        ("TESTBRIDGE_TEST_ONLY", "Ty/*"),
+    ];
+    let mut bench = bench(&[]);
+    bench.command.environment.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let told = bench.run_all().await;
+    assert_verdicts(&told, &[("Ty/0.IsSmall", Passed), ("Ty/1.IsSmall", Failed)]);
+    // As the program has it: its flag before its variable before Bazel's.
+    bench.command.environment.insert("GTEST_FILTER".into(), "Plain.Passes*".into());
+    let told = bench.run_all().await;
+    assert_verdicts(&told, &[("Plain.Passes", Passed), ("Plain.PassesLast", Passed)]);
+    bench.command.arguments.push("--gtest_filter=Inst/*".into());
+    let told = bench.run_all().await;
+    assert_eq!(names(&told), ["Inst/P.Value/0", "Inst/P.Value/1", "Inst/P.Value/2"]);
+    assert!(told.reports.iter().all(|report| report.verdict == Passed), "{told:#?}");
+}
+
+/// Fails where the variable says.
+const ENVIRONMENT: &str = r#"#include <gtest/gtest.h>
+#include <cstdlib>
+#include <string>
+struct Database : testing::Environment {
+  static bool Is(const char* place) { return getenv("PLACE") == std::string(place); }
+  void SetUp() override {
+    if (Is("set-up")) ADD_FAILURE() << "no database";
+    if (Is("all")) FAIL() << "no database";
+  }
+  void TearDown() override { if (Is("tear-down")) ADD_FAILURE() << "no database"; }
+};
+static testing::Environment* database = testing::AddGlobalTestEnvironment(new Database);
+TEST(A, a) {}
+TEST(B, b) {}
+"#;
+
+#[tokio::test]
+async fn an_environment_that_fails_is_red_and_named() {
+    let mut bench = Bench::new(Driver::Gtest, fixture::gtest("environment.cc", ENVIRONMENT), &[]);
+    for (place, first) in [("set-up", Passed), ("tear-down", Passed), ("all", Failed)] {
+        bench.command.environment.insert("PLACE".into(), place.into());
+        let told = bench.run_all().await;
+        assert_verdicts(&told, &[("A.a", first), ("B.b", Failed)]);
+        for report in told.reports.iter().filter(|report| report.verdict == Failed) {
+            for words in ["an environment failed, outside of its tests", "no database"] {
+                assert!(report.message.contains(words), "{place}: {report:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::{
     attempt::{CommandExit, Ending},
     suite::{Driver, TestVerdict},
 };
-use TestVerdict::{Failed, Passed, TimedOut};
+use TestVerdict::{Failed, Passed, TimedOut, Unknown};
 use std::{fs, num::NonZeroU32};
 
 fn sh(driver: impl Fn(NonZeroU32) -> Driver, partitions: u32, script: &str) -> Bench {
@@ -61,10 +61,27 @@ async fn every_alias_says_which_partition_it_is() {
 }
 
 #[tokio::test]
-async fn a_partition_that_is_none_fails_the_attempt() {
-    let told = sh(bazel, 6, "true").run(&[&[(0, "6/6")]]).await;
-    assert_eq!(told.end.ending, Ending::ClientError);
-    assert!(told.end.message.contains("`6/6` is no part"), "{}", told.end.message);
+async fn a_partition_that_is_none_is_unknown_and_the_rest_runs() {
+    let batch: &[(usize, &str)] = &[(0, "6/6"), (1, "Suite.Test"), (2, "1/6")];
+    for driver in [bazel, opaque] {
+        let told =
+            sh(driver, 6, "test -z \"$BAZEL_TEST\" || touch $TEST_SHARD_STATUS_FILE").run(&[batch]).await;
+        let verdicts = [0, 1, 2].map(|index| told.report(index).verdict.clone());
+        assert_eq!(verdicts, [Unknown, Unknown, Passed]);
+        assert_eq!((told.end.ending, told.end.message.as_str()), (Ending::Completed, ""));
+        assert!(told.report(0).message.contains("`6/6` is no part"), "{}", told.report(0).message);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_comes_again_leaves_nothing_of_its_former_run() {
+    let script = "touch $TEST_SHARD_STATUS_FILE; test ! -e $TMPDIR/again || exit 0; touch $TMPDIR/again
+        echo '<testsuites/>' >$XML_OUTPUT_FILE; echo x >$TEST_UNDECLARED_OUTPUTS_DIR/x; exit 1";
+    let bench = sh(bazel, 2, script);
+    let told = bench.run(&[&[(0, "0/2")], &[(1, "0/2")]]).await;
+    assert_eq!([0, 1].map(|index| told.report(index).verdict.clone()), [Failed, Passed]);
+    let is_there = |name: &str| bench.path("out/shard_1_of_2").join(name).exists();
+    assert_eq!(["outputs", "test.xml", "outputs/x"].map(is_there), [true, false, false]);
 }
 
 #[tokio::test]
@@ -99,12 +116,23 @@ async fn traps_of_the_protocol_are_told() {
 
 #[tokio::test]
 async fn googletest_follows_bazels_protocol_by_itself() {
-    let source = "#include <gtest/gtest.h>\n#include <cstdlib>\nTEST(A, a) {}\nTEST(A, b) {}\nTEST(A, exits) { exit(0); }\n";
-    let arguments = ["-O0", "-std=c++17", "-o", "OUT", "SOURCE", "-lgtest", "-lgtest_main", "-pthread"];
-    let remedy = "install GoogleTest, on Debian and Ubuntu with: sudo apt-get install g++ libgtest-dev";
-    let program = fixture::built("small.cc", source, "c++", &arguments, remedy);
-    let told = Bench::new(bazel(NonZeroU32::new(4).unwrap()), program, &[]).run_all().await;
-    // The last one is empty.
-    let expected = [("0/4", Passed), ("1/4", Passed), ("2/4", crashed("exit code 0")), ("3/4", Passed)];
-    assert_verdicts(&told, &expected);
+    let told = Bench::new(bazel(FOUR), fixture::small_gtest(), &[]).run_all().await;
+    assert_verdicts(&told, &SMALL_IN_FOUR.map(|(name, how)| (name, how.map_or(Passed, crashed))));
+}
+
+const FOUR: NonZeroU32 = NonZeroU32::new(4).unwrap();
+
+/// The parts of the small program, and how one of them crashes. The last one is empty.
+const SMALL_IN_FOUR: [(&str, Option<&str>); 4] =
+    [("0/4", None), ("1/4", None), ("2/4", Some("exit code 0")), ("3/4", None)];
+
+#[tokio::test]
+async fn an_opaque_command_that_ends_in_the_middle_of_its_tests_has_crashed() {
+    let mut bench = Bench::new(opaque(FOUR), fixture::small_gtest(), &[]);
+    let told = bench.run_all().await;
+    assert_verdicts(&told, &SMALL_IN_FOUR.map(|(name, how)| (name, how.map_or(Passed, crashed))));
+    assert!(told.report(2).message.contains("in the middle of its tests"), "{}", told.report(2).message);
+    // The step may want it otherwise.
+    bench.command.environment.insert("TEST_PREMATURE_EXIT_FILE".into(), String::new());
+    assert_eq!(bench.run_all().await.report(2).verdict, Passed);
 }

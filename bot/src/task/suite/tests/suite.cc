@@ -47,6 +47,18 @@ struct SetUp : testing::Test {
 };
 TEST_F(SetUp, First) {}
 
+struct BadSetUp : testing::Test {
+  static void SetUpTestSuite() { ADD_FAILURE() << "no database"; }
+};
+TEST_F(BadSetUp, First) {}
+TEST_F(BadSetUp, Last) {}
+
+struct BadTearDown : testing::Test {
+  static void TearDownTestSuite() { ADD_FAILURE() << "cannot put it away"; }
+};
+TEST_F(BadTearDown, First) {}
+TEST_F(BadTearDown, Last) {}
+
 struct P : testing::TestWithParam<const char*> {};
 TEST_P(P, Value) { SUCCEED(); }
 INSTANTIATE_TEST_SUITE_P(Inst, P, testing::Values("plain", "  # c = d", "[ RUN      ] Plain.Fails"));
