@@ -6,6 +6,7 @@ use super::{
     event::Decided,
     policy::{TestDriver, TestsPolicy},
     record::Transition,
+    run::Run,
     shard::{ShardState, Token},
     spec::StepSpec,
     suite::Listing,
@@ -139,6 +140,46 @@ impl Queue {
         }
     }
 
+    /// A worker whose own time is over, as bots have it that give it no more than a test, is followed by another when it has
+    /// told of tests and some are left: as a worker of its own, because a shard ends once. To be called before it ends, or the
+    /// step might end with it.
+    pub(super) fn succeed_worker(
+        &mut self,
+        id: ShardId,
+        token: Token,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
+        let is_wanted = self.shard(id).is_some_and(|shard| !shard.killing)
+            && self.run(id.run).is_some_and(|run| !run.canceled)
+            && self.suite(id.run, id.step).is_some_and(|suite| {
+                let is_over = suite.ledger.is_complete() || suite.ledger.is_stopped();
+                !is_over && suite.reports(token) > 0
+            });
+        if is_wanted {
+            self.add_workers(id.run, id.step, 1, now, decided);
+        }
+    }
+
+    /// Sees to it that so many workers of a step are pending, as far as there is room for them.
+    pub(super) fn add_workers(
+        &mut self,
+        run: RunId,
+        step: u32,
+        wanted: u32,
+        now: Timestamp,
+        decided: &mut Decided,
+    ) {
+        let Some(of_run) = self.run(run) else { return };
+        let pending = self.shards_of(run, step, ShardState::Pending).len();
+        let room = room_in(of_run, step)
+            .min(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()));
+        let more = (wanted as usize).saturating_sub(pending).min(room);
+        if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
+            self.commit(Transition::WorkersAdded { run, step, more }, now, decided);
+        }
+    }
+
     /// A worker's attempt has ended, holding these tests.
     pub(super) fn worker_ends(&mut self, id: ShardId, token: Token, held: &[TestIndex], now: Timestamp) {
         self.sharing.hands.remove(&token);
@@ -167,4 +208,21 @@ impl Queue {
             }
         }
     }
+}
+
+/// How many shards a step may still get: later ones are given those of all that they include, and no more than a bot takes.
+fn room_in(run: &Run, step: u32) -> usize {
+    let len = |step: u32| run.steps.get(step as usize).map_or(0, Vec::len);
+    let most = |step: u32| {
+        let planned = run.spec.steps.get(step as usize).map_or(0, |spec| spec.fan_out.most_shards());
+        len(step).max(planned as usize)
+    };
+    let all = (limits::MAX_SHARDS_PER_RUN as usize).saturating_sub(run.shards().count());
+    let of_later = run.spec.steps.iter().filter_map(|later| {
+        let times = later.includes.iter().filter(|include| include.step == step).count();
+        let included: usize = later.includes.iter().map(|include| most(include.step)).sum();
+        let free = (limits::MAX_INCLUDED_SHARDS as usize).saturating_sub(included);
+        Some(most(step) - len(step) + free.checked_div(times)?)
+    });
+    of_later.min().map_or(all, |room| room.min(all))
 }

@@ -114,6 +114,9 @@ impl Queue {
             self.lose(lease.token, reason, Loss::Counted, now, decided);
             return Reported::Finished;
         }
+        if result.ending == Ending::TimedOut {
+            self.succeed_worker(lease.shard, lease.token, now, decided);
+        }
         let finished = Transition::AttemptFinished {
             shard: lease.shard,
             token: lease.token,

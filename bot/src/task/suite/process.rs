@@ -28,6 +28,9 @@ const PIECES: usize = 16;
 /// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
+/// What no process lives for: its tests have timeouts, and what it does beside them.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What is known of a process that runs.
 pub(super) struct Process {
     pub(super) reader: Box<dyn Reader>,
@@ -39,6 +42,8 @@ pub(super) struct Process {
     fresh: Tail,
     /// When it said something last.
     stirred: Duration,
+    /// When something became of a test, or it was given something to do.
+    moved: Duration,
     pub(super) takes: Takes,
     /// It waits for a test.
     ready: bool,
@@ -105,6 +110,7 @@ impl Suite<'_> {
         };
         self.write(&launch.files, &launch.directories)?;
         let _ = channel.is_connected();
+        let now = self.executor.clock.elapsed();
         let mut process = Process {
             reader: launch.reader,
             progress,
@@ -112,7 +118,8 @@ impl Suite<'_> {
             channel,
             tail: Tail::default(),
             fresh: Tail::default(),
-            stirred: self.executor.clock.elapsed(),
+            stirred: now,
+            moved: now,
             ready: false,
             dismissed: false,
             stopping: None,
@@ -167,8 +174,8 @@ impl Suite<'_> {
         command: &Command,
     ) -> Result<Result<Execution, ExecuteError>, Stop> {
         let (executor, spool) = (self.executor, self.spool);
-        // We look after its silence: it may have nothing to do.
-        let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
+        // We look after its silence, for it may have nothing to do, and after the time of its tests.
+        let timeouts = Timeouts { hard: ENDLESS, io: None, ..self.timeouts };
         let (stop, mut stopped) = watch::channel(Interruption::None);
         let (tap, mut output) = mpsc::channel(PIECES);
         let mut run = pin!(executor.run_tapped(command, timeouts, spool, Some(tap), &mut stopped));
@@ -251,11 +258,14 @@ impl Suite<'_> {
             None if process.ready && !process.dismissed => return None,
             None => process.stirred,
         };
-        let (patience, by) = match open {
-            Some(open) => (open.test.timeout, EndedBy::Overdue),
-            None => (PATIENCE, EndedBy::Silent),
+        let (at, by) = match open {
+            Some(open) => (since.saturating_add(open.test.timeout), EndedBy::Overdue),
+            None => {
+                // One that talks and gets nowhere has as long as one test may take.
+                let busy = process.moved.saturating_add(self.timeouts.hard.max(PATIENCE));
+                (since.saturating_add(PATIENCE).min(busy), EndedBy::Stuck)
+            }
         };
-        let at = since.saturating_add(patience);
         let silent = self.timeouts.io.map(|io| since.max(self.spool.latest()).saturating_add(io));
         Some(match silent {
             Some(silent) if silent < at => (silent, EndedBy::Silent),
@@ -269,12 +279,12 @@ impl Suite<'_> {
             if let Some(test) = self.queue.pop_front() {
                 let order = process.reader.order(Some(&test), self.queue.front());
                 process.ready = false;
-                process.stirred = self.executor.clock.elapsed();
+                process.began(self.executor.clock.elapsed());
                 process.progress.tell(test);
                 process.channel.say(&order).await;
             } else if self.complete {
                 process.dismissed = true;
-                process.stirred = self.executor.clock.elapsed();
+                process.began(self.executor.clock.elapsed());
                 let order = process.reader.order(None, None);
                 process.channel.say(&order).await;
             }
@@ -324,6 +334,9 @@ impl Suite<'_> {
                 _ => {}
             }
             let outcomes = process.progress.apply(event, now);
+            if !outcomes.is_empty() {
+                process.moved = now.elapsed;
+            }
             self.tell_all(outcomes, &mut process.tail).await?;
         }
         Ok(())
@@ -331,6 +344,11 @@ impl Suite<'_> {
 }
 
 impl Process {
+    /// It was told to do something.
+    fn began(&mut self, now: Duration) {
+        (self.stirred, self.moved) = (now, now);
+    }
+
     /// Asks for its end, or for a quicker one.
     fn stop(&mut self, by: EndedBy, how: Interruption, stop: &watch::Sender<Interruption>) {
         self.stopping.get_or_insert(by);

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use proto::{RunId, Timestamp};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
+mod bots;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn policy(retries: u32) -> TestsPolicy {

@@ -47,7 +47,7 @@ pub(super) struct TestsArgs {
     /// Run this test alone, by its full name (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "TEST", requires = "driver")]
     pub(super) only: Vec<String>,
-    /// Most that one test may take [default: by what is known of it]
+    /// Most that one test may take [default: by what is known of it, at most the hard timeout]
     #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
     pub(super) test_timeout: Option<Duration>,
 }
