@@ -4,9 +4,9 @@ use super::{
     apply::Queue,
     event::{Decided, Held},
     record::Transition,
-    shard::Token,
+    shard::{Attempt, AttemptEnd, Token},
     silent::Silence,
-    suite::Listing,
+    suite::{Listing, Suite},
 };
 use crate::sharding::{TestIndex, TestReport, WorkerId};
 use proto::{BotId, ShardId, Timestamp};
@@ -30,6 +30,15 @@ pub(crate) struct Progress {
     /// It would run more.
     pub(crate) hungry: bool,
     pub(crate) running: Vec<TestIndex>,
+}
+
+impl Progress {
+    /// Reports that were not taken. What is told again was taken before; a gap is filled by what the bot tells next.
+    fn news(&self, suite: &Suite, token: Token) -> &[TestReport] {
+        let known = suite.reports(token).checked_sub(self.reports_from);
+        let known = known.and_then(|known| usize::try_from(known).ok());
+        known.and_then(|known| self.reports.get(known..)).unwrap_or_default()
+    }
 }
 
 impl Queue {
@@ -78,9 +87,7 @@ impl Queue {
         decided: &mut Decided,
     ) {
         let Some(suite) = self.suite(id.run, id.step) else { return };
-        // What is told again was taken before; a gap is filled by what the bot tells next.
-        let Some(known) = suite.reports(token).checked_sub(progress.reports_from) else { return };
-        let new = progress.reports.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let new = progress.news(suite, token);
         if new.is_empty() {
             return;
         }
@@ -93,6 +100,24 @@ impl Queue {
         }
         if self.suite(id.run, id.step).is_some_and(|suite| suite.ledger.is_stopped()) {
             self.stop_workers(id.run, id.step, now, decided);
+        }
+    }
+
+    /// Keeps what a bot tells under a lease of its that has ended, beside what counts: it was silent for too long, and others
+    /// run what it had.
+    pub(super) fn take_late(&mut self, held: &Held, bot: &BotId, now: Timestamp, decided: &mut Decided) {
+        let (id, token) = (held.lease.shard, held.lease.token);
+        let is_of_bot = |attempt: &Attempt| {
+            attempt.token == token && attempt.bot == *bot && attempt.end != AttemptEnd::Running
+        };
+        let is_its_own = self.shard(id).is_some_and(|shard| shard.attempts.iter().any(is_of_bot));
+        let goes_on = self.run(id.run).is_some_and(|run| run.ended.is_none());
+        let (Some(progress), Some(suite)) = (&held.tests, self.suite(id.run, id.step)) else { return };
+        let new = progress.news(suite, token).iter();
+        let reports: Vec<TestReport> =
+            new.filter(|report| suite.ledger.has_room(report.test)).cloned().collect();
+        if is_its_own && goes_on && !reports.is_empty() {
+            self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
         }
     }
 

@@ -104,6 +104,7 @@ impl Queue {
     ) -> Reported {
         let lease = held.lease;
         if self.live(&lease, &report.bot, &report.session).is_none() {
+            self.take_late(held, &report.bot, now, decided);
             return Reported::Stray;
         }
         self.presence.set_output_size(lease.token, held.output_size);

@@ -1,6 +1,7 @@
 //! What bots do to tests: their time is over, they are silent for long, they crash one test after another.
 
 use super::*;
+use crate::sharding::Standing;
 
 impl Fleet {
     /// Everybody works for a while.
@@ -57,4 +58,38 @@ fn a_worker_that_has_told_of_no_test_in_its_time_is_not_followed_by_another() {
     (0..3).for_each(|_| fleet.call("b1", true));
     fleet.overtime("b1");
     assert_eq!(fleet.bench.run_state(run), RunState::Incomplete);
+}
+
+#[test]
+fn what_a_bot_tells_after_its_lease_has_ended_is_kept_and_counts_for_nothing() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 40);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    while fleet.workers["b1"].queue.is_empty() || fleet.workers["b2"].queue.is_empty() {
+        ["b1", "b2"].into_iter().for_each(|bot| fleet.call(bot, true));
+    }
+    let test = fleet.workers["b1"].queue[0];
+    fleet.outcomes.insert(test.0, vec![TestOutcome::Failed, TestOutcome::Passed]);
+    fleet.work("b1");
+    let late = fleet.workers["b1"].clone();
+    for _ in 0..40 {
+        fleet.call("b2", true);
+        fleet.bench.pass(SECOND);
+    }
+    for _ in 0..2 {
+        // The answer is lost, and it tells all of it again.
+        fleet.workers.insert("b1", late.clone());
+        fleet.call("b1", true);
+    }
+    let attempts = fleet.bench.queue.suite(run, 0).unwrap().ledger.attempts(test);
+    let standings: Vec<_> = attempts.iter().map(|attempt| attempt.standing).collect();
+    assert_eq!((standings, fleet.verdicts(run)[test.0 as usize]), (vec![Standing::Late], None));
+    assert!(fleet.bench.queue.test_pasts("suite", &format!("t{}", test.0)).is_empty());
+    fleet.finish(run);
+    assert_eq!(
+        fleet.verdicts(run)[test.0 as usize],
+        Some(Verdict::Passed),
+        "it never failed where it counts"
+    );
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    assert_eq!(fleet.bench.replayed().state, fleet.bench.queue.state);
 }
