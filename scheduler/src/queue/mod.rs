@@ -16,6 +16,7 @@ mod dedupe;
 mod delete;
 mod each_bot;
 mod earlier;
+mod elsewhere;
 mod event;
 mod explain;
 mod items;

@@ -19,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 /// What a dispatch costs a worker until that is measured: a call, and the start of a runner.
 const OVERHEAD: Duration = Duration::from_millis(200);
 
-/// A worker on whose bot so many tests in a row crash gets no more of this step, as long as there are others.
-const MOST_CRASHES: u32 = 5;
+/// A bot on which so many tests in a row crash gets no more of their step, as long as others fit.
+pub(super) const MOST_CRASHES: u32 = 5;
 
 /// Who is to run what of a step.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ impl Queue {
         for id in self.shards_of(run, step, ShardState::Running) {
             let Some(live) = self.shard(id).and_then(|shard| shard.live()) else { continue };
             shares.join(WorkerId(id.index), self.speed(&live.bot), now);
+            shares.sits_on(WorkerId(id.index), &live.bot);
             let is_open = |test| suite.ledger.verdict(test).is_none();
             shares.holds(WorkerId(id.index), suite.ledger.held(live.token.0), is_open, now);
         }
@@ -137,6 +138,7 @@ impl Queue {
         let speed = self.speed(bot);
         if let Some(pool) = self.sharing.pools.get_mut(&(id.run, id.step)) {
             pool.shares.join(WorkerId(id.index), speed, now);
+            pool.shares.sits_on(WorkerId(id.index), bot);
         }
     }
 

@@ -94,10 +94,11 @@ impl Queue {
         let reports = new.to_vec();
         self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
         self.measure_dispatch(id, token, new, now);
-        let trips = self.count_reports(id, bot, new, now);
-        if trips && self.workers_live(id.run, id.step) > 1 {
-            self.dismiss(id, token, now);
+        if self.count_reports(id, bot, new, now) {
+            self.break_off(id, bot, now, decided);
         }
+        self.call_elsewhere(id, bot, now, decided);
+        self.quarantine_to_blame(id, now, decided);
         if self.suite(id.run, id.step).is_some_and(|suite| suite.ledger.is_stopped()) {
             self.stop_workers(id.run, id.step, now, decided);
         }
@@ -121,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Tells the plan of a step what was run. Says whether the bot is to get no more.
+    /// Tells the plan of a step what was run. Says whether too much of it has crashed.
     fn count_reports(&mut self, id: ShardId, bot: &BotId, reports: &[TestReport], now: Timestamp) -> bool {
         let worker = WorkerId(id.index);
         self.plan(id.run, id.step, now);

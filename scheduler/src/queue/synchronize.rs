@@ -142,11 +142,11 @@ impl Queue {
         now: Timestamp,
         decided: &mut Decided,
     ) -> bool {
-        if self.free_slots(bot) == 0 {
+        if self.free_slots(bot) == 0 || !self.has_use_for(bot, now) {
             return false;
         }
         let Some(known) = self.presence.bots.get(bot) else { return false };
-        let left = |shard| self.is_left_to_others(shard, bot, now);
+        let left = |shard| self.is_left_to_others(shard, bot, now) || self.is_shunned(shard, bot, now);
         let Some(shard) = self.state.pending.best(&known.dimensions, now, left) else { return false };
         let attempts = self.shard(shard).map_or(0, |shard| shard.attempts.len());
         let leased = Transition::Leased {

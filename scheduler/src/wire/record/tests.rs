@@ -165,6 +165,7 @@ fn one_of_each() -> Vec<Transition> {
             standing: Standing {
                 order: BotOrder::Terminate("s1".parse().unwrap()),
                 message: "new disk".into(),
+                lenient: false,
             },
         },
         Transition::ShardDeduped {
