@@ -7,6 +7,7 @@ use proto::{RunId, Timestamp};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 mod bots;
+mod pasts;
 
 const SECOND: Duration = Duration::from_secs(1);
 
