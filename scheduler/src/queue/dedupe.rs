@@ -80,7 +80,7 @@ impl ListingKey {
         for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
             fields.list(slice.requirements.iter().map(ToString::to_string));
         }
-        fields.list([format!("{:?}", policy.driver), policy.partitions.to_string()]);
+        fields.list([format!("{:?}", policy.driver), policy.parts().to_string()]);
         Some(Self(DigestFunction::Blake3.digest(&fields.0)))
     }
 

@@ -21,6 +21,7 @@ mod event;
 mod explain;
 mod items;
 mod orders;
+mod partitions;
 mod pasts;
 mod pending;
 mod policy;

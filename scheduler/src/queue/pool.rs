@@ -49,7 +49,7 @@ impl Queue {
         let (is_canceled, is_included) = (known.canceled, known.is_included(step));
         let listing = if policy.only.is_empty() { listing } else { Arc::new(listing.only(&policy.only)) };
         let estimates = self.estimates(spec, &listing);
-        let most = policy.max_workers.map_or_else(|| self.slots_for(spec), |most| most.get());
+        let most = policy.max_workers.map_or_else(|| self.slots_for(spec).max(1), |most| most.get());
         let room = u32::try_from(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()))
             .unwrap_or(u32::MAX);
         // A later step is given no more than so many.
@@ -96,11 +96,11 @@ impl Queue {
     }
 
     /// Places for workers on the bots that fit.
-    fn slots_for(&self, step: &StepSpec) -> u32 {
+    pub(super) fn slots_for(&self, step: &StepSpec) -> u32 {
         let fits = self.bots().filter(|(id, bot)| {
             bot.is_willing() && self.order_of(id).is_none() && step.first.requirements.fit(&bot.dimensions)
         });
-        fits.map(|(_, bot)| bot.slots).fold(0, u32::saturating_add).max(1)
+        fits.map(|(_, bot)| bot.slots).fold(0, u32::saturating_add)
     }
 
     /// What the tests of a step are expected to take.

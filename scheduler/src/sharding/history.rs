@@ -1,6 +1,7 @@
 //! What earlier runs tell of a test: durations and verdicts. Bounded in memory.
 
 use super::{TestOutcome, Verdict};
+use proto::{Part, limits};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -155,6 +156,19 @@ impl History {
         self.suites.iter().filter_map(move |(key, suite)| Some((key, suite.tests.get(test)?)))
     }
 
+    /// Of a suite that was cut into parts: into how many, and what all of them will probably take.
+    pub fn parts(&self, key: &SuiteKey) -> Vec<(u32, Duration)> {
+        let mut by_total: BTreeMap<u32, (u32, Duration)> = BTreeMap::new();
+        for (name, past) in self.suites.get(key).into_iter().flat_map(|suite| &suite.tests) {
+            let part = name.parse::<Part>().ok().filter(|part| part.total() <= limits::MAX_PARTITIONS);
+            if let (Some(part), Some(estimate)) = (part, past.estimate()) {
+                let (count, sum) = by_total.entry(part.total()).or_default();
+                (*count, *sum) = (*count + 1, *sum + estimate);
+            }
+        }
+        by_total.into_iter().map(|(total, (count, sum))| (total, sum / count * total)).collect()
+    }
+
     /// What a test will probably take.
     pub fn estimate(&self, key: &SuiteKey, test: &str) -> Option<Duration> {
         self.past(key, test)?.estimate()
@@ -248,6 +262,17 @@ mod tests {
             }
             assert_eq!(history.past(&key("s"), "t").unwrap().flips, flips, "{runs:?}");
         }
+    }
+
+    #[test]
+    fn parts_are_known_by_their_names() {
+        let mut history = History::new(10);
+        for (test, seconds) in [("0/3", 1), ("1/3", 3), ("0/2", 4), ("1/2", 4), ("other", 9)] {
+            history.record(&key("s"), &test.into(), &TestOutcome::Passed, Duration::from_secs(seconds));
+        }
+        let seconds = Duration::from_secs;
+        assert_eq!(history.parts(&key("s")), [(2, seconds(8)), (3, seconds(6))]);
+        assert_eq!(history.parts(&key("none")), []);
     }
 
     #[test]

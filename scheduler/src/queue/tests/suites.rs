@@ -15,6 +15,7 @@ fn policy(retries: u32) -> TestsPolicy {
     TestsPolicy {
         driver: TestDriver::Pytest,
         partitions: 0,
+        decided: 0,
         max_workers: NonZeroU32::new(4),
         target_time: None,
         retries,

@@ -80,6 +80,7 @@ fn sharing_spec() -> RunSpec {
     let policy = TestsPolicy {
         driver: TestDriver::Opaque,
         partitions: 9,
+        decided: 0,
         max_workers: NonZeroU32::new(3),
         target_time: Some(Duration::from_secs(60)),
         retries: 2,
