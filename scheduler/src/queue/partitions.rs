@@ -41,7 +41,7 @@ impl Queue {
             let slots = if is_known { slots } else { slots.max(GUESS) };
             let workers = policy.max_workers.map_or(slots, |most| slots.min(most.get()));
             let known = suite_key(step).map(|key| self.state.books.history.parts(&key)).unwrap_or_default();
-            partitions(workers, &known, policy.target_time, self.overhead(policy.driver))
+            partitions(workers, &known, policy.target_time, self.overhead(policy.driver, step))
         })
     }
 }

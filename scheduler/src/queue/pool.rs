@@ -19,6 +19,9 @@ use std::{sync::Arc, time::Duration};
 /// What a dispatch costs a worker until that is measured: a call, and the start of a runner.
 const OVERHEAD: Duration = Duration::from_millis(200);
 
+/// Suites whose dispatches are remembered.
+const MOST_OVERHEADS: usize = 10_000;
+
 /// A bot on which so many tests in a row crash gets no more of their step, as long as others fit.
 pub(super) const MOST_CRASHES: u32 = 5;
 
@@ -54,7 +57,7 @@ impl Queue {
             .unwrap_or(u32::MAX);
         // A later step is given no more than so many.
         let most = if is_included { most.min(limits::MAX_INCLUDED_SHARDS) } else { most };
-        let overhead = self.overhead(policy.driver);
+        let overhead = self.overhead(policy.driver, spec);
         // Whoever lists the tests of a run that was cancelled since is not joined by others.
         let room = if is_canceled { 1 } else { room };
         let workers = workers(&estimates, policy.target_time, most, overhead).min(room).max(1);
@@ -72,7 +75,7 @@ impl Queue {
         };
         let Some(policy) = spec.fan_out.tests() else { return };
         let mode = if policy.driver.pulls() { Mode::Pull } else { Mode::Process };
-        let settings = Settings::new(mode, self.overhead(policy.driver));
+        let settings = Settings::new(mode, self.overhead(policy.driver, spec));
         let estimates = self.estimates(spec, &suite.listing);
         let count = self.run(run).and_then(|run| run.steps.get(step as usize)).map_or(1, Vec::len);
         let workers = u32::try_from(count).unwrap_or(u32::MAX);
@@ -122,9 +125,10 @@ impl Queue {
         Some(self.estimates(spec, &self.suite(run, step)?.listing))
     }
 
-    /// What a dispatch costs a worker of a driver, as far as it is known.
-    pub(super) fn overhead(&self, driver: TestDriver) -> Duration {
-        self.sharing.overheads.get(&driver).copied().unwrap_or(OVERHEAD)
+    /// What a dispatch costs a worker of a driver, as far as it is known: of the step's suite on its kind of bots, or of any.
+    pub(super) fn overhead(&self, driver: TestDriver, step: &StepSpec) -> Duration {
+        let of = |key| self.sharing.overheads.get(&(driver, key)).copied();
+        suite_key(step).and_then(|key| of(Some(key))).or_else(|| of(None)).unwrap_or(OVERHEAD)
     }
 
     /// How fast a bot was, beside what was expected of it. None when it is not known.
@@ -204,9 +208,15 @@ impl Queue {
             self.sharing.pools.range((run, 0)..=(run, u32::MAX)).map(|(key, _)| *key).collect();
         for (run, step) in of_run {
             let first = ShardId { run, step, index: 0 };
-            let policy = self.state.context(first).and_then(|(_, step)| step.fan_out.tests());
-            if let (Some(pool), Some(policy)) = (self.sharing.pools.remove(&(run, step)), policy) {
-                self.sharing.overheads.insert(policy.driver, pool.shares.overhead());
+            let of_step =
+                |(_, step): (_, &Arc<StepSpec>)| Some((step.fan_out.tests()?.driver, suite_key(step)));
+            let of_step = self.state.context(first).and_then(of_step);
+            if let (Some(pool), Some((driver, key))) = (self.sharing.pools.remove(&(run, step)), of_step) {
+                let known = &mut self.sharing.overheads;
+                if known.len() >= MOST_OVERHEADS {
+                    known.retain(|(_, key), _| key.is_none());
+                }
+                known.extend([None, key].map(|key| ((driver, key), pool.shares.overhead())));
             }
         }
     }

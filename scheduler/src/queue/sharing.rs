@@ -60,8 +60,8 @@ pub(super) struct Sharing {
     hungry: BTreeMap<(RunId, u32), BTreeSet<Token>>,
     /// Estimated and real seconds of what each bot has run.
     pub(super) paces: BTreeMap<BotId, (f64, f64)>,
-    /// What a dispatch has cost in the last step that a driver has run.
-    pub(super) overheads: BTreeMap<TestDriver, Duration>,
+    /// What a dispatch has cost in the last step that a driver has run: of each suite on its kind of bots, and of any.
+    pub(super) overheads: BTreeMap<(TestDriver, Option<SuiteKey>), Duration>,
 }
 
 /// A worker's live attempt, as its bot has told of it.
