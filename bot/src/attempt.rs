@@ -41,7 +41,7 @@ pub(crate) struct Assignment {
 /// How long a command may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
-    /// The whole command.
+    /// The whole command; where tests are handed out, making their list.
     pub(crate) hard: Duration,
     /// Longest silence on its output.
     pub(crate) io: Option<Duration>,

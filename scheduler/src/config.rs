@@ -35,7 +35,7 @@ pub struct Config {
     /// How long shards wait while no bot fits them, unless their step waits for one.
     #[serde(with = "humantime_serde")]
     pub no_resource_after: Duration,
-    /// How long a command may take that does not say.
+    /// How long a command may take that does not say, or a test where tests are shared out.
     #[serde(with = "humantime_serde")]
     pub hard_timeout: Duration,
     /// Time between TERM and KILL for a step that does not say.

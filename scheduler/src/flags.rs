@@ -60,7 +60,7 @@ pub(crate) struct Keys {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
     no_resource_after: Option<Duration>,
-    /// How long a command may take when its step does not say [default: 1h].
+    /// How long a command may take when its step does not say, or a test whose step shares them out [default: 1h].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde")]
     hard_timeout: Option<Duration>,

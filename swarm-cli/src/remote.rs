@@ -177,7 +177,8 @@ impl Scheduler {
         let request = v1::ExplainRequest { id: id.to_owned() };
         let answer = self.call(async |mut client| client.explain(request.clone()).await).await?;
         let pending = answer.steps.into_iter().map(decode::explanation);
-        Ok(pending.chain(answer.waiting.into_iter().map(decode::waiting)).collect())
+        let waiting = answer.waiting.into_iter().map(decode::waiting);
+        Ok(pending.chain(waiting).chain(answer.notes.into_iter().map(decode::note)).collect())
     }
 
     /// What a bot is told to do for a shard.

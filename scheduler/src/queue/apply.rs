@@ -264,7 +264,8 @@ impl Queue {
     /// How many more attempts a bot can take.
     pub(super) fn free_slots(&self, id: &BotId) -> usize {
         let Some(bot) = self.presence.bots.get(id).filter(|bot| bot.is_willing()) else { return 0 };
-        if self.bytes_held(id) >= MOST_BYTES_HELD || self.order_of(id).is_some() {
+        let is_kept_away = self.order_of(id).is_some_and(|standing| !standing.lenient);
+        if is_kept_away || self.bytes_held(id) >= MOST_BYTES_HELD {
             return 0;
         }
         (bot.slots as usize).saturating_sub(self.taken_slots(id, bot))

@@ -67,7 +67,7 @@ impl<'a> Likeness<'a> {
     }
 }
 
-/// What makes up the listing of a step's tests, as a hash. In memory only, like [`Properties`].
+/// What makes up the listing of a step's tests, and what they are run on, as a hash. In memory only, like [`Properties`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListingKey(Digest);
 
@@ -80,8 +80,14 @@ impl ListingKey {
         for slice in (0..step.slices()).map(|slice| step.slice(slice)) {
             fields.list(slice.requirements.iter().map(ToString::to_string));
         }
-        fields.list([format!("{:?}", policy.driver), policy.partitions.to_string()]);
+        fields.list([format!("{:?}", policy.driver), policy.parts().to_string()]);
         Some(Self(DigestFunction::Blake3.digest(&fields.0)))
+    }
+
+    /// The same as a number, for many to be kept.
+    pub(super) fn number(self) -> u64 {
+        let bytes = self.0.hash().iter().take(8);
+        bytes.fold(0, |number, byte| (number << 8) | u64::from(*byte))
     }
 }
 

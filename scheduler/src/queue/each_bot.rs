@@ -18,11 +18,11 @@ pub(crate) struct EachBot {
 }
 
 impl RunSpec {
-    /// As it was asked for: without the bots that it turned out to be for.
+    /// As it was asked for: without the bots that it turned out to be for, and the parts that it turned out to be.
     pub(super) fn as_asked(self: &Arc<Self>) -> Arc<Self> {
         let none = |_, _: &StepSpec, _: &EachBot| Ok::<_, std::convert::Infallible>([].into());
         match self.with_bots(none) {
-            Ok(asked) => asked,
+            Ok(asked) => asked.with_parts(|_, _| 0),
             Err(never) => match never {},
         }
     }

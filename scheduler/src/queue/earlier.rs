@@ -87,10 +87,14 @@ impl Run {
         let shares = self.shares_tests(id.step);
         let Some(shard) = self.shard(id) else { return Vec::new() };
         // Exit code 1 of a worker says that a test has not passed, and tests have verdicts of their own. Any other says that
-        // its runner has failed, which no verdict tells.
-        let told = shares
-            && shard.state == ShardState::Ended(Ending::Completed)
-            && shard.result().is_some_and(|result| result.exit_code == Some(1));
+        // its runner has failed, which no verdict tells. One whose time is over leaves its tests to others.
+        let told = match shard.state {
+            ShardState::Ended(Ending::Completed) => {
+                shares && shard.result().is_some_and(|result| result.exit_code == Some(1))
+            }
+            ShardState::Ended(Ending::TimedOut) => self.suites.contains_key(&id.step),
+            _ => false,
+        };
         let succeeded = shard.succeeded() || told;
         let unneeded = shard.state == ShardState::Ended(Ending::NotNeeded);
         self.tally.succeeded += u32::from(succeeded);

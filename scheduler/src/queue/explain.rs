@@ -157,6 +157,13 @@ impl Queue {
             {
                 criteria.push("the bot lost it before, and others are asked first".into());
             }
+            if criteria.is_empty()
+                && free
+                && !pending.is_empty()
+                && pending.iter().all(|shard| self.is_shunned(*shard, id, now))
+            {
+                criteria.push("tests of the step crashed in a row on the bot, and others are asked".into());
+            }
             if criteria.is_empty() {
                 let fitting = if free { &mut sorted.free } else { &mut sorted.busy };
                 fitting.push(id.clone());
@@ -179,7 +186,10 @@ impl Queue {
             criteria.push("the bot is draining".into());
         }
         criteria.extend(bot.condition.obstacles());
-        criteria.extend(self.order_of(id).map(ToString::to_string));
+        // One that is lenient keeps the bot from nothing that no other fits.
+        let keeps_away =
+            |standing: &&Standing| !standing.lenient || self.fits_beside(id, &slice.requirements, now);
+        criteria.extend(self.order_of(id).filter(keeps_away).map(ToString::to_string));
         if bot.slots == 0 {
             criteria.push("the bot has no slots".into());
         }

@@ -1,4 +1,4 @@
-//! What operators want of bots.
+//! What operators want of bots, and what the scheduler itself wants of those that crash tests.
 
 use super::{
     apply::Queue,
@@ -20,11 +20,13 @@ pub(crate) enum BotOrder {
     Terminate(SessionId),
 }
 
-/// An order and the operator's reason.
+/// An order and the reason of whoever gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) order: BotOrder,
     pub(crate) message: String,
+    /// The bot still takes what no other one fits. Of orders that no operator gave.
+    pub(crate) lenient: bool,
 }
 
 /// An order as it comes in.
@@ -55,7 +57,10 @@ impl Queue {
             (Wanted::Quarantine, _) => BotOrder::Quarantine,
             (Wanted::Terminate, Some(known)) => BotOrder::Terminate(known.session.clone()),
         };
-        let standing = Standing { order, message };
+        let standing = Standing { order, message, lenient: false };
+        if standing.order == BotOrder::Work {
+            self.sharing.pools.values_mut().for_each(|pool| pool.breaker.forgive(&bot));
+        }
         let unchanged = match self.state.orders.get(&bot) {
             None => standing.order == BotOrder::Work,
             Some(stands) => *stands == standing,

@@ -34,6 +34,11 @@ pub(crate) struct PastExecution<'a> {
 }
 
 impl KnownTest<'_> {
+    /// Runs in which it failed and passed, and those that ended otherwise than the one before on the same input.
+    pub(crate) fn flakes(&self) -> u32 {
+        self.verdicts(|verdict| verdict == Verdict::Flaky).saturating_add(self.past.flips)
+    }
+
     /// Runs in which it came to such a verdict.
     pub(crate) fn verdicts(&self, wanted: impl Fn(Verdict) -> bool) -> u32 {
         self.past.verdicts.iter().filter(|(verdict, _)| wanted(**verdict)).map(|(_, count)| count).sum()

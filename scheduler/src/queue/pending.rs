@@ -394,6 +394,11 @@ impl Pending {
         self.groups.get(&group).map(|group| &group.requirements)
     }
 
+    /// What is asked for, each once.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Requirements> {
+        self.ids.keys()
+    }
+
     /// The pending shards of each group, priority and line, by id.
     pub(super) fn queues(&self) -> impl Iterator<Item = &BTreeSet<ShardId>> {
         self.groups.values().flat_map(|group| group.levels.values()).flat_map(|level| level.shards.values())

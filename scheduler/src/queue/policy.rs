@@ -59,8 +59,10 @@ impl FanOut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestsPolicy {
     pub(crate) driver: TestDriver,
-    /// Parts of a command that cannot list its tests.
+    /// Parts of a command that cannot list its tests, as they were asked for. Zero: as many as are decided on.
     pub(crate) partitions: u32,
+    /// Those that were decided on when the run was made, where none were asked for.
+    pub(crate) decided: u32,
     /// Most workers. None: as many as there are bots that fit.
     pub(crate) max_workers: Option<NonZeroU32>,
     /// No more workers than it takes to be done in this time.
@@ -75,6 +77,13 @@ pub(crate) struct TestsPolicy {
     pub(crate) only: BTreeSet<String>,
     /// Most that one test may take. None: by what is known of it.
     pub(crate) test_timeout: Option<Duration>,
+}
+
+impl TestsPolicy {
+    /// Parts of a command that cannot list its tests.
+    pub(crate) fn parts(&self) -> u32 {
+        if self.partitions > 0 { self.partitions } else { self.decided }
+    }
 }
 
 /// What runs tests on bots. The scheduler knows no more of it than what it can do.

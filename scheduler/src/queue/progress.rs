@@ -4,9 +4,9 @@ use super::{
     apply::Queue,
     event::{Decided, Held},
     record::Transition,
-    shard::Token,
+    shard::{Attempt, AttemptEnd, Token},
     silent::Silence,
-    suite::Listing,
+    suite::{Listing, Suite},
 };
 use crate::sharding::{TestIndex, TestReport, WorkerId};
 use proto::{BotId, ShardId, Timestamp};
@@ -30,6 +30,15 @@ pub(crate) struct Progress {
     /// It would run more.
     pub(crate) hungry: bool,
     pub(crate) running: Vec<TestIndex>,
+}
+
+impl Progress {
+    /// Reports that were not taken. What is told again was taken before; a gap is filled by what the bot tells next.
+    fn news(&self, suite: &Suite, token: Token) -> &[TestReport] {
+        let known = suite.reports(token).checked_sub(self.reports_from);
+        let known = known.and_then(|known| usize::try_from(known).ok());
+        known.and_then(|known| self.reports.get(known..)).unwrap_or_default()
+    }
 }
 
 impl Queue {
@@ -78,25 +87,42 @@ impl Queue {
         decided: &mut Decided,
     ) {
         let Some(suite) = self.suite(id.run, id.step) else { return };
-        // What is told again was taken before; a gap is filled by what the bot tells next.
-        let Some(known) = suite.reports(token).checked_sub(progress.reports_from) else { return };
-        let new = progress.reports.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let new = progress.news(suite, token);
         if new.is_empty() {
             return;
         }
         let reports = new.to_vec();
         self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
         self.measure_dispatch(id, token, new, now);
-        let trips = self.count_reports(id, bot, new, now);
-        if trips && self.workers_live(id.run, id.step) > 1 {
-            self.dismiss(id, token, now);
+        if self.count_reports(id, bot, new, now) {
+            self.break_off(id, bot, now, decided);
         }
+        self.call_elsewhere(id, bot, now, decided);
+        self.quarantine_to_blame(id, now, decided);
         if self.suite(id.run, id.step).is_some_and(|suite| suite.ledger.is_stopped()) {
             self.stop_workers(id.run, id.step, now, decided);
         }
     }
 
-    /// Tells the plan of a step what was run. Says whether the bot is to get no more.
+    /// Keeps what a bot tells under a lease of its that has ended, beside what counts: it was silent for too long, and others
+    /// run what it had.
+    pub(super) fn take_late(&mut self, held: &Held, bot: &BotId, now: Timestamp, decided: &mut Decided) {
+        let (id, token) = (held.lease.shard, held.lease.token);
+        let is_of_bot = |attempt: &Attempt| {
+            attempt.token == token && attempt.bot == *bot && attempt.end != AttemptEnd::Running
+        };
+        let is_its_own = self.shard(id).is_some_and(|shard| shard.attempts.iter().any(is_of_bot));
+        let goes_on = self.run(id.run).is_some_and(|run| run.ended.is_none());
+        let (Some(progress), Some(suite)) = (&held.tests, self.suite(id.run, id.step)) else { return };
+        let new = progress.news(suite, token).iter();
+        let reports: Vec<TestReport> =
+            new.filter(|report| suite.ledger.has_room(report.test)).cloned().collect();
+        if is_its_own && goes_on && !reports.is_empty() {
+            self.commit(Transition::TestsReported { shard: id, token, reports }, now, decided);
+        }
+    }
+
+    /// Tells the plan of a step what was run. Says whether too much of it has crashed.
     fn count_reports(&mut self, id: ShardId, bot: &BotId, reports: &[TestReport], now: Timestamp) -> bool {
         let worker = WorkerId(id.index);
         self.plan(id.run, id.step, now);

@@ -48,7 +48,7 @@ pub(crate) enum Transition {
     WorkersAdded { run: RunId, step: u32, more: u32 },
     /// A worker's live attempt may run these: its next batch.
     TestsGranted { shard: ShardId, token: Token, tests: Arc<[TestIndex]> },
-    /// A worker's live attempt has run these.
+    /// A worker's attempt has run these. When its lease has ended before, they are kept and count for nothing.
     TestsReported { shard: ShardId, token: Token, reports: Vec<TestReport> },
     /// Failures of a test are known, until a time.
     TestQuarantined { quarantined: Quarantined },

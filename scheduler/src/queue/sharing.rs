@@ -60,8 +60,8 @@ pub(super) struct Sharing {
     hungry: BTreeMap<(RunId, u32), BTreeSet<Token>>,
     /// Estimated and real seconds of what each bot has run.
     pub(super) paces: BTreeMap<BotId, (f64, f64)>,
-    /// What a dispatch has cost in the last step that a driver has run.
-    pub(super) overheads: BTreeMap<TestDriver, Duration>,
+    /// What a dispatch has cost in the last step that a driver has run: of each suite on its kind of bots, and of any.
+    pub(super) overheads: BTreeMap<(TestDriver, Option<SuiteKey>), Duration>,
 }
 
 /// A worker's live attempt, as its bot has told of it.
@@ -314,11 +314,16 @@ impl Queue {
     /// Workers that go on taking tests. After a restart who has none that counts and asks for none may have been let go before
     /// it.
     pub(super) fn workers_live(&self, run: RunId, step: u32) -> usize {
+        self.workers_going_on(run, step).count()
+    }
+
+    /// These workers.
+    pub(super) fn workers_going_on(&self, run: RunId, step: u32) -> impl Iterator<Item = ShardId> {
         let (suite, pool) = (self.suite(run, step), self.sharing.pools.get(&(run, step)));
-        let counts = |suite: &Suite, token: Token| {
+        let counts = move |suite: &Suite, token: Token| {
             suite.ledger.held(token.0).iter().any(|test| suite.ledger.verdict(*test).is_none())
         };
-        let goes_on = |id: &ShardId| {
+        let goes_on = move |id: &ShardId| {
             let shard = self.shard(*id).filter(|shard| !shard.killing);
             let Some(live) = shard.and_then(|shard| shard.live()) else { return false };
             let hand = self.sharing.hands.get(&live.token);
@@ -328,7 +333,7 @@ impl Queue {
             let leaving = self.presence.bots.get(&live.bot).is_none_or(|bot| bot.draining);
             takes && !told && !leaving && self.order_of(&live.bot).is_none()
         };
-        self.shards_of(run, step, ShardState::Running).iter().filter(|id| goes_on(id)).count()
+        self.shards_of(run, step, ShardState::Running).into_iter().filter(goes_on)
     }
 
     /// The tests that an attempt holds which is about to end.

@@ -1,14 +1,8 @@
 //! Bots that have tests and are not heard of: their leases go on, but others run what they have, too.
 
-use super::{
-    apply::Queue,
-    event::Decided,
-    record::Transition,
-    run::Run,
-    shard::{Loss, ShardState},
-};
+use super::{apply::Queue, event::Decided, shard::Loss};
 use crate::sharding::WorkerId;
-use proto::{RunId, Timestamp, limits};
+use proto::{RunId, Timestamp};
 use std::{collections::BTreeSet, time::Duration};
 
 /// The tests of a bot that two ticks have found silent for so long are given to others, too: bots with tests call each
@@ -85,29 +79,6 @@ impl Queue {
         if is_over || wanted == 0 {
             return;
         }
-        let pending = self.shards_of(run, step, ShardState::Pending).len();
-        let room = room_in(of_run, step)
-            .min(self.tuning.most_pending.saturating_sub(self.pending() + self.waiting()));
-        let more = (wanted as usize).saturating_sub(pending).min(room);
-        if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
-            self.commit(Transition::WorkersAdded { run, step, more }, now, decided);
-        }
+        self.add_workers(run, step, wanted, now, decided);
     }
-}
-
-/// How many shards a step may still get: later ones are given those of all that they include, and no more than a bot takes.
-fn room_in(run: &Run, step: u32) -> usize {
-    let len = |step: u32| run.steps.get(step as usize).map_or(0, Vec::len);
-    let most = |step: u32| {
-        let planned = run.spec.steps.get(step as usize).map_or(0, |spec| spec.fan_out.most_shards());
-        len(step).max(planned as usize)
-    };
-    let all = (limits::MAX_SHARDS_PER_RUN as usize).saturating_sub(run.shards().count());
-    let of_later = run.spec.steps.iter().filter_map(|later| {
-        let times = later.includes.iter().filter(|include| include.step == step).count();
-        let included: usize = later.includes.iter().map(|include| most(include.step)).sum();
-        let free = (limits::MAX_INCLUDED_SHARDS as usize).saturating_sub(included);
-        Some(most(step) - len(step) + free.checked_div(times)?)
-    });
-    of_later.min().map_or(all, |room| room.min(all))
 }

@@ -134,16 +134,23 @@ impl State {
         token: Token,
         reports: &[TestReport],
     ) -> Result<(), Impossible> {
-        self.holds(id, token)?;
+        // What is told late, under a lease that has ended, is of an attempt all the same.
+        let shard = self.shard(id).filter(|shard| shard.attempts.iter().any(|one| one.token == token));
+        shard.ok_or_else(|| impossible(id, "was never held under this token"))?;
         let accepted = self.suite_mut(id)?.report(token, reports);
         let Some(run) = self.runs.get(&id.run) else { return Ok(()) };
-        let key = run.spec.steps.get(id.step as usize).and_then(|step| suite_key(step));
-        let (Some(key), Some(suite)) = (key, run.suites.get(&id.step)) else { return Ok(()) };
+        let Some(step) = run.spec.steps.get(id.step as usize) else { return Ok(()) };
+        let (Some(key), Some(suite)) = (suite_key(step), run.suites.get(&id.step)) else { return Ok(()) };
+        let is_judged = accepted.iter().any(|accepted| matches!(accepted, Accepted::Verdict(_)));
+        let input = ListingKey::of(step).filter(|_| is_judged).map(|input| input.number());
         for (report, accepted) in reports.iter().zip(accepted) {
             let Some(test) = suite.listing.tests.get(report.test.0 as usize) else { continue };
+            if accepted == Accepted::Late {
+                continue;
+            }
             self.books.history.record(&key, &test.name, &report.outcome, report.duration);
             if let Accepted::Verdict(verdict) = accepted {
-                self.books.history.judged(&key, &test.name, verdict);
+                self.books.history.judged(&key, &test.name, verdict, input);
             }
         }
         Ok(())

@@ -104,6 +104,7 @@ impl Queue {
     ) -> Reported {
         let lease = held.lease;
         if self.live(&lease, &report.bot, &report.session).is_none() {
+            self.take_late(held, &report.bot, now, decided);
             return Reported::Stray;
         }
         self.presence.set_output_size(lease.token, held.output_size);
@@ -113,6 +114,9 @@ impl Queue {
             let reason = format!("bot {} could not do its part: {}", report.bot, result.message);
             self.lose(lease.token, reason, Loss::Counted, now, decided);
             return Reported::Finished;
+        }
+        if result.ending == Ending::TimedOut {
+            self.succeed_worker(lease.shard, lease.token, now, decided);
         }
         let finished = Transition::AttemptFinished {
             shard: lease.shard,
@@ -138,11 +142,11 @@ impl Queue {
         now: Timestamp,
         decided: &mut Decided,
     ) -> bool {
-        if self.free_slots(bot) == 0 {
+        if self.free_slots(bot) == 0 || !self.has_use_for(bot, now) {
             return false;
         }
         let Some(known) = self.presence.bots.get(bot) else { return false };
-        let left = |shard| self.is_left_to_others(shard, bot, now);
+        let left = |shard| self.is_left_to_others(shard, bot, now) || self.is_shunned(shard, bot, now);
         let Some(shard) = self.state.pending.best(&known.dimensions, now, left) else { return false };
         let attempts = self.shard(shard).map_or(0, |shard| shard.attempts.len());
         let leased = Transition::Leased {

@@ -25,7 +25,7 @@ impl Queue {
             return Ok(());
         }
         let Trigger { run, request, spec, reuses } = trigger;
-        let spec = self.with_present_bots(&spec, now)?;
+        let spec = self.with_decided_parts(&self.with_present_bots(&spec, now)?, now);
         self.has_room(&spec, reuses.len())?;
         self.commit(Transition::RunCreated { run, request, spec: Arc::clone(&spec) }, now, decided);
         for (step, _) in (0u32..).zip(&spec.steps).filter(|(_, step)| step.after.is_empty()) {
@@ -82,7 +82,7 @@ impl Queue {
         let made = self.is_made(trigger)?.then(|| self.run_of(&trigger.request)).flatten();
         let spec = match made {
             Some(made) => Arc::clone(&made.spec),
-            None => self.with_present_bots(&trigger.spec, now)?,
+            None => self.with_decided_parts(&self.with_present_bots(&trigger.spec, now)?, now),
         };
         if made.is_none() {
             self.has_room(&spec, trigger.reuses.len())?;

@@ -18,12 +18,16 @@ pub(super) async fn explain(
     } else {
         Subject::Run(id.parse().in_field("id")?)
     };
-    let look = move |queue: &Queue, now| Ok((queue.explain(subject, now)?, queue.explain_waiting(subject)));
+    let look = move |queue: &Queue, now| {
+        let steps = queue.explain(subject, now)?;
+        Ok((steps, queue.explain_waiting(subject), queue.explain_crashes(subject, now)))
+    };
     let explained = service.shell.read(look).await?;
-    let (steps, waiting) = explained.map_err(|refusal: Refusal| status::of_refusal(&refusal))?;
+    let (steps, waiting, notes) = explained.map_err(|refusal: Refusal| status::of_refusal(&refusal))?;
     Ok(v1::ExplainResponse {
         steps: steps.iter().map(to_wire).collect(),
         waiting: waiting.iter().map(waiting_to_wire).collect(),
+        notes: notes.into_iter().map(|(step, text)| v1::StepNote { step, text }).collect(),
     })
 }
 

@@ -33,7 +33,7 @@ fn histories(queue: &Queue, suite: &str, test: &str) -> v1::GetTestHistoryRespon
         past: known.executions.iter().map(suite::execution_to_past).collect(),
         passes: known.verdicts(|verdict| !verdict.is_red()),
         failures: known.verdicts(|verdict| verdict.is_red()),
-        flakes: known.verdicts(|verdict| verdict == crate::sharding::Verdict::Flaky),
+        flakes: known.flakes(),
     });
     v1::GetTestHistoryResponse { histories: histories.collect() }
 }

@@ -1,6 +1,7 @@
 //! What earlier runs tell of a test: durations and verdicts. Bounded in memory.
 
 use super::{TestOutcome, Verdict};
+use proto::{Part, limits};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -41,6 +42,17 @@ pub struct Past {
     durations: VecDeque<u32>,
     /// Runs by verdict.
     pub verdicts: BTreeMap<Verdict, u32>,
+    /// Runs that ended otherwise than the one before them on the same input.
+    pub flips: u32,
+    /// How the newest run on a known input ended.
+    last: Option<Last>,
+}
+
+/// How a run ended, and on what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    input: u64,
+    failed: bool,
 }
 
 impl Past {
@@ -49,6 +61,25 @@ impl Past {
         let units = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) / UNIT_MICROS;
         self.durations.truncate(KEPT - 1);
         self.durations.push_front(u32::try_from(units).unwrap_or(u32::MAX));
+    }
+
+    /// Notes the verdict of a run on an input, if that is known.
+    fn judged(&mut self, verdict: Verdict, input: Option<u64>) {
+        let count = self.verdicts.entry(verdict).or_default();
+        *count = count.saturating_add(1);
+        let failed = match verdict {
+            Verdict::Passed | Verdict::Flaky => false,
+            Verdict::Failed | Verdict::Crashed | Verdict::TimedOut | Verdict::Quarantined => true,
+            Verdict::Skipped | Verdict::Unknown | Verdict::Missing => return,
+        };
+        let last = input.map(|input| Last { input, failed });
+        let same_input = |before: Last| last.filter(|last| last.input == before.input);
+        let differs = self.last.is_some_and(|before| same_input(before).is_some_and(|last| last != before));
+        // One that is flaky by itself is counted as that.
+        if differs && verdict != Verdict::Flaky {
+            self.flips = self.flips.saturating_add(1);
+        }
+        self.last = last.or(self.last);
     }
 
     /// Newest first.
@@ -108,11 +139,10 @@ impl History {
         }
     }
 
-    /// Notes the verdict of a test in one run.
-    pub fn judged(&mut self, key: &SuiteKey, test: &Arc<str>, verdict: Verdict) {
+    /// Notes the verdict of a test in one run. `input` is what was run, if that is known: equal numbers, equal inputs.
+    pub fn judged(&mut self, key: &SuiteKey, test: &Arc<str>, verdict: Verdict, input: Option<u64>) {
         if let Some(past) = self.past_mut(key, test) {
-            let count = past.verdicts.entry(verdict).or_default();
-            *count = count.saturating_add(1);
+            past.judged(verdict, input);
         }
     }
 
@@ -124,6 +154,19 @@ impl History {
     /// What is known of a test in every suite.
     pub fn of_test(&self, test: &str) -> impl Iterator<Item = (&SuiteKey, &Past)> {
         self.suites.iter().filter_map(move |(key, suite)| Some((key, suite.tests.get(test)?)))
+    }
+
+    /// Of a suite that was cut into parts: into how many, and what all of them will probably take.
+    pub fn parts(&self, key: &SuiteKey) -> Vec<(u32, Duration)> {
+        let mut by_total: BTreeMap<u32, (u32, Duration)> = BTreeMap::new();
+        for (name, past) in self.suites.get(key).into_iter().flat_map(|suite| &suite.tests) {
+            let part = name.parse::<Part>().ok().filter(|part| part.total() <= limits::MAX_PARTITIONS);
+            if let (Some(part), Some(estimate)) = (part, past.estimate()) {
+                let (count, sum) = by_total.entry(part.total()).or_default();
+                (*count, *sum) = (*count + 1, *sum + estimate);
+            }
+        }
+        by_total.into_iter().map(|(total, (count, sum))| (total, sum / count * total)).collect()
     }
 
     /// What a test will probably take.
@@ -196,11 +239,40 @@ mod tests {
     fn failures_have_a_verdict_and_no_duration() {
         let mut history = History::new(10);
         history.record(&key("s"), &"t".into(), &TestOutcome::Failed, Duration::from_secs(1));
-        history.judged(&key("s"), &"t".into(), Verdict::Flaky);
-        history.judged(&key("s"), &"t".into(), Verdict::Passed);
+        history.judged(&key("s"), &"t".into(), Verdict::Flaky, None);
+        history.judged(&key("s"), &"t".into(), Verdict::Passed, None);
         assert_eq!(history.estimate(&key("s"), "t"), None);
         let verdicts = [(Verdict::Passed, 1), (Verdict::Flaky, 1)].into();
         assert_eq!(history.past(&key("s"), "t").unwrap().verdicts, verdicts);
+    }
+
+    #[test]
+    fn a_run_that_ends_otherwise_than_the_one_before_on_the_same_input_is_a_flip() {
+        use Verdict::{Crashed, Failed, Flaky, Passed, Skipped};
+        for (runs, flips) in [
+            (&[(Failed, Some(1)), (Passed, Some(1))][..], 1),
+            (&[(Passed, Some(1)), (Skipped, Some(1)), (Crashed, Some(1)), (Passed, Some(1))], 2),
+            (&[(Failed, Some(1)), (Passed, Some(2)), (Failed, Some(3))], 0),
+            (&[(Failed, Some(1)), (Failed, Some(1)), (Flaky, Some(1)), (Passed, Some(1))], 0),
+            (&[(Failed, None), (Passed, None)], 0),
+        ] {
+            let mut history = History::new(10);
+            for (verdict, input) in runs {
+                history.judged(&key("s"), &"t".into(), *verdict, *input);
+            }
+            assert_eq!(history.past(&key("s"), "t").unwrap().flips, flips, "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_known_by_their_names() {
+        let mut history = History::new(10);
+        for (test, seconds) in [("0/3", 1), ("1/3", 3), ("0/2", 4), ("1/2", 4), ("other", 9)] {
+            history.record(&key("s"), &test.into(), &TestOutcome::Passed, Duration::from_secs(seconds));
+        }
+        let seconds = Duration::from_secs;
+        assert_eq!(history.parts(&key("s")), [(2, seconds(8)), (3, seconds(6))]);
+        assert_eq!(history.parts(&key("none")), []);
     }
 
     #[test]

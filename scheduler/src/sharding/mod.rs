@@ -30,6 +30,6 @@ pub(crate) use environment::environment;
 pub use estimate::Estimates;
 pub use history::{History, Past, SuiteKey, TimeoutLimits};
 pub use ledger::{Accepted, Attempt, Budget, Counts, LeaseEnd, Ledger, ListError, Standing};
-pub use plan::{Unit, plan, units, workers};
+pub use plan::{Unit, partitions, plan, units, workers};
 pub use shares::{Mode, Next, Settings, Shares};
 pub use types::{ListedTest, TestIndex, TestOutcome, TestReport, Verdict, WorkerId};

@@ -1,6 +1,7 @@
 //! How many workers, and what each begins with: longest processing time first (Graham 1969).
 
 use super::{Estimates, ListedTest, TestIndex};
+use proto::limits;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -13,6 +14,12 @@ const DECISIVE: u32 = 4;
 
 /// Of the time of all tests, what the starts of workers may cost, in percent.
 const STARTS_PERCENT: u128 = 4;
+
+/// Parts of a command for each worker, so that a slow one takes fewer.
+const PARTS_EACH: u32 = 3;
+
+/// Dispatches that a part should be worth at least.
+const PART_FLOOR: u32 = 8;
 
 /// The fraction of the golden ratio, of 2^64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -54,6 +61,27 @@ pub fn workers(estimates: &Estimates, target: Option<Duration>, most: u32, overh
     let paid = estimates.total().as_micros() * STARTS_PERCENT / 100 / overhead.as_micros().max(1);
     let worth = if target.is_some() { needed } else { needed.max(paid) };
     u32::try_from(worth).unwrap_or(u32::MAX).clamp(1, most)
+}
+
+/// Into how many parts a command is cut whose tests nobody knows, for so many workers: three for each of those that it takes
+/// to be done within `target`, as far as that is known, as long as a part is worth its start. `known` is what earlier cuts
+/// took in all. One that is near enough is made again, because parts of another number have no history.
+pub fn partitions(
+    workers: u32,
+    known: &[(u32, Duration)],
+    target: Option<Duration>,
+    overhead: Duration,
+) -> u32 {
+    let most = limits::MAX_PARTITIONS;
+    let usual = workers.max(1).saturating_mul(PARTS_EACH);
+    let nearest = known.iter().min_by_key(|(parts, _)| parts.abs_diff(usual));
+    let Some((before, total)) = nearest else { return usual.min(most) };
+    let times =
+        |part: Duration| u32::try_from(total.as_micros() / part.as_micros().max(1)).unwrap_or(u32::MAX);
+    let needed = target.map_or(workers, |target| times(target).saturating_add(1).min(workers)).max(1);
+    let ideal = needed.saturating_mul(PARTS_EACH).min(times(overhead * PART_FLOOR)).clamp(1, most);
+    let is_near = 2 * ideal <= 3 * before && 3 * before <= 4 * ideal;
+    if is_near { *before } else { ideal }
 }
 
 /// The tests to run as units. A group that is larger than a fair share of `workers` is cut into such shares.
@@ -150,6 +178,21 @@ mod tests {
         assert_eq!(workers(None, 200), 154, "4 % of 770 s");
         assert_eq!(workers(None, 10_000), 11, "starts are dear");
         assert_eq!(workers(Some(Duration::from_secs(70)), 200), 11, "no more than it takes");
+    }
+
+    #[test]
+    fn a_command_is_cut_by_who_is_there_and_by_what_its_parts_took() {
+        let cut = |workers, known: &[(u32, u64)], target: Option<u64>| {
+            let known: Vec<_> = known.iter().map(|(parts, s)| (*parts, Duration::from_secs(*s))).collect();
+            partitions(workers, &known, target.map(Duration::from_secs), Duration::from_secs(1))
+        };
+        assert_eq!((cut(2, &[], None), cut(500, &[], None), cut(0, &[], None)), (6, 1500, 3));
+        assert_eq!(cut(20, &[(60, 40)], None), 5, "a part is worth eight starts");
+        assert_eq!(cut(20, &[(50, 10_000)], None), 50, "near enough: these have history");
+        assert_eq!(cut(20, &[(64, 10_000), (300, 10_000)], None), 64);
+        assert_eq!(cut(20, &[(300, 10_000)], None), 60);
+        assert_eq!(cut(100, &[(300, 10_000)], Some(1000)), 33, "eleven workers do");
+        assert_eq!(cut(1_000_000, &[], None), limits::MAX_PARTITIONS);
     }
 
     #[test]

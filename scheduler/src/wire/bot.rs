@@ -70,6 +70,7 @@ pub(super) fn ordered_to_wire(bot: &BotId, standing: &Standing) -> journal::BotO
         order: order_to_wire(&standing.order).into(),
         message: standing.message.clone(),
         session_id: session,
+        lenient: standing.lenient,
     }
 }
 
@@ -84,5 +85,5 @@ pub(super) fn parse_ordered(wire: &journal::BotOrdered) -> Result<Standing, Fiel
             BotOrder::Terminate(wire.session_id.parse::<SessionId>().in_field("session_id")?)
         }
     };
-    Ok(Standing { order, message: wire.message.clone() })
+    Ok(Standing { order, message: wire.message.clone(), lenient: wire.lenient })
 }

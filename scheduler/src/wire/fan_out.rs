@@ -80,6 +80,7 @@ fn parse_policy(wire: &v1::TestsPolicy, step: &v1::StepSpec) -> Result<TestsPoli
     Ok(TestsPolicy {
         driver,
         partitions: wire.partitions,
+        decided: if wire.partitions == 0 { wire.decided_partitions.min(limits::MAX_PARTITIONS) } else { 0 },
         max_workers: NonZeroU32::new(wire.max_workers),
         target_time: duration("target_time", wire.target_time.as_ref())?,
         retries: wire.retries,
@@ -95,7 +96,6 @@ fn check_partitions(driver: TestDriver, partitions: u32) -> Result<(), FieldErro
     match (driver.lists(), partitions) {
         (true, 0) => Ok(()),
         (true, _) => Err(FieldError::new("partitions", "must be 0: this driver lists tests one by one")),
-        (false, 0) => Err(FieldError::new("partitions", "must be at least 1: this driver cannot list tests")),
         (false, count) if count > most => {
             Err(FieldError::new("partitions", format!("must be at most {most}")))
         }
@@ -149,6 +149,7 @@ pub(super) fn fan_out_to_wire(fan_out: &FanOut) -> v1::FanOut {
             suite: policy.suite.clone(),
             only: policy.only.iter().cloned().collect(),
             test_timeout: policy.test_timeout.map(to_wire),
+            decided_partitions: policy.decided,
         }),
     };
     v1::FanOut { policy: Some(policy) }

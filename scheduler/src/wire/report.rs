@@ -188,7 +188,7 @@ pub(crate) fn assignment(step: &StepSpec, includes: &[Included], shard: ShardId)
         secret: None,
         tests: step.fan_out.tests().map(|policy| v1::TestsOrder {
             driver: fan_out::driver_to_wire(policy.driver).into(),
-            partitions: policy.partitions,
+            partitions: policy.parts(),
         }),
     }
 }

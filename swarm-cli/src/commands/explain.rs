@@ -33,10 +33,12 @@ pub(crate) async fn explain(context: &Context, args: ExplainArgs) -> anyhow::Res
         console.print(serde_json::to_string_pretty(&steps)? + "\n");
         return Ok(Exit::Success);
     }
-    let open = |step: &&Explanation| !step.pending_shards.is_empty() || !step.waiting_shards.is_empty();
-    let mut open = steps.iter().filter(open).peekable();
+    let mut open = steps.iter().filter(|step| open_shards(step)).peekable();
     if open.peek().is_none() {
         console.print("no shard is pending\n");
+    }
+    for note in steps.iter().filter(|step| !open_shards(step)) {
+        console.print(format!("step {}: {}\n", note.step, note.summary));
     }
     for step in open {
         console.print(if step.waiting_shards.is_empty() {
@@ -46,6 +48,11 @@ pub(crate) async fn explain(context: &Context, args: ExplainArgs) -> anyhow::Res
         });
     }
     Ok(Exit::Success)
+}
+
+/// Whether it is about shards that are not run yet. Otherwise it is a note on the step.
+fn open_shards(step: &Explanation) -> bool {
+    !step.pending_shards.is_empty() || !step.waiting_shards.is_empty()
 }
 
 fn render_waiting(step: &Explanation, paint: Paint) -> String {

@@ -138,7 +138,8 @@ pub(crate) struct SpecArgs {
     /// `caches` (repeatable)
     #[arg(long = "named-cache", value_name = "NAME=PATH")]
     named_caches: Vec<NamedCache>,
-    /// Stop a shard that runs for longer
+    /// Stop a shard that runs for longer [default: the scheduler's, 1h]; with --driver: a test that does, however long all
+    /// of them take
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     hard_timeout: Option<Duration>,
     /// Stop a shard that prints nothing for longer

@@ -107,7 +107,8 @@ pub struct SliceEvaluation {
     pub obstacles: Vec<(String, Vec<String>)>,
 }
 
-/// Why the pending shards of one step have no bot, or what those wait for that are not pending yet.
+/// Why the pending shards of one step have no bot, or what those wait for that are not pending yet; without either, what else
+/// there is to say of it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Explanation {
     /// Of the run.

@@ -343,6 +343,10 @@ pub(super) fn explanation(wire: v1::StepExplanation) -> Explanation {
     }
 }
 
+pub(super) fn note(wire: v1::StepNote) -> Explanation {
+    Explanation { step: wire.step, summary: wire.text, ..Explanation::default() }
+}
+
 pub(super) fn waiting(wire: v1::WaitingStep) -> Explanation {
     Explanation {
         step: wire.step,

@@ -111,6 +111,7 @@ fn tests_policy(policy: &TestsPolicy) -> v1::TestsPolicy {
         suite: policy.suite.clone(),
         only: policy.only.clone(),
         test_timeout: duration(policy.test_timeout),
+        decided_partitions: 0,
     }
 }
 

@@ -53,7 +53,7 @@ async fn how_tests_are_shared_out_reaches_the_scheduler() {
     ];
     insta::assert_debug_snapshot!("policy", policy(&all).await);
     let v1::fan_out::Policy::Tests(opaque) = policy(&["--driver", "opaque"]).await else { panic!("shards") };
-    assert_eq!((opaque.driver(), opaque.partitions, opaque.retries), (TestDriver::Opaque, 64, 1));
+    assert_eq!((opaque.driver(), opaque.partitions, opaque.retries), (TestDriver::Opaque, 0, 1));
     let v1::fan_out::Policy::Shards(shards) = policy(&["--shards", "3"]).await else { panic!("tests") };
     assert_eq!(shards.count, 3);
 }

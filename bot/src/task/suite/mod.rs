@@ -1,9 +1,10 @@
 //! An attempt that runs tests one by one: lists them if it is told to, takes batches until there are no more, and tells
 //! of each test by itself.
 //!
-//! Every process runs as any other command does: under the supervisor, its output to the spool, within the hard timeout
-//! of the attempt. A test that takes its process with it costs a new process for the rest, nothing more. What runners
-//! have to say is understood by `drivers`; `progress` makes verdicts of it, pure.
+//! Every process runs as any other command does: under the supervisor, its output to the spool. What bounds it is what one
+//! test may take, as the scheduler says with each, and how long a runner may be at work with no test to show for it; an
+//! attempt may go on for as long as there are tests. A test that takes its process with it costs a new process for the
+//! rest, nothing more. What runners have to say is understood by `drivers`; `progress` makes verdicts of it, pure.
 
 mod channel;
 mod log;
@@ -62,8 +63,6 @@ pub(super) struct Suite<'a> {
     runner: Box<dyn Runner>,
     base: Base,
     logs: Logs,
-    /// When the hard timeout of the attempt comes.
-    deadline: Duration,
     queue: VecDeque<TestToRun>,
     complete: bool,
     /// Has asked for more since the last batch.
@@ -89,7 +88,7 @@ pub(super) struct Limits<'a> {
 /// Why an attempt goes no further.
 #[derive(Debug)]
 enum Stop {
-    /// The hard timeout has passed, or the scheduler wants its end.
+    /// A timeout that is no test's has passed, or the scheduler wants its end.
     Ended(Ending, String),
     Failed(Failure),
 }
@@ -111,7 +110,7 @@ pub(super) async fn run(limits: Limits<'_>, order: &TestsOrder, base: Base, line
         out_of_memory: false,
         took: Duration::ZERO,
     };
-    match Suite::new(limits, order, base, line, began) {
+    match Suite::new(limits, order, base, line) {
         Err(failure) => (end.ending, end.message) = (failure.ending, failure.message),
         Ok(mut suite) => {
             let stopped = suite.carry_out(order.list).await.err();
@@ -134,13 +133,7 @@ pub(super) async fn run(limits: Limits<'_>, order: &TestsOrder, base: Base, line
 }
 
 impl<'a> Suite<'a> {
-    fn new(
-        limits: Limits<'a>,
-        order: &TestsOrder,
-        base: Base,
-        line: TestsLine,
-        now: Duration,
-    ) -> Result<Self, Failure> {
+    fn new(limits: Limits<'a>, order: &TestsOrder, base: Base, line: TestsLine) -> Result<Self, Failure> {
         let Limits { executor, spool, timeouts, interrupted } = limits;
         std::fs::create_dir_all(&base.own)
             .map_err(|error| Failure::internal(format!("cannot make {}: {error}", base.own.display())))?;
@@ -156,7 +149,6 @@ impl<'a> Suite<'a> {
             runner,
             base,
             logs,
-            deadline: now.saturating_add(timeouts.hard),
             queue: VecDeque::new(),
             complete: false,
             hungry: false,
@@ -192,7 +184,7 @@ impl<'a> Suite<'a> {
         while let Some(listing) = self.runner.list() {
             self.write(&listing.files, &[])?;
             // Its output goes elsewhere, so its silence means nothing.
-            let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
+            let timeouts = Timeouts { io: None, ..self.timeouts };
             let execution = self.executor.run(&listing.command, timeouts, self.spool, self.interrupted).await;
             let execution = execution.map_err(Failure::from)?;
             match execution.cause {
@@ -204,7 +196,9 @@ impl<'a> Suite<'a> {
                 Cause::Itself => {}
                 Cause::Interrupted => return Err(killed()),
                 Cause::HardTimeout | Cause::IoTimeout => {
-                    let message = "the list of the tests took longer than the timeouts of the attempt".into();
+                    let hard = self.timeouts.hard;
+                    let message =
+                        format!("the list of the tests took longer than the hard timeout of {hard:?}");
                     return Err(Stop::Ended(Ending::TimedOut, message));
                 }
             }
@@ -222,7 +216,6 @@ impl<'a> Suite<'a> {
 
     /// Waits for the next command, with nothing to do.
     async fn wait(&mut self) -> Result<(), Stop> {
-        let left = self.left();
         let wanted = *self.interrupted.borrow_and_update();
         if wanted != Interruption::None {
             return Err(killed());
@@ -230,7 +223,6 @@ impl<'a> Suite<'a> {
         tokio::select! {
             command = self.line.commands.recv() => self.obey(command),
             Ok(()) = self.interrupted.changed() => Ok(()),
-            () = self.executor.clock.sleep(left) => Err(overtime(self.timeouts.hard)),
         }
     }
 
@@ -264,11 +256,6 @@ impl<'a> Suite<'a> {
 
     fn exit_code(&self) -> i32 {
         if self.broken { BROKEN } else { i32::from(self.failed) }
-    }
-
-    /// Of the hard timeout.
-    fn left(&self) -> Duration {
-        self.deadline.saturating_sub(self.executor.clock.elapsed())
     }
 
     /// Removes what must not be there when a process starts: files and directories of which only the last part may be what

@@ -28,6 +28,9 @@ const PIECES: usize = 16;
 /// Longest that a runner may be at work with no test open: it starts, collects, sets up or tears down.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
+/// What no process lives for: its tests have timeouts, and what it does beside them.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What is known of a process that runs.
 pub(super) struct Process {
     pub(super) reader: Box<dyn Reader>,
@@ -41,6 +44,8 @@ pub(super) struct Process {
     stirred: Duration,
     /// When it has to be over, if it has a limit of its own and no tests.
     until: Option<Duration>,
+    /// When something became of a test, or it was given something to do.
+    moved: Duration,
     pub(super) takes: Takes,
     /// It waits for a test.
     ready: bool,
@@ -127,6 +132,7 @@ impl Suite<'_> {
                 .timeout
                 .filter(|_| launch.takes == Takes::Nothing)
                 .map(|limit| now.saturating_add(limit)),
+            moved: now,
             ready: false,
             dismissed: false,
             stopping: None,
@@ -179,8 +185,8 @@ impl Suite<'_> {
         command: &Command,
     ) -> Result<Result<Execution, ExecuteError>, Stop> {
         let (executor, spool) = (self.executor, self.spool);
-        // We look after its silence: it may have nothing to do.
-        let timeouts = Timeouts { hard: self.left(), io: None, ..self.timeouts };
+        // We look after its silence, for it may have nothing to do, and after the time of its tests.
+        let timeouts = Timeouts { hard: ENDLESS, io: None, ..self.timeouts };
         let (stop, mut stopped) = watch::channel(Interruption::None);
         let (tap, mut output) = mpsc::channel(PIECES);
         let mut run = pin!(executor.run_tapped(command, timeouts, spool, Some(tap), &mut stopped));
@@ -266,7 +272,11 @@ impl Suite<'_> {
         let (at, by) = match (open, process.until) {
             (Some(open), _) => (since.saturating_add(open.test.timeout), EndedBy::Overdue),
             (None, Some(until)) => (until, EndedBy::Overdue),
-            (None, None) => (since.saturating_add(PATIENCE), EndedBy::Silent),
+            (None, None) => {
+                // One that talks and gets nowhere has as long as one test may take.
+                let busy = process.moved.saturating_add(self.timeouts.hard.max(PATIENCE));
+                (since.saturating_add(PATIENCE).min(busy), EndedBy::Stuck)
+            }
         };
         let silent = self.timeouts.io.map(|io| since.max(self.spool.latest()).saturating_add(io));
         Some(match silent {
@@ -281,12 +291,12 @@ impl Suite<'_> {
             if let Some(test) = self.queue.pop_front() {
                 let order = process.reader.order(Some(&test), self.queue.front());
                 process.ready = false;
-                process.stirred = self.executor.clock.elapsed();
+                process.began(self.executor.clock.elapsed());
                 process.progress.tell(test);
                 process.channel.say(&order).await;
             } else if self.complete {
                 process.dismissed = true;
-                process.stirred = self.executor.clock.elapsed();
+                process.began(self.executor.clock.elapsed());
                 let order = process.reader.order(None, None);
                 process.channel.say(&order).await;
             }
@@ -336,6 +346,9 @@ impl Suite<'_> {
                 _ => {}
             }
             let outcomes = process.progress.apply(event, now);
+            if !outcomes.is_empty() {
+                process.moved = now.elapsed;
+            }
             self.tell_all(outcomes, &mut process.tail).await?;
         }
         Ok(())
@@ -343,6 +356,11 @@ impl Suite<'_> {
 }
 
 impl Process {
+    /// It was told to do something.
+    fn began(&mut self, now: Duration) {
+        (self.stirred, self.moved) = (now, now);
+    }
+
     /// Asks for its end, or for a quicker one.
     fn stop(&mut self, by: EndedBy, how: Interruption, stop: &watch::Sender<Interruption>) {
         self.stopping.get_or_insert(by);

@@ -30,7 +30,9 @@ pub(super) enum EndedBy {
     Overdue,
     /// We, because it was silent for too long.
     Silent,
-    /// We, because the attempt has taken too long.
+    /// We, because it was at work for too long with no test open.
+    Stuck,
+    /// We, because the attempt has taken too long, whatever its tests did.
     HardTimeout,
     /// Somebody who does not want the attempt any more.
     Interrupted,
@@ -50,6 +52,7 @@ impl fmt::Display for End {
             EndedBy::OutOfMemory => write!(f, "out of memory: the kernel killed the process"),
             EndedBy::Overdue => write!(f, "the test took longer than its timeout"),
             EndedBy::Silent => write!(f, "the command was silent for longer than the I/O timeout"),
+            EndedBy::Stuck => write!(f, "the runner was at work for too long with no test to show for it"),
             EndedBy::HardTimeout => write!(f, "the hard timeout of the attempt has passed"),
             EndedBy::Interrupted => write!(f, "the attempt was killed"),
         }
@@ -269,7 +272,10 @@ impl Progress {
         if let Some(open) = self.open.take() {
             self.held.take().into_iter().for_each(&mut outcome);
             let other = self.overdue.is_some_and(|(index, by)| by == end.by && index != open.test.index);
-            if other || end.by == EndedBy::Interrupted {
+            // Nobody says that it would have taken longer than it may.
+            let in_time = now.elapsed < open.since.elapsed.saturating_add(open.test.timeout);
+            let cut_off = end.by == EndedBy::HardTimeout && in_time;
+            if other || cut_off || end.by == EndedBy::Interrupted {
                 // Nothing of it has ended the process. It is run again, from its start.
                 self.waiting.insert(open.test.name.clone(), (0, open.test));
             } else {
@@ -345,7 +351,7 @@ fn unknown(test: TestToRun, now: Now) -> Concluded {
 /// What the end of its process means for the test that is to blame.
 pub(super) fn verdict(end: End) -> TestVerdict {
     match end.by {
-        EndedBy::Overdue | EndedBy::Silent | EndedBy::HardTimeout => TestVerdict::TimedOut,
+        EndedBy::Overdue | EndedBy::Silent | EndedBy::Stuck | EndedBy::HardTimeout => TestVerdict::TimedOut,
         EndedBy::OutOfMemory => TestVerdict::Crashed { how: "out of memory".into() },
         EndedBy::Itself | EndedBy::Interrupted => TestVerdict::Crashed { how: end.exit.to_string() },
     }
@@ -526,6 +532,18 @@ mod tests {
         let conclusion = progress.conclude(end, now(9));
         assert_eq!((verdicts(&conclusion.outcomes), conclusion.rest.len()), (vec![], 2));
         assert!(conclusion.failure.is_none());
+    }
+
+    #[test]
+    fn the_open_test_of_an_attempt_that_took_too_long_is_given_back_unless_it_did_so_itself() {
+        let end = End { exit: CommandExit::Signal(15), by: EndedBy::HardTimeout };
+        for (ended, told, rest) in [(900, vec![], 2), (1005, vec![(1, TimedOut)], 1)] {
+            let mut progress = progress();
+            apply(&mut progress, [started("A.a"), finished("A.a", Passed), started("A.b")]);
+            let conclusion = progress.conclude(end, now(ended));
+            assert_eq!((verdicts(&conclusion.outcomes), conclusion.rest.len()), (told, rest));
+            assert!(conclusion.failure.is_none());
+        }
     }
 
     #[test]

@@ -6,12 +6,16 @@ use proptest::prelude::*;
 use proto::{RunId, Timestamp};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
+mod bots;
+mod pasts;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn policy(retries: u32) -> TestsPolicy {
     TestsPolicy {
         driver: TestDriver::Pytest,
         partitions: 0,
+        decided: 0,
         max_workers: NonZeroU32::new(4),
         target_time: None,
         retries,
@@ -38,7 +42,7 @@ fn numbered(count: u32) -> Arc<Listing> {
     listing((0..count).map(|number| format!("t{number}")))
 }
 
-/// A bot with one slot, as the real ones behave: it tells its whole state and does what it is told.
+/// A slot of a bot, as the real ones behave: it tells its whole state and does what it is told.
 #[derive(Clone, Debug, Default)]
 struct Worker {
     lease: Option<LeaseRef>,
@@ -91,6 +95,11 @@ impl Worker {
     }
 }
 
+/// The bot of a slot.
+fn host(slot: &str) -> &str {
+    slot.split('/').next().unwrap()
+}
+
 /// Bots, a queue, and what tests do.
 struct Fleet {
     bench: Bench,
@@ -114,13 +123,25 @@ impl Fleet {
 
     /// One bot calls, and hears the answer unless it is lost.
     fn call(&mut self, bot: &'static str, heard: bool) {
+        let held = self.workers[bot].held(self.exit_code);
+        self.tell(bot, held, heard);
+    }
+
+    /// The same, and these are what it says of its tests. Slots of one bot are `BOT/NUMBER`.
+    fn tell(&mut self, bot: &'static str, held: Vec<Held>, heard: bool) {
         let worker = &self.workers[bot];
         let session = format!("s{}", worker.sessions);
         let draining = self.draining == Some(bot);
-        let report = BotReport { draining, ..report(bot, &session, worker.held(self.exit_code)) };
-        let (id, session) = (report.bot.clone(), report.session.clone());
+        let slots: Vec<_> = self.workers.iter().filter(|(slot, _)| host(slot) == host(bot)).collect();
+        let of_others: Vec<_> =
+            slots.iter().filter(|(slot, _)| **slot != bot).filter_map(|(_, worker)| worker.lease).collect();
+        let count = slots.len() as u32;
+        let report = BotReport { draining, slots: count, ..report(host(bot), &session, held) };
+        let (id, session, own) = (report.bot.clone(), report.session.clone(), worker.lease);
         self.bench.apply(Event::Synchronize(report)).unwrap();
-        let desired = self.bench.queue.desired(&id, &session).pop();
+        let desired = self.bench.queue.desired(&id, &session).into_iter();
+        let desired = desired.filter(|desired| !of_others.contains(&desired.lease));
+        let desired = desired.max_by_key(|desired| (Some(desired.lease) == own, desired.lease.token));
         if heard {
             self.workers.get_mut(bot).unwrap().hear(desired, &self.all);
         }
@@ -172,6 +193,20 @@ impl Fleet {
             }
         }
         panic!("it does not end: {:?}", self.bench.queue.run(run).unwrap().tally);
+    }
+
+    fn act(&mut self, bots: &[&'static str], act: Act) {
+        match act {
+            Act::Call(bot) => self.call(bots[bot], true),
+            Act::Unheard(bot) => self.call(bots[bot], false),
+            Act::Work(bot) => self.work(bots[bot]),
+            Act::Restart(bot) => {
+                let sessions = self.workers[bots[bot]].sessions + 1;
+                self.workers.insert(bots[bot], Worker { sessions, ..Worker::default() });
+            }
+            Act::RestartScheduler => self.bench.restart(),
+            Act::Pass(millis) => drop(self.bench.pass(Duration::from_millis(millis.into()))),
+        }
     }
 
     fn verdicts(&self, run: RunId) -> Vec<Option<Verdict>> {
@@ -583,17 +618,7 @@ proptest! {
         fleet.outcomes.insert(8, vec![TestOutcome::Failed]);
         let run = fleet.bench.run(spec(0, [sharing(TestsPolicy { driver, ..policy(2) })]));
         for act in acts {
-            match act {
-                Act::Call(bot) => fleet.call(bots[bot], true),
-                Act::Unheard(bot) => fleet.call(bots[bot], false),
-                Act::Work(bot) => fleet.work(bots[bot]),
-                Act::Restart(bot) => {
-                    let sessions = fleet.workers[bots[bot]].sessions + 1;
-                    fleet.workers.insert(bots[bot], Worker { sessions, ..Worker::default() });
-                }
-                Act::RestartScheduler => fleet.bench.restart(),
-                Act::Pass(millis) => drop(fleet.bench.pass(Duration::from_millis(millis.into()))),
-            }
+            fleet.act(&bots, act);
             let replayed = fleet.bench.replayed();
             prop_assert_eq!(&replayed.state, &fleet.bench.queue.state);
         }

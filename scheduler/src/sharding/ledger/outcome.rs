@@ -1,6 +1,6 @@
 //! What the books say: counts, verdicts, what is open.
 
-use super::{Attempt, Ledger};
+use super::{Attempt, KEPT, Ledger};
 use crate::sharding::{TestIndex, Verdict};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,11 @@ impl Ledger {
     /// What is known of the executions of a test, in the order of their reports.
     pub fn attempts(&self, test: TestIndex) -> &[Attempt] {
         self.entries.get(test.at()).map_or(&[], |entry| &entry.attempts)
+    }
+
+    /// Whether a further execution of a test would be kept that does not count.
+    pub fn has_room(&self, test: TestIndex) -> bool {
+        self.entries.get(test.at()).is_some_and(|entry| entry.attempts.len() < KEPT)
     }
 
     /// Tests without a verdict, in listing order.

@@ -8,7 +8,7 @@ use proto::Timestamp;
 use std::collections::VecDeque;
 
 /// A process runs tests worth so many dispatches, at least.
-const PROCESS_FLOOR: f64 = 8.0;
+pub(super) const PROCESS_FLOOR: f64 = 8.0;
 /// What is left of a share when it is worth so many dispatches or less goes in one batch: halving it, because its worker
 /// may be slow, would cost more bot-seconds than it can save.
 const PROCESS_LAST: f64 = 6.0;
@@ -20,15 +20,13 @@ const PROCESS_MOST: f64 = 280.0;
 const MANY: usize = 32;
 const MANY_MOST: f64 = 100.0;
 /// Tests in one batch: a batch is one message.
-const BATCH_MOST: usize = 10_000;
+pub(super) const BATCH_MOST: usize = 10_000;
 /// Seconds of tests that a worker has in hand when it is given more, so that it does not wait for the answer: a call, and
 /// the reports that the bot gathers for it.
 const LEAD: f64 = 0.1;
 /// So many times that a worker runs something that may well end later than it should, and that what is granted meanwhile waits
 /// for: it is granted when that has ended, unless plenty is left for everybody.
 const LONG: f64 = 4.0;
-/// A retry waits so many seconds, at least, for a worker other than the one on which the test failed.
-const PATIENCE: f64 = 5.0;
 
 /// Dispatches that one batch of a process is worth at most where there are so many workers, between half of the most and all
 /// of it by the worker's number: equal batches would all end at the same moment. Multiples of the golden ratio have fractions
@@ -126,67 +124,8 @@ impl Shares {
         runs > least && runs > self.left() && self.workers.iter().any(is_other)
     }
 
-    /// What came back, divided among those who are there; what a worker should avoid only if nobody else takes it soon.
-    fn take_returned(&mut self, id: WorkerId, now: Timestamp) -> Vec<TestIndex> {
-        if self.returned.is_empty() {
-            return Vec::new();
-        }
-        // Who is free first takes as much as it would be given of its own: others take over its share meanwhile.
-        let active = self.workers.values().filter(|worker| worker.presence == Presence::Active).count();
-        let returned: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
-        let unknown = self.unknown.get();
-        let queued: f64 = self.workers.values().map(|worker| worker.load.seconds(unknown)).sum();
-        let enough = self.enough(id, (returned + queued) / active.max(1) as f64);
-        let others = self.soonest_other(id, now);
-        let (mut batch, mut sum, mut kept) = (Vec::new(), 0.0, VecDeque::new());
-        for (test, avoid) in std::mem::take(&mut self.returned) {
-            let estimate = self.estimate(test);
-            let is_avoided = avoid == Some(id) && others < estimate.max(PATIENCE);
-            let is_full = !batch.is_empty() && (sum >= enough || batch.len() >= BATCH_MOST);
-            if is_avoided || is_full {
-                kept.push_back((test, avoid));
-                continue;
-            }
-            sum += estimate;
-            self.tests[test.at()].place = Place::Out;
-            batch.push(test);
-        }
-        self.returned = kept;
-        batch
-    }
-
-    /// So many workers more are worth having for what came back, beside those that wait: in place of those that were told
-    /// that there is nothing any more or are silent, and over time, with the `shards` that there were, no more than were
-    /// planned for.
-    pub fn wanted(&self, shards: usize) -> u32 {
-        let count = |is: fn(&Worker) -> bool| self.workers.values().filter(|worker| is(worker)).count();
-        let waiting = count(|worker| worker.presence == Presence::Active && worker.out.is_empty());
-        let all: f64 = self.returned.iter().map(|(test, _)| self.estimate(*test)).sum();
-        let worth = (all / (self.overhead * PROCESS_FLOOR)).ceil() as usize;
-        // Those that came in the place of others are there.
-        let there = count(|worker| matches!(worker.presence, Presence::Active | Presence::New));
-        let gone = (self.most_workers / 2).saturating_sub(there);
-        let wanted = worth.max(1).min(self.returned.len()).saturating_sub(waiting).min(gone);
-        let wanted = wanted.min(self.most_workers.saturating_sub(self.workers.len().max(shards)));
-        u32::try_from(wanted).unwrap_or(u32::MAX)
-    }
-
-    /// Whether something that came back is with nobody.
-    pub fn has_returned(&self) -> bool {
-        !self.returned.is_empty()
-    }
-
-    /// Seconds until some other worker is free.
-    fn soonest_other(&self, id: WorkerId, now: Timestamp) -> f64 {
-        let others = self
-            .workers
-            .iter()
-            .filter(|(other, worker)| **other != id && worker.presence == Presence::Active);
-        others.map(|(other, _)| self.busy(*other, now)).fold(f64::INFINITY, f64::min)
-    }
-
     /// Seconds of tests in one batch out of so many that are left.
-    fn enough(&self, id: WorkerId, left: f64) -> f64 {
+    pub(super) fn enough(&self, id: WorkerId, left: f64) -> f64 {
         match self.settings.mode {
             Mode::Pull => self.overhead.max(LEAD),
             // What is left over must be worth a process, too.

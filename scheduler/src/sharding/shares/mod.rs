@@ -2,6 +2,7 @@
 
 mod batch;
 mod decisive;
+mod returned;
 mod speculate;
 mod steal;
 mod suspects;
@@ -14,6 +15,7 @@ use super::{
     plan::{horizon, plan, units},
 };
 use proto::Timestamp;
+use returned::{Avoid, Returned};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -110,8 +112,8 @@ pub struct Shares {
     decisive: Vec<Vec<TestIndex>>,
     /// Of which nothing is known but what tests beside them take, by what they are suspected to take. In no queue either.
     suspects: BTreeSet<(Duration, TestIndex)>,
-    /// Lost or to be retried, and who should not have it again.
-    returned: VecDeque<(TestIndex, Option<WorkerId>)>,
+    /// Lost or to be retried.
+    returned: VecDeque<Returned>,
     planned: Timestamp,
     /// Seconds that a dispatch costs.
     overhead: f64,
@@ -227,8 +229,8 @@ impl Shares {
             self.tests[test.at()].copies -= 1;
         }
         // Whoever comes in its place is another.
-        for (_, avoid) in &mut self.returned {
-            avoid.take_if(|avoid| *avoid == id);
+        for returned in &mut self.returned {
+            returned.avoid.take_if(|avoid| *avoid == Avoid::Worker(id));
         }
     }
 
@@ -267,11 +269,12 @@ impl Shares {
         let Some(worker) = self.workers.get_mut(&id).filter(is_there) else { return };
         self.waited += worker.wait_ended(now);
         worker.silent = Some(std::mem::replace(&mut worker.presence, Presence::Absent { since: now }));
-        for test in &worker.out {
+        let (out, avoid) = (worker.out.clone(), self.place_of(id));
+        for test in out {
             let state = &mut self.tests[test.at()];
             if state.place == Place::Out && state.copies == 1 && !state.exclusive {
                 state.place = Place::Returned;
-                self.returned.push_back((*test, Some(id)));
+                self.put_back(test, Some(avoid.clone()));
             }
         }
     }
@@ -288,7 +291,7 @@ impl Shares {
             }
         }
         let tests = &self.tests;
-        self.returned.retain(|(test, _)| tests[test.at()].place == Place::Returned);
+        self.returned.retain(|returned| tests[returned.test.at()].place == Place::Returned);
     }
 
     /// What a worker holds already, after a restart: also tests that another one has ended meanwhile, which are not open.
@@ -306,18 +309,6 @@ impl Shares {
             }
         }
         self.hand_out(id, tests, now);
-    }
-
-    /// These are to be run once more, before all others; not by `avoid` when somebody else is there.
-    pub fn give_back(&mut self, tests: &[TestIndex], avoid: Option<WorkerId>) {
-        for test in tests {
-            let Some(state) = self.tests.get_mut(test.at()) else { continue };
-            let is_free = matches!(state.place, Place::Out | Place::Settled);
-            if is_free && state.copies == 0 {
-                state.place = Place::Returned;
-                self.returned.push_back((*test, avoid));
-            }
-        }
     }
 
     /// A worker has ended a test, whatever the verdict, after `took`.
@@ -371,7 +362,7 @@ impl Shares {
                 }
             }
             Place::Suspected => drop(self.suspects.remove(&(state.suspected, test))),
-            Place::Returned => self.returned.retain(|(other, _)| *other != test),
+            Place::Returned => self.returned.retain(|returned| returned.test != test),
             Place::Decisive | Place::Out | Place::Settled => {}
         }
     }

@@ -350,6 +350,42 @@ fn a_retry_goes_to_another_worker_when_there_is_one() {
 }
 
 #[test]
+fn a_retry_waits_for_another_bot_and_not_for_another_worker_of_the_same() {
+    let mut shares = joined(&[Some(1), Some(1), Some(1)], 3, SETTINGS);
+    for (worker, bot) in [(0, "a"), (1, "a"), (2, "b")] {
+        shares.sits_on(WorkerId(worker), &bot.parse().unwrap());
+        assert_eq!(shares.next(WorkerId(worker), at(0.0)), batch(&[worker]));
+    }
+    took(&mut shares, 0, 0, 1, 1.0);
+    shares.give_back(&[TestIndex(0)], Some(WorkerId(0)));
+    took(&mut shares, 1, 1, 1, 1.0);
+    assert_eq!([0, 1].map(|worker| shares.next(WorkerId(worker), at(1.0))), [Next::Wait, Next::Wait]);
+    took(&mut shares, 2, 2, 1, 1.0);
+    assert_eq!(shares.next(WorkerId(2), at(1.0)), batch(&[0]));
+}
+
+#[test]
+fn a_retry_waits_a_while_for_a_bot_that_may_come() {
+    let mut shares = joined(&[Some(1), Some(1)], 2, SETTINGS);
+    for worker in 0..2 {
+        shares.sits_on(WorkerId(worker), &"a".parse().unwrap());
+        shares.next(WorkerId(worker), at(0.0));
+    }
+    took(&mut shares, 0, 0, 1, 1.0);
+    assert!(!shares.needs_another(WorkerId(0)));
+    shares.give_back(&[TestIndex(0)], Some(WorkerId(0)));
+    assert!(shares.needs_another(WorkerId(0)));
+    shares.hold_back(WorkerId(0), at(1.0));
+    took(&mut shares, 1, 1, 1, 1.0);
+    assert_eq!([0, 1].map(|worker| shares.next(WorkerId(worker), at(5.0))), [Next::Wait, Next::Wait]);
+    let mut later = shares.clone();
+    assert_eq!(later.next(WorkerId(1), at(6.5)), batch(&[0]), "nobody has come");
+    shares.join(WorkerId(2), None, at(5.0));
+    shares.sits_on(WorkerId(2), &"b".parse().unwrap());
+    assert_eq!(shares.next(WorkerId(2), at(5.0)), batch(&[0]));
+}
+
+#[test]
 fn a_retry_of_no_duration_is_not_forgotten() {
     let mut shares = joined(&[Some(0)], 1, Settings { mode: Mode::Process, ..SETTINGS });
     shares.next(WorkerId(0), at(0.0));

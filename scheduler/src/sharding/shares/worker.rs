@@ -1,7 +1,7 @@
 //! One worker: its queue, what it runs, how fast it is.
 
 use super::TestIndex;
-use proto::Timestamp;
+use proto::{BotId, Timestamp};
 use std::collections::VecDeque;
 
 /// Deviation of the logarithm of bots' speeds: of those that nothing is known of, and of one that was measured before.
@@ -147,6 +147,8 @@ pub(super) type Queue = VecDeque<Vec<TestIndex>>;
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) presence: Presence,
+    /// On which it runs, if that is known.
+    pub(super) bot: Option<BotId>,
     /// What it was, when it is absent because nobody has heard of it, and may be all the same.
     pub(super) silent: Option<Presence>,
     /// May name tests that have gone elsewhere.
@@ -171,6 +173,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             presence: Presence::New,
+            bot: None,
             silent: None,
             queue: VecDeque::new(),
             load: Load::default(),
@@ -188,6 +191,7 @@ impl Default for Worker {
 impl Worker {
     pub(super) fn begin(&mut self, speed: Option<f64>, now: Timestamp) {
         self.presence = Presence::Active;
+        self.bot = None;
         self.silent = None;
         self.asked = false;
         self.speed_before = speed.filter(|speed| speed.is_finite()).map(|speed| speed.clamp(0.05, 20.0));

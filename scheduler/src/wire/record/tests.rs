@@ -80,6 +80,7 @@ fn sharing_spec() -> RunSpec {
     let policy = TestsPolicy {
         driver: TestDriver::Opaque,
         partitions: 9,
+        decided: 0,
         max_workers: NonZeroU32::new(3),
         target_time: Some(Duration::from_secs(60)),
         retries: 2,
@@ -165,6 +166,7 @@ fn one_of_each() -> Vec<Transition> {
             standing: Standing {
                 order: BotOrder::Terminate("s1".parse().unwrap()),
                 message: "new disk".into(),
+                lenient: false,
             },
         },
         Transition::ShardDeduped {

@@ -9,9 +9,6 @@ use clap::Args;
 use proto::Cut;
 use std::{num::NonZeroU32, time::Duration};
 
-/// Into how many parts a command is cut whose tests nobody knows: several for each bot, so that a slow one takes fewer.
-const PARTITIONS: u32 = 64;
-
 /// What these flags are listed under.
 const HEADING: &str = "Sharing out tests";
 
@@ -26,7 +23,8 @@ pub(super) struct TestsArgs {
     /// of each
     #[arg(long, help_heading = HEADING, value_name = "DRIVER")]
     pub(super) driver: Option<Driver>,
-    /// Of the drivers bazel and opaque: cut the command into this many parts [default: 64]
+    /// Of the drivers bazel and opaque: cut the command into this many parts [default: about three for each
+    /// place on the bots that fit, by what is known of their times]
     #[arg(long, help_heading = HEADING, value_name = "N", requires = "driver", value_parser = clap::value_parser!(u32).range(1..=i64::from(proto::limits::MAX_PARTITIONS)))]
     pub(super) partitions: Option<u32>,
     /// At most so many bots at once [default: all that fit]
@@ -47,7 +45,7 @@ pub(super) struct TestsArgs {
     /// Run this test alone, by its full name (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "TEST", requires = "driver")]
     pub(super) only: Vec<String>,
-    /// Most that one test may take [default: by what is known of it]
+    /// Most that one test may take [default: by what is known of it, at most the hard timeout]
     #[arg(long, help_heading = HEADING, value_name = "DURATION", requires = "driver", value_parser = duration)]
     pub(super) test_timeout: Option<Duration>,
 }
@@ -96,8 +94,8 @@ impl TestsArgs {
                 driver.name()
             ))),
             Some(partitions) => Ok(partitions),
-            None if driver.lists_tests() => Ok(0),
-            None => Ok(PARTITIONS),
+            // As many as the scheduler finds good, where they are not listed.
+            None => Ok(0),
         }
     }
 }

@@ -10,7 +10,8 @@ use proto::{Timestamp, v1};
 pub(super) fn policy(wire: &v1::TestsPolicy) -> Result<TestsPolicy, Malformed> {
     Ok(TestsPolicy {
         driver: driver(wire.driver())?,
-        partitions: wire.partitions,
+        // As it turned out, so that parts that are run again are the same.
+        partitions: if wire.partitions > 0 { wire.partitions } else { wire.decided_partitions },
         max_workers: Some(wire.max_workers).filter(|&most| most > 0),
         target_time: wire.target_time.and_then(duration),
         retries: wire.retries,

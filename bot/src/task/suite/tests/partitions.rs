@@ -7,7 +7,7 @@ use crate::{
     suite::{Driver, TestVerdict},
 };
 use TestVerdict::{Failed, Passed, TimedOut, Unknown};
-use std::{fs, num::NonZeroU32};
+use std::{fs, num::NonZeroU32, time::Duration};
 
 fn sh(driver: impl Fn(NonZeroU32) -> Driver, partitions: u32, script: &str) -> Bench {
     let driver = driver(NonZeroU32::new(partitions).unwrap());
@@ -43,6 +43,15 @@ async fn an_opaque_command_has_a_verdict_for_each_partition() {
     assert_verdicts(&told, &verdicts());
     assert!(told.report(4).duration >= SHORT);
     assert_eq!((told.end.ending, told.end.exit), (Ending::Completed, Some(CommandExit::Code(1))));
+}
+
+#[tokio::test]
+async fn partitions_may_take_longer_together_than_the_hard_timeout() {
+    let mut bench = sh(opaque, 3, "sleep 0.3");
+    bench.timeouts.hard = Duration::from_millis(200);
+    let told = bench.run_all().await;
+    assert_verdicts(&told, &[("0/3", Passed), ("1/3", Passed), ("2/3", Passed)]);
+    assert_eq!(told.end.ending, Ending::Completed, "{}", told.end.message);
 }
 
 #[tokio::test]
