@@ -153,6 +153,11 @@ impl Progress {
         is_open || (!self.pulls && (is_held() || self.waiting.contains_key(name)))
     }
 
+    /// Whether the process has said that it came to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// How many have not begun.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()

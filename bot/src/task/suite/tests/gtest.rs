@@ -17,7 +17,7 @@ fn program() -> PathBuf {
     fixture::built("gtest.cc", include_str!("suite.cc"), "c++", &arguments, remedy)
 }
 
-fn bench(arguments: &[&str]) -> Bench {
+pub(super) fn bench(arguments: &[&str]) -> Bench {
     Bench { hang: &["Crash.Hangs"], ..Bench::new(Driver::Gtest, program(), arguments) }
 }
 

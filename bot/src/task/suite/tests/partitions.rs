@@ -9,21 +9,21 @@ use crate::{
 use TestVerdict::{Failed, Passed, TimedOut};
 use std::{fs, num::NonZeroU32};
 
-fn sh(driver: impl Fn(NonZeroU32) -> Driver, partitions: u32, script: &str) -> Bench {
+pub(super) fn sh(driver: impl Fn(NonZeroU32) -> Driver, partitions: u32, script: &str) -> Bench {
     let driver = driver(NonZeroU32::new(partitions).unwrap());
     Bench { hang: &["4/6"], ..Bench::new(driver, "/bin/sh", &["-c", script]) }
 }
 
-fn bazel(partitions: NonZeroU32) -> Driver {
+pub(super) fn bazel(partitions: NonZeroU32) -> Driver {
     Driver::Bazel { partitions }
 }
 
-fn opaque(partitions: NonZeroU32) -> Driver {
+pub(super) fn opaque(partitions: NonZeroU32) -> Driver {
     Driver::Opaque { partitions }
 }
 
 /// Each partition does something else.
-const SCRIPT: &str = "case $TEST_SHARD_INDEX in
+pub(super) const SCRIPT: &str = "case $TEST_SHARD_INDEX in
     0) echo out $0; exit 0;; 1) exit 1;; 2) kill -ABRT $$;; 3) kill -KILL $$;; 4) sleep 600;; 5) exit 0;; esac";
 
 fn verdicts() -> [(&'static str, TestVerdict); 6] {

@@ -8,7 +8,7 @@ use crate::{
 use TestVerdict::{Failed, Passed, Skipped, TimedOut, Unknown};
 use std::fs;
 
-fn bench(arguments: &[&str]) -> Bench {
+pub(super) fn bench(arguments: &[&str]) -> Bench {
     let python = setup("suites", "pytest").join("bin/python");
     let arguments = [&["-m", "pytest", "-p", "no:cacheprovider"], arguments].concat();
     let mut bench = Bench::new(Driver::Pytest, python, &arguments);
