@@ -115,7 +115,8 @@ fn judge(ending: &Ending<'_>, total: u32) -> Option<(TestVerdict, String)> {
     let CommandExit::Code(code) = ending.left.exit else { return None };
     if let Some(text) = infrastructure {
         let text = String::from_utf8_lossy(text);
-        return failed(format!("infrastructure failure: {}", text.trim().replace('\n', ": ")));
+        let message = format!("infrastructure failure: {}", text.trim().replace('\n', ": "));
+        return Some((TestVerdict::Infrastructure, message));
     }
     // It has ended by the will of a test.
     if premature.is_some() {

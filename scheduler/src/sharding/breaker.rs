@@ -1,4 +1,4 @@
-//! Bots on which one test after another crashes: the bot is the likelier cause.
+//! Bots on which one test after another crashes, or says that the bot is broken: the bot is the likelier cause.
 
 use super::TestOutcome;
 use proto::BotId;
@@ -19,7 +19,7 @@ impl Breaker {
 
     /// Notes how an execution ended. True when the bot has to be drained; the count begins anew then.
     pub fn trips(&mut self, bot: &BotId, outcome: &TestOutcome) -> bool {
-        if !matches!(outcome, TestOutcome::Crashed(_)) {
+        if !matches!(outcome, TestOutcome::Crashed(_) | TestOutcome::Infrastructure) {
             self.in_a_row.remove(bot);
             return false;
         }
@@ -44,7 +44,7 @@ mod tests {
         for outcome in [&crash, &crash, &TestOutcome::Failed, &crash, &crash] {
             assert!(!breaker.trips(&bot, outcome));
         }
-        assert!(breaker.trips(&bot, &crash));
+        assert!(breaker.trips(&bot, &TestOutcome::Infrastructure));
         assert!(!breaker.trips(&bot, &crash), "and counts anew");
     }
 
