@@ -96,6 +96,8 @@ pub(crate) enum TestVerdict {
     TimedOut,
     /// The runner on this bot does not know the test.
     Unknown,
+    /// What the test ran on has failed, not the test: its own command says so.
+    Infrastructure,
 }
 
 /// The result of one run of a test.

@@ -118,7 +118,8 @@ fn judge(ending: &Ending<'_>, total: u32) -> Option<(TestVerdict, String)> {
     let CommandExit::Code(code) = ending.left.exit else { return None };
     if let Some(text) = infrastructure {
         let text = String::from_utf8_lossy(text);
-        return failed(format!("infrastructure failure: {}", text.trim().replace('\n', ": ")));
+        let message = format!("infrastructure failure: {}", text.trim().replace('\n', ": "));
+        return Some((TestVerdict::Infrastructure, message));
     }
     if begun.is_some() {
         return Some(premature(ending.left.exit));

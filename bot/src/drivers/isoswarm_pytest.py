@@ -4,9 +4,14 @@ Loaded with `-p isoswarm_pytest`. ISOSWARM_PYTEST_LIST names a file for the list
 ISOSWARM_PYTEST_SOCKET the bot's socket: lines of JSON both ways. Without either it does nothing.
 """
 
+import fcntl
 import json
 import os
 import socket
+import stat
+import sys
+import termios
+import time
 
 import pytest
 
@@ -43,6 +48,9 @@ class _Channel:
 _channel = _Channel(_SOCKET) if _SOCKET else None
 _reports = []
 _errors = []
+_sleep = time.sleep
+# Where tests print to whose output pytest does not capture, if it is a pipe.
+_pipe = None
 
 
 def _text(value):
@@ -98,40 +106,98 @@ def pytest_runtestloop(session):
         return True
     if not _channel:
         return None
+    if session.config.getoption("capture", "fd") == "no":
+        _uncaptured()
     items = {_text(item.nodeid): item for item in session.items}
-    while True:
-        _channel.tell("ready")
-        order = _channel.hear()
-        if "run" not in order:
-            break
-        item = items.get(order["run"])
-        if item is None:
-            _channel.tell("unknown", id=order["run"])
-            continue
-        # Where nobody knows yet what comes next, what may be shared with it stays up.
-        _run(session, item, items.get(order.get("next")) or item.parent)
-    session._setupstate.teardown_exact(None)
+    former, order = None, _ask(items, "ready")
+    while "run" in order:
+        item = items[order["run"]]
+        if former is not None:
+            _clear(former, item)
+        former, order = item, _run(item, items.get(order.get("next")), items) or _ask(items, "ready")
+    if former is not None:
+        _clear(former, None)
     _channel.tell("done")
     return True
 
 
-def _run(session, item, following):
+def _uncaptured():
+    global _pipe
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        _pipe = os.dup(1)
+        _channel.tell("uncaptured")
+
+
+def _ask(items, how):
+    """What is to be done next, of what is there. `ready` waits for it, `ahead` is answered by what is known by now."""
+    while True:
+        _channel.tell(how)
+        order = _channel.hear()
+        if "run" not in order or order["run"] in items:
+            return order
+        _channel.tell("unknown", id=order["run"])
+
+
+def _run(item, following, items):
+    """Runs a test. What was asked for meanwhile comes back: what it shares with nothing is put away before its end is told."""
     del _reports[:]
     name = _text(item.nodeid)
     _channel.tell("start", id=name)
-    problem = None
+    if _pipe is not None:
+        # What it prints comes by another way, and must not be there before its name is.
+        _channel.tell("sync")
+        _channel.hear()
+    order, problem = None, None
     try:
-        session._setupstate.teardown_exact(item)
-    except BaseException as error:
-        problem = "tearing down what the former test has left: %r" % (error,)
-    if problem is None:
-        try:
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        except (pytest.exit.Exception, KeyboardInterrupt) as error:
-            problem = "the test has stopped the session: %r" % (error,)
-    session.shouldfail = False
-    session.shouldstop = False
+        # Where nobody knows yet what comes next, what may be shared with it stays up.
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=_other(item, following) or item.parent)
+    except (pytest.exit.Exception, KeyboardInterrupt) as error:
+        problem = "the test has stopped the session: %r" % (error,)
+        _phase("teardown")
+    if following is None:
+        order = _ask(items, "ahead")
+        if "wait" in order:
+            order, following = None, item.parent
+        else:
+            following = items.get(order.get("run"))
+            _channel.tell("clear", id=name, all=following is None)
+    _put_away(item, _other(item, following))
+    item.session.shouldfail = False
+    item.session.shouldstop = False
     _conclude(name, problem)
+    return order
+
+
+def _other(item, following):
+    """A test that comes twice in a row shares nothing of its own with itself."""
+    return item.parent if following is item else following
+
+
+def _clear(former, following):
+    """Puts away what stayed up after a test whose end was told and is not for the next one, which is not to blame for it."""
+    up = list(former.session._setupstate.stack)
+    if up == (following.listchain() if following else [])[: len(up)]:
+        return
+    del _reports[:]
+    name = _text(former.nodeid)
+    _channel.tell("clear", id=name, all=following is None)
+    _put_away(former, following)
+    problems = [_reason(report) for report in _reports if report.outcome == "failed"]
+    _channel.tell("cleared", id=name, problem=_text("; ".join(problems))[:1000])
+    former.session.shouldfail = False
+    former.session.shouldstop = False
+
+
+def _put_away(item, following):
+    """Tears down what is up and not shared with `following`. Failures are told as those of the tear-down of `item`."""
+    state = item.session._setupstate
+    # Each failure has taken something away.
+    for _ in range(len(state.stack) + 1):
+        call = pytest.CallInfo.from_call(lambda: state.teardown_exact(following), when="teardown")
+        if call.excinfo is None:
+            return
+        report = pytest.TestReport.from_item_and_call(item, call)
+        item.ihook.pytest_runtest_logreport(report=report)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -182,9 +248,25 @@ def _conclude(name, problem):
     elif not _reports:
         verdict, message = "failed", "pytest has not run it"
     text = _text("".join(log))
+    _flush()
     for start in range(0, len(text), _CHUNK):
         _channel.tell("output", id=name, text=text[start : start + _CHUNK])
     _channel.tell("finish", id=name, verdict=verdict, message=_text(message)[:4000], seconds=seconds)
+
+
+def _flush():
+    """What a test has printed is with the bot before its end is."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    unread = bytearray(4)
+    for _ in range(1000 if _pipe is not None else 0):
+        fcntl.ioctl(_pipe, termios.FIONREAD, unread)
+        if not any(unread):
+            break
+        _sleep(0.001)
 
 
 def _reason(report):

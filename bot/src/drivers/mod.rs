@@ -241,6 +241,11 @@ pub(crate) trait Reader: Send + fmt::Debug {
         let _ = (test, next);
         String::new()
     }
+
+    /// The line that answers [`Event::Sync`], and [`Event::Ahead`] when nobody knows yet what comes next.
+    fn later(&self) -> String {
+        String::new()
+    }
 }
 
 /// What a process says.
@@ -250,6 +255,10 @@ pub(crate) enum Event {
     Up,
     /// It wants to be told of a test.
     Ready,
+    /// The same, while the test that has begun is about to end: it wants to know now, or that nobody knows yet.
+    Ahead,
+    /// It goes on when it is told that what it has said so far was taken in.
+    Sync,
     /// This test has begun.
     Started(String),
     /// Output of this test, or of the one that has begun.
@@ -262,6 +271,11 @@ pub(crate) enum Event {
     Finished(Finished),
     /// Whatever fails from now on is not the fault of what has finished. What comes next is in `group`, if it says so.
     Settled { group: Option<String> },
+    /// What this test has left, which has begun or was the last one, is being put away; with `all` what the whole process
+    /// shares, too.
+    Clearing { name: String, all: bool },
+    /// It was put away. Not empty: with this problem.
+    Cleared { name: String, problem: String },
     /// It does not know this test.
     Unknown(String),
     /// It has come to its proper end.

@@ -126,10 +126,15 @@ impl Runner for Pytest {
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Said {
     Ready,
+    Ahead,
+    Sync,
+    Uncaptured,
     Start { id: String },
     Phase { when: String },
     Output { id: String, text: String },
     Finish { id: String, verdict: Verdict, message: String, seconds: f64 },
+    Clear { id: String, all: bool },
+    Cleared { id: String, problem: String },
     Unknown { id: String },
     Done,
 }
@@ -147,15 +152,23 @@ enum Verdict {
 struct PytestReader {
     /// All its tests are over, and what they shared is put away.
     done: bool,
+    /// What tests print is not kept by pytest: it is in the output.
+    uncaptured: bool,
 }
 
 impl Reader for PytestReader {
-    fn output(&mut self, _: &[u8], _: bool, _: &mut Vec<Event>) {}
+    fn output(&mut self, bytes: &[u8], _: bool, events: &mut Vec<Event>) {
+        if self.uncaptured {
+            events.push(Event::Output(None, bytes.to_vec()));
+        }
+    }
 
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) {
         let Ok(said) = serde_json::from_slice(line) else { return };
         events.push(match said {
             Said::Ready => Event::Ready,
+            Said::Ahead => Event::Ahead,
+            Said::Sync => Event::Sync,
             Said::Start { id } => Event::Started(id),
             Said::Phase { when } => Event::Doing(when),
             Said::Output { id, text } => Event::Output(Some(id), text.into_bytes()),
@@ -168,7 +181,13 @@ impl Reader for PytestReader {
                 let took = Duration::try_from_secs_f64(seconds).ok().map(|took| (took, Duration::ZERO));
                 Event::Finished(Finished { name: id, verdict, message, took })
             }
+            Said::Clear { id, all } => Event::Clearing { name: id, all },
+            Said::Cleared { id, problem } => Event::Cleared { name: id, problem },
             Said::Unknown { id } => Event::Unknown(id),
+            Said::Uncaptured => {
+                self.uncaptured = true;
+                return;
+            }
             Said::Done => {
                 self.done = true;
                 return;
@@ -189,5 +208,9 @@ impl Reader for PytestReader {
             Some(run) => serde_json::json!({ "run": run, "next": name(next) }).to_string(),
             None => serde_json::json!({ "end": true }).to_string(),
         }
+    }
+
+    fn later(&self) -> String {
+        serde_json::json!({ "wait": true }).to_string()
     }
 }

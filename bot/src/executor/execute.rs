@@ -50,6 +50,9 @@ pub(crate) struct Executor {
     /// Limits for each command.
     pub(crate) cgroups: Option<Arc<Cgroups>>,
     pub(crate) sandbox: Option<Sandbox>,
+    /// An end that is taken for one for lack of memory.
+    #[cfg(test)]
+    pub(crate) starved: Option<CommandExit>,
 }
 
 /// A command that was run, of which nothing is left.
@@ -80,7 +83,14 @@ pub(crate) enum ExecuteError {
 impl Executor {
     /// One that neither limits nor hides anything.
     pub(crate) fn plain(supervisor: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        Self { supervisor, clock, cgroups: None, sandbox: None }
+        Self {
+            supervisor,
+            clock,
+            cgroups: None,
+            sandbox: None,
+            #[cfg(test)]
+            starved: None,
+        }
     }
 
     /// Runs `command` to its end, whatever brings that about.
@@ -126,7 +136,10 @@ impl Executor {
                 let took = self.clock.elapsed().saturating_sub(began);
                 let signalled = matches!(exit, CommandExit::Signal(_));
                 let exit = if order.sandboxed { sandbox::within(exit) } else { exit };
-                let out_of_memory = cause == Cause::Itself && kills.explain(&before, exit);
+                let explained = kills.explain(&before, exit);
+                #[cfg(test)]
+                let explained = explained || self.starved == Some(exit);
+                let out_of_memory = cause == Cause::Itself && explained;
                 Ok(Execution { exit, signalled, cause, leaked, took, out_of_memory })
             }
             Err(Failure::NotStarted(source)) if is_of_the_host(&source) => Err(failed(source)),

@@ -56,6 +56,7 @@ impl OneTest {
             TestVerdict::Failed => (Exit::TestsFailed, "failed".to_owned()),
             TestVerdict::Crashed { how } => (Exit::TestsFailed, format!("crashed: {how}")),
             TestVerdict::TimedOut => (Exit::TestsFailed, "timed out".to_owned()),
+            TestVerdict::Infrastructure => (Exit::Incomplete, "could not be run to its end".to_owned()),
             TestVerdict::Unknown => (Exit::NotFound, "is not there".to_owned()),
         };
         let why = [report.message, result.message.clone()].join("\n");

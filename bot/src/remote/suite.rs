@@ -120,6 +120,8 @@ fn report(report: &TestReport) -> v1::TestReport {
         TestVerdict::Crashed { how } => (v1::TestVerdict::Crashed, how.as_str()),
         TestVerdict::TimedOut => (v1::TestVerdict::TimedOut, ""),
         TestVerdict::Unknown => (v1::TestVerdict::Unknown, ""),
+        // To a scheduler that does not know the difference it is a failure.
+        TestVerdict::Infrastructure => (v1::TestVerdict::Failed, ""),
     };
     let mut message = match (how, report.message.as_str()) {
         ("", message) => message.to_owned(),
@@ -135,6 +137,7 @@ fn report(report: &TestReport) -> v1::TestReport {
         took: duration(report.duration),
         message,
         output: output.to_vec().into(),
+        infrastructure: report.verdict == TestVerdict::Infrastructure,
     }
 }
 
@@ -174,6 +177,19 @@ mod tests {
         let wire = v1::TestsGrant { batches: vec![v1::TestBatch { number: 1, tests }], ..Default::default() };
         let tests = vec![TestToRun { index: 3, name: "a.b".into(), timeout: DEFAULT_TIMEOUT }];
         assert_eq!(grant(wire).batches, [Batch { number: 1, tests }]);
+    }
+
+    #[test]
+    fn what_a_bot_could_not_do_is_a_failure_to_those_who_know_no_better() {
+        let told = |verdict| {
+            let (started, duration) = (Timestamp::from_micros(5), Duration::from_secs(1));
+            let (message, tail) = ("infrastructure failure: disk: full".to_owned(), Vec::new());
+            let wire = report(&TestReport { index: 7, verdict, started, duration, message, tail });
+            (wire.verdict(), wire.infrastructure, wire.message)
+        };
+        let message = || "infrastructure failure: disk: full".to_owned();
+        assert_eq!(told(TestVerdict::Infrastructure), (v1::TestVerdict::Failed, true, message()));
+        assert_eq!(told(TestVerdict::Failed), (v1::TestVerdict::Failed, false, message()));
     }
 
     #[test]

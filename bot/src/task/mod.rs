@@ -27,7 +27,7 @@ use cas::{
 use collect::Collected;
 use command::{Manifest, Place, command};
 use failure::Failure;
-use proto::{BotId, RelPath};
+use proto::{BotId, Digest, RelPath};
 use runtime::{Clock, Entropy};
 use secret_file::SecretFile;
 use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
@@ -39,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two tries.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// So often it is tried to keep what the tests of a worker have left: their verdicts are told, so it is never made again.
+const UPLOADS: u32 = 3;
 
 /// In the temporary directory: what drivers of test runners keep for themselves.
 const OWN: &str = ".isoswarm";
@@ -248,21 +251,21 @@ impl Worker {
         stats: &mut Stats,
     ) {
         let began = self.clock.elapsed();
-        let kept = async {
-            let (dir, declared, function) = (dir.clone(), assignment.outputs.clone(), isolated.function);
-            let collected = tokio::task::spawn_blocking(move || collect::collect(&dir, &declared, function));
-            let Collected { sources, manifest, notes } =
-                collected.await.map_err(Failure::of_thread)?.map_err(Failure::of_outputs)?;
-            if manifest.is_some() {
-                let uploaded =
-                    self.with_patience(|| async { tree::upload(&*self.outputs, &sources, &Silent).await });
-                stats.uploaded_bytes = uploaded.await.map_err(Failure::of_outputs)?.uploaded_bytes;
+        let mut left = if assignment.tests.is_some() { UPLOADS } else { 1 };
+        let kept = loop {
+            left -= 1;
+            match self.upload(assignment, isolated, dir).await {
+                Err(Failure { message, .. }) if left > 0 && self.clock.elapsed() < began + PATIENCE => {
+                    tracing::warn!(message, "what the tests have left is not kept yet, trying on");
+                    self.clock.sleep(self.entropy.jitter(PAUSE)).await;
+                }
+                kept => break kept,
             }
-            Ok::<_, Failure>((manifest, notes))
         };
-        match kept.await {
-            Ok((manifest, notes)) => {
+        match kept {
+            Ok((manifest, notes, uploaded)) => {
                 result.outputs = manifest;
+                stats.uploaded_bytes = uploaded;
                 notes.into_iter().for_each(|note| say(&mut result.message, &note));
             }
             Err(Failure { ending, message }) => {
@@ -271,6 +274,25 @@ impl Worker {
             }
         }
         stats.upload = self.clock.elapsed().saturating_sub(began);
+    }
+
+    /// The manifest of what the command left, what is to be said of it, and how many bytes the store did not have.
+    async fn upload(
+        &self,
+        assignment: &Assignment,
+        isolated: &Isolated,
+        dir: &WorkDir,
+    ) -> Result<(Option<Digest>, Vec<String>, u64), Failure> {
+        let (dir, declared, function) = (dir.clone(), assignment.outputs.clone(), isolated.function);
+        let collected = tokio::task::spawn_blocking(move || collect::collect(&dir, &declared, function));
+        let Collected { sources, manifest, notes } =
+            collected.await.map_err(Failure::of_thread)?.map_err(Failure::of_outputs)?;
+        if manifest.is_none() {
+            return Ok((manifest, notes, 0));
+        }
+        let uploaded = self.with_patience(|| async { tree::upload(&*self.outputs, &sources, &Silent).await });
+        let bytes = uploaded.await.map_err(Failure::of_outputs)?.uploaded_bytes;
+        Ok((manifest, notes, bytes))
     }
 
     /// Tries again for as long as the CAS cannot be reached: a bot that gave up at once would go through the whole queue

@@ -1,5 +1,9 @@
 use super::*;
-use crate::{executor::Executor, workdir::DataDir};
+use crate::{
+    executor::Executor,
+    suite::{Batch, Driver, TestToRun, TestVerdict, TestsCommand, TestsNews, TestsOrder},
+    workdir::DataDir,
+};
 use bytes::Bytes;
 use cas::{
     BlobStoreExt as _, Error,
@@ -15,10 +19,12 @@ use runtime::{SystemClock, SystemEntropy};
 use std::{
     collections::BTreeMap,
     fs,
+    num::NonZeroU32,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 const B3: DigestFunction = DigestFunction::Blake3;
 
@@ -270,6 +276,50 @@ async fn an_attempt_that_is_abandoned_does_not_wait_for_its_upload() {
     let (result, ()) =
         tokio::join!(bench.perform(&assignment), bench.interrupt_when(Interruption::Abandon, begun));
     assert_eq!(result.outputs, None);
+}
+
+#[tokio::test]
+async fn what_the_tests_of_a_worker_have_left_is_uploaded_again_when_that_fails() {
+    for (failures, ending) in [(2, Ending::Completed), (3, Ending::InternalError)] {
+        let left = Arc::new(AtomicU32::new(failures));
+        let fails = move |call| {
+            let fails = matches!(call, Call::FindMissing(_))
+                && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
+            fails.then(|| Error::Exhausted { reason: "the disk is full".into() })
+        };
+        let store = Faulty::new(MemoryStore::new(), fails);
+        let bench = Bench::new(store, &[], "echo said; echo kept > $ISOLATED_OUTDIR/x").await;
+        let (obey, commands) = mpsc::channel(4);
+        let (news, mut told) = mpsc::channel(16);
+        let test = TestToRun { index: 0, name: "0/1".into(), timeout: Duration::from_secs(20) };
+        obey.try_send(TestsCommand::Batch(Batch { number: 1, tests: vec![test] })).unwrap();
+        obey.try_send(TestsCommand::Complete).unwrap();
+        let tests = Some(TestsOrder { driver: Driver::Opaque { partitions: NonZeroU32::MIN }, list: false });
+        let assignment = Assignment { tests, ..bench.assignment() };
+        let line = Some(TestsLine { commands, news });
+        let interrupted = bench.interruption.subscribe();
+        let result = bench.worker.perform(&assignment, &bench.dir, &bench.spool, interrupted, line).await;
+        assert_eq!(result.ending, ending, "{result:?}");
+        assert_eq!(
+            result.exit,
+            Some(crate::attempt::CommandExit::Code(0)),
+            "what the tests are worth stands"
+        );
+        let mut verdicts = Vec::new();
+        while let Some(news) = told.recv().await {
+            if let TestsNews::Finished(report) = news {
+                verdicts.push(report.verdict);
+            }
+        }
+        assert_eq!(verdicts, [TestVerdict::Passed]);
+        let outputs = outputs(&bench, &result).await;
+        if ending == Ending::Completed {
+            assert!(outputs.values().any(|text| text == "said\n") && outputs["x"] == "kept\n", "{outputs:?}");
+        } else {
+            assert!(result.message.contains("cannot archive the outputs"), "{}", result.message);
+            assert!(outputs.is_empty() && result.message.contains("the disk is full"), "{}", result.message);
+        }
+    }
 }
 
 #[tokio::test]

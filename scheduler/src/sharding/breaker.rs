@@ -1,4 +1,5 @@
-//! Bots on which one test after another crashes: the bot is the likelier cause, when others run tests of the same step.
+//! Bots on which one test after another crashes, or says that the bot is broken: the bot is the likelier cause, when others run
+//! tests of the same step.
 
 use super::TestOutcome;
 use proto::BotId;
@@ -34,7 +35,7 @@ impl Breaker {
     pub fn trips(&mut self, bot: &BotId, outcome: &TestOutcome) -> bool {
         let seen = self.bots.entry(bot.clone()).or_default();
         seen.ended += 1;
-        if !matches!(outcome, TestOutcome::Crashed(_)) {
+        if !matches!(outcome, TestOutcome::Crashed(_) | TestOutcome::Infrastructure) {
             seen.in_a_row = 0;
             return false;
         }
@@ -91,7 +92,7 @@ mod tests {
         for outcome in [&crash(), &crash(), &TestOutcome::Failed, &crash(), &crash()] {
             assert!(!breaker.trips(&bot, outcome));
         }
-        assert!(breaker.trips(&bot, &crash()));
+        assert!(breaker.trips(&bot, &TestOutcome::Infrastructure));
         assert!(!breaker.trips(&bot, &crash()), "and counts anew");
         assert!(breaker.has_tripped(&bot));
         breaker.forgive(&bot);

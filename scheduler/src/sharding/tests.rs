@@ -38,6 +38,7 @@ fn outcome() -> impl Strategy<Value = TestOutcome> {
         1 => Just(TestOutcome::Crashed("signal 11".into())),
         1 => Just(TestOutcome::TimedOut),
         1 => Just(TestOutcome::Unknown),
+        1 => Just(TestOutcome::Infrastructure),
     ]
 }
 

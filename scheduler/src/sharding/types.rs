@@ -50,12 +50,20 @@ pub enum TestOutcome {
     TimedOut,
     /// The runner of this bot does not know the test.
     Unknown,
+    /// What it ran on has failed, by the test's own word.
+    Infrastructure,
 }
 
 impl TestOutcome {
     /// Whether another execution could give a better verdict.
     pub fn is_failure(&self) -> bool {
         !matches!(self, Self::Passed | Self::Skipped)
+    }
+
+    /// Whether it says that something is wrong with the test: a bot that does not know it, or could not do its part, says
+    /// nothing of it.
+    pub fn is_of_the_test(&self) -> bool {
+        matches!(self, Self::Failed | Self::Crashed(_) | Self::TimedOut)
     }
 }
 

@@ -102,6 +102,7 @@ fn parse_report(wire: &v1::TestReport) -> Result<TestReport, FieldError> {
     let outcome = match v1::TestVerdict::try_from(wire.verdict).map_err(|_| unknown())? {
         v1::TestVerdict::Unspecified => return Err(unknown()),
         v1::TestVerdict::Passed => TestOutcome::Passed,
+        v1::TestVerdict::Failed if wire.infrastructure => TestOutcome::Infrastructure,
         v1::TestVerdict::Failed => TestOutcome::Failed,
         v1::TestVerdict::Skipped => TestOutcome::Skipped,
         v1::TestVerdict::Crashed => TestOutcome::Crashed(Arc::clone(&message)),
@@ -130,6 +131,7 @@ pub(super) fn report_to_wire(report: &TestReport) -> v1::TestReport {
         took: Some(to_wire(report.duration)),
         message: report.message.to_string(),
         output: Bytes::copy_from_slice(report.output.as_bytes()),
+        infrastructure: report.outcome == TestOutcome::Infrastructure,
     }
 }
 
@@ -137,7 +139,7 @@ pub(super) fn report_to_wire(report: &TestReport) -> v1::TestReport {
 pub(super) fn outcome_to_wire(outcome: &TestOutcome) -> v1::TestVerdict {
     match outcome {
         TestOutcome::Passed => v1::TestVerdict::Passed,
-        TestOutcome::Failed => v1::TestVerdict::Failed,
+        TestOutcome::Failed | TestOutcome::Infrastructure => v1::TestVerdict::Failed,
         TestOutcome::Skipped => v1::TestVerdict::Skipped,
         TestOutcome::Crashed(_) => v1::TestVerdict::Crashed,
         TestOutcome::TimedOut => v1::TestVerdict::TimedOut,
@@ -278,5 +280,22 @@ pub(crate) fn execution_to_past(execution: &PastExecution<'_>) -> v1::TestPast {
         verdict: outcome_to_wire(&execution.attempt.report.outcome).into(),
         took: Some(to_wire(execution.attempt.report.duration)),
         bot_id: execution.bot.map(ToString::to_string).unwrap_or_default(),
+        infrastructure: execution.attempt.report.outcome == TestOutcome::Infrastructure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_what_a_test_ran_on_is_told_from_its_own() {
+        let failed = v1::TestReport { verdict: v1::TestVerdict::Failed.into(), ..Default::default() };
+        for (infrastructure, outcome) in [(false, TestOutcome::Failed), (true, TestOutcome::Infrastructure)] {
+            let parsed = parse_report(&v1::TestReport { infrastructure, ..failed.clone() }).unwrap();
+            assert_eq!(parsed.outcome, outcome);
+            let wire = report_to_wire(&parsed);
+            assert_eq!((wire.verdict(), wire.infrastructure), (v1::TestVerdict::Failed, infrastructure));
+        }
     }
 }

@@ -165,6 +165,8 @@ pub enum TestVerdict {
     TimedOut,
     /// The runner on this bot does not know it.
     Unknown,
+    /// What it ran on failed, by the test's own word.
+    Infrastructure,
 }
 
 impl TestVerdict {
@@ -178,12 +180,18 @@ impl TestVerdict {
             Self::Crashed => "crashed",
             Self::TimedOut => "timed out",
             Self::Unknown => "unknown",
+            Self::Infrastructure => "infrastructure",
         }
     }
 
     /// Whether it makes a test look bad.
     pub fn is_bad(self) -> bool {
-        matches!(self, Self::Failed | Self::Crashed | Self::TimedOut | Self::Unknown)
+        self.is_of_the_test() || matches!(self, Self::Unknown | Self::Infrastructure)
+    }
+
+    /// Whether it says that something is wrong with the test itself.
+    pub fn is_of_the_test(self) -> bool {
+        matches!(self, Self::Failed | Self::Crashed | Self::TimedOut)
     }
 }
 

@@ -83,7 +83,7 @@ fn entry(one: &Execution) -> Entry {
         TestVerdict::Crashed => "CRASH",
         TestVerdict::TimedOut => "TIMEOUT",
         TestVerdict::Skipped => "SKIPPED",
-        TestVerdict::Unknown => "UNKNOWN",
+        TestVerdict::Unknown | TestVerdict::Infrastructure => "UNKNOWN",
         TestVerdict::Running => "NOTRUN",
     };
     Entry::new(status, u64::try_from(one.took.as_millis()).unwrap_or(u64::MAX), &one.output)

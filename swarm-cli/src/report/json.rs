@@ -1,6 +1,6 @@
 //! The merged report as JSON, for programs.
 
-use super::{Problem, Report, Status, Suite, TestCase, Totals};
+use super::{LostOutputs, Problem, Report, Status, Suite, TestCase, Totals};
 use crate::{
     json::{ExecutionJson, RunJson, SCHEMA_VERSION},
     model::{Run, TestOutcome, TestResult},
@@ -22,6 +22,8 @@ pub struct ReportJson<'a> {
     pub reasons: &'a [String],
     /// The steps of which nobody can know whether all tests were run.
     pub unverified: Vec<&'a str>,
+    /// What workers have lost of the tests that they told of.
+    pub lost_outputs: &'a [LostOutputs],
     /// What is odd about the reports.
     pub notes: &'a [String],
     /// How many tests went how.
@@ -84,6 +86,7 @@ impl<'a> ReportJson<'a> {
             exit_code: verdict.exit().code(),
             reasons: &verdict.reasons,
             unverified: report.findings.unverified().collect(),
+            lost_outputs: &report.lost_outputs,
             notes: &report.notes,
             totals: report.totals,
             run: RunJson::from(run),

@@ -37,7 +37,7 @@ fn write_suite(xml: &mut String, run: &Run, suite: &Suite) {
         ("state", suite.state.map(|state| state.name().to_owned()).unwrap_or_default()),
         ("bot", suite.bot.clone()),
         ("attempt", if suite.shard.is_some() { suite.attempt.to_string() } else { String::new() }),
-        ("input", digest(suite.input)),
+        ("digest", digest(suite.input)),
         ("outputs", digest(suite.outputs)),
         ("reproduce", suite.shard.map(|shard| format!("swarm reproduce {shard}")).unwrap_or_default()),
         ("unverified", if suite.unverified { "true".into() } else { String::new() }),

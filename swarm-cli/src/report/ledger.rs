@@ -153,9 +153,11 @@ fn problems(result: &TestResult) -> Vec<Problem> {
         let red = result.outcome.is_failure() || result.outcome == TestOutcome::Unknown;
         red && result.deciding().is_some_and(|deciding| std::ptr::eq(deciding, one))
     };
-    let bad = || result.executions.iter().filter(|one| one.verdict.is_bad() && !one.duplicate);
-    let first = bad().filter(|one| decides(one)).map(|one| problem(result.outcome, one, Turn::Deciding));
-    let others = bad().filter(|one| !decides(one)).map(|one| problem(result.outcome, one, Turn::Other));
+    let counted = || result.executions.iter().filter(|one| one.verdict.is_bad() && !one.duplicate);
+    let first = counted().filter(|one| decides(one)).map(|one| problem(result.outcome, one, Turn::Deciding));
+    // What bots could not do is no failure of the test.
+    let others = counted().filter(|one| one.verdict.is_of_the_test() && !decides(one));
+    let others = others.map(|one| problem(result.outcome, one, Turn::Other));
     let mut problems: Vec<Problem> = first.chain(others).collect();
     if problems.is_empty() && result.outcome == TestOutcome::Unknown {
         let message = "no runner knew the test".to_owned();
@@ -173,7 +175,7 @@ enum Turn {
 }
 
 fn problem(outcome: TestOutcome, one: &Execution, turn: Turn) -> Problem {
-    let failed = one.verdict == TestVerdict::Failed;
+    let failed = matches!(one.verdict, TestVerdict::Failed | TestVerdict::Infrastructure);
     let kind = match (turn, outcome, failed) {
         (Turn::Deciding, _, true) => ProblemKind::Failure,
         (Turn::Deciding, _, false) => ProblemKind::Error,
@@ -186,6 +188,7 @@ fn problem(outcome: TestOutcome, one: &Execution, turn: Turn) -> Problem {
         TestVerdict::Crashed => ("crash", "the test took its process with it"),
         TestVerdict::TimedOut => ("timeout", "the test took too long"),
         TestVerdict::Unknown => ("unknown", "the runner on this bot does not know the test"),
+        TestVerdict::Infrastructure => ("infrastructure", "what the test ran on has failed"),
         _ => ("failure", "the test failed"),
     };
     let message = if one.message.is_empty() { default.to_owned() } else { one.message.clone() };

@@ -1,8 +1,9 @@
 //! Many shards' reports as one: every test once, nothing missing without a word.
 
 use super::{
-    Parsed, ProblemKind, Status, TestCase, ledger,
+    LostOutputs, Parsed, ProblemKind, Status, TestCase, ledger,
     owed::{Habit, Notes, stand_ins},
+    workers,
 };
 use crate::{
     ledger::Ledger,
@@ -91,6 +92,8 @@ pub struct Report {
     pub tests: Totals,
     /// What the verdict takes from the reports: stand-ins for missing results are no failed tests.
     pub findings: Findings,
+    /// What workers have lost of the tests that they told of.
+    pub lost_outputs: Vec<LostOutputs>,
     /// What is odd about the reports, for people.
     pub notes: Vec<String>,
 }
@@ -136,7 +139,9 @@ pub fn merge(run: &Run, mut reports: BTreeMap<ShardId, ShardReports>, ledgers: &
     let tests = Totals::of(suites.iter().flat_map(|suite| &suite.cases));
     let mut notes = notes.texts();
     notes.extend(Report::notes_on_tests(ledgers, run));
-    Report { suites, totals, tests, findings, notes }
+    let lost_outputs = workers::lost_outputs(run, ledgers);
+    notes.extend(workers::notes(run, ledgers, &lost_outputs));
+    Report { suites, totals, tests, findings, lost_outputs, notes }
 }
 
 impl Report {

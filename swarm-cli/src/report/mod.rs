@@ -14,6 +14,7 @@ mod owed;
 mod parse;
 #[cfg(test)]
 mod schema;
+mod workers;
 
 pub use case::{Problem, ProblemKind, Status, TestCase};
 pub use chromium::ChromiumJson;
@@ -21,3 +22,4 @@ pub use json::{ReportJson, TestJson};
 pub use junit::junit;
 pub use merge::{Report, ReportFile, ShardReports, Suite, Totals, merge};
 pub use parse::{Parsed, parse};
+pub use workers::LostOutputs;

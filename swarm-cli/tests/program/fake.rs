@@ -475,6 +475,7 @@ impl Swarm for State {
             verdict: verdict.into(),
             took: Duration::from_millis(1500).try_into().ok(),
             bot_id: "bot-1".into(),
+            infrastructure: false,
         };
         let history = v1::TestHistory {
             suite: if suite.is_empty() { "unit".into() } else { suite },

@@ -4,7 +4,7 @@ use super::{
     Stop, Suite,
     channel::Channel,
     log::Tail,
-    progress::{Concluded, End, EndedBy, Outcome, Progress},
+    progress::{Concluded, End, EndedBy, Outcome, Progress, not_put_away},
 };
 use crate::{
     attempt::{CommandExit, Timeouts},
@@ -49,6 +49,10 @@ pub(super) struct Process {
     pub(super) takes: Takes,
     /// It waits for a test.
     ready: bool,
+    /// Not any longer than it takes to be told that nobody knows yet.
+    ahead: bool,
+    /// It waits for a word that it was heard.
+    sync: bool,
     /// It was told to end.
     dismissed: bool,
     /// Why we end it.
@@ -134,6 +138,8 @@ impl Suite<'_> {
                 .map(|limit| now.saturating_add(limit)),
             moved: now,
             ready: false,
+            ahead: false,
+            sync: false,
             dismissed: false,
             stopping: None,
         };
@@ -261,21 +267,17 @@ impl Suite<'_> {
 
     /// When a process will have taken too long, and for what.
     fn wake(&self, process: &Process) -> Option<(Duration, EndedBy)> {
-        let open = process.progress.open().filter(|open| !open.is_ending);
-        let since = match open {
+        let (since, at, by) = match process.progress.limit() {
             _ if process.stopping.is_some() => return None,
-            Some(open) => open.since.elapsed,
+            Some((since, timeout)) => (since, since.saturating_add(timeout), EndedBy::Overdue),
             // It has nothing to do.
             None if process.ready && !process.dismissed => return None,
-            None => process.stirred,
-        };
-        let (at, by) = match (open, process.until) {
-            (Some(open), _) => (since.saturating_add(open.test.timeout), EndedBy::Overdue),
-            (None, Some(until)) => (until, EndedBy::Overdue),
-            (None, None) => {
+            None => {
+                let since = process.stirred;
                 // One that talks and gets nowhere has as long as one test may take.
                 let busy = process.moved.saturating_add(self.timeouts.hard.max(PATIENCE));
-                (since.saturating_add(PATIENCE).min(busy), EndedBy::Stuck)
+                let stuck = (since, since.saturating_add(PATIENCE).min(busy), EndedBy::Stuck);
+                process.until.map_or(stuck, |until| (since, until, EndedBy::Overdue))
             }
         };
         let silent = self.timeouts.io.map(|io| since.max(self.spool.latest()).saturating_add(io));
@@ -287,10 +289,15 @@ impl Suite<'_> {
 
     /// Gives a test to a process that waits for one, or lets it go; and asks for more when the last one is given.
     async fn give(&mut self, process: &mut Process) -> Result<(), Stop> {
+        if std::mem::take(&mut process.sync) {
+            let heard = process.reader.later();
+            process.channel.say(&heard).await;
+        }
         if process.ready && !process.dismissed {
+            self.catch_up(process)?;
             if let Some(test) = self.queue.pop_front() {
                 let order = process.reader.order(Some(&test), self.queue.front());
-                process.ready = false;
+                (process.ready, process.ahead) = (false, false);
                 process.began(self.executor.clock.elapsed());
                 process.progress.tell(test);
                 process.channel.say(&order).await;
@@ -299,10 +306,26 @@ impl Suite<'_> {
                 process.began(self.executor.clock.elapsed());
                 let order = process.reader.order(None, None);
                 process.channel.say(&order).await;
+            } else if std::mem::take(&mut process.ahead) {
+                process.ready = false;
+                let later = process.reader.later();
+                process.channel.say(&later).await;
             }
         }
         if process.progress.waiting() == 0 && self.queue.is_empty() {
             self.ask().await?;
+        }
+        Ok(())
+    }
+
+    /// Before a process is told that nobody knows what comes next: perhaps it is here already.
+    fn catch_up(&mut self, process: &Process) -> Result<(), Stop> {
+        while process.ahead
+            && self.queue.is_empty()
+            && !self.complete
+            && let Ok(command) = self.line.commands.try_recv()
+        {
+            self.obey(Some(command))?;
         }
         Ok(())
     }
@@ -343,6 +366,12 @@ impl Suite<'_> {
                     }
                 }
                 Event::Ready => process.ready = true,
+                Event::Ahead => (process.ready, process.ahead) = (true, true),
+                Event::Sync => process.sync = true,
+                Event::Cleared { name, problem } if !problem.is_empty() => {
+                    self.broken = true;
+                    self.note(not_put_away(name, problem));
+                }
                 _ => {}
             }
             let outcomes = process.progress.apply(event, now);

@@ -87,6 +87,15 @@ pub(super) struct Open {
     pub(super) is_ending: bool,
 }
 
+/// What a test has left, while it is being put away.
+#[derive(Clone, Debug)]
+struct Clearing {
+    test: TestToRun,
+    since: Duration,
+    /// With it goes what the whole process shares, which may take as long as it likes.
+    all: bool,
+}
+
 /// What a process that has ended leaves.
 #[derive(Debug, Default)]
 pub(super) struct Conclusion {
@@ -108,6 +117,9 @@ pub(super) struct Progress {
     open: Option<Open>,
     /// Ended, and the process may still fail for it.
     held: Option<Concluded>,
+    /// The last one that has ended.
+    last: Option<TestToRun>,
+    clearing: Option<Clearing>,
     group: Option<String>,
     /// The process is told of tests one by one.
     pulls: bool,
@@ -143,6 +155,15 @@ impl Progress {
         self.open.as_ref()
     }
 
+    /// Since when what runs of a test has a limit, and which one.
+    pub(super) fn limit(&self) -> Option<(Duration, Duration)> {
+        if let Some(clearing) = &self.clearing {
+            return (!clearing.all).then_some((clearing.since, clearing.test.timeout));
+        }
+        let open = self.open.as_ref().filter(|open| !open.is_ending)?;
+        Some((open.since.elapsed, open.test.timeout))
+    }
+
     /// The process is being ended because the open test, if there is one, takes too long.
     pub(super) fn overdue(&mut self, by: EndedBy) {
         self.overdue = self.open.as_ref().map(|open| (open.test.index, by));
@@ -156,6 +177,11 @@ impl Progress {
         is_open || (!self.pulls && (is_held() || self.waiting.contains_key(name)))
     }
 
+    /// Whether the process has said that it came to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// How many have not begun.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
@@ -165,7 +191,7 @@ impl Progress {
     pub(super) fn apply(&mut self, event: Event, now: Now) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         match event {
-            Event::Up | Event::Ready => self.up = true,
+            Event::Up | Event::Ready | Event::Ahead => self.up = true,
             Event::Started(name) => {
                 self.up = true;
                 let Some((_, test)) = self.waiting.remove(&name) else { return outcomes };
@@ -176,6 +202,7 @@ impl Progress {
                 }));
                 outcomes.push(Outcome::Started { index: test.index, at: now.at });
                 self.begun += 1;
+                self.clearing = None;
                 self.open = Some(Open { test, since: now, part: None, is_ending: false });
             }
             Event::Finished(finished) => {
@@ -195,12 +222,18 @@ impl Progress {
                 let unknown = self.waiting.remove(&name).map(|(_, test)| unknown(test, now));
                 outcomes.extend(unknown.map(Outcome::Ended));
             }
+            Event::Clearing { name, all } => {
+                let test = self.open.as_ref().map(|open| &open.test).or(self.last.as_ref());
+                let test = test.filter(|test| test.name == name).cloned();
+                self.clearing = test.map(|test| Clearing { test, since: now.elapsed, all });
+            }
+            Event::Cleared { .. } => self.clearing = None,
             Event::Done => self.done = true,
             Event::Judged => (self.done, self.judged) = (true, true),
             Event::Doing(part) => self.open.iter_mut().for_each(|open| open.part = Some(part.clone())),
             Event::Ending => self.open.iter_mut().for_each(|open| open.is_ending = true),
             Event::Blamed(why) => self.blame(&why),
-            Event::Output(..) => {}
+            Event::Output(..) | Event::Sync => {}
         }
         outcomes
     }
@@ -208,6 +241,8 @@ impl Progress {
     fn finish(&mut self, finished: Finished, now: Now) {
         let Some(open) = self.open.take_if(|open| open.test.name == finished.name) else { return };
         self.failed |= finished.verdict == TestVerdict::Failed;
+        self.clearing = None;
+        self.last = Some(open.test.clone());
         let mut concluded = match self.overdue {
             // It has come to its end between our decision and the kill.
             Some((index, by)) if index == open.test.index => {
@@ -245,6 +280,12 @@ impl Progress {
         let is_clean = self.is_clean(end);
         if ended || self.stopped(end) || (self.overdue.is_some() && end.by != EndedBy::Itself) {
             // The open, the held or the overdue one has explained it.
+        } else if let Some(Clearing { test, .. }) = self.clearing.take() {
+            let why = match end.by {
+                EndedBy::Overdue => "it took longer than the test itself may".to_owned(),
+                _ => end.to_string(),
+            };
+            conclusion.note = Some(not_put_away(&test.name, &why));
         } else if self.pulls && !self.up {
             conclusion.failure = Some(format!("the runner asked for no test: {end}"));
         } else if rest.is_empty() {
@@ -341,6 +382,11 @@ impl Open {
             duration: now.elapsed.saturating_sub(self.since.elapsed),
         }
     }
+}
+
+/// What the verdict of a test does not tell any more.
+pub(super) fn not_put_away(test: &str, why: &str) -> String {
+    format!("what {test} has left could not be put away: {why}")
 }
 
 fn unknown(test: TestToRun, now: Now) -> Concluded {
@@ -558,6 +604,50 @@ mod tests {
         let conclusion = progress.conclude(by_itself(CommandExit::Signal(9)), now(9));
         assert_eq!((verdicts(&conclusion.outcomes), conclusion.rest), (vec![], vec![test(2, "c")]));
         assert!(conclusion.failure.is_none());
+    }
+
+    #[test]
+    fn an_end_while_something_is_put_away_belongs_to_the_test_that_has_left_it() {
+        let overdue = End { exit: CommandExit::Signal(15), by: EndedBy::Overdue };
+        let clearing = |all| Event::Clearing { name: "a".into(), all };
+        for (end, why) in [(by_itself(CommandExit::Signal(6)), "SIGABRT"), (overdue, "longer than the test")]
+        {
+            // Its end was not told.
+            let mut known = Progress::pulling();
+            ["a", "b"].into_iter().zip(0..).for_each(|(name, index)| known.tell(test(index, name)));
+            apply(&mut known, [Event::Ready, started("a"), Event::Ahead, clearing(false)]);
+            assert_eq!(known.limit(), Some((Duration::from_millis(5), Duration::from_secs(1))));
+            known.overdue(end.by);
+            let conclusion = known.conclude(end, now(9));
+            assert_eq!(verdicts(&conclusion.outcomes), [(0, verdict(end))]);
+            assert_eq!((conclusion.rest, conclusion.note), (vec![test(1, "b")], None));
+            // It was: nothing is left but a note, and the next one is not to blame.
+            let mut told = Progress::pulling();
+            told.tell(test(0, "a"));
+            let events = [Event::Ready, started("a"), Event::Ahead, finished("a", Passed), Event::Ready];
+            assert_eq!(apply(&mut told, events), [(0, Passed)]);
+            told.tell(test(1, "b"));
+            apply(&mut told, [clearing(false)]);
+            told.overdue(end.by);
+            let conclusion = told.conclude(end, now(9));
+            assert_eq!((verdicts(&conclusion.outcomes), conclusion.rest), (vec![], vec![test(1, "b")]));
+            let note = conclusion.note.unwrap();
+            assert!(note.contains("what a has left") && note.contains(why), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_away_is_limited_unless_the_whole_process_shares_it() {
+        let mut progress = Progress::pulling();
+        progress.tell(test(0, "a"));
+        apply(&mut progress, [Event::Ready, started("a"), Event::Clearing { name: "a".into(), all: true }]);
+        assert_eq!(progress.limit(), None);
+        apply(&mut progress, [finished("a", Passed), Event::Clearing { name: "b".into(), all: false }]);
+        assert_eq!(progress.limit(), None, "nobody knows it");
+        apply(&mut progress, [Event::Clearing { name: "a".into(), all: false }]);
+        assert!(progress.limit().is_some());
+        apply(&mut progress, [Event::Cleared { name: "a".into(), problem: String::new() }]);
+        assert_eq!(progress.limit(), None);
     }
 
     #[test]

@@ -36,14 +36,16 @@ impl Suite<'_> {
             _ => None,
         });
         self.take_in(&mut process, events).await?;
+        // A runner that has come to its end has told of the test whose process was killed.
+        let is_over = process.progress.is_done() && matches!(execution.exit, CommandExit::Code(_));
         let by = match execution.cause {
-            Cause::Itself if execution.out_of_memory => EndedBy::OutOfMemory,
+            Cause::Itself if execution.out_of_memory && !is_over => EndedBy::OutOfMemory,
             Cause::Itself => EndedBy::Itself,
             Cause::Interrupted => process.stopping.unwrap_or(EndedBy::Interrupted),
             Cause::HardTimeout => EndedBy::HardTimeout,
             Cause::IoTimeout => EndedBy::Silent,
         };
-        self.out_of_memory |= by == EndedBy::OutOfMemory;
+        self.out_of_memory |= execution.out_of_memory;
         let end = End { exit: execution.exit, by };
         let last_words = process.tail.as_bytes().to_vec();
         let (verdict, message) = judged.unwrap_or_else(|| (progress::verdict(end), end.to_string()));

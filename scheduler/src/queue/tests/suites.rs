@@ -110,6 +110,7 @@ struct Fleet {
     executions: BTreeMap<u32, usize>,
     /// Of workers that have run all they were granted.
     exit_code: i32,
+    ending: Ending,
     draining: Option<&'static str>,
 }
 
@@ -118,12 +119,15 @@ impl Fleet {
         let workers = bots.iter().map(|bot| (*bot, Worker::default())).collect();
         let (outcomes, executions) = (BTreeMap::new(), BTreeMap::new());
         let (bench, all) = (Bench::new(), numbered(tests));
-        Self { bench, workers, all, outcomes, executions, exit_code: 0, draining: None }
+        let (exit_code, ending) = (0, Ending::Completed);
+        Self { bench, workers, all, outcomes, executions, exit_code, ending, draining: None }
     }
 
     /// One bot calls, and hears the answer unless it is lost.
     fn call(&mut self, bot: &'static str, heard: bool) {
-        let held = self.workers[bot].held(self.exit_code);
+        let mut held = self.workers[bot].held(self.exit_code);
+        let results = held.iter_mut().filter_map(|held| held.result.as_mut());
+        results.for_each(|result| result.ending = self.ending);
         self.tell(bot, held, heard);
     }
 
@@ -695,4 +699,38 @@ fn workers_whose_outputs_a_later_step_is_given_are_no_more_than_it_can_be_told_o
     bench.call(BotReport { slots: 5000, ..report("b", "s1", held) });
     let workers = bench.queue.run(run).unwrap().steps[0].len();
     assert_eq!(workers, proto::limits::MAX_INCLUDED_SHARDS as usize);
+}
+
+#[test]
+fn a_worker_that_cannot_keep_what_its_tests_have_left_is_a_failure_in_the_record_and_their_verdicts_stand() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 6);
+    fleet.ending = Ending::InternalError;
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    assert!(fleet.verdicts(run).iter().all(|verdict| *verdict == Some(Verdict::Passed)));
+    assert!(fleet.executions.values().all(|times| *times == 1), "{:?}", fleet.executions);
+    assert_eq!(fleet.bench.run_state(run), RunState::Succeeded);
+    let shards = &fleet.bench.queue.run(run).unwrap().steps[0];
+    let attempts: Vec<_> = shards.iter().flat_map(|shard| &shard.attempts).collect();
+    assert!(!attempts.is_empty());
+    for attempt in attempts {
+        let AttemptEnd::Lost { reason, .. } = &attempt.end else { panic!("{attempt:?}") };
+        assert!(reason.contains("could not do its part"), "{reason}");
+    }
+}
+
+#[test]
+fn a_test_whose_bot_says_that_it_is_broken_goes_to_another_and_is_not_flaky() {
+    let mut fleet = Fleet::new(&["b1", "b2"], 10);
+    fleet.outcomes.insert(3, vec![TestOutcome::Infrastructure, TestOutcome::Passed]);
+    fleet.outcomes.insert(4, vec![TestOutcome::Infrastructure]);
+    let run = fleet.bench.run(spec(0, [sharing(policy(0))]));
+    fleet.finish(run);
+    let verdicts = fleet.verdicts(run);
+    assert_eq!((verdicts[3], verdicts[4]), (Some(Verdict::Passed), Some(Verdict::Failed)));
+    let suite = fleet.bench.queue.suite(run, 0).unwrap();
+    let attempts = suite.ledger.attempts(TestIndex(3));
+    let workers: Vec<_> = attempts.iter().map(|attempt| suite.worker(attempt.token).unwrap().0).collect();
+    assert_ne!(workers[0], workers[1], "another worker");
+    assert_eq!(fleet.bench.run_state(run), RunState::Failed);
 }

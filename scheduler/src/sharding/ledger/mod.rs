@@ -16,6 +16,8 @@ use std::{
 const RETRIED_AT_LEAST: u32 = 5;
 /// A test whose worker was lost so often while it was open is taken to be the reason.
 const MOST_LOSSES: u32 = 5;
+/// A test that was run so often by bots that could not do their part is run no more.
+const MOST_BREAKDOWNS: usize = 3;
 /// Executions kept of each test; further duplicates are forgotten.
 const KEPT: usize = 20;
 /// Bytes of messages and output kept of all tests together; what comes later is kept without.
@@ -216,23 +218,31 @@ impl Ledger {
     /// What an execution that counts makes of its test.
     fn weigh(&mut self, test: TestIndex, outcome: &TestOutcome) -> Accepted {
         let entry = &self.entries[test.at()];
-        let counted = || entry.attempts.iter().filter(|attempt| attempt.standing == Standing::Counted);
-        let failures = counted().filter(|attempt| attempt.report.outcome.is_failure()).count();
-        let is_crash = |attempt: &&Attempt| matches!(attempt.report.outcome, TestOutcome::Crashed(_));
-        let crashes = counted().filter(is_crash).count();
+        let count = |of: fn(&TestOutcome) -> bool| {
+            let counted = entry.attempts.iter().filter(|attempt| attempt.standing == Standing::Counted);
+            counted.filter(|attempt| of(&attempt.report.outcome)).count()
+        };
+        let failures = count(TestOutcome::is_of_the_test);
+        let breakdowns = count(|outcome| *outcome == TestOutcome::Infrastructure);
+        let spent = count(TestOutcome::is_failure) - breakdowns;
+        let crashes = count(|outcome| matches!(outcome, TestOutcome::Crashed(_)));
         let verdict = match outcome {
             TestOutcome::Passed if failures > 0 => Verdict::Flaky,
             TestOutcome::Passed => Verdict::Passed,
             TestOutcome::Skipped if failures == 0 => Verdict::Skipped,
             _ if !entry.holders.is_empty() => return Accepted::Twin,
-            _ if crashes < 2 && self.may_retry(failures) => {
+            // It costs the test nothing.
+            TestOutcome::Infrastructure if breakdowns < MOST_BREAKDOWNS && !self.is_stopped() => {
+                return Accepted::Retry;
+            }
+            outcome if *outcome != TestOutcome::Infrastructure && crashes < 2 && self.may_retry(spent) => {
                 self.retried += 1;
                 return Accepted::Retry;
             }
             TestOutcome::Unknown => Verdict::Unknown,
             _ if self.quarantined.contains(&test) => Verdict::Quarantined,
-            // Left out after it had failed: nothing says that it would pass.
-            TestOutcome::Failed | TestOutcome::Skipped => Verdict::Failed,
+            // Left out after it had failed, or on broken ground each time: nothing says that it would pass.
+            TestOutcome::Failed | TestOutcome::Skipped | TestOutcome::Infrastructure => Verdict::Failed,
             TestOutcome::Crashed(_) => Verdict::Crashed,
             TestOutcome::TimedOut => Verdict::TimedOut,
         };
@@ -240,9 +250,9 @@ impl Ledger {
         Accepted::Verdict(verdict)
     }
 
-    fn may_retry(&self, failures: usize) -> bool {
+    fn may_retry(&self, spent: usize) -> bool {
         let share = self.listed.len() as u64 * u64::from(self.budget.retried_percent) / 100;
-        failures <= self.budget.retries as usize
+        spent <= self.budget.retries as usize
             && u64::from(self.retried) < share.max(u64::from(RETRIED_AT_LEAST))
             && !self.is_stopped()
     }

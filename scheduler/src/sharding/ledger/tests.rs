@@ -69,10 +69,37 @@ fn a_second_crash_ends_the_retries() {
 
 #[test]
 fn a_bot_that_does_not_know_a_test_leaves_it_to_others() {
+    // Nothing of the test has failed.
     let accepted = after(&mut ledger(1, BUDGET), &[TestOutcome::Unknown, TestOutcome::Passed]);
-    assert_eq!(accepted, [Accepted::Retry, Accepted::Verdict(Verdict::Flaky)]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Verdict(Verdict::Passed)]);
+    let accepted = after(&mut ledger(1, BUDGET), &[TestOutcome::Unknown, TestOutcome::Skipped]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Verdict(Verdict::Skipped)]);
+    let mixed = [TestOutcome::Unknown, TestOutcome::Failed, TestOutcome::Passed];
+    let accepted = after(&mut ledger(1, BUDGET), &mixed);
+    assert_eq!(accepted[2], Accepted::Verdict(Verdict::Flaky), "this one has");
+    // It counts as one of the attempts.
     let accepted = after(&mut ledger(1, Budget { retries: 0, ..BUDGET }), &[TestOutcome::Unknown]);
     assert_eq!(accepted, [Accepted::Verdict(Verdict::Unknown)]);
+    let accepted = after(&mut ledger(1, BUDGET), &[const { TestOutcome::Unknown }; 3]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Retry, Accepted::Verdict(Verdict::Unknown)]);
+}
+
+#[test]
+fn a_bot_that_is_broken_costs_a_test_neither_a_retry_nor_its_name() {
+    use TestOutcome::{Failed, Infrastructure, Passed};
+    let none = Budget { retries: 0, retried_percent: 0, ..BUDGET };
+    let accepted = after(&mut ledger(1, none), &[Infrastructure, Infrastructure, Passed]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Retry, Accepted::Verdict(Verdict::Passed)]);
+    let mut one = ledger(1, Budget { retries: 1, ..none });
+    let accepted = after(&mut one, &[Failed, Infrastructure, Passed]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Retry, Accepted::Verdict(Verdict::Flaky)]);
+    assert_eq!(one.retried, 1);
+    // Where it is so everywhere, the test is red.
+    let mut everywhere = ledger(1, BUDGET);
+    let accepted = after(&mut everywhere, &[const { Infrastructure }; 3]);
+    assert_eq!(accepted, [Accepted::Retry, Accepted::Retry, Accepted::Verdict(Verdict::Failed)]);
+    assert_eq!((everywhere.counts().red(), everywhere.retried), (1, 0));
+    assert_eq!(&*everywhere.attempts(TestIndex(0))[2].report.message, "why");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn outcome(wire: v1::TestOutcome) -> Result<TestOutcome, Malformed> {
 fn execution(wire: v1::TestExecution) -> Result<Execution, Malformed> {
     let report = wire.report.unwrap_or_default();
     Ok(Execution {
-        verdict: verdict(report.verdict()),
+        verdict: verdict(report.verdict(), report.infrastructure),
         started: report.started.as_ref().map(Timestamp::from),
         took: report.took.and_then(duration).unwrap_or_default(),
         message: report.message,
@@ -121,8 +121,9 @@ fn execution(wire: v1::TestExecution) -> Result<Execution, Malformed> {
 }
 
 /// An execution without a verdict has not ended.
-fn verdict(wire: v1::TestVerdict) -> TestVerdict {
+fn verdict(wire: v1::TestVerdict, infrastructure: bool) -> TestVerdict {
     match wire {
+        v1::TestVerdict::Failed if infrastructure => TestVerdict::Infrastructure,
         v1::TestVerdict::Unspecified => TestVerdict::Running,
         v1::TestVerdict::Passed => TestVerdict::Passed,
         v1::TestVerdict::Failed => TestVerdict::Failed,
@@ -138,7 +139,7 @@ pub(in crate::remote) fn history(wire: v1::TestHistory) -> Result<TestHistory, M
         Ok(TestPast {
             run: past.run_id.parse().map_err(malformed("run id"))?,
             at: past.at.as_ref().map(Timestamp::from).unwrap_or_default(),
-            verdict: verdict(past.verdict()),
+            verdict: verdict(past.verdict(), past.infrastructure),
             took: past.took.and_then(duration).unwrap_or_default(),
             bot: past.bot_id.clone(),
         })

@@ -46,7 +46,7 @@ fn a_merged_report_tells_tests_shards_and_where_they_ran() {
           <property name="state" value="completed"/>
           <property name="bot" value="bot-0"/>
           <property name="attempt" value="1"/>
-          <property name="input" value="blake3:e33fb19325cbc72b5905e783e0c47290468c610090e376de9215e8b5f8ba83d3/5"/>
+          <property name="digest" value="blake3:e33fb19325cbc72b5905e783e0c47290468c610090e376de9215e8b5f8ba83d3/5"/>
           <property name="outputs" value="blake3:76f0654b7a179e3b720f54eb9fb147168baaa67ebb652d1688658466ea137acf/7"/>
           <property name="reproduce" value="swarm reproduce 1hf7yat000007/0/0"/>
         </properties>

@@ -5,7 +5,7 @@ use crate::{
     testing::{completed, ended, ledger, run_with_tests, tested},
     verdict::{Outcome, judge},
 };
-use TestVerdict::{Crashed, Failed, Passed, Skipped, TimedOut, Unknown};
+use TestVerdict::{Crashed, Failed, Infrastructure, Passed, Skipped, TimedOut, Unknown};
 
 /// One test of every kind.
 fn all_kinds() -> Vec<TestResult> {
@@ -111,6 +111,32 @@ fn tests_that_a_failure_kept_from_running_leave_the_verdict_at_failed() {
     let missing = tested("A.left", TestOutcome::Missing, &[]);
     let told = judged(&run, ledger(&run, vec![failed, missing]));
     assert_eq!(told, "Failed: 1 test failed, 1 test not run after the first failure");
+}
+
+#[test]
+fn what_bots_could_not_do_is_no_failure_of_a_test() {
+    let run = run_with_tests(Driver::Bazel, RunState::Failed, vec![completed(0, 0), completed(1, 0)]);
+    let results = vec![
+        tested("0/4", TestOutcome::Passed, &[Unknown, Passed]),
+        tested("1/4", TestOutcome::Passed, &[Infrastructure, Passed]),
+        tested("2/4", TestOutcome::Failed, &[Unknown, Infrastructure, Infrastructure]),
+        tested("3/4", TestOutcome::Flaky, &[Infrastructure, Failed, Passed]),
+    ];
+    let report = merge(&run, BTreeMap::new(), &[ledger(&run, results)]);
+    assert_eq!((report.totals.passed, report.totals.failed, report.totals.flaky), (3, 1, 1));
+    let xml = junit(&run, &report);
+    let problems: Vec<&str> = xml.lines().map(str::trim).filter(|line| line.contains("message=")).collect();
+    let expected = [
+        r#"<failure message="not good the 2th time" type="infrastructure"><![CDATA[output 2"#,
+        r#"<flakyFailure message="not good the 1th time" type="failure"><stackTrace><![CDATA[output 1"#,
+    ];
+    assert_eq!(problems, expected, "{xml}");
+    let document = serde_json::to_value(ReportJson::new(&run, &report, &judge(&run, &report.findings)));
+    let document = document.unwrap();
+    assert_eq!(departures(&document), Vec::<String>::new());
+    let text = document.to_string();
+    let count = |name: &str| text.matches(&format!(r#""verdict":"{name}""#)).count();
+    assert_eq!((count("infrastructure"), count("unknown")), (4, 2), "each execution is told");
 }
 
 #[test]

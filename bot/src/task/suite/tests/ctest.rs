@@ -8,7 +8,7 @@ use crate::{
 use TestVerdict::{Failed, Passed, Skipped, TimedOut, Unknown};
 use std::{fs, process::Command};
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let mut bench = Bench::new(Driver::Ctest, "ctest", &["--test-dir", "build", "-j", "8"]);
     bench.hang = &["hangs"];
     fs::write(bench.path("in/CMakeLists.txt"), include_str!("CMakeLists.txt")).unwrap();

@@ -15,7 +15,7 @@ fn program() -> PathBuf {
     fixture::gtest("gtest.cc", include_str!("suite.cc"))
 }
 
-fn bench(arguments: &[&str]) -> Bench {
+pub(super) fn bench(arguments: &[&str]) -> Bench {
     Bench { hang: &["Crash.Hangs"], ..Bench::new(Driver::Gtest, program(), arguments) }
 }
 

@@ -14,7 +14,7 @@ fn program() -> PathBuf {
     fixture::built("libtest.rs", include_str!("suite.rs"), "rustc", &arguments, remedy)
 }
 
-fn bench(arguments: &[&str]) -> Bench {
+pub(super) fn bench(arguments: &[&str]) -> Bench {
     let driver = Driver::Libtest;
     Bench { hang: &["hangs", "suite::bin/it hangs"], ..Bench::new(driver, program(), arguments) }
 }

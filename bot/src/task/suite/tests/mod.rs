@@ -6,6 +6,7 @@ mod fixture;
 mod gtest;
 mod libtest;
 mod listing;
+mod out_of_memory;
 mod partitions;
 mod pytest;
 
@@ -37,6 +38,10 @@ struct Bench {
     timeouts: Timeouts,
     /// Tests that hang, which get a short timeout.
     hang: &'static [&'static str],
+    /// Who asks for more gets it when all that it had was told.
+    late: bool,
+    /// An end for lack of memory, though the kernel says nothing of it.
+    starved: Option<CommandExit>,
 }
 
 /// What an attempt told.
@@ -79,7 +84,7 @@ impl Bench {
             ..Command::default()
         };
         let timeouts = Timeouts { hard: Duration::from_secs(100), io: None, grace: Duration::from_secs(2) };
-        Self { root, command, driver, timeouts, hang: &[] }
+        Self { root, command, driver, timeouts, hang: &[], late: false, starved: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -118,7 +123,7 @@ impl Bench {
         let spool = Arc::new(
             Spool::create(&spool.path().join("output"), Arc::clone(&clock), Arc::default()).unwrap(),
         );
-        let executor = Executor::plain(None, clock);
+        let executor = Executor { starved: self.starved, ..Executor::plain(None, clock) };
         let interruption = watch::Sender::default();
         let mut interrupted = interruption.subscribe();
         let (commands, obeyed) = mpsc::channel(4);
@@ -163,15 +168,19 @@ impl Bench {
         }
         let batches: Vec<_> = batches(&listed).into_iter().map(|batch| self.batch(batch)).collect();
         let mut batches = batches.into_iter();
+        let (mut granted, mut hungry) = (0, false);
         while let Some(told) = news.recv().await {
             match told {
                 TestsNews::Listed(_) => panic!("there is one list"),
                 TestsNews::Started { index, .. } => started.push(index),
                 TestsNews::Finished(report) => reports.push(report),
-                TestsNews::Hungry => {
-                    let next = batches.next().map_or(TestsCommand::Complete, TestsCommand::Batch);
-                    let _ = commands.send(next).await;
-                }
+                TestsNews::Hungry => hungry = true,
+            }
+            if hungry && (!self.late || reports.len() == granted) {
+                hungry = false;
+                let next = batches.next();
+                granted += next.as_ref().map_or(0, |batch| batch.tests.len());
+                let _ = commands.send(next.map_or(TestsCommand::Complete, TestsCommand::Batch)).await;
             }
         }
         (listed, started, reports)
