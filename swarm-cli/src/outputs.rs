@@ -1,5 +1,9 @@
 //! What shards left in the CAS: their reports, and on demand all of it as directories.
 
+mod whole;
+
+pub use whole::whole;
+
 use crate::{
     failure::Usage,
     model::{Run, Shard},
@@ -199,11 +203,7 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
         DiskCacheOptions { max_bytes: 1 << 50, min_free: 0, ..DiskCacheOptions::default() },
     )?;
     let names = directory_names(run);
-    let results = run.shards.iter().filter(|shard| {
-        // Whatever becomes of the outputs of workers, the logs of their tests are wanted.
-        !run.is_taken_up(shard.id.step) || run.tests_policy(shard.id.step).is_some()
-    });
-    let all = results.filter_map(|shard| {
+    let all = results(run).filter_map(|shard| {
         let outputs = shard.result()?.outputs?;
         Some((target.join(names.get(&shard.id)?), outputs, shard.id))
     });
@@ -223,6 +223,14 @@ pub async fn download(store: &dyn BlobStore, run: &Run, target: &Path) -> anyhow
         .await?
         .with_context(failed)?;
     Ok(laid_out)
+}
+
+/// The shards whose outputs are results: what a later step has made something of is not.
+fn results(run: &Run) -> impl Iterator<Item = &Shard> {
+    run.shards.iter().filter(|shard| {
+        // Whatever becomes of the outputs of workers, the logs of their tests are wanted.
+        !run.is_taken_up(shard.id.step) || run.tests_policy(shard.id.step).is_some()
+    })
 }
 
 /// Where the outputs of workers have the logs of tests, one file each.

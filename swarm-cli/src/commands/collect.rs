@@ -21,7 +21,7 @@ use crate::{
 use anyhow::Context as _;
 use cas::BlobStore;
 use clap::Args;
-use proto::{RunId, ShardId};
+use proto::{Digest, RunId, ShardId};
 use runtime::Exit;
 use std::{
     collections::BTreeMap,
@@ -189,7 +189,14 @@ async fn tell(
     for note in report.notes.iter().map(String::as_str).chain(silent) {
         console.note(format!("{}: {note}", console.note_paint().yellow("note")));
     }
-    let written = write_files(context, run, &report, &ledgers, &verdict, how);
+    let outputs = match how.json {
+        Some(_) => outputs::whole(store, run).await.unwrap_or_else(|error| {
+            console.note(format!("what shards left has no digest as one tree: {error:#}"));
+            None
+        }),
+        None => None,
+    };
+    let written = write_files(context, run, &report, &ledgers, (&verdict, outputs), how);
     let gathered = match &how.merge_coverage {
         Some(target) => {
             coverage::gather(store, run, target, Path::new(coverage::PROFDATA)).await.map(|what| {
@@ -230,7 +237,7 @@ fn write_files(
     run: &Run,
     report: &Report,
     ledgers: &[Ledger],
-    verdict: &Verdict,
+    (verdict, outputs): (&Verdict, Option<Digest>),
     how: &CollectHow,
 ) -> anyhow::Result<()> {
     let console = &context.console;
@@ -239,7 +246,9 @@ fn write_files(
         console.print(format!("JUnit report: {}\n", path.display()));
     }
     if let Some(path) = &how.json {
-        let document = serde_json::to_string_pretty(&ReportJson::new(run, report, verdict))? + "\n";
+        let document =
+            serde_json::to_string_pretty(&ReportJson::new(run, report, verdict).with_outputs(outputs))?
+                + "\n";
         if path == Path::new("-") {
             console.document(document);
         } else {

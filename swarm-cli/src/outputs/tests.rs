@@ -136,6 +136,15 @@ async fn logs_of_tests_are_gathered_from_all_workers() {
         "cdk"
     );
     assert!(!dir.path().join("suite-0/test-logs").exists());
+
+    let tree = whole(&store, &run).await.unwrap().unwrap();
+    let tree = Isolated::parse(&store.get(tree).await.unwrap()).unwrap();
+    let paths: Vec<&str> = tree.files.keys().map(RelPath::as_str).collect();
+    let logs = ["suite-test-logs/A/b.log", "suite-test-logs/A/b.log.1", "suite-test-logs/A/c.log"];
+    assert_eq!(paths, [&["suite-0/kept"], &logs[..], &["suite-test-logs/d.log"]].concat());
+    let content = tree.files[logs[1]].digest().unwrap();
+    assert_eq!(store.get(content).await.unwrap(), "two");
+    assert!(whole(&store, &run_with(&[None])).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::{
     model::{Run, TestOutcome, TestResult},
     verdict::{Outcome, Verdict},
 };
+use proto::Digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ pub struct ReportJson<'a> {
     pub unverified: Vec<&'a str>,
     /// What workers have lost of the tests that they told of.
     pub lost_outputs: &'a [LostOutputs],
+    /// The manifest of all that shards left, as one tree.
+    pub outputs: Option<String>,
     /// What is odd about the reports.
     pub notes: &'a [String],
     /// How many tests went how.
@@ -87,11 +90,19 @@ impl<'a> ReportJson<'a> {
             reasons: &verdict.reasons,
             unverified: report.findings.unverified().collect(),
             lost_outputs: &report.lost_outputs,
+            outputs: None,
             notes: &report.notes,
             totals: report.totals,
             run: RunJson::from(run),
             tests: tests.collect(),
         }
+    }
+}
+
+impl ReportJson<'_> {
+    /// The same with the digest of what shards left.
+    pub fn with_outputs(self, outputs: Option<Digest>) -> Self {
+        Self { outputs: outputs.map(|digest| digest.to_string()), ..self }
     }
 }
 
