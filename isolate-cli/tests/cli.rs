@@ -102,7 +102,7 @@ fn command_lines_that_make_no_sense() {
         "archive --relative-cwd ../x data",
         "archive --blacklist ( data",
         "archive --cas ftp://x:1 data",
-        "archive --cas https://x:1 data",
+        "archive --cas https://x:1 --ca-cert none.pem data",
         "archive --cas localhost data",
         "download blake3:abc/1 -o out",
         "download sha-256:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262 -o out",
