@@ -1,5 +1,4 @@
 //! A CAS that speaks TLS, as a client trusts it: by what the machine trusts, or by what it is told to.
-#![expect(clippy::unwrap_used, reason = "tests may, also in their helpers")]
 
 use std::fs;
 use tests::{Finished, Program, binary};

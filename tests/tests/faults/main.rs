@@ -4,11 +4,12 @@
 
 mod suites;
 
+use runtime::{Clock as _, SystemClock};
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 use suites::{Driver, TESTS};
 use tests::{Finished, System, eventually};
-use tokio::process::Command;
+use tokio::{process::Command, task::JoinSet};
 
 /// A system with the suite of one driver, and the gate that its test `waits` waits for.
 struct Stage {
@@ -81,15 +82,21 @@ async fn each_fault_is_its_tests_own(driver: Driver) {
     assert_eq!(stage.outcomes(), stage.expected(&faults), "{}", run.stderr);
 }
 
+/// A command at work beside the test.
+fn begun(mut command: Command) -> JoinSet<Finished> {
+    let mut run = JoinSet::new();
+    run.spawn(async move { Finished::of(&mut command).await });
+    run
+}
+
 /// `kill -9` of the bot while the test runs: another one has it, and all that this one had besides.
 async fn a_bot_dies(driver: Driver) {
     let mut stage = Stage::new(driver).await;
-    let mut run = stage.run(&[]);
-    let run = tokio::spawn(async move { Finished::of(&mut run).await });
+    let mut run = begun(stage.run(&[]));
     let bot = stage.waiting().await;
     stage.system.kill_bot(bot).await;
     stage.open_the_gate();
-    let run = run.await.unwrap().expect(0);
+    let run = run.join_next().await.unwrap().unwrap().expect(0);
     assert_eq!(stage.outcomes(), stage.expected(&[]), "{}", run.stderr);
 }
 
@@ -97,8 +104,7 @@ async fn a_bot_dies(driver: Driver) {
 /// Then both come back, and connections break again and again.
 async fn servers_die(driver: Driver) {
     let mut stage = Stage::new(driver).await;
-    let mut run = stage.run(&["--output-dir", "outputs"]);
-    let mut run = tokio::spawn(async move { Finished::of(&mut run).await });
+    let (mut run, clock) = (begun(stage.run(&["--output-dir", "outputs"])), SystemClock::new());
     stage.waiting().await;
     stage.system.kill_scheduler().await;
     stage.system.kill_cas().await;
@@ -107,8 +113,8 @@ async fn servers_die(driver: Driver) {
     stage.system.restart_cas().await;
     let run = loop {
         tokio::select! {
-            run = &mut run => break run.unwrap().expect(0),
-            () = tokio::time::sleep(CUT_EACH) => stage.system.scheduler_proxy.cut(),
+            run = run.join_next() => break run.unwrap().unwrap().expect(0),
+            () = clock.sleep(CUT_EACH) => stage.system.scheduler_proxy.cut(),
         }
     };
     assert_eq!(stage.outcomes(), stage.expected(&[]), "{}", run.stderr);
@@ -116,7 +122,7 @@ async fn servers_die(driver: Driver) {
 }
 
 /// Often enough that answers get lost, seldom enough that some arrive.
-const CUT_EACH: std::time::Duration = std::time::Duration::from_millis(300);
+const CUT_EACH: Duration = Duration::from_millis(300);
 
 macro_rules! of_each_driver {
     ($($module:ident: $driver:ident)*) => {$(
