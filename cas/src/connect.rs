@@ -3,7 +3,7 @@
 use crate::{
     BlobStore,
     layers::{Patience, Retrying, Verified},
-    remote::{Headers, RemoteStore},
+    remote::{Header, Headers, RemoteStore},
 };
 use runtime::{
     Clock, Entropy,
@@ -21,7 +21,7 @@ pub struct Address<'a> {
     /// Which of a server's stores, mostly the empty name.
     pub instance: &'a str,
     /// What it wants with each call.
-    pub headers: Option<&'a Headers>,
+    pub headers: &'a [Header],
 }
 
 impl<'a> Address<'a> {
@@ -40,7 +40,6 @@ pub fn connect(
 ) -> Result<Arc<dyn BlobStore>, ConnectError> {
     let Address { server, tls, instance, headers } = address;
     let channel = runtime::connect::secured(server, tls)?;
-    let headers = headers.cloned().unwrap_or_default();
-    let remote = RemoteStore::with_headers(channel, instance, headers, entropy.clone());
+    let remote = RemoteStore::with_headers(channel, instance, Headers::new(headers), entropy.clone());
     Ok(Arc::new(Verified::new(Retrying::new(remote, Patience::default(), clock, entropy))))
 }

@@ -26,7 +26,7 @@ use cas::{
     BlobStore,
     disk::{DiskCache, DiskCacheOptions},
     named::NamedCacheOptions,
-    remote::{Header, Headers},
+    remote::Header,
 };
 use clap::{Args, Parser, Subcommand};
 use runtime::{Exit, Shutdown, SystemClock, SystemEntropy, connect::Tls};
@@ -134,7 +134,7 @@ impl CasArgs {
             server: &self.cas,
             tls: Tls { ca_cert: self.ca_cert.as_deref(), client },
             instance: &self.instance,
-            headers: Some(&Headers::new(&self.headers)),
+            headers: &self.headers,
         };
         Ok(cas::connect(address, clock, entropy)?)
     }

@@ -245,11 +245,15 @@ struct Logs {
 }
 
 fn logs_of(run: &Run, id: ShardId, names: &BTreeMap<ShardId, String>, target: &Path) -> Option<Logs> {
-    run.tests_policy(id.step)?;
     let name = names.get(&id)?;
-    let step = name.strip_suffix(&format!("-{}", id.index))?;
-    let (from, to) = (target.join(name).join(TEST_LOGS), target.join(format!("{step}-{TEST_LOGS}")));
+    let (from, to) = (target.join(name).join(TEST_LOGS), target.join(logs_directory(run, id, name)?));
     Some(Logs { from, to, index: id.index })
+}
+
+/// Where the logs of all workers of a step are gathered, by the name of one of them. `None`: its tests are not shared out.
+fn logs_directory(run: &Run, id: ShardId, name: &str) -> Option<String> {
+    run.tests_policy(id.step)?;
+    Some(format!("{}-{TEST_LOGS}", name.strip_suffix(&format!("-{}", id.index))?))
 }
 
 impl Logs {

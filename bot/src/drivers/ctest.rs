@@ -12,7 +12,7 @@ mod model;
 
 use super::{
     Address, Base, DriverError, Launch, Listed, Listing, Next, Runner, Takes, TestRun,
-    single::{PREMATURE_EXIT_FILE, Single},
+    single::{Single, watch_for_premature_exit},
 };
 use crate::{
     attempt::CommandExit,
@@ -107,11 +107,9 @@ impl Ctest {
         };
         let properties = &test.properties;
         self.launched += 1;
-        let file = self.base.own.join(format!("premature-{}", self.launched));
         let mut environment = self.base.command.environment.clone();
-        // The step and the test may know better: an empty value means none.
-        let variable = environment.entry(PREMATURE_EXIT_FILE.to_owned());
-        variable.or_insert_with(|| file.display().to_string());
+        let file = watch_for_premature_exit(&mut environment, &self.base.own, self.launched);
+        // The test may know better, too.
         properties.apply_environment(&mut environment);
         let directory = properties.directory.as_ref();
         let command = Command {

@@ -10,7 +10,10 @@ mod list;
 mod read;
 mod stream;
 
-use super::{Address, Base, ChannelKind, DriverError, Launch, Listed, Listing, Next, Runner, Takes};
+use super::{
+    Address, Base, ChannelKind, DriverError, Launch, Listed, Listing, Next, Runner, Takes,
+    single::PREMATURE_EXIT_FILE,
+};
 use crate::{
     attempt::CommandExit,
     executor::{Command, Files},
@@ -39,7 +42,7 @@ const OVERRULED: [&str; 12] = [
 /// Variables that would do the same, beside those that stand for flags.
 const OVERRULED_VARIABLES: [&str; 5] = [
     "GTEST_SHARD_STATUS_FILE",
-    "TEST_PREMATURE_EXIT_FILE",
+    PREMATURE_EXIT_FILE,
     "TEST_SHARD_STATUS_FILE",
     "TESTBRIDGE_TEST_RUNNER_FAIL_FAST",
     "XML_OUTPUT_FILE",
@@ -144,7 +147,7 @@ impl Runner for Gtest {
         // Tests that are listed as disabled do not come here, unless somebody asks for one.
         text.push_str("--gtest_also_run_disabled_tests=1\n");
         let mut command = self.command([format!("--gtest_flagfile={}", flags.display())]);
-        command.environment.insert("TEST_PREMATURE_EXIT_FILE".into(), premature.display().to_string());
+        command.environment.insert(PREMATURE_EXIT_FILE.into(), premature.display().to_string());
         let reader = Box::new(GtestReader::new(names.iter().map(ToString::to_string)));
         let launch = Launch::of(command, Takes::Front(queue.len()), reader);
         let (files, results) = (vec![(flags, text.into_bytes())], vec![premature, result]);

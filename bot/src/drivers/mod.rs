@@ -142,6 +142,17 @@ impl TestRun {
     }
 }
 
+/// Bytes of the end of an output that stand in a message.
+const LAST_WORDS: usize = 2000;
+
+/// The message, and how the output of what it is about ends.
+pub(crate) fn with_last_words(message: String, output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let text = text.trim();
+    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
+    if text.is_empty() { message } else { format!("{message}; its output ends with: {text}") }
+}
+
 /// How a process of a [`Launch`] ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {

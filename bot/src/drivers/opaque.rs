@@ -2,7 +2,7 @@
 
 use super::{
     Address, Base, DriverError, Launch, Next, Runner, Takes, partitions,
-    single::{Ending, PREMATURE_EXIT_FILE, Single, premature},
+    single::{Ending, Single, premature, watch_for_premature_exit},
 };
 use crate::{
     attempt::CommandExit,
@@ -36,10 +36,7 @@ impl Runner for Opaque {
         };
         let mut command = self.base.command.clone();
         command.environment.extend(part.environment());
-        let file = self.base.own.join(format!("premature-{number}"));
-        // The step may know better: an empty value means none.
-        let variable = command.environment.entry(PREMATURE_EXIT_FILE.to_owned());
-        variable.or_insert_with(|| file.display().to_string());
+        let file = watch_for_premature_exit(&mut command.environment, &self.base.own, number);
         let reader = Single::of(name, Box::new(judge));
         let launch = Launch::of(command, Takes::Front(1), reader);
         Ok(Next::Process(Box::new(Launch { results: vec![file], ..launch })))

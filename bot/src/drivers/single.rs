@@ -2,7 +2,11 @@
 
 use super::{Event, Finished, Left, Reader};
 use crate::{attempt::CommandExit, suite::TestVerdict};
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Output that a judge sees, from each end.
 const SEEN: usize = 64 * 1024;
@@ -13,6 +17,18 @@ pub(super) const WHOLE: usize = 64 * 1024 * 1024;
 /// The variable that names a file which a program makes when it begins its tests, and removes when it has ended them.
 /// GoogleTest does, and what follows Bazel's protocol.
 pub(super) const PREMATURE_EXIT_FILE: &str = "TEST_PREMATURE_EXIT_FILE";
+
+/// Has the process of this number make such a file, and tells which, unless the step knows better: an empty value means none.
+pub(super) fn watch_for_premature_exit(
+    environment: &mut BTreeMap<String, String>,
+    own: &Path,
+    number: u32,
+) -> PathBuf {
+    let file = own.join(format!("premature-{number}"));
+    let variable = environment.entry(PREMATURE_EXIT_FILE.to_owned());
+    variable.or_insert_with(|| file.display().to_string());
+    file
+}
 
 /// What it means that the file is still there: something in the middle has ended the process.
 pub(super) fn premature(exit: CommandExit) -> (TestVerdict, String) {

@@ -40,9 +40,9 @@ async fn conforms() {
 async fn a_server_that_wants_to_know_who_calls_is_told() {
     let server = Server::start(Mischief::Strict).await;
     let (url, [cert, key]) = (server.url(), certificate());
-    let headers = Headers::new(&["X-Api-Key=a=b".parse().unwrap()]);
+    let headers = ["X-Api-Key=a=b".parse().unwrap()];
     let tls = Tls { ca_cert: Some(&cert), client: Some((&cert, &key)) };
-    let known = Address { server: &url, tls, instance: "main", headers: Some(&headers) };
+    let known = Address { server: &url, tls, instance: "main", headers: &headers };
     let connect = |address| crate::connect(address, SystemClock::shared(), SystemEntropy::shared()).unwrap();
     for length in [1000, 5_000_000] {
         let digest = connect(known).put(FUNCTION, noise(1, length)).await.unwrap();
@@ -51,11 +51,11 @@ async fn a_server_that_wants_to_know_who_calls_is_told() {
     let digest = FUNCTION.digest(b"x");
     let refused = async |address: Address<'_>| {
         let channel = runtime::connect::secured(&url, address.tls).unwrap();
-        let headers = address.headers.cloned().unwrap_or_default();
+        let headers = Headers::new(address.headers);
         let store = RemoteStore::with_headers(channel, address.instance, headers, SystemEntropy::shared());
         store.find_missing(&[digest]).await.unwrap_err()
     };
-    let error = refused(Address { headers: None, ..known }).await;
+    let error = refused(Address { headers: &[], ..known }).await;
     assert!(error.to_string().contains("who are you?"), "{error}");
     let error = refused(Address { instance: "", ..known }).await;
     assert!(error.to_string().contains("there is no store ``"), "{error}");

@@ -49,6 +49,8 @@ pub(crate) struct Suite {
     pub(crate) ledger: Ledger,
     /// Whether its driver tells tests apart.
     pub(crate) verified: bool,
+    /// What is run, if that is known: equal numbers, equal inputs.
+    pub(super) input: Option<u64>,
     leases: BTreeMap<Token, Worked>,
     /// Tests in the order in which something became of them.
     log: Vec<TestIndex>,
@@ -70,6 +72,7 @@ impl Suite {
         listing: Arc<Listing>,
         policy: &TestsPolicy,
         quarantined: BTreeSet<TestIndex>,
+        input: Option<u64>,
     ) -> Option<Self> {
         let budget = Budget {
             retries: policy.retries,
@@ -78,7 +81,7 @@ impl Suite {
         };
         let ledger = Ledger::new(Arc::clone(&listing.tests), quarantined, budget).ok()?;
         let verified = policy.driver.lists();
-        Some(Self { listing, ledger, verified, leases: BTreeMap::new(), log: Vec::new() })
+        Some(Self { listing, ledger, verified, input, leases: BTreeMap::new(), log: Vec::new() })
     }
 
     /// An attempt may run these.

@@ -69,13 +69,12 @@ impl State {
         let listing = &known.unwrap_or_else(|| Arc::clone(listing));
         let run = self.runs.get_mut(&id).ok_or_else(missing)?;
         let quarantined = self.books.quarantined(&policy.suite, listing, at);
-        let suite = Suite::new(Arc::clone(listing), policy, quarantined);
+        let key = ListingKey::of(&step);
+        let suite = Suite::new(Arc::clone(listing), policy, quarantined, key.map(ListingKey::number));
         run.suites.insert(number, suite.ok_or_else(|| impossible(id, "lists a test twice"))?);
         let first = run.steps.get(number as usize).map_or(0, |shards| shards.len() as u32);
         self.new_workers(id, number, workers.saturating_sub(first), at)?;
-        if let Some(key) =
-            ListingKey::of(&step).filter(|_| policy.only.is_empty() && !listing.tests.is_empty())
-        {
+        if let Some(key) = key.filter(|_| policy.only.is_empty() && !listing.tests.is_empty()) {
             self.books.listings.insert(key, (id, number));
         }
         Ok(())
@@ -141,8 +140,6 @@ impl State {
         let Some(run) = self.runs.get(&id.run) else { return Ok(()) };
         let Some(step) = run.spec.steps.get(id.step as usize) else { return Ok(()) };
         let (Some(key), Some(suite)) = (suite_key(step), run.suites.get(&id.step)) else { return Ok(()) };
-        let is_judged = accepted.iter().any(|accepted| matches!(accepted, Accepted::Verdict(_)));
-        let input = ListingKey::of(step).filter(|_| is_judged).map(|input| input.number());
         for (report, accepted) in reports.iter().zip(accepted) {
             let Some(test) = suite.listing.tests.get(report.test.0 as usize) else { continue };
             if accepted == Accepted::Late {
@@ -150,7 +147,7 @@ impl State {
             }
             self.books.history.record(&key, &test.name, &report.outcome, report.duration);
             if let Accepted::Verdict(verdict) = accepted {
-                self.books.history.judged(&key, &test.name, verdict, input);
+                self.books.history.judged(&key, &test.name, verdict, suite.input);
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::TestOutcome;
 use proto::BotId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of the tests that others have ended, at most one in so many may have crashed when a bot is to blame for its own crashes:
 /// broken code crashes everywhere, and would cost one bot after the other.
@@ -14,6 +14,8 @@ const SELDOM: u64 = 10;
 pub struct Breaker {
     limit: u32,
     bots: BTreeMap<BotId, Seen>,
+    /// Mostly none: it is asked with each report.
+    tripped: BTreeSet<BotId>,
 }
 
 /// What was seen of a bot.
@@ -22,13 +24,12 @@ struct Seen {
     in_a_row: u32,
     ended: u64,
     crashed: u64,
-    tripped: bool,
 }
 
 impl Breaker {
     /// Trips at so many crashes in a row, at least one.
     pub fn new(limit: u32) -> Self {
-        Self { limit: limit.max(1), bots: BTreeMap::new() }
+        Self { limit: limit.max(1), bots: BTreeMap::new(), tripped: BTreeSet::new() }
     }
 
     /// Notes how an execution ended. True when the bot should get no more; the count begins anew then.
@@ -43,19 +44,20 @@ impl Breaker {
         seen.in_a_row += 1;
         let trips = seen.in_a_row >= self.limit;
         if trips {
-            (seen.in_a_row, seen.tripped) = (0, true);
+            seen.in_a_row = 0;
+            self.tripped.insert(bot.clone());
         }
         trips
     }
 
     /// Whether the bot should get no more of the step.
     pub fn has_tripped(&self, bot: &BotId) -> bool {
-        self.bots.get(bot).is_some_and(|seen| seen.tripped)
+        self.tripped.contains(bot)
     }
 
     /// All of these bots.
     pub fn tripped(&self) -> impl Iterator<Item = &BotId> {
-        self.bots.iter().filter(|(_, seen)| seen.tripped).map(|(bot, _)| bot)
+        self.tripped.iter()
     }
 
     /// Those of them that are to blame: others have ended as many tests as it takes, and hardly any by a crash.
@@ -71,6 +73,7 @@ impl Breaker {
     /// Somebody says that the bot may work again.
     pub fn forgive(&mut self, bot: &BotId) {
         self.bots.remove(bot);
+        self.tripped.remove(bot);
     }
 }
 

@@ -1,6 +1,6 @@
 //! All that shards left as one tree, by one digest.
 
-use super::{CONCURRENCY, TEST_LOGS, directory_names, read_manifest, results};
+use super::{CONCURRENCY, TEST_LOGS, directory_names, logs_directory, read_manifest, results};
 use crate::model::Run;
 use anyhow::Context as _;
 use cas::{BlobStore, BlobStoreExt as _, isolated::Isolated};
@@ -25,11 +25,11 @@ pub async fn whole(store: &dyn BlobStore, run: &Run) -> anyhow::Result<Option<Di
             let (one, other) = (isolated.function.name(), tree.function.name());
             anyhow::bail!("shards have named their outputs by {one} and by {other}");
         }
-        let logs = run.tests_policy(id.step).and_then(|_| name.strip_suffix(&format!("-{}", id.index)));
+        let logs = logs_directory(run, id, name);
         for (path, entry) in isolated.files {
             let log = path.as_str().strip_prefix(TEST_LOGS).and_then(|rest| rest.strip_prefix('/'));
-            let place = match logs.zip(log) {
-                Some((step, rest)) => format!("{step}-{TEST_LOGS}/{rest}"),
+            let place = match logs.as_ref().zip(log) {
+                Some((logs, rest)) => format!("{logs}/{rest}"),
                 None => format!("{name}/{path}"),
             };
             let mut place = RelPath::new(&place).with_context(|| format!("{path} of shard {id}"))?;

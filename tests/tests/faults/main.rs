@@ -7,14 +7,15 @@ mod suites;
 use runtime::{Clock as _, SystemClock};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
-use suites::{Driver, TESTS};
+use suites::{Suite, TESTS};
+use swarm_cli::model::Driver;
 use tests::{Finished, System, eventually};
 use tokio::{process::Command, task::JoinSet};
 
 /// A system with the suite of one driver, and the gate that its test `waits` waits for.
 struct Stage {
     system: System,
-    driver: Driver,
+    suite: Suite,
     digest: String,
     gate: PathBuf,
 }
@@ -22,19 +23,17 @@ struct Stage {
 impl Stage {
     async fn new(driver: Driver) -> Self {
         let system = System::start(2).await;
-        let digest = driver.archived(&system).await;
+        let suite = Suite(driver);
+        let digest = suite.archived(&system).await;
         let gate = system.path().join("gate");
-        Self { system, driver, digest, gate }
+        Self { system, suite, digest, gate }
     }
 
     /// `swarm run` with a report in `report.json`.
     fn run(&self, args: &[&str]) -> Command {
         let mut command = self.system.command("swarm");
         command.args(["run", &self.digest, "--name", "suite", "--json", "report.json"]);
-        command
-            .args(self.driver.flags())
-            .args(["--env", &format!("GATE={}", self.gate.display())])
-            .args(args);
+        command.args(self.suite.flags()).args(["--env", &format!("GATE={}", self.gate.display())]).args(args);
         command
     }
 
@@ -68,7 +67,7 @@ impl Stage {
     fn expected(&self, others: &[(&str, &str)]) -> BTreeMap<String, String> {
         let outcome =
             |name: &str| others.iter().find(|(other, _)| *other == name).map_or("passed", |(_, it)| it);
-        TESTS.iter().enumerate().map(|(at, name)| (self.driver.id(at), outcome(name).to_owned())).collect()
+        TESTS.iter().enumerate().map(|(at, name)| (self.suite.id(at), outcome(name).to_owned())).collect()
     }
 }
 

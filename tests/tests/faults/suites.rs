@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use swarm_cli::model::Driver::{self, Bazel, Ctest, Gtest, Libtest, Opaque, Pytest};
 use tests::{Finished, System};
 use tokio::process::Command;
 
@@ -19,34 +20,14 @@ pub(crate) const TESTS: [&str; 11] = [
 ];
 
 /// What shares the suite out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Driver {
-    Gtest,
-    Libtest,
-    Pytest,
-    Ctest,
-    Bazel,
-    Opaque,
-}
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suite(pub(crate) Driver);
 
-use Driver::{Bazel, Ctest, Gtest, Libtest, Opaque, Pytest};
-
-impl Driver {
-    fn name(self) -> &'static str {
-        match self {
-            Gtest => "gtest",
-            Libtest => "libtest",
-            Pytest => "pytest",
-            Ctest => "ctest",
-            Bazel => "bazel",
-            Opaque => "opaque",
-        }
-    }
-
+impl Suite {
     /// How the driver names one of [`TESTS`].
     pub(crate) fn id(self, position: usize) -> String {
         let name = TESTS[position];
-        match self {
+        match self.0 {
             Gtest => format!("Suite.{name}"),
             Libtest | Ctest => name.to_owned(),
             Pytest => match name.strip_prefix("steady") {
@@ -59,8 +40,8 @@ impl Driver {
 
     /// Those that share the suite out among the bots of a system.
     pub(crate) fn flags(self) -> Vec<String> {
-        let mut flags = vec!["--driver".to_owned(), self.name().to_owned()];
-        if matches!(self, Bazel | Opaque) {
+        let mut flags = vec!["--driver".to_owned(), self.0.name().to_owned()];
+        if !self.0.lists_tests() {
             flags.extend(["--partitions".to_owned(), TESTS.len().to_string()]);
         }
         flags
@@ -72,7 +53,7 @@ impl Driver {
         fs::create_dir(&root).unwrap();
         let here = package().join("tests/faults");
         let copy = |name: &str| assert!(fs::copy(here.join(name), root.join(name)).unwrap() > 0);
-        let words: Vec<String> = match self {
+        let words: Vec<String> = match self.0 {
             Gtest => {
                 let remedy =
                     "install GoogleTest, on Debian and Ubuntu with: sudo apt-get install g++ libgtest-dev";

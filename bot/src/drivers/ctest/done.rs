@@ -1,9 +1,9 @@
 //! What became of tests that have run on this bot.
 
-use crate::{drivers::TestRun, suite::TestVerdict};
-
-/// Bytes of the output of a test in what others say of it.
-const LAST_WORDS: usize = 2000;
+use crate::{
+    drivers::{TestRun, with_last_words},
+    suite::TestVerdict,
+};
 
 /// One of them.
 #[derive(Debug)]
@@ -40,13 +40,5 @@ fn failure(run: &TestRun) -> Option<String> {
     if matches!(run.verdict, TestVerdict::Passed | TestVerdict::Skipped) {
         return None;
     }
-    let output = String::from_utf8_lossy(&run.output);
-    let output = output.trim();
-    let output = &output[output.ceil_char_boundary(output.len().saturating_sub(LAST_WORDS))..];
-    let message = &run.message;
-    Some(if output.is_empty() {
-        message.clone()
-    } else {
-        format!("{message}; its output ends with: {output}")
-    })
+    Some(with_last_words(run.message.clone(), &run.output))
 }

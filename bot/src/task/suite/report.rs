@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     attempt::CommandExit,
-    drivers::{Event, Left, Takes, TestRun},
+    drivers::{Event, Left, Takes, TestRun, with_last_words},
     executor::{Cause, Execution},
     suite::{MAX_MESSAGE, TestReport, TestVerdict, TestsNews},
     task::failure::Failure,
@@ -17,9 +17,6 @@ use crate::{
 
 /// Most notes on an attempt.
 const NOTES: usize = 16;
-
-/// Bytes of the output of a runner that cannot be made use of, in the message.
-const LAST_WORDS: usize = 2000;
 
 impl Suite<'_> {
     /// What the end of a process means for its tests.
@@ -128,10 +125,7 @@ impl Suite<'_> {
 
 /// A runner that cannot be made use of, with its last words.
 fn of_runner(failure: String, last_words: &[u8], by: EndedBy, execution: &Execution) -> Stop {
-    let text = String::from_utf8_lossy(last_words);
-    let text = text.trim();
-    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS))..];
-    let message = if text.is_empty() { failure } else { format!("{failure}; its output ends with: {text}") };
+    let message = with_last_words(failure, last_words);
     // That it needs more memory than there is says the kernel; whoever else has killed it meant the bot.
     let of_the_bot = by == EndedBy::Itself && execution.signalled && execution.exit == CommandExit::Signal(9);
     Stop::Failed(if of_the_bot { Failure::internal(message) } else { Failure::client(message) })
