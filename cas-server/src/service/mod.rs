@@ -24,6 +24,7 @@ mod patches;
 mod pins;
 mod resource;
 mod tree;
+mod uncopied;
 mod wire;
 mod zstd;
 
@@ -131,6 +132,7 @@ pub(crate) async fn router(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let uploads = TaskTracker::new();
     let streams = bytestream::ByteStreamService::new(Arc::clone(&engine), zstd.clone(), uploads.clone());
+    let reads = uncopied::routes(streams.clone());
     let bytestream = ByteStreamServer::new(streams)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -165,7 +167,9 @@ pub(crate) async fn router(
     let calls = usize::try_from(max_memory / CALL_BYTES).unwrap_or(usize::MAX).clamp(1, 1024);
     let bounded = from_fn_with_state(Arc::new(Semaphore::new(calls)), bounded);
     let blobs = http::routes(Arc::clone(&engine), zstd);
-    let router = beside_blobs(engine, config, actions, blobs).around(grpc.into_axum_router()).layer(bounded);
+    let router = beside_blobs(engine, config, actions, blobs)
+        .around(reads.merge(grpc.into_axum_router()))
+        .layer(bounded);
     Ok(Service { router, health, uploads })
 }
 

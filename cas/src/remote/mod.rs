@@ -8,6 +8,8 @@
 mod batch;
 mod broken;
 mod headers;
+mod parts;
+mod reading;
 mod resource;
 mod store;
 mod stream;

@@ -1,6 +1,6 @@
 //! [`RemoteStore`]: the calls.
 
-use super::{Headers, batch, broken::Broken, resource, stream};
+use super::{Headers, batch, broken::Broken, reading, resource, stream};
 use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Reopen, Result, batches, status};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +39,7 @@ pub(super) type Wire = InterceptedService<Channel, Headers>;
 /// A server, reached over a channel that connects by itself. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct RemoteStore {
+    wire: Wire,
     blobs: ContentAddressableStorageClient<Wire>,
     streams: ByteStreamClient<Wire>,
     patches: PatchesClient<Wire>,
@@ -64,8 +65,9 @@ impl RemoteStore {
         let wire = InterceptedService::new(channel, headers);
         let blobs = ContentAddressableStorageClient::new(wire.clone());
         let patches = PatchesClient::new(wire.clone());
-        let streams = ByteStreamClient::new(wire);
+        let streams = ByteStreamClient::new(wire.clone());
         Self {
+            wire,
             blobs: blobs.max_decoding_message_size(most).max_encoding_message_size(most),
             streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),
             patches,
@@ -293,7 +295,7 @@ impl BlobStore for RemoteStore {
             read_offset: bounds.start.cast_signed(),
             read_limit: range.limit.map_or(0, |_| (bounds.end - bounds.start).cast_signed()),
         };
-        stream::read(self.streams.clone(), request, digest, bounds.end - bounds.start).await
+        reading::read(self.wire.clone(), &request, digest, bounds.end - bounds.start).await
     }
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Blobs as streams of messages, with a deadline for making progress instead of one for the whole.
+//! Blobs that go up as streams of messages, with a deadline for making progress instead of one for the whole.
 
 use super::store::Wire;
 use crate::{ByteStream, Error, Result, status};
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use proto::{
     Digest,
-    bytestream::{ReadRequest, ReadResponse, WriteRequest, byte_stream_client::ByteStreamClient},
+    bytestream::{WriteRequest, byte_stream_client::ByteStreamClient},
     limits,
 };
 use std::{
@@ -18,52 +18,13 @@ use std::{
     time::Duration,
 };
 use tokio::time::timeout;
-use tonic::Streaming;
 
 /// How long a stream may stand still.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
-fn stalled(digest: Digest) -> Error {
+pub(super) fn stalled(digest: Digest) -> Error {
     let seconds = STALL.as_secs();
     Error::Unavailable { reason: format!("the transfer of {digest} made no progress for {seconds} s") }
-}
-
-/// Reads `expected` bytes of a blob.
-pub(super) async fn read(
-    mut client: ByteStreamClient<Wire>,
-    request: ReadRequest,
-    digest: Digest,
-    expected: u64,
-) -> Result<ByteStream> {
-    let answer = timeout(STALL, client.read(request)).await.map_err(|_| stalled(digest))?;
-    let messages = answer.map_err(|status| status::from_status(&status, Some(digest)))?.into_inner();
-    let state = Reading { messages, digest, expected };
-    Ok(stream::try_unfold(state, Reading::next).boxed())
-}
-
-struct Reading {
-    messages: Streaming<ReadResponse>,
-    digest: Digest,
-    expected: u64,
-}
-
-impl Reading {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
-        let digest = self.digest;
-        let message = timeout(STALL, self.messages.message()).await.map_err(|_| stalled(digest))?;
-        let message = message.map_err(|status| status::from_status(&status, Some(digest)))?;
-        let Some(ReadResponse { data }) = message else {
-            return match self.expected {
-                0 => Ok(None),
-                // The server closed the stream in good order, yet early: asking for the rest may give it.
-                rest => Err(Error::Unavailable { reason: format!("{rest} bytes of {digest} did not come") }),
-            };
-        };
-        self.expected = self.expected.checked_sub(data.len() as u64).ok_or_else(|| Error::Internal {
-            reason: format!("more bytes than asked for came of {digest}"),
-        })?;
-        Ok(Some((data, self)))
-    }
 }
 
 /// Writes a blob from `begins` on, where the source begins. An answer that comes before the end means that the server has the blob already.

@@ -27,6 +27,9 @@ use std::{
 /// Batches, and streams, in flight.
 const IN_FLIGHT: usize = 4;
 
+/// Chunks of a stream that are written at once, if so many have come: those of a message, mostly.
+const AT_ONCE: usize = 4;
+
 /// Everything that a manifest names is in the cache, and stays there while this lives.
 #[derive(Debug)]
 pub struct Fetched {
@@ -329,18 +332,18 @@ impl Fetching<'_> {
 
     async fn large(&self, digest: Digest) -> Result<(), Error> {
         let mut source = match self.way.store.read(digest, Range::ALL).await {
-            Ok(source) => source,
+            Ok(source) => source.ready_chunks(AT_ONCE),
             Err(error) => return self.note(error),
         };
         let (cache, trust) = (self.way.cache.clone(), Trust::of(self.way.store));
         let mut staged = blocking(move || cache.stage_as(digest, trust)).await?;
-        while let Some(chunk) = source.next().await {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
+        while let Some(chunks) = source.next().await {
+            let chunks = match chunks.into_iter().collect::<Result<Vec<Bytes>, _>>() {
+                Ok(chunks) => chunks,
                 Err(error) => return self.note(error),
             };
             let write = move || {
-                staged.write(&chunk)?;
+                chunks.iter().try_for_each(|chunk| staged.write(chunk))?;
                 Ok::<_, crate::Error>(staged)
             };
             staged = blocking(write).await?;

@@ -7,7 +7,12 @@ use std::{
     path::{Path, PathBuf},
     thread,
 };
+use tempfile::TempDir;
 use tests::{Program, binary};
+
+/// Where each Linux system has a file system that is memory, and the number by which the kernel tells so.
+const MEMORY: &str = "/dev/shm";
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// Begins with an empty server and empty caches.
 #[derive(Debug)]
@@ -88,6 +93,15 @@ impl Bench {
         let name = "cas_request_seconds_count";
         self.metric(name).await - self.metric(&format!("{name}{{method=\"GET /metrics\"}}")).await
     }
+}
+
+/// A copy of `tree` in a file system that is memory: what is compared with a fetch begins there, as blobs do in a server's memory.
+pub(crate) async fn in_memory(tree: &Path) -> TempDir {
+    let dir = TempDir::with_prefix_in("isoswarm-bench-", MEMORY).unwrap();
+    let kind = rustix::fs::statfs(dir.path()).unwrap().f_type;
+    assert!(kind == TMPFS, "{MEMORY} is no tmpfs: mount one there that has room for {}", tree.display());
+    measure::shell(&format!("cp -r {} {}", tree.display(), dir.path().join("tree").display())).await;
+    dir
 }
 
 /// How long so many bytes take through one TCP connection of loopback, from memory into memory.

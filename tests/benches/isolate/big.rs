@@ -1,7 +1,7 @@
 //! Few large files: how fast they are hashed.
 
 use super::{
-    bench::{Bench, transfer},
+    bench::{Bench, in_memory, transfer},
     measure::{Took, on_all_cores, shell},
     table::{self, Row},
     trees,
@@ -22,10 +22,11 @@ pub(crate) async fn bench() {
     let tree = dir.path().join("tree");
     trees::big(&tree, files, megabytes * 1_000_000);
     let mut hash = Row::new("archive, hashed anew, the server has all", "bare parallel hash", 1.3);
-    let mut fetch = Row::new("fetch and lay out, cold cache", "cp -r + bare transfer", 1.2);
+    let mut fetch = Row::new("fetch and lay out, cold cache", "cp -r from tmpfs + bare transfer", 1.2);
     let mut warm = Row::new("fetch and lay out, warm cache", "cp -r --reflink=auto", 1.0);
     let bench = Bench::start(dir.path().join("server")).await;
     let (_, digest) = bench.archive("first", &tree).await;
+    let memory = in_memory(&tree).await;
     let rounds = number("ROUNDS", 3);
     for round in 0..rounds {
         let bare = bare_hash(&tree);
@@ -40,7 +41,8 @@ pub(crate) async fn bench() {
             gone.iter().for_each(|name| fs::remove_dir_all(bench.at(name)).unwrap());
             took
         };
-        let copy = once(format!("cp -r {} {}", tree.display(), at("copy")), &["copy"]).await;
+        let source = memory.path().join("tree");
+        let copy = once(format!("cp -r {} {}", source.display(), at("copy")), &["copy"]).await;
         let cold = bench.download("bot", &digest, "cold").await;
         fs::remove_dir_all(bench.at("cold")).unwrap();
         fetch.note(cold, copy + transfer(megabytes as u64 * 1_000_000));

@@ -1,7 +1,7 @@
 //! Many small files: archive, archive again, after a change; fetch with nothing and with everything in the cache.
 
 use super::{
-    bench::{Bench, transfer},
+    bench::{Bench, in_memory, transfer},
     measure::{Took, on_all_cores, shell},
     table::{self, Row},
     trees,
@@ -48,7 +48,7 @@ pub(crate) async fn bench() {
         changed: Row::new("archive, 1 % of files changed, watched", "archive, nothing known", 0.1),
         unwatched: Row::aside("archive, 1 % of files changed, not watched", "archive, nothing known"),
         looked: Row::aside("a bare look at each file, on all cores", "archive, nothing known"),
-        fetch: Row::new("fetch and lay out, cold cache", "cp -r + bare transfer", 1.2),
+        fetch: Row::new("fetch and lay out, cold cache", "cp -r from tmpfs + bare transfer", 1.2),
         warm: Row::new("fetch and lay out, warm cache", "cp -r --reflink=auto", 1.0),
         calls: 0.0,
         surplus: 0.0,
@@ -90,7 +90,10 @@ async fn measure(bench: &Bench, tree: &Path, git: &str, round: usize, rows: &mut
     rows.looked.note(look(tree), cold);
 
     let bytes = bench.metric("cas_written_bytes_total").await;
-    let copy = shell(&format!("cp -r {source} {}", at("copy"))).await.0;
+    let memory = in_memory(tree).await;
+    let copy = format!("cp -r {} {}", memory.path().join("tree").display(), at("copy"));
+    let copy = shell(&copy).await.0;
+    drop(memory);
     rows.fetch.note(bench.download("bot", &digest, "cold").await, copy + transfer(bytes as u64));
     let reflink = shell(&format!("cp -r --reflink=auto {source} {}", at("reflink"))).await.0;
     rows.warm.note(bench.download("bot", &digest, "warm").await, reflink);
