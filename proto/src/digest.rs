@@ -292,7 +292,7 @@ impl FromStr for Digest {
         let syntax = || DigestError::Syntax { given: text.to_owned() };
         let (function, rest) = text.split_once(':').ok_or_else(syntax)?;
         let (hash, size) = rest.split_once('/').ok_or_else(syntax)?;
-        let size = size.parse().map_err(|_| syntax())?;
+        let size = crate::decimal(size).ok_or_else(syntax)?;
         Self::from_hex(function.parse()?, hash, size)
     }
 }
@@ -417,7 +417,10 @@ mod tests {
         );
         assert!(matches!(parse(&format!("blake3:{}/4", "A".repeat(64))), DigestError::Hex { .. }));
         assert!(matches!(parse(&format!("blake3:{}/0", "a".repeat(64))), DigestError::EmptyMismatch { .. }));
-        assert!(matches!(parse(&format!("blake3:{}/-1", "a".repeat(64))), DigestError::Syntax { .. }));
+        for size in ["-1", "+1", "01"] {
+            let written = parse(&format!("blake3:{}/{size}", "a".repeat(64)));
+            assert!(matches!(written, DigestError::Syntax { .. }), "{size}");
+        }
         let largest = format!("blake3:{}/{}", "a".repeat(64), i64::MAX);
         let digest: Digest = largest.parse().unwrap();
         assert_eq!(Digest::try_from(&crate::v1::Digest::from(digest)).unwrap(), digest);

@@ -1,5 +1,6 @@
 //! Names of runs, shards, bots and requests.
 
+use crate::decimal;
 use std::{fmt, str::FromStr};
 
 /// Why something is not an id.
@@ -177,10 +178,9 @@ impl FromStr for ShardId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let number = |part: &str| part.parse().ok().filter(|n: &u32| n.to_string() == part);
         let parts: Vec<&str> = text.split('/').collect();
         if let [run, step, index] = parts[..]
-            && let (Ok(run), Some(step), Some(index)) = (run.parse(), number(step), number(index))
+            && let (Ok(run), Some(step), Some(index)) = (run.parse(), decimal(step), decimal(index))
         {
             return Ok(Self { run, step, index });
         }

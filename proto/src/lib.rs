@@ -5,6 +5,7 @@
 
 mod codec;
 mod cut;
+mod decimal;
 mod digest;
 mod dimensions;
 mod environment_prefix;
@@ -19,6 +20,7 @@ mod secret;
 mod time;
 
 pub use cut::Cut;
+pub use decimal::decimal;
 pub use digest::{Digest, DigestError, DigestFunction, Hasher};
 pub use dimensions::{DimensionError, Dimensions, Requirement, Requirements};
 pub use environment_prefix::{EnvironmentPrefix, EnvironmentPrefixError};

@@ -1,5 +1,6 @@
 //! A part of a suite whose tests nobody knows, and the variables by which a command finds out which part it is to run.
 
+use crate::decimal;
 use std::{fmt, str::FromStr};
 
 /// The variables, for the index and for how many there are, and what the index of the first part is.
@@ -56,7 +57,7 @@ impl FromStr for Part {
 
     fn from_str(text: &str) -> Result<Self, PartError> {
         let parsed = text.split_once('/').and_then(|(index, total)| {
-            let (index, total) = (index.parse().ok()?, total.parse().ok()?);
+            let (index, total) = (decimal(index)?, decimal(total)?);
             (index < total).then_some(Self { index, total })
         });
         parsed.ok_or_else(|| PartError { given: text.chars().take(200).collect() })

@@ -7,6 +7,7 @@
 
 use crate::executor::kill_marked_below;
 use cas::remove;
+use proto::decimal;
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File},
@@ -124,9 +125,7 @@ impl DataDir {
             let name = entry.file_name();
             // Itself, not what a link leads to.
             let is_directory = entry.file_type()?.is_dir();
-            let is_place = |name: &&str| {
-                name.parse().is_ok_and(|number: u64| number < MOST_PLACES && number.to_string() == **name)
-            };
+            let is_place = |name: &&str| decimal(name).is_some_and(|number: u64| number < MOST_PLACES);
             let number = name.to_str().filter(is_place).filter(|_| is_directory);
             let dir = number.map(|number| self.place(number.to_owned()));
             // A command may have put something else there.

@@ -9,7 +9,7 @@
 //! of it is one of the keywords.
 
 use super::digest::implied;
-use proto::{Digest, DigestError, DigestFunction};
+use proto::{Digest, DigestError, DigestFunction, decimal};
 
 /// Why a resource name names nothing here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +88,7 @@ fn parse_blob<'a>(segments: &'a [&'a str]) -> Result<Option<(Resource, &'a [&'a 
         _ => (None, rest),
     };
     let [hash, size, rest @ ..] = rest else { return Ok(None) };
-    let Ok(size) = size.parse() else { return Ok(None) };
+    let Some(size) = decimal(size) else { return Ok(None) };
     let function: DigestFunction = function.unwrap_or_else(|| implied(hash));
     Ok(Some((Resource { digest: Digest::from_hex(function, hash, size)?, compressor }, rest)))
 }

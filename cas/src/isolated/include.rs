@@ -1,7 +1,7 @@
 //! References from one manifest to others.
 
 use super::IsolatedError;
-use proto::{Digest, DigestFunction};
+use proto::{Digest, DigestFunction, decimal};
 
 /// Another manifest that is merged below this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,7 @@ impl Include {
         match text.split_once('/') {
             Some((hash, size)) => {
                 // Written in one way only: it would be written differently than it was read, and so have another digest.
-                let number = size.parse().ok().filter(|number: &u64| number.to_string() == size);
-                let size = number.ok_or_else(|| IsolatedError::Key {
+                let size = decimal(size).ok_or_else(|| IsolatedError::Key {
                     key: "includes".into(),
                     reason: format!("`{size}` is not a size: write HASH or HASH/SIZE"),
                 })?;

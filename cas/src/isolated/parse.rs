@@ -1,7 +1,7 @@
 //! Bytes to [`Document`], strictly: unknown and doubled keys, wrong types and contradictions are refused by name.
 
 use super::{Document, Entry, Include, IsolatedError, ReadOnly, Version, read_only::Written};
-use proto::{Digest, DigestFunction, PathError, RelPath};
+use proto::{Digest, DigestFunction, PathError, RelPath, decimal};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -239,8 +239,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, IsolatedError> {
 
 fn version(text: Option<&str>) -> Result<Number, IsolatedError> {
     let Some(text) = text else { return Ok(Number { major: 1, minor: 0 }) };
-    let number = |part: &str| part.parse().ok().filter(|n: &u32| n.to_string() == part);
-    let parsed = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    let parsed = text.split_once('.').and_then(|(major, minor)| Some((decimal(major)?, decimal(minor)?)));
     let Some((major, minor)) = parsed else {
         return refuse("version", format!("`{text}` is not of the form MAJOR.MINOR"));
     };
