@@ -109,16 +109,20 @@ pub async fn package(
     monitor: Arc<dyn Monitor>,
 ) -> Result<Packaged, Error> {
     let (snapshot_options, head) = (options.snapshot(), options.head(&item));
-    let (root, inputs) = (item.root.clone(), item.inputs);
+    let WorkItem { root, inputs, .. } = item;
     let hash_cache = options.hash_cache.clone();
-    let hashing = tokio::task::spawn_blocking(move || {
+    let packaging = tokio::task::spawn_blocking(move || {
+        let last = hash_cache.as_ref().map(|dir| LastManifest::of(dir, &root));
         let hashes = hash_cache.map_or_else(HashCache::disabled, |dir| HashCache::open(&dir, &root));
-        tree::snapshot(&root, &inputs, &snapshot_options, &hashes, outlet.as_ref(), &*monitor)
+        let snapshot =
+            tree::snapshot(&root, &inputs, &snapshot_options, &hashes, outlet.as_ref(), &*monitor)?;
+        // Those who send need not wait for the manifest.
+        drop(outlet);
+        let Snapshot { files, mut sources, skipped, reach, .. } = snapshot;
+        let isolated = Isolated { files, ..head };
+        let manifest = Bytes::from(isolated.to_bytes());
+        let digest = sources.add_manifest(snapshot_options.function, manifest.clone(), last);
+        Ok(Packaged { digest, manifest, isolated, sources, skipped, reach })
     });
-    let Snapshot { files, mut sources, skipped, reach, .. } = crate::process::joined(hashing.await)??;
-    let isolated = Isolated { files, ..head };
-    let manifest = Bytes::from(isolated.to_bytes());
-    let last = options.hash_cache.as_ref().map(|dir| LastManifest::of(dir, &item.root));
-    let digest = sources.add_manifest(options.function, manifest.clone(), last);
-    Ok(Packaged { digest, manifest, isolated, sources, skipped, reach })
+    crate::process::joined(packaging.await)?
 }

@@ -33,12 +33,20 @@ type Blobs = Vec<(Digest, Bytes)>;
 
 /// Where [`snapshot`](super::snapshot()) puts the small files that it read.
 #[derive(Clone, Debug)]
-pub struct Outlet(mpsc::Sender<Blobs>);
+pub struct Outlet {
+    sender: mpsc::Sender<Blobs>,
+    takes_all: bool,
+}
 
 impl Outlet {
     /// Blocks while those who send are busy. `false`: they have stopped.
     pub(super) fn put(&self, blobs: Blobs) -> bool {
-        self.0.blocking_send(blobs).is_ok()
+        self.sender.blocking_send(blobs).is_ok()
+    }
+
+    /// Whether what was put here needs no other source.
+    pub(super) fn takes_all(&self) -> bool {
+        self.takes_all
     }
 }
 
@@ -46,10 +54,19 @@ impl Outlet {
 #[derive(Debug)]
 pub struct Inlet(mpsc::Receiver<Blobs>);
 
-/// A way from those who read to those who send. Full, it makes those wait who read.
+/// A way from those who read to those who send, all of it. Full, it makes those wait who read.
 pub fn early() -> (Outlet, Inlet) {
+    way(true)
+}
+
+/// The same to somebody who keeps only as much as there is room for.
+pub(super) fn kept() -> (Outlet, Inlet) {
+    way(false)
+}
+
+fn way(takes_all: bool) -> (Outlet, Inlet) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Outlet(sender), Inlet(receiver))
+    (Outlet { sender, takes_all }, Inlet(receiver))
 }
 
 /// What [`upload_early`] came to.

@@ -44,7 +44,8 @@ pub(super) struct Job<'a> {
 #[derive(Default)]
 pub(super) struct Hashed {
     pub(super) files: Vec<(RelPath, Entry)>,
-    /// Of each file itself, and of some the bytes, which come last: they did not go into the outlet.
+    /// Of files that did not go into an outlet that takes all, and of those that no longer filled a batch the bytes, which
+    /// come last.
     pub(super) sources: Vec<(Digest, Source)>,
     /// What was read, and so may be worth remembering.
     pub(super) fresh: Vec<(RelPath, Stamp, Digest)>,
@@ -95,6 +96,15 @@ pub(super) fn hash_all(
     })?;
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((walked, results.into_iter().collect::<Result<_, Error>>()?))
+}
+
+/// What is told of a file.
+struct Looked {
+    digest: Digest,
+    /// Its permissions as a manifest keeps them.
+    mode: u32,
+    /// Its bytes are on their way.
+    is_taken: bool,
 }
 
 /// One thread.
@@ -151,31 +161,33 @@ impl<'a> Worker<'a> {
                     groups.put(rest);
                 }
             };
-            let (digest, mode) = self
+            let Looked { digest, mode, is_taken } = self
                 .file(directory.as_fd(), &path, give_back)
                 .map_err(|error| failed(&root.join(path.as_path()), error))?;
             (files, bytes) = (files + 1, bytes + digest.size());
-            let source = Source::File { root: Arc::clone(root), path: path.clone() };
-            self.done.sources.push((digest, source));
+            if !is_taken {
+                let source = Source::File { root: Arc::clone(root), path: path.clone() };
+                self.done.sources.push((digest, source));
+            }
             self.done.files.push((path, Entry::File { digest, mode: Some(mode) }));
         }
         self.job.monitor.progress(Progress::Hashed { files, bytes });
         Ok(())
     }
 
-    /// Its digest, and its permissions as a manifest keeps them. Calls `before_long` before it reads a large one.
+    /// Calls `before_long` before it reads a large one.
     fn file(
         &mut self,
         directory: BorrowedFd<'_>,
         path: &RelPath,
         before_long: impl FnOnce(),
-    ) -> io::Result<(Digest, u32)> {
+    ) -> io::Result<Looked> {
         let name = path.file_name();
         if let Some(known) = self.job.hashes.find(path, self.job.options.function, &mut self.cursor) {
             let stat = rustix::fs::statat(directory, name, AtFlags::empty())?;
             if let Some(digest) = known.digest_of(Stamp::of(&stat)) {
                 self.note_names(path, &stat);
-                return Ok((digest, mode(&stat)));
+                return Ok(Looked { digest, mode: mode(&stat), is_taken: false });
             }
         }
         // Should a pipe have taken the file's place, opening it must not wait for a writer.
@@ -193,15 +205,18 @@ impl<'a> Worker<'a> {
         if Stamp::of(&rustix::fs::fstat(&file)?) != stamp {
             return Err(changed());
         }
-        if let Some((outlet, bytes)) = self.job.outlet.zip(bytes)
-            && let Some(full) = self.batch.add(digest, (digest, bytes))
-            && !outlet.put(full)
-        {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
+        let is_taken = match self.job.outlet.zip(bytes) {
+            Some((outlet, bytes)) => {
+                if self.batch.add(digest, (digest, bytes)).is_some_and(|full| !outlet.put(full)) {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                outlet.takes_all()
+            }
+            None => false,
+        };
         self.note_names(path, &stat);
         self.done.fresh.push((path.clone(), stamp, digest));
-        Ok((digest, mode))
+        Ok(Looked { digest, mode, is_taken })
     }
 
     fn note_names(&mut self, path: &RelPath, stat: &Stat) {

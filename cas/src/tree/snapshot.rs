@@ -121,7 +121,7 @@ impl SnapshotOptions {
 pub struct Snapshot {
     /// The entries of a manifest.
     pub files: BTreeMap<RelPath, Entry>,
-    /// Where the bytes of the files are.
+    /// Where the bytes of the files are that are not on their way.
     pub sources: Sources,
     /// What was left out because it was broken.
     pub skipped: Vec<PathBuf>,
@@ -141,7 +141,8 @@ impl Snapshot {
 }
 
 /// Archives `inputs` below `root`. Blocks; reads files on as many threads as there are cores. Small files that it had to read
-/// go into `outlet`, a batch at a time; those that fill none are among the sources with their bytes.
+/// go into `outlet`, a batch at a time, and are no sources any more if it takes all; those that fill none are among the sources
+/// with their bytes.
 pub fn snapshot(
     root: &Path,
     inputs: &[Input],

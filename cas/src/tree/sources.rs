@@ -83,9 +83,13 @@ impl Sources {
         self.last.extend(others.last);
     }
 
-    /// Leaves out blobs that are dealt with.
+    /// Leaves out blobs that are dealt with. Goes through the smaller one of both sets.
     pub fn remove_all(&mut self, digests: &HashSet<Digest>) {
-        if !digests.is_empty() {
+        if digests.len() < self.blobs.len() {
+            for digest in digests {
+                self.blobs.remove(digest);
+            }
+        } else {
             self.blobs.retain(|digest, _| !digests.contains(digest));
         }
     }

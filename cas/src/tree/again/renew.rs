@@ -9,7 +9,7 @@ use crate::{
     blocking::blocking,
     tree::{
         Error, HashCache, Input, Snapshot, SnapshotOptions, Source, Sources, Uploaded,
-        early::{collect, early},
+        early::{collect, kept},
         snapshot, upload,
     },
 };
@@ -162,7 +162,7 @@ impl Renewal<'_> {
 
     /// Looks at what changed as at any input. `None`: there is something else than files.
     async fn look(&self, changed: Vec<RelPath>, before: &Reach) -> Result<Option<Looked>, Error> {
-        let (outlet, inlet) = early();
+        let (outlet, inlet) = kept();
         let (root, options) = (self.root.to_owned(), self.options.clone());
         let (again, monitor) = (self.again.clone(), Arc::clone(&self.monitor));
         let has_linked = before.has_linked();

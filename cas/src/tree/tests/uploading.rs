@@ -1,6 +1,8 @@
 //! What goes up, and what happens when it does not.
 
 use super::*;
+use crate::tree::early::{collect, kept};
+use std::collections::HashSet;
 
 #[tokio::test]
 async fn only_what_is_missing_is_sent() {
@@ -74,8 +76,8 @@ async fn small_files_are_sent_while_others_are_read_each_once_and_never_read_aga
     let written =
         store.calls().into_iter().map(|call| if let Call::WriteBatch(count) = call { count } else { 0 });
     assert_eq!(written.sum::<usize>(), files / 2);
-    assert!(store.find_missing(&snapshot.sources.digests().collect::<Vec<_>>()).await.unwrap().is_empty());
-    assert_eq!(snapshot.files.len(), files);
+    let named: Vec<Digest> = snapshot.files.values().filter_map(Entry::digest).collect();
+    assert_eq!((named.len(), store.find_missing(&named).await.unwrap()), (files, vec![]));
 }
 
 #[tokio::test]
@@ -88,8 +90,30 @@ async fn what_the_store_has_is_asked_for_and_not_sent_while_others_are_read() {
     let (snapshot, sent) = (snapshot.unwrap(), sent.unwrap());
     assert_eq!(sent.uploaded.uploaded_blobs, 0);
     assert_eq!(sent.uploaded.present_blobs as usize, sent.digests.len());
-    assert!(!sent.digests.is_empty() && snapshot.sources.len() == 2 * limits::MAX_BATCH_BLOBS);
+    // What filled no batch is asked for later, and may have been sent with another file.
+    let named: HashSet<Digest> = snapshot.files.values().filter_map(Entry::digest).collect();
+    let dealt_with: HashSet<Digest> =
+        snapshot.sources.digests().chain(sent.digests.iter().copied()).collect();
+    assert!(!sent.digests.is_empty() && snapshot.sources.len() < 2 * limits::MAX_BATCH_BLOBS);
+    assert_eq!((dealt_with.len(), dealt_with), (2 * limits::MAX_BATCH_BLOBS, named));
     assert!(store.calls().iter().all(|call| matches!(call, Call::FindMissing(_))));
+}
+
+#[tokio::test]
+async fn what_goes_to_somebody_who_keeps_only_a_part_can_be_read_again() {
+    let threads = std::thread::available_parallelism().unwrap().get() + 1;
+    let root = pairs(2 * threads * limits::MAX_BATCH_BLOBS);
+    let (outlet, inlet) = kept();
+    let path = root.path().to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let options = SnapshotOptions::default();
+        snapshot(&path, &[Input::Everything], &options, &HashCache::disabled(), Some(&outlet), &Silent)
+    });
+    assert!(!collect(inlet, 1).await.is_empty());
+    let (snapshot, store) = (reading.await.unwrap().unwrap(), MemoryStore::new());
+    upload(&store, &snapshot.sources, &Silent).await.unwrap();
+    let named: Vec<Digest> = snapshot.files.values().filter_map(Entry::digest).collect();
+    assert_eq!(store.find_missing(&named).await.unwrap(), []);
 }
 
 #[tokio::test]
