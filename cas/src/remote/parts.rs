@@ -137,6 +137,7 @@ impl Parts {
                 self.told |= number == DATA;
                 self.at = At::Length(Varint::default(), number == DATA);
             }
+            (DATA, _) => return Err(Malformed::Kind),
             (_, 0) => self.at = At::Number(Varint::default()),
             (_, 1) => self.bytes(8, false)?,
             (_, 5) => self.bytes(4, false)?,
@@ -240,7 +241,7 @@ mod tests {
         #[test]
         fn what_is_taken_means_what_it_means_to_others(fields in prop::collection::vec(any::<u8>(), 0..40)) {
             if let Ok((blob, true)) = parse(&message(&fields), &[7]) {
-                // Groups are the one thing that they take.
+                // They take groups, too, and of bytes that come twice the last.
                 prop_assert_eq!(ReadResponse::decode(&*fields).unwrap().data, blob);
             }
         }
@@ -256,6 +257,7 @@ mod tests {
             (message(&[0x52, 2, 7]), Malformed::Border),
             (message(&[0x52]), Malformed::Border),
             (message(&[0x53]), Malformed::Kind),
+            (message(&[0x50, 1]), Malformed::Kind),
             (message(&[0x52, 1, 7, 0x52, 1, 7]), Malformed::Twice),
         ] {
             let more = [answer, message(&[])].concat();
