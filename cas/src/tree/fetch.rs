@@ -9,7 +9,7 @@ use super::{
     materialize::{Building, Site},
 };
 use crate::{
-    BlobStore, Monitor, Progress, Range,
+    BlobStore, ByteStream, Monitor, Progress, Range,
     batches::{self, Split},
     blocking::blocking,
     disk::{DiskCache, Gathering, Pins, Trust},
@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
-use proto::{Digest, RelPath};
+use proto::{Digest, RelPath, limits};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -26,9 +26,6 @@ use std::{
 
 /// Batches, and streams, in flight.
 const IN_FLIGHT: usize = 4;
-
-/// Chunks of a stream that are written at once, if so many have come: those of a message, mostly.
-const AT_ONCE: usize = 4;
 
 /// Everything that a manifest names is in the cache, and stays there while this lives.
 #[derive(Debug)]
@@ -332,18 +329,19 @@ impl Fetching<'_> {
 
     async fn large(&self, digest: Digest) -> Result<(), Error> {
         let mut source = match self.way.store.read(digest, Range::ALL).await {
-            Ok(source) => source.ready_chunks(AT_ONCE),
+            Ok(source) => source,
             Err(error) => return self.note(error),
         };
         let (cache, trust) = (self.way.cache.clone(), Trust::of(self.way.store));
         let mut staged = blocking(move || cache.stage_as(digest, trust)).await?;
-        while let Some(chunks) = source.next().await {
-            let chunks = match chunks.into_iter().collect::<Result<Vec<Bytes>, _>>() {
-                Ok(chunks) => chunks,
+        loop {
+            let step = match step(&mut source).await {
+                Ok(step) if step.is_empty() => break,
+                Ok(step) => step,
                 Err(error) => return self.note(error),
             };
             let write = move || {
-                chunks.iter().try_for_each(|chunk| staged.write(chunk))?;
+                step.iter().try_for_each(|chunk| staged.write(chunk))?;
                 Ok::<_, crate::Error>(staged)
             };
             staged = blocking(write).await?;
@@ -363,4 +361,17 @@ impl Fetching<'_> {
             error => Err(error.into()),
         }
     }
+}
+
+/// What is written at once of a stream: as much as our messages have, or all that is left, in whatever chunks it comes. Empty:
+/// that was all.
+async fn step(source: &mut ByteStream) -> crate::Result<Vec<Bytes>> {
+    let (mut step, mut bytes) = (Vec::new(), 0);
+    while bytes < limits::STREAM_CHUNK
+        && let Some(chunk) = source.try_next().await?
+    {
+        bytes += chunk.len();
+        step.push(chunk);
+    }
+    Ok(step)
 }
