@@ -9,6 +9,7 @@ mod decimal;
 mod digest;
 mod dimensions;
 mod environment_prefix;
+pub mod framing;
 mod ids;
 mod into_dir;
 pub mod limits;

@@ -82,6 +82,7 @@ impl ByteStreamService {
 impl proto::bytestream::byte_stream_server::ByteStream for ByteStreamService {
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
+    /// Called by [`reads`](super::reads), which writes the answer.
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         check_header(request.metadata(), &request.get_ref().resource_name)?;
         let request = request.into_inner();

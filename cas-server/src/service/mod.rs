@@ -22,9 +22,9 @@ mod http_paths;
 mod http_values;
 mod patches;
 mod pins;
+mod reads;
 mod resource;
 mod tree;
-mod uncopied;
 mod wire;
 mod zstd;
 
@@ -43,6 +43,7 @@ use http_dispatch::Dispatch;
 use proto::{
     asset::{fetch_server::FetchServer, push_server::PushServer},
     bytestream::byte_stream_server::ByteStreamServer,
+    framing,
     limits::MAX_MESSAGE_BYTES,
     reapi::{
         action_cache_server::ActionCacheServer, capabilities_server::CapabilitiesServer,
@@ -72,7 +73,7 @@ pub(crate) const METHODS: &[&str] = &[
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/SpliceBlob",
     "/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob",
     "/google.bytestream.ByteStream/QueryWriteStatus",
-    "/google.bytestream.ByteStream/Read",
+    framing::READ,
     "/google.bytestream.ByteStream/Write",
     "/grpc.health.v1.Health/Check",
     "/ac",
@@ -132,10 +133,8 @@ pub(crate) async fn router(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let uploads = TaskTracker::new();
     let streams = bytestream::ByteStreamService::new(Arc::clone(&engine), zstd.clone(), uploads.clone());
-    let reads = uncopied::routes(streams.clone());
-    let bytestream = ByteStreamServer::new(streams)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let reads = reads::routes(streams.clone());
+    let bytestream = ByteStreamServer::new(streams).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (md5, max_blob) = (config.md5, engine.max_blob_bytes());
     let capabilities = CapabilitiesServer::new(capabilities::CapabilitiesService { md5, max_blob });
     let actions = actions::Actions::new(Arc::clone(&engine), config.check_completeness);

@@ -6,20 +6,20 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Limited, StreamBody};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
 use prost::Message as _;
-use proto::bytestream::{ReadRequest, ReadResponse, byte_stream_server::ByteStream as _};
+use proto::{
+    bytestream::{ReadRequest, ReadResponse, byte_stream_server::ByteStream as _},
+    framing::{PREFIX, READ, READ_DATA, prefix},
+};
 use std::convert::Infallible;
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
-/// The method.
-const READ: &str = "/google.bytestream.ByteStream/Read";
-
-/// Bytes before a message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
-
-/// What begins `data` of a [`ReadResponse`]: field 10, bytes.
-const DATA: u8 = 10 << 3 | 2;
+/// What begins `data` of a [`ReadResponse`]: its number, and that bytes follow.
+const DATA: u8 = (READ_DATA << 3) as u8 | 2;
 
 /// Bytes of a request, which has little more than a name.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -34,7 +34,12 @@ pub(super) fn routes(reads: ByteStreamService) -> Router {
 
 async fn read(reads: &ByteStreamService, request: Request<Body>) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
-    let message = Limited::new(body, MAX_REQUEST).collect().await.map_err(Status::from_error)?;
+    let message = Limited::new(body, MAX_REQUEST).collect().await.map_err(|error| match error
+        .is::<LengthLimitError>()
+    {
+        true => Status::invalid_argument(format!("a request has at most {MAX_REQUEST} bytes")),
+        false => Status::from_error(error),
+    })?;
     let metadata = MetadataMap::from_headers(parts.headers);
     let request = tonic::Request::from_parts(metadata, parts.extensions, parse(message.to_bytes())?);
     let (metadata, messages, extensions) = reads.read(request).await?.into_parts();
@@ -51,7 +56,10 @@ fn parse(mut bytes: Bytes) -> Result<ReadRequest, Status> {
     let compressed = bytes.try_get_u8().map_err(|_| other())?;
     let length = bytes.try_get_u32().map_err(|_| other())?;
     if compressed != 0 {
-        return Err(Status::unimplemented("compressed messages are not taken"));
+        let mut status = Status::unimplemented("compressed messages are not taken");
+        // As gRPC demands, so that who calls may go on without.
+        status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+        return Err(status);
     }
     if usize::try_from(length) != Ok(bytes.len()) {
         return Err(other());
@@ -80,11 +88,9 @@ where
 
 /// What stands before so many bytes of a blob.
 fn before(data: usize) -> Bytes {
-    let mut field = BytesMut::with_capacity(PREFIX + 1 + prost::length_delimiter_len(data));
-    field.put_u8(0);
-    let length = 1 + prost::length_delimiter_len(data) + data;
-    // Far below: nobody has so many bytes in memory at once.
-    field.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    let field_len = 1 + prost::length_delimiter_len(data);
+    let mut field = BytesMut::with_capacity(PREFIX + field_len);
+    field.put_slice(&prefix(field_len + data));
     field.put_u8(DATA);
     // There is room.
     let _ = prost::encode_length_delimiter(data, &mut field);

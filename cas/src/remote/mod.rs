@@ -12,9 +12,9 @@ mod parts;
 mod reading;
 mod resource;
 mod store;
-mod stream;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 pub use headers::{Header, Headers};
 pub use store::RemoteStore;

@@ -1,16 +1,13 @@
 //! The bytes of a blob, found in an answer of `ByteStream.Read` without a copy of them.
 //!
-//! Before each message gRPC has a byte that says whether it is compressed, and its length in four (gRPC over HTTP/2,
-//! "Length-Prefixed-Message"). A message is a `ReadResponse` of the ByteStream API: field 10 has bytes of the blob; others, of
-//! which nobody knows yet, are passed over as Protocol Buffers demand.
+//! Each message is a `ReadResponse` of the ByteStream API behind its length ([`proto::framing`]): one field has bytes of the blob;
+//! others, of which nobody knows yet, are passed over as Protocol Buffers demand.
 
 use bytes::{Buf as _, Bytes};
-
-/// Bytes before a message.
-const PREFIX: usize = 5;
+use proto::framing::{PREFIX, READ_DATA};
 
 /// `data` of a `ReadResponse`.
-const DATA: u64 = 10;
+const DATA: u64 = READ_DATA as u64;
 
 /// Takes an answer apart, whatever pieces it comes in.
 #[derive(Debug, Default)]
@@ -40,8 +37,10 @@ enum At {
 /// Why an answer makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
-    #[error("a message is compressed, which nobody asked for")]
-    Compressed,
+    #[error(
+        "where a message should begin stands the byte {0}: it is compressed, which nobody asked for, or none"
+    )]
+    Flag(u8),
     #[error("a field does not end where its message does")]
     Border,
     #[error("a number is too large")]
@@ -121,7 +120,7 @@ impl Parts {
 
     fn begin(&mut self, compressed: u8, length: u32) -> Result<(), Malformed> {
         if compressed != 0 {
-            return Err(Malformed::Compressed);
+            return Err(Malformed::Flag(compressed));
         }
         (self.left, self.told) = (length.into(), false);
         self.end_field();
@@ -252,7 +251,7 @@ mod tests {
         let compressed = [&[1][..], &message(&[])[1..]].concat();
         let endless = message(&[0xff; 11]);
         for (answer, error) in [
-            (compressed, Malformed::Compressed),
+            (compressed, Malformed::Flag(1)),
             (endless, Malformed::Number),
             (message(&[0x52, 2, 7]), Malformed::Border),
             (message(&[0x52]), Malformed::Border),

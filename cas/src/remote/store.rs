@@ -1,6 +1,6 @@
 //! [`RemoteStore`]: the calls.
 
-use super::{Headers, batch, broken::Broken, reading, resource, stream};
+use super::{Headers, batch, broken::Broken, reading, resource, writing};
 use crate::{BlobStore, BlobStoreExt as _, ByteStream, Error, Range, Reopen, Result, batches, status};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +29,15 @@ use uuid::Uuid;
 
 /// How long a call with one answer may take.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a stream may stand still.
+pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// One of a stream that does.
+pub(super) fn stalled(digest: Digest) -> Error {
+    let seconds = STALL.as_secs();
+    Error::Unavailable { reason: format!("the transfer of {digest} made no progress for {seconds} s") }
+}
 
 /// How many calls one method keeps in flight when it has to split.
 const IN_FLIGHT: usize = 4;
@@ -69,7 +78,7 @@ impl RemoteStore {
         Self {
             wire,
             blobs: blobs.max_decoding_message_size(most).max_encoding_message_size(most),
-            streams: streams.max_decoding_message_size(most).max_encoding_message_size(most),
+            streams: streams.max_encoding_message_size(most),
             patches,
             instance: instance.into(),
             entropy,
@@ -300,7 +309,7 @@ impl BlobStore for RemoteStore {
 
     async fn write(&self, digest: Digest, source: ByteStream) -> Result<()> {
         let name = resource::write(&self.instance, self.upload(), digest);
-        stream::write(self.streams.clone(), name, digest, 0, source).await
+        writing::write(self.streams.clone(), name, digest, 0, source).await
     }
 
     async fn write_from(&self, digest: Digest, source: &Reopen<'_>) -> Result<()> {
@@ -315,7 +324,7 @@ impl BlobStore for RemoteStore {
                     None => return Ok(()),
                 }
             }
-            stream::write(self.streams.clone(), name, digest, begins, source(begins).await?).await
+            writing::write(self.streams.clone(), name, digest, begins, source(begins).await?).await
         };
         match write.await {
             Err(error) if error.is_transient() => {

@@ -1,6 +1,6 @@
 //! Blobs that go up as streams of messages, with a deadline for making progress instead of one for the whole.
 
-use super::store::Wire;
+use super::store::{STALL, Wire, stalled};
 use crate::{ByteStream, Error, Result, status};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -15,17 +15,8 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 use tokio::time::timeout;
-
-/// How long a stream may stand still.
-pub(super) const STALL: Duration = Duration::from_secs(60);
-
-pub(super) fn stalled(digest: Digest) -> Error {
-    let seconds = STALL.as_secs();
-    Error::Unavailable { reason: format!("the transfer of {digest} made no progress for {seconds} s") }
-}
 
 /// Writes a blob from `begins` on, where the source begins. An answer that comes before the end means that the server has the blob already.
 pub(super) async fn write(
